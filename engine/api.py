@@ -1,0 +1,107 @@
+"""The engine from plain Python: a path or a Plan in, diagnostics or a Result out.
+
+What `engine check` and `engine run` do; the command line adds printing. Blocking calls start trio by themselves.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Mapping
+from typing import TYPE_CHECKING, Any
+
+from engine.checker import check as check_plan
+from engine.compiler import compile as compile_spec
+from engine.diagnostics import Diagnostics
+from engine.errors import EngineError, SpecError
+from engine.loader import load
+from engine.plan import Plan
+from engine.registry import Registry
+from engine.source import Source, read
+
+if TYPE_CHECKING:
+    from engine.result import Result
+    from engine.runtime.runs import Options
+
+__all__ = ["analyse", "check", "default_registry", "load_plan", "run"]
+
+Spec = str | os.PathLike[str] | Source
+
+
+def default_registry(tasks: Iterable[object] = ()) -> Registry:
+    """A registry with the built-in tasks, entry points, and the tasks given."""
+    from engine import tasks as builtin
+
+    registry = Registry({id: _loader(id) for id in builtin.ids()})
+    for task in tasks:
+        registry.register(task)
+    return registry
+
+
+def _loader(id: str) -> Any:
+    def load_task() -> Any:
+        from engine import tasks as builtin
+
+        return builtin.load(id)
+
+    return load_task
+
+
+def analyse(
+    spec: Spec, registry: Registry | None = None, *, tasks: Iterable[object] = ()
+) -> tuple[Plan | None, Diagnostics]:
+    """The plan of a spec and everything there is to say about it; None with at least one error.
+
+    `spec` is a path, or a Source for text that is in no file. Raises EngineError if the file cannot be read.
+    """
+    source = spec if isinstance(spec, Source) else _read(spec)
+    registry = registry if registry is not None else default_registry(tasks)
+    loaded, found = load(source)
+    if loaded is None:
+        return None, found
+    plan, more = compile_spec(loaded, registry)
+    found = Diagnostics.of([*found, *more])
+    if plan is None or found.errors:
+        return None, found
+    found = Diagnostics.of([*found, *check_plan(plan)])
+    return (None if found.errors else plan), found
+
+
+def _read(path: str | os.PathLike[str]) -> Source:
+    try:
+        return read(path)
+    except IsADirectoryError:
+        raise EngineError(f"`{os.fspath(path)}` is a folder, not a spec") from None
+    except OSError as error:
+        raise EngineError(f"`{os.fspath(path)}` cannot be read: {error.strerror}") from None
+
+
+def check(spec: Spec, registry: Registry | None = None, *, tasks: Iterable[object] = ()) -> Diagnostics:
+    """All findings about a spec; empty if it is sound."""
+    return analyse(spec, registry, tasks=tasks)[1]
+
+
+def load_plan(spec: Spec, registry: Registry | None = None, *, tasks: Iterable[object] = ()) -> Plan:
+    """The plan of a spec that passes the check; SpecError with all findings otherwise."""
+    plan, found = analyse(spec, registry, tasks=tasks)
+    if plan is None:
+        raise SpecError(found)
+    return plan
+
+
+def run(
+    spec: Spec | Plan,
+    inputs: Mapping[str, Any] | None = None,
+    *,
+    registry: Registry | None = None,
+    tasks: Iterable[object] = (),
+    **options: Any,
+) -> Result:
+    """Run a spec to its end and give its result; blocks. `options` are those of `engine.runtime.Options`.
+
+    In the main thread Ctrl-C and SIGTERM cancel the run, which still gives its result. Raises SpecError, InputError, EngineError.
+    """
+    from engine.runtime.blocking import run_blocking
+    from engine.runtime.runs import Options
+
+    plan = spec if isinstance(spec, Plan) else load_plan(spec, registry, tasks=tasks)
+    return run_blocking(plan, inputs, Options(**options))

@@ -1,0 +1,58 @@
+"""The rules of reading and compiling: codes and names, stable for ever. Source: LANGUAGE.md section 16.
+
+E1xx are found by `loader`, E2xx and E5xx here by `compiler`; rules over a whole plan stand in `engine.rules`.
+"""
+
+from __future__ import annotations
+
+from engine.diagnostics import Rule
+
+__all__ = [
+    "BAD_EXPRESSION",
+    "BAD_NAME",
+    "CODES",
+    "DEPENDENCY_CYCLE",
+    "MISSING_INPUT",
+    "MISSING_KEY",
+    "NOT_SUPPORTED",
+    "PIPELINE_RECURSION",
+    "POOL_DEADLOCK",
+    "SYNTAX",
+    "TYPE_MISMATCH",
+    "UNKNOWN_EXIT",
+    "UNKNOWN_KEY",
+    "UNKNOWN_NAME",
+    "WRONG_TYPE",
+]
+
+SYNTAX = Rule("E101", "syntax", "the file is not TOML 1.0")
+UNKNOWN_KEY = Rule("E102", "unknown-key", "a key that the language does not have")
+WRONG_TYPE = Rule("E103", "wrong-type", "a value of the wrong shape or range, or keys that exclude each other")
+BAD_NAME = Rule("E104", "bad-name", "a name that is not an identifier, or is reserved")
+MISSING_KEY = Rule("E105", "missing-key", "a required key is not there")
+NOT_SUPPORTED = Rule("E106", "not-supported", "part of the language that this version does not run yet")
+UNKNOWN_NAME = Rule("E201", "unknown-name", "a name that nothing bears")
+DEPENDENCY_CYCLE = Rule("E202", "dependency-cycle", "nodes that wait for each other")
+UNKNOWN_EXIT = Rule("E203", "unknown-exit", "an exit or label that its source can never give")
+PIPELINE_RECURSION = Rule("E204", "pipeline-recursion", "pipelines that include each other")
+POOL_DEADLOCK = Rule("E205", "pool-deadlock", "a sub-pipeline that needs the pool its parent's node holds")
+TYPE_MISMATCH = Rule("E502", "type-mismatch", "a value that the task's input schema refuses")
+MISSING_INPUT = Rule("E504", "missing-input", "a required input of a task is not given")
+BAD_EXPRESSION = Rule("E505", "bad-expression", "an expression that cannot be understood where it stands")
+
+CODES = (
+    SYNTAX,
+    UNKNOWN_KEY,
+    WRONG_TYPE,
+    BAD_NAME,
+    MISSING_KEY,
+    NOT_SUPPORTED,
+    UNKNOWN_NAME,
+    DEPENDENCY_CYCLE,
+    UNKNOWN_EXIT,
+    PIPELINE_RECURSION,
+    POOL_DEADLOCK,
+    TYPE_MISMATCH,
+    MISSING_INPUT,
+    BAD_EXPRESSION,
+)

@@ -1,0 +1,432 @@
+"""Spec -> Plan: a literal list of passes over one document, sub-pipelines first.
+
+Names become indexes, exits numbers, templates functions; references imply edges. All findings at once; a document with errors
+has no Plan. Whether the plan is any good (bounded, reachable) is for `engine.rules`.
+Source: LANGUAGE.md sections 2 to 9 and 16 (E2xx, E502, E504, E505).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, get_args
+
+import attrs
+
+from engine import codes
+from engine.diagnostics import Diagnostics
+from engine.draft import Draft
+from engine.exits import exits_of, make_step
+from engine.expressions import Template, template
+from engine.fingerprint import fingerprint
+from engine.loader import is_file
+from engine.machine import Machine, Step, unbounded_loops
+from engine.order import cycle_of
+from engine.plan import Body, Condition, Edge, Node, Plan
+from engine.references import Place, condition, names_set, nodes_read, values
+from engine.registry import Executor, Registry, Task, TaskError
+from engine.schemas import Problem, misfits, schema_error
+from engine.source import KeyPath
+from engine.spec import NeedSpec, NodeSpec, Spec, StepSpec
+
+__all__ = ["compile"]
+
+_CHILD_EXITS = {"success": 0, "failure": 1}
+_LATER_TASKS = {"human": "people"}
+
+
+def compile(spec: Spec, registry: Registry) -> tuple[Plan | None, Diagnostics]:
+    """The plan of a spec, or None with the errors that keep it from compiling."""
+    session = _Session(registry)
+    plan = _document(session, spec, spec.pipelines, spec.pools, ())
+    found = Diagnostics.of(session.found)
+    return (None if found.errors else plan), found
+
+
+@attrs.define(eq=False)
+class _Session:
+    """What all documents of one compilation share: the registry, findings, plans made so far."""
+
+    registry: Registry
+    found: list[Any] = attrs.Factory(list)
+    plans: dict[int, Plan] = attrs.Factory(dict)
+
+
+@attrs.define(eq=False)
+class _Work:
+    """One document under way: passes read and fill it."""
+
+    draft: Draft
+    session: _Session
+    siblings: Mapping[str, Spec]
+    chain: tuple[str, ...]
+    nodes: list[Node] = attrs.Factory(list)
+    templates: list[Template] = attrs.Factory(list)
+    outputs: Template | None = None
+
+
+def _document(
+    session: _Session, spec: Spec, siblings: Mapping[str, Spec], pools: Mapping[str, int], chain: tuple[str, ...]
+) -> Plan:
+    if id(spec) in session.plans:
+        return session.plans[id(spec)]
+    draft = Draft(spec, session.registry, {**pools, **spec.pools})
+    work = _Work(draft, session, siblings, chain)
+    for run_pass in PASSES:
+        run_pass(work)
+    session.found += draft.found
+    plan = _plan(work)
+    session.plans[id(spec)] = plan
+    return plan
+
+
+# -- passes ----------------------------------------------------------------------------------------------------
+
+
+def _modules(work: _Work) -> None:
+    """Import the modules that define the document's tasks."""
+    for index, module in enumerate(work.draft.spec.pipeline.tasks):
+        try:
+            work.session.registry.use(module, work.draft.folder)
+        except TaskError as error:
+            work.draft.report(codes.UNKNOWN_NAME, error.message, ("pipeline", "tasks", index), error.help)
+
+
+def _inputs(work: _Work) -> None:
+    """Inputs are JSON Schemas, and defaults fit them."""
+    for name, schema in work.draft.spec.inputs.items():
+        path = ("inputs", name)
+        if wrong := schema_error(schema):
+            work.draft.report(codes.WRONG_TYPE, f"not a JSON Schema: {wrong[1]}", (*path, *wrong[0]))
+        elif "default" in schema:
+            for problem in misfits(schema, schema["default"]):
+                place = (*path, "default", *problem.path)
+                work.draft.report(codes.WRONG_TYPE, f"the default does not fit: {problem.message}", place)
+
+
+def _pipelines(work: _Work) -> None:
+    """Compile every pipeline of the file, used or not."""
+    for name, child in work.draft.spec.pipelines.items():
+        _document(work.session, child, work.siblings, work.draft.pools, (*work.chain, name))
+
+
+def _bodies(work: _Work) -> None:
+    """Machines and bodies of all nodes, without edges."""
+    for index, (name, spec) in enumerate(work.draft.spec.nodes.items()):
+        work.nodes.append(_node(work, index, name, spec))
+
+
+def _edges(work: _Work) -> None:
+    """What `needs` writes and references imply."""
+    names = {name: index for index, name in enumerate(work.draft.spec.nodes)}
+    for node in work.nodes:
+        spec = work.draft.spec.nodes[node.name]
+        written = list(_written(work, node, spec, names))
+        told = {edge.source for edge in written}
+        implied = [
+            Edge(names[source], node.index, Condition("always" if guarded else "success"), written=False)
+            for source, guarded in nodes_read(work.draft, _templates(node)).items()
+            if names[source] not in told
+        ]
+        edges = sorted(written, key=_by_source) + sorted(implied, key=_by_source)
+        work.nodes[node.index] = attrs.evolve(node, edges=tuple(edges))
+
+
+def _cycles(work: _Work) -> None:
+    """No node may wait for itself, over however many others."""
+    waits = [[edge.source for edge in node.edges] for node in work.nodes]
+    for loop in cycle_of(waits):
+        flow = [work.nodes[index].name for index in (loop[0], *reversed(loop[1:]))]
+        shown = " → ".join([*flow, flow[0]])
+        message = f"`{flow[0]}` waits for itself" if len(flow) == 1 else f"nodes wait for each other: {shown}"
+        notes = tuple(
+            (f"`{name}` waits for `{before}`", ("nodes", name)) for before, name in zip(flow, flow[1:], strict=False)
+        )
+        help = "read your own earlier output as `steps.…`" if len(flow) == 1 else "take one of these edges out"
+        work.draft.report(codes.DEPENDENCY_CYCLE, message, ("nodes", flow[0]), help, key=True, notes=notes)
+
+
+def _outputs(work: _Work) -> None:
+    """The pipeline's own outputs; they imply no edges."""
+    outputs = work.draft.spec.outputs
+    if outputs:
+        work.outputs = values(work.draft, Place(("outputs",), None, attempt=False, steps=False), dict(outputs))
+        work.templates.append(work.outputs)
+
+
+def _held_pools(work: _Work) -> None:
+    """A sub-pipeline must not need the pool that its parent's node holds."""
+    for node in work.nodes:
+        for step, body in zip(node.machine.steps, node.bodies, strict=True):
+            if node.pool and body.plan and node.pool in _pools_of(body.plan):
+                message = f"`{node.name}` holds a place in pool `{node.pool}` that its sub-pipeline waits for"
+                path = (*work.draft.step(node.name, step.name), "pipeline")
+                work.draft.report(codes.POOL_DEADLOCK, message, path, "take `pool` from one of the two")
+
+
+PASSES = (_modules, _inputs, _pipelines, _bodies, _edges, _cycles, _outputs, _held_pools)
+
+
+# -- a node ----------------------------------------------------------------------------------------------------
+
+
+def _node(work: _Work, index: int, name: str, spec: NodeSpec) -> Node:
+    draft, path = work.draft, ("nodes", name)
+    if not spec.single and spec.start not in spec.steps:
+        message = f"there is no step `{spec.start}` to start with"
+        draft.unknown(codes.UNKNOWN_NAME, message, (*path, "start"), spec.start, list(spec.steps))
+    if spec.pool is not None and spec.pool not in draft.pools:
+        message = f"there is no pool `{spec.pool}`"
+        draft.unknown(codes.UNKNOWN_NAME, message, (*path, "pool"), spec.pool, list(draft.pools))
+    steps, bodies = _steps(work, name, spec)
+    start = list(spec.steps).index(spec.start) if spec.start in spec.steps else 0
+    counters = 1 + max((r.counter for step in steps for r in step.written()), default=-1)
+    when = None
+    if spec.when is not None:
+        when = condition(draft, Place((*path, "when"), name, attempt=False, steps=False), spec.when)
+    outputs = None
+    if spec.outputs is not None:
+        outputs = values(draft, Place((*path, "outputs"), name, attempt=True, steps=True), dict(spec.outputs))
+    work.templates += [t for t in (when, outputs) if t]
+    return Node(
+        name=name,
+        index=index,
+        machine=Machine(tuple(steps), start, counters),
+        bodies=tuple(bodies),
+        join=spec.join,
+        when=when,
+        outputs=outputs,
+        deadline=spec.deadline,
+        pool=spec.pool,
+        priority=spec.priority,
+        allow_failure=spec.allow_failure,
+        executor=_executor(draft, path, spec.executor),
+        group=spec.group,
+        description=spec.description,
+    )
+
+
+def _steps(work: _Work, node: str, spec: NodeSpec) -> tuple[list[Step], list[Body]]:
+    steps, bodies, counter = [], [], 0
+    for name, step_spec in spec.steps.items():
+        path = work.draft.step(node, name)
+        body, declared, open = _body(work, path, node, step_spec)
+        exits = exits_of(work.draft, path, step_spec, declared, open)
+        ends = body.plan is not None and body.plan.deadline is not None
+        times_out = step_spec.timeout is not None or ends
+        step, counter = make_step(work.draft, path, name, step_spec, exits, times_out, counter)
+        steps.append(step)
+        bodies.append(body)
+    return steps, bodies
+
+
+def _executor(draft: Draft, path: KeyPath, name: str | None) -> Executor | None:
+    known = get_args(Executor)
+    if name is not None and name not in known:
+        message = f"there is no executor `{name}`"
+        draft.unknown(codes.UNKNOWN_NAME, message, (*path, "executor"), name, list(known))
+        return None
+    return name  # type: ignore[return-value]
+
+
+def _body(work: _Work, path: KeyPath, node: str, spec: StepSpec) -> tuple[Body, Mapping[str, int], bool]:
+    """A step's body, its declared exits, and whether others may come (an unknown task tells nothing)."""
+    place = Place((*path, "with"), node, attempt=True, steps=True)
+    with_ = values(work.draft, place, dict(spec.with_))
+    work.templates.append(with_)
+    if spec.pipeline is not None:
+        plan = _child(work, path, spec.pipeline)
+        if plan:
+            _fits_child(work.draft, path, spec, plan)
+        return Body(None, plan, with_, spec.timeout), _CHILD_EXITS, plan is None
+    task = _task(work, path, spec.task) if spec.task is not None else None
+    if task is None:
+        return Body(None, None, with_, spec.timeout), {"success": 0}, True
+    if task.input_schema is not None:
+        _fits(work.draft, path, spec, task.input_schema, f"task `{task.id}`")
+    schema = None if with_.constant else task.input_schema
+    return Body(task, None, with_, spec.timeout, schema), task.exits, task.open
+
+
+def _task(work: _Work, path: KeyPath, id: str) -> Task | None:
+    registry = work.session.registry
+    place = (*path, "task")
+    if id in _LATER_TASKS and id not in registry.ids():
+        message = f"`{id}` is not supported yet: this version does not ask {_LATER_TASKS[id]}"
+        work.draft.report(codes.NOT_SUPPORTED, message, place)
+        return None
+    try:
+        task = registry.find(id, work.draft.folder)
+    except TaskError as error:
+        work.draft.report(codes.UNKNOWN_NAME, error.message, place, error.help)
+        return None
+    if task is None:
+        work.draft.unknown(codes.UNKNOWN_NAME, f"there is no task `{id}`", place, id, list(registry.ids()))
+    return task
+
+
+def _child(work: _Work, path: KeyPath, name: str) -> Plan | None:
+    place = (*path, "pipeline")
+    if is_file(name):
+        child = work.draft.spec.files.get(name)
+        return _document(work.session, child, child.pipelines, child.pools, ()) if child else None
+    if name not in work.siblings:
+        known = list(work.siblings)
+        help = f"there is no pipeline `{name}`"
+        work.draft.unknown(codes.UNKNOWN_NAME, help, place, name, known)
+        return None
+    if name in work.chain:
+        shown = " → ".join([*work.chain[work.chain.index(name) :], name])
+        work.draft.report(codes.PIPELINE_RECURSION, f"pipelines include each other: {shown}", place)
+        return None
+    return _document(work.session, work.siblings[name], work.siblings, work.draft.pools, (*work.chain, name))
+
+
+def _pools_of(plan: Plan) -> set[str]:
+    found = {node.pool for node in plan.nodes if node.pool}
+    for node in plan.nodes:
+        for body in node.bodies:
+            found |= _pools_of(body.plan) if body.plan else set()
+    return found
+
+
+# -- does `with` fit? ------------------------------------------------------------------------------------------
+
+
+def _fits_child(draft: Draft, path: KeyPath, spec: StepSpec, plan: Plan) -> None:
+    schema = {
+        "type": "object",
+        "properties": dict(plan.inputs),
+        "required": [name for name, s in plan.inputs.items() if "default" not in s],
+        "additionalProperties": False,
+    }
+    _fits(draft, path, spec, schema, f"pipeline `{plan.name}`")
+
+
+def _fits(draft: Draft, path: KeyPath, spec: StepSpec, schema: Mapping[str, Any], whose: str) -> None:
+    """What is literal in `with` is checked now: the keys, and every value without an expression."""
+    literal = _literal(spec.with_)
+    if not literal and not schema.get("required") and not spec.with_:
+        return
+    for problem in misfits(schema, spec.with_):
+        _misfit(draft, path, spec, problem, whose)
+
+
+def _misfit(draft: Draft, path: KeyPath, spec: StepSpec, problem: Problem, whose: str) -> None:
+    place = (*path, "with", *problem.path)
+    if _dynamic(spec.with_, problem.path):
+        return
+    if problem.kind == "missing":
+        at = place if problem.path else (*path, "with") if spec.with_ else path
+        message = f"{whose} needs input `{problem.name}`" if not problem.path else problem.message
+        draft.report(codes.MISSING_INPUT, message, at, key=True)
+    elif problem.kind == "unknown":
+        message = f"{whose} has no input `{problem.name}`" if len(problem.path) == 1 else problem.message
+        draft.report(codes.UNKNOWN_NAME, message, place, problem.help, key=True)
+    else:
+        draft.report(codes.TYPE_MISMATCH, problem.message, place)
+
+
+def _dynamic(value: Any, path: KeyPath) -> bool:
+    """Whether the value at a path, or one above it, depends on expressions."""
+    for part in path:
+        if isinstance(value, str):
+            return True
+        value = value[part] if isinstance(value, list) or part in value else None
+    return not _literal(value) if not isinstance(value, (dict, list)) else False
+
+
+def _literal(value: Any) -> bool:
+    if isinstance(value, str):
+        return "${" not in value.replace("$${", "")
+    if isinstance(value, dict):
+        return all(map(_literal, value.values()))
+    return all(map(_literal, value)) if isinstance(value, list) else True
+
+
+# -- edges -----------------------------------------------------------------------------------------------------
+
+
+def _by_source(edge: Edge) -> int:
+    return edge.source
+
+
+def _templates(node: Node) -> list[Template]:
+    return [*(body.with_ for body in node.bodies), *(t for t in (node.when, node.outputs) if t)]
+
+
+def _written(work: _Work, node: Node, spec: NodeSpec, names: Mapping[str, int]) -> Iterator[Edge]:
+    for source, need in spec.needs.items():
+        if source not in names:
+            path, key = _need_place(work.draft, node.name, source)
+            work.draft.unknown(codes.UNKNOWN_NAME, f"there is no node `{source}`", path, source, list(names), key=key)
+            continue
+        yield Edge(names[source], node.index, _condition(work, node, source, need, names), written=True)
+
+
+def _need_place(draft: Draft, node: str, source: str) -> tuple[KeyPath, bool]:
+    """Where a need is written: the key of a table, or the item of an array."""
+    path: KeyPath = ("nodes", node, "needs")
+    order = list(draft.spec.nodes[node].needs)
+    in_array = (*path, order.index(source))
+    if draft.spec.source.has((*draft.spec.at, *in_array)):
+        return in_array, False
+    return (*path, source), True
+
+
+def _condition(work: _Work, node: Node, source: str, need: NeedSpec, names: Mapping[str, int]) -> Condition:
+    if isinstance(need, str):
+        return Condition(need)  # type: ignore[arg-type]
+    labels = _labels(work.nodes[names[source]], work.draft.spec.nodes[source])
+    for index, label in enumerate(need):
+        if label not in labels and source not in work.draft.spec.broken:
+            place = ("nodes", node.name, "needs", source, index)
+            known = sorted(str(known) for known in labels if isinstance(known, str))
+            message = f"`{source}` can never end with the label `{label}`"
+            work.draft.unknown(codes.UNKNOWN_EXIT, message, place, str(label), known)
+    strings = frozenset(label for label in need if isinstance(label, str))
+    return Condition("labels", strings, frozenset(label for label in need if isinstance(label, int)))
+
+
+def _labels(node: Node, spec: NodeSpec) -> set[str | int]:
+    """Every label, and every number of an exit that can become one, that some run of the node alone can give."""
+    from engine.ends import ends_of
+
+    found: set[str | int] = {"timeout"} if spec.deadline is not None else set()
+    for end in ends_of(node.machine):
+        found.add(end.label)
+        if end.code is not None:
+            found.add(end.code)
+            found |= {name for name, code in node.machine.steps[end.step].aliases.items() if code == end.code}
+    return found
+
+
+# -- the plan --------------------------------------------------------------------------------------------------
+
+
+def _plan(work: _Work) -> Plan:
+    spec, nodes = work.draft.spec, tuple(work.nodes)
+    children = [body.plan for node in nodes for body in node.bodies if body.plan]
+    loops = tuple((node.index, loop) for node in nodes for loop in unbounded_loops(node.machine))
+    return Plan(
+        name=spec.name,
+        nodes=nodes,
+        spec=spec,
+        hash=fingerprint(spec, nodes),
+        inputs=spec.inputs,
+        outputs=work.outputs,
+        pools=spec.pools if not spec.at else work.draft.pools,
+        deadline=spec.pipeline.deadline,
+        max_parallel=spec.pipeline.max_parallel,
+        on_failure=spec.pipeline.on_failure,
+        env=_names(work, "env", [child.env for child in children]),
+        secrets=_names(work, "secrets", [child.secrets for child in children]),
+        loops=loops,
+    )
+
+
+def _names(work: _Work, root: str, inner: Sequence[Mapping[str, bool]]) -> Mapping[str, bool]:
+    found = dict(names_set(root, work.templates))
+    for names in inner:
+        for name, needed in names.items():
+            found[name] = found.get(name, False) or needed
+    return found

@@ -1,0 +1,55 @@
+"""Durations: strings of falling units to seconds and back. Source: LANGUAGE.md section 1."""
+
+from __future__ import annotations
+
+import re
+from functools import lru_cache
+
+__all__ = ["LONGEST", "format_duration", "parse_duration"]
+
+_UNITS = {"d": 86_400, "h": 3_600, "m": 60, "s": 1}
+_NANOS = {unit: size * 1_000_000_000 for unit, size in _UNITS.items()} | {"ms": 1_000_000}
+_RANK = {unit: rank for rank, unit in enumerate(_NANOS)}
+_PART = re.compile(r"([0-9]+)(?:\.([0-9]+))?(ms|[dhms])")
+LONGEST = 366 * 86_400.0
+"""Seconds; nothing in a spec may wait or run for longer."""
+
+
+@lru_cache(maxsize=512)
+def parse_duration(text: str) -> float:
+    """Seconds of `"1h30m"`, `"1.5s"`, `"250ms"`, to the nanosecond; ValueError says what is wrong."""
+    total, at, last = 0, 0, -1
+    for part in _PART.finditer(text):
+        rank = _RANK[part[3]]
+        if part.start() != at or rank <= last:
+            break
+        fraction = int((part[2] or "0")[:9].ljust(9, "0"))
+        size = _NANOS[part[3]]
+        total += int(part[1][:18]) * size + fraction * size // 1_000_000_000
+        at, last = part.end(), rank
+    if not text or at != len(text):
+        raise ValueError(f'`{text}` is not a duration such as "250ms", "1.5s" or "1h30m"')
+    if total > LONGEST * 1_000_000_000:
+        raise ValueError(f"`{text}` is longer than a year")
+    return total / 1_000_000_000
+
+
+def format_duration(seconds: float) -> str:
+    """A duration string that parses back to `seconds`, to the nanosecond."""
+    rest = round(seconds * 1_000_000_000)
+    parts = []
+    for unit in ("d", "h", "m"):
+        count, rest = divmod(rest, _NANOS[unit])
+        if count:
+            parts.append(f"{count}{unit}")
+    if rest and rest < _NANOS["s"] and not parts:
+        parts.append(_decimal(rest, _NANOS["ms"]) + "ms")
+    elif rest or not parts:
+        parts.append(_decimal(rest, _NANOS["s"]) + "s")
+    return "".join(parts)
+
+
+def _decimal(nanos: int, unit: int) -> str:
+    whole, rest = divmod(nanos, unit)
+    digits = str(unit + rest)[1:].rstrip("0")
+    return f"{whole}.{digits}" if digits else str(whole)

@@ -1,0 +1,34 @@
+"""Exceptions of the engine: the world failed, or the call was wrong.
+
+A mistake in a spec travels as `Diagnostics`, and what a task does is data for its machine; neither is raised
+inside the engine. `SpecError` and `InputError` exist for the run API, whose callers cannot be shown a table.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from engine.diagnostics import Diagnostics
+
+__all__ = ["EngineError", "InputError", "SpecError"]
+
+
+class EngineError(Exception):
+    """The world failed, or a call to the engine was wrong; the message names what and why."""
+
+
+class SpecError(EngineError):
+    """A spec does not compile; `diagnostics` holds every finding."""
+
+    def __init__(self, diagnostics: Diagnostics) -> None:
+        self.diagnostics = diagnostics
+        super().__init__("\n".join(str(d) for d in diagnostics))
+
+
+class InputError(EngineError):
+    """The inputs, environment or secrets given to a run do not fit its pipeline; `problems` lists all."""
+
+    def __init__(self, problems: tuple[str, ...]) -> None:
+        self.problems = problems
+        super().__init__("; ".join(problems))

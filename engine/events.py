@@ -1,0 +1,35 @@
+"""Events of a run, in the order in which they happen; what progress displays, sinks and journals are fed with."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+import attrs
+
+__all__ = ["Event", "Kind"]
+
+Kind = Literal[
+    "run_started",
+    "attempt_started",
+    "attempt_ended",
+    "attempt_noted",
+    "route_taken",
+    "node_settled",
+    "cancel_asked",
+    "run_ended",
+]
+
+
+@attrs.frozen
+class Event:
+    """One thing that happened, `time` seconds after the run's start. `path` is `node` or `node/step`, a sub-pipeline's with the
+    step that runs it before it; empty for the run itself."""
+
+    kind: Kind
+    time: float
+    path: str
+    data: dict[str, Any]
+
+    def to_json(self) -> dict[str, Any]:
+        """One flat object."""
+        return {"event": self.kind, "time": self.time, "path": self.path, **self.data}

@@ -1,0 +1,346 @@
+"""Python functions and classes into `Task`s: `@task`, and what turns inputs into a call and a
+return into a result.
+
+An async function or class runs in the run's own thread: `await task.body(inputs, context)`. A sync
+function runs in a worker process that can be killed if a fresh interpreter can import it, else in a
+thread: `plain_result(task.function(**call_arguments(task, inputs, context)))`; in a process,
+`task.target` says which function. Whether it can be imported is only known when its module is:
+`as_task`, which every registry calls, settles it. Source: LANGUAGE.md sections 3, 9 and 14.
+"""
+
+from __future__ import annotations
+
+import functools
+import inspect
+from collections.abc import Awaitable, Callable, Mapping
+from typing import TYPE_CHECKING, Any, TypeVar, get_args, overload
+
+import attrs
+
+from engine.errors import EngineError
+from engine.hints import plain
+from engine.modules import look_up
+from engine.registry import MARK, Body, Context, Executor, Exit, Task, TaskError, check_declaration
+from engine.signatures import Signature, called, read_signature, return_schema
+
+if TYPE_CHECKING:
+    import trio
+
+__all__ = ["as_task", "call_arguments", "marked", "plain_result", "task"]
+
+T = TypeVar("T")
+
+
+@attrs.frozen(kw_only=True)
+class _Given:
+    """What the arguments of `@task` say; None is for what the function or class says itself."""
+
+    id: str | None = None
+    name: str | None = None
+    description: str | None = None
+    exits: Mapping[str, int] | None = None
+    inputs: Mapping[str, Any] | None = None
+    output: Mapping[str, Any] | None = None
+    executor: Executor | None = None
+    open: bool = False
+
+
+@overload
+def task(declared: T, /) -> T: ...
+
+
+@overload
+def task(
+    *,
+    id: str | None = None,
+    name: str | None = None,
+    description: str | None = None,
+    exits: Mapping[str, int] | None = None,
+    inputs: Mapping[str, Any] | None = None,
+    output: Mapping[str, Any] | None = None,
+    executor: Executor | None = None,
+    open: bool = False,
+) -> Callable[[T], T]: ...
+
+
+def task(declared: Any = None, /, **given: Any) -> Any:
+    """Declare a function, or a class with `async def execute`, as a task; it stays what it was.
+
+    Without arguments the id is its name, the description its docstring's first paragraph, and the
+    schemas come from its signature. `exits` are added to `success` 0 and `failure` 1; naming 1
+    otherwise replaces `failure`. A parameter that is called `context` or annotated `Context` gets
+    the attempt's `Context`; every other one is an input. Of a decorator above this one the task
+    sees nothing. Raises `TaskError`.
+    """
+
+    def declare(found: T) -> T:
+        made = marked(found)
+        if made is not None and inspect.unwrap(made.body, stop=lambda f: f is found) is found:
+            raise TaskError(f"{called(found)} is already declared as task `{made.id}`")
+        made = _declared(found, _Given(**given))
+        check_declaration(made)
+        setattr(found, MARK, made)
+        return found
+
+    return declare if declared is None else declare(declared)
+
+
+def marked(found: object) -> Task | None:
+    """`found` if it is a `Task`, else the one it was declared as (not its base class), or None."""
+    if issubclass(type(found), Task):
+        return found  # type: ignore[return-value]
+    # Looks without asking: a lazy proxy among a module's globals must not wake up.
+    own = vars(found) if issubclass(type(found), type) else _own_attributes(found)
+    mark = own.get(MARK)
+    return mark if isinstance(mark, Task) else None
+
+
+def as_task(found: object) -> Task:
+    """The task that `found` is, was declared as, or can be declared as; raises `TaskError`.
+
+    The module of `found` must have been imported to its end: only now the executor is settled.
+    """
+    return _settled(marked(found) or _declared(found, _Given()))
+
+
+def call_arguments(task: Task, inputs: Mapping[str, Any], context: Context) -> dict[str, Any]:
+    """The keyword arguments of `task.function`: `inputs` as their hints promise, and the context.
+
+    The inputs have been checked. It may raise what the constructor of a user's class raises. For a
+    process, give a context whose `note` can be pickled.
+    """
+    return dict(inputs) if task.arguments is None else task.arguments(inputs, context)
+
+
+def plain_result(returned: Any) -> Any:
+    """The output or `Exit` that was `returned`, attrs and dataclass instances turned into dicts."""
+    if isinstance(returned, Exit):
+        return attrs.evolve(returned, output=plain(returned.output))
+    return plain(returned)
+
+
+def _declared(found: Any, given: _Given) -> Task:
+    if isinstance(found, type):
+        return _of_class(found, given)
+    if not inspect.isroutine(found):
+        raise TaskError(f"`{found!r}` is neither a function nor a class")
+    return _of_function(found, given)
+
+
+def _settled(made: Task) -> Task:
+    """The task with its executor decided, now that its module has been imported."""
+    if made.target is None or made.function is None:
+        return made
+    if look_up(made.target) is made.function:
+        return attrs.evolve(made, executor="process")
+    if made.executor == "process":
+        raise _not_importable(made.id, f"`{made.target}` is not this function")
+    return attrs.evolve(made, target=None)
+
+
+# --- functions
+
+
+def _of_function(function: Callable[..., Any], given: _Given) -> Task:
+    signature = read_signature(function)
+    executor, target = _place(function, given)
+    return Task(
+        id=given.id or function.__name__,
+        body=_body(function, signature, executor),
+        name=given.name or "",
+        description=given.description or _first_paragraph(inspect.getdoc(function)),
+        input_schema=signature.schema if given.inputs is None else given.inputs,
+        output_schema=signature.output if given.output is None else given.output,
+        exits=_exits(given.exits),
+        open=given.open,
+        executor=executor,
+        function=None if _is_async(function) else function,
+        target=target,
+        arguments=signature.arguments,
+    )
+
+
+def _place(function: Callable[..., Any], given: _Given) -> tuple[Executor, str | None]:
+    """The executor and target; a thread with a target is one that may yet become a process."""
+    choice = given.executor
+    if choice not in (None, *get_args(Executor)):
+        raise TaskError(
+            f"executor `{choice}` of {called(function)} is not async, thread or process"
+        )
+    if _is_async(function):
+        if choice not in (None, "async"):
+            raise TaskError(f"{called(function)} is async, which executor `{choice}` cannot run")
+        return "async", None
+    module, qualname = getattr(function, "__module__", None), function.__qualname__
+    importable = module not in (None, "__main__") and "<" not in qualname
+    if choice == "process" and not importable:
+        raise _not_importable(
+            given.id or function.__name__, f"`{module}:{qualname}` has no name there"
+        )
+    if choice in ("async", "thread"):
+        return choice, None
+    return choice or "thread", f"{module}:{qualname}" if importable else None
+
+
+def _not_importable(id: str, why: str) -> TaskError:
+    return TaskError(
+        f"task `{id}` cannot run in a process: a fresh interpreter cannot import it, {why}",
+        "define it at the top of a module, or set its executor to `thread`",
+    )
+
+
+def _is_async(function: Callable[..., Any]) -> bool:
+    return inspect.iscoroutinefunction(inspect.unwrap(function))
+
+
+def _body(function: Callable[..., Any], signature: Signature, executor: Executor) -> Body:
+    async def call(inputs: dict[str, Any], context: Context) -> Any:
+        return plain_result(function(**signature.arguments(inputs, context)))
+
+    async def wait(inputs: dict[str, Any], context: Context) -> Any:
+        return plain_result(await function(**signature.arguments(inputs, context)))
+
+    async def refuse(inputs: dict[str, Any], context: Context) -> Any:
+        raise EngineError(f"{called(function)} is a sync function: only its executor can run it")
+
+    body = wait if _is_async(function) else call if executor == "async" else refuse
+    functools.update_wrapper(body, function, updated=())  # where errors and origins look
+    return body
+
+
+def _exits(given: Mapping[str, int] | None) -> dict[str, int]:
+    exits = {"success": 0, "failure": 1}
+    if given is None:
+        return exits
+    if not isinstance(given, Mapping):
+        raise TaskError(f"exits are {given!r}, not names with codes", 'write `{"needs_review": 2}`')
+    if 1 in given.values():
+        del exits["failure"]
+    return exits | dict(given)
+
+
+# --- classes
+
+
+def _of_class(cls: type, given: _Given) -> Task:
+    takes_context, output = _read_execute(cls)
+    if given.executor not in (None, "async"):
+        raise TaskError(f"{called(cls)} is async, which executor `{given.executor}` cannot run")
+    says = _Sayings(cls)
+    exits = given.exits if given.exits is not None else says.get("exits")
+    inputs = says.get("inputs", "input_schema", "get_input_schema")
+    outputs = says.get("output", "output_schema", "get_output_schema")
+    return Task(
+        id=given.id or says.get("id") or cls.__name__,
+        body=_class_body(cls, takes_context),
+        name=given.name or says.get("name") or "",
+        description=given.description or says.get("description") or _first_paragraph(cls.__doc__),
+        input_schema=inputs if given.inputs is None else given.inputs,
+        output_schema=given.output or outputs or output,
+        exits=_exits(exits),
+        open=given.open,
+    )
+
+
+def _read_execute(cls: type) -> tuple[bool, dict[str, Any] | None]:
+    """Whether `execute` takes the context, and what its return annotation promises."""
+    execute = getattr(cls, "execute", None)
+    if inspect.isabstract(cls) or not inspect.iscoroutinefunction(execute):
+        raise TaskError(
+            f"{called(cls)} has no `execute` to run",
+            "define `async def execute(self, inputs)`, or with a third parameter `context`",
+        )
+    try:
+        inspect.signature(cls).bind()
+    except TypeError as error:
+        raise TaskError(f"{called(cls)} cannot be made without arguments: {error}") from error
+    signature = inspect.signature(execute)
+    third = tuple(signature.parameters)[2:3]
+    if third != ("context",) and _accepts(signature, 2):
+        return False, return_schema(execute)
+    if _accepts(signature, 3):
+        return True, return_schema(execute)
+    raise TaskError(f"`execute` of {called(cls)} must take `inputs`, or `inputs` and `context`")
+
+
+def _accepts(signature: inspect.Signature, count: int) -> bool:
+    try:
+        signature.bind(*range(count))
+    except TypeError:
+        return False
+    return True
+
+
+class _Sayings:
+    """What a class says about itself: attributes, and properties and methods of one instance."""
+
+    def __init__(self, cls: type) -> None:
+        self._cls = cls
+        self._instance: object = None
+
+    def get(self, *names: str) -> Any:
+        """What the class says under the first of `names` that it has, else None."""
+        for name in names:
+            found = inspect.getattr_static(self._cls, name, None)
+            if found is None:
+                continue
+            if isinstance(found, Mapping | str):
+                return found
+            if self._instance is None:
+                self._instance = self._cls()
+            value = getattr(self._instance, name)
+            return value() if callable(value) else value
+        return None
+
+
+def _class_body(cls: type, takes_context: bool) -> Body:
+    async def body(inputs: dict[str, Any], context: Context) -> Any:
+        instance: Any = cls()  # a fresh one: what an attempt leaves in it, the next does not see
+        given = (inputs, context) if takes_context else (inputs,)
+        if not hasattr(instance, "cancel"):
+            return plain_result(await instance.execute(*given))
+        return plain_result(await _cancellable(instance.execute(*given), instance.cancel, context))
+
+    functools.update_wrapper(body, cls, updated=())
+    return body
+
+
+async def _cancellable(
+    execution: Awaitable[Any], cancel: Callable[[], Any], context: Context
+) -> Any:
+    """Await `execution`; when it is cancelled, call `cancel` once, for at most `grace` seconds."""
+    import trio
+
+    try:
+        return await execution
+    except (trio.Cancelled, BaseExceptionGroup) as error:
+        if not _tells_of_cancelling(error, trio.Cancelled):
+            raise
+        try:
+            with trio.move_on_after(context.grace, shield=True):
+                ending = cancel()
+                if inspect.isawaitable(ending):
+                    await ending
+        finally:
+            raise error  # a failure of `cancel` is its context: nothing swallows a cancellation
+
+
+def _tells_of_cancelling(error: BaseException, kind: type[trio.Cancelled]) -> bool:
+    if isinstance(error, BaseExceptionGroup):
+        return error.subgroup(kind) is not None
+    return True
+
+
+# --- both
+
+
+def _own_attributes(found: object) -> Mapping[str, Any]:
+    try:
+        return object.__getattribute__(found, "__dict__")  # type: ignore[no-any-return]
+    except AttributeError:
+        return {}
+
+
+def _first_paragraph(docstring: str | None) -> str:
+    text = inspect.cleandoc(docstring or "")
+    return " ".join(text.partition("\n\n")[0].split())

@@ -1,0 +1,49 @@
+"""Order and cycles in a graph given as lists of what each node waits for. Linear, no recursion."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+__all__ = ["cycle_of", "topological"]
+
+
+def topological(waits: Sequence[Sequence[int]]) -> list[int]:
+    """Nodes so that each comes after what it waits for, else in their own order; nodes on or behind a cycle are left out."""
+    from heapq import heapify, heappop, heappush
+
+    missing = [len(set(sources)) for sources in waits]
+    out: list[list[int]] = [[] for _ in waits]
+    for node, sources in enumerate(waits):
+        for source in set(sources):
+            out[source].append(node)
+    ready = [node for node, count in enumerate(missing) if not count]
+    heapify(ready)
+    order = []
+    while ready:
+        node = heappop(ready)
+        order.append(node)
+        for target in out[node]:
+            missing[target] -= 1
+            if not missing[target]:
+                heappush(ready, target)
+    return order
+
+
+def cycle_of(waits: Sequence[Sequence[int]]) -> Iterator[list[int]]:
+    """Cycles, one for each knot of nodes that wait for each other, no node in two; each reads: waits for the next, the first of
+    them in order first."""
+    left = set(range(len(waits))) - set(topological(waits))
+    told: set[int] = set()
+    for start in sorted(left):
+        path: list[int] = []
+        place: dict[int, int] = {}
+        node = start
+        while node not in told and node not in place:
+            place[node] = len(path)
+            path.append(node)
+            node = min(source for source in waits[node] if source in left)
+        if node not in told:
+            loop = path[place[node] :]
+            first = loop.index(min(loop))
+            yield loop[first:] + loop[:first]
+        told.update(path)

@@ -1,0 +1,171 @@
+"""Plan: a compiled pipeline, resolved and frozen: a DAG of nodes, each with its machine.
+
+Nodes and edges refer to each other by index, in the order of the file. `Plan.graph` shows the same as a networkx DiGraph, built
+when asked for, so that checking a spec does not import networkx. Source: LANGUAGE.md sections 1, 2 and 7.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+import attrs
+
+from engine.expressions import Template
+from engine.machine import Hop, Machine, Step
+from engine.registry import Executor, Task
+from engine.source import KeyPath
+from engine.spec import Spec
+
+if TYPE_CHECKING:
+    import networkx
+
+__all__ = ["Body", "Condition", "Edge", "Node", "Plan"]
+
+
+@attrs.frozen
+class Condition:
+    """When an edge is live, given its source's result. `names` and `codes` are used by kind `labels` alone."""
+
+    kind: Literal["success", "failure", "finished", "always", "labels"]
+    names: frozenset[str] = frozenset()
+    codes: frozenset[int] = frozenset()
+
+    def holds(self, result: str, label: str | None, code: int | None, step: Step | None) -> bool:
+        """Whether the edge is live; `code` and `step` are the exit that gave the label and the step whose exit it was."""
+        match self.kind:
+            case "success":
+                return result == "succeeded"
+            case "failure":
+                return result == "failed"
+            case "finished":
+                return result in ("succeeded", "failed")
+            case "always":
+                return result != "cancelled"
+            case "labels":
+                return result in ("succeeded", "failed") and self._labelled(label, code, step)
+
+    def _labelled(self, label: str | None, code: int | None, step: Step | None) -> bool:
+        if label in self.names:
+            return True
+        if code is None or step is None:
+            return False
+        return code in self.codes or any(step.aliases.get(name) == code for name in self.names)
+
+    @property
+    def names_failure(self) -> bool:
+        """Whether a live edge of this kind handles its source's failure (section 8)."""
+        return self.kind in ("failure", "labels")
+
+    def __str__(self) -> str:
+        if self.kind != "labels":
+            return self.kind
+        return ", ".join([*sorted(self.names), *map(str, sorted(self.codes))])
+
+
+@attrs.frozen
+class Edge:
+    """`target` waits for `source`; implied by a reference, or `written` in `needs`. Nodes by index."""
+
+    source: int
+    target: int
+    condition: Condition
+    written: bool
+
+
+@attrs.frozen(eq=False)
+class Body:
+    """What a step runs: a task or a sub-pipeline, and the table it is given."""
+
+    task: Task | None
+    plan: Plan | None
+    with_: Template
+    timeout: float | None = None
+    """Seconds of one attempt."""
+    schema: Mapping[str, Any] | None = None
+    """What the task's inputs must fit, checked before each attempt; None where compiling has proved it."""
+
+
+@attrs.frozen(eq=False)
+class Node:
+    """One node; `bodies` stand beside `machine.steps`."""
+
+    name: str
+    index: int
+    machine: Machine
+    bodies: tuple[Body, ...]
+    edges: tuple[Edge, ...] = ()
+    """Incoming, written ones first, in the order of their sources."""
+    join: Literal["all", "any"] = "all"
+    when: Template | None = None
+    outputs: Template | None = None
+    deadline: float | None = None
+    pool: str | None = None
+    priority: int = 100
+    allow_failure: bool = False
+    executor: Executor | None = None
+    group: str = ""
+    description: str = ""
+
+
+@attrs.frozen(eq=False)
+class Plan:
+    """One pipeline; sub-pipelines are plans in the bodies of its steps."""
+
+    name: str
+    nodes: tuple[Node, ...]
+    spec: Spec = attrs.field(repr=False)
+    hash: str = ""
+    """SHA-256 of the meaning; comments, layout, descriptions and groups are not part of it."""
+    inputs: Mapping[str, Mapping[str, Any]] = attrs.field(factory=dict)
+    outputs: Template | None = None
+    pools: Mapping[str, int] = attrs.field(factory=dict)
+    deadline: float | None = None
+    max_parallel: int = 32
+    on_failure: Literal["finish", "cancel"] = "finish"
+    env: Mapping[str, bool] = attrs.field(factory=dict)
+    """Environment variables that are read, here and in sub-pipelines, and whether one must be set."""
+    secrets: Mapping[str, bool] = attrs.field(factory=dict)
+    loops: tuple[tuple[int, tuple[Hop, ...]], ...] = ()
+    """Unbounded loops, by node: a plan that has any is refused (E301)."""
+
+    @property
+    def folder(self) -> str:
+        """The folder of the file: relative paths of built-in tasks start there."""
+        return str(Path(self.spec.source.path).parent)
+
+    @cached_property
+    def index(self) -> Mapping[str, int]:
+        """Nodes by name."""
+        return {node.name: node.index for node in self.nodes}
+
+    @cached_property
+    def targets(self) -> tuple[tuple[Edge, ...], ...]:
+        """Outgoing edges of each node, in the order of the file."""
+        out: list[list[Edge]] = [[] for _ in self.nodes]
+        for node in self.nodes:
+            for edge in node.edges:
+                out[edge.source].append(edge)
+        return tuple(map(tuple, out))
+
+    @cached_property
+    def graph(self) -> networkx.DiGraph[str]:
+        """Nodes by name with `node` and `machine`, edges with `condition` and `written`; frozen."""
+        import networkx
+
+        graph: networkx.DiGraph[str] = networkx.DiGraph(name=self.name)
+        for node in self.nodes:
+            graph.add_node(node.name, node=node, machine=node.machine)
+        for node in self.nodes:
+            for edge in node.edges:
+                source = self.nodes[edge.source].name
+                graph.add_edge(source, node.name, condition=edge.condition, written=edge.written)
+        return networkx.freeze(graph)  # type: ignore[no-any-return]
+
+    def place(self, node: Node, step: str | None = None) -> KeyPath:
+        """The key path of a node's table in the file, or of one of its steps'."""
+        base = (*self.spec.at, "nodes", node.name)
+        spec = self.spec.nodes[node.name]
+        return base if step is None or spec.single else (*base, "steps", step)

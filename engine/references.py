@@ -1,0 +1,120 @@
+"""What the templates of a document read: are the names there and in scope, and which edges do they imply.
+
+Source: LANGUAGE.md sections 7 and 9 (E201, E505).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import attrs
+
+from engine import codes
+from engine.draft import Draft
+from engine.expressions import BadExpression, Read, Template, bare, show, template
+from engine.source import KeyPath
+
+__all__ = ["Place", "condition", "names_set", "nodes_read", "values"]
+
+_ALWAYS = frozenset({"inputs", "run", "env", "secrets"})
+_LATER = {"state": "state", "item": "fan-out", "index": "fan-out", "resources": "resources"}
+_RUN = ("id", "pipeline")
+_RUN_ATTEMPT = (*_RUN, "node", "step", "visit", "attempt", "key")
+
+
+@attrs.frozen
+class Place:
+    """Where a template stands: in a node's attempt (`steps` and all of `run` in scope) or not, and in which node."""
+
+    path: KeyPath
+    node: str | None
+    attempt: bool
+    steps: bool
+
+
+def values(draft: Draft, place: Place, value: Any) -> Template:
+    """The template of a `with`, `outputs` or the like, its names checked."""
+    return _checked(draft, place, value, template)
+
+
+def condition(draft: Draft, place: Place, text: str) -> Template:
+    """The template of a `when`."""
+    return _checked(draft, place, text, bare)
+
+
+def _checked(draft: Draft, place: Place, value: Any, make: Any) -> Template:
+    try:
+        made: Template = make(value)
+    except BadExpression as error:
+        span = (error.start, error.end)
+        draft.report(codes.BAD_EXPRESSION, error.message, (*place.path, *error.at), error.help, within=span)
+        return template(None if value is None else "")
+    for read in made.reads:
+        _check(draft, place, read)
+    return made
+
+
+def _check(draft: Draft, place: Place, read: Read) -> None:
+    root, rest = str(read.path[0]), read.path[1:]
+    where = (*place.path, *read.at)
+    if root in _LATER:
+        message = f"`{root}` is not supported yet: this version does not run {_LATER[root]}"
+        draft.report(codes.NOT_SUPPORTED, message, where, within=(read.start, read.end))
+    elif root == "steps" and not place.steps:
+        message = "`steps` cannot be read here: only a node's own steps and `outputs` see them"
+        draft.report(codes.BAD_EXPRESSION, message, where, within=(read.start, read.end))
+    elif root == "steps" and place.node is not None:
+        _known(draft, where, read, rest, list(draft.spec.nodes[place.node].steps), "step")
+    elif root == "inputs":
+        _known(draft, where, read, rest, list(draft.spec.inputs), "input")
+    elif root == "run":
+        _known(draft, where, read, rest, list(_RUN_ATTEMPT if place.attempt else _RUN), "field of `run`")
+    elif root in ("env", "secrets"):
+        if not rest or not isinstance(rest[0], str):
+            message = f"`{root}` is read by name: `{root}.NAME`"
+            draft.report(codes.BAD_EXPRESSION, message, where, within=(read.start, read.end))
+    elif root not in draft.spec.nodes:
+        known = [*draft.spec.nodes, *_ALWAYS, *(["steps"] if place.steps else [])]
+        _unknown(draft, where, read, root, known, f"there is no node `{root}`")
+
+
+def _known(
+    draft: Draft, where: KeyPath, read: Read, rest: tuple[str | int, ...], known: list[str], what: str
+) -> None:
+    if rest and rest[0] not in known:
+        _unknown(draft, where, read, str(rest[0]), known, f"there is no {what} `{rest[0]}`")
+
+
+def _unknown(draft: Draft, where: KeyPath, read: Read, name: str, known: list[str], message: str) -> None:
+    from engine.diagnostics import nearest
+
+    guess = nearest(name, known)
+    help = f"did you mean `{guess}`?" if guess else None
+    draft.report(codes.UNKNOWN_NAME, f"{message} (`{show(read.path)}`)", where, help, within=(read.start, read.end))
+
+
+def nodes_read(draft: Draft, templates: list[Template]) -> dict[str, bool]:
+    """The nodes that templates read, in order, and whether every read of one is guarded."""
+    found: dict[str, bool] = {}
+    for made in templates:
+        for read in made.reads:
+            root = str(read.path[0])
+            if root in draft.spec.nodes:
+                found[root] = found.get(root, True) and read.guarded
+    return found
+
+
+def names_set(root: str, templates: list[Template]) -> Mapping[str, bool]:
+    """The names of `env` or `secrets` that templates read, and whether one must be set (some read has no default)."""
+    found: dict[str, bool] = {}
+    for name, guarded in _named(root, templates):
+        found[name] = found.get(name, False) or not guarded
+    return found
+
+
+def _named(root: str, templates: list[Template]) -> Iterator[tuple[str, bool]]:
+    for made in templates:
+        for read in made.reads:
+            if read.path[0] == root and len(read.path) > 1:
+                yield str(read.path[1]), read.guarded

@@ -1,0 +1,363 @@
+"""What people who write tasks import: `Task`, `Context`, `Exit`, and the `Registry` that finds
+tasks by id.
+
+A task declares its exits as names of codes. It ends by returning: a plain value is exit 0 with that
+output, an `Exit` says which; raising is the outcome `error`. Nothing is guessed from the shape of
+what comes back. `functions.py` makes tasks of functions and classes. A registry is a value of its
+caller: nothing is registered anywhere by being decorated, and no id ever hides another. Source:
+LANGUAGE.md sections 3, 4 and 9.
+"""
+
+from __future__ import annotations
+
+import fnmatch
+from collections.abc import Awaitable, Callable, Iterable, Mapping
+from pathlib import Path
+from types import ModuleType
+from typing import TYPE_CHECKING, Any, Literal
+
+import attrs
+
+from engine.modules import TaskError, cause, import_module, member
+
+if TYPE_CHECKING:
+    from importlib.metadata import EntryPoint
+
+__all__ = [
+    "MARK",
+    "Arguments",
+    "Body",
+    "Context",
+    "Executor",
+    "Exit",
+    "Permanent",
+    "Registry",
+    "RetryAfter",
+    "Task",
+    "TaskError",
+    "check_declaration",
+    "check_schemas",
+]
+
+MARK = "__engine_task__"
+"""The attribute under which a decorated function or class has its `Task`."""
+
+Executor = Literal["async", "thread", "process"]
+"""Where a body runs: in the run's own thread, in a worker thread, or in a worker process that can
+be killed."""
+
+
+@attrs.frozen
+class Exit:
+    """How an attempt ended: `code` is 0 to 255 or a name that the task or the step declares.
+
+    `permanent` says that trying again cannot help; `retry_after` asks for at least that many
+    seconds before the next try.
+    """
+
+    code: int | str = 0
+    output: Any = None
+    permanent: bool = False
+    retry_after: float | None = None
+
+
+class Permanent(Exception):
+    """Raise it from a task: outcome `error`, and no retry."""
+
+
+class RetryAfter(Exception):
+    """Raise it from a task: outcome `error`, and a retry waits at least `seconds`."""
+
+    def __init__(self, seconds: float, message: str = "") -> None:
+        self.seconds = seconds
+        super().__init__(message or f"asked to be tried again in {seconds:g} s")
+
+
+def _unheard(message: str) -> None:
+    """The `note` of a context that nobody listens to; unlike a lambda, it can be pickled."""
+
+
+@attrs.frozen
+class Context:
+    """What a body may know of its attempt. `visit` and `attempt` count from 1; `key` is the same
+    when a crash makes it run again."""
+
+    run_id: str
+    pipeline: str
+    node: str
+    step: str
+    visit: int
+    attempt: int
+    key: str
+    folder: str = "."
+    """The folder of the spec file; relative paths of built-in tasks start here."""
+    grace: float = 5.0
+    """Seconds a cancelled attempt has to end by itself."""
+    note: Callable[[str], None] = attrs.field(default=_unheard, eq=False, repr=False)
+    """Called with a line of progress; it becomes an event of the run."""
+
+
+Body = Callable[[dict[str, Any], Context], Awaitable[Any]]
+"""`await body(inputs, context)` gives an output, or an `Exit`."""
+
+Arguments = Callable[[Mapping[str, Any], Context], dict[str, Any]]
+"""`arguments(inputs, context)` gives the keyword arguments of a function."""
+
+
+@attrs.frozen(eq=False)
+class Task:
+    """A task's declaration: what a step may name, give, and expect to come back."""
+
+    id: str
+    body: Body = attrs.field(repr=False)
+    name: str = ""
+    description: str = ""
+    input_schema: Mapping[str, Any] | None = None
+    """JSON Schema of the whole `with` table (an object), or None when anything goes."""
+    output_schema: Mapping[str, Any] | None = None
+    exits: Mapping[str, int] = attrs.field(factory=lambda: {"success": 0})
+    open: bool = False
+    """An open task may end with any code; in a closed one an undeclared code is the outcome
+    `error`."""
+    example: str = ""
+    """A node in TOML that shows the task, for `engine tasks NAME`."""
+    executor: Executor = "async"
+    """Where it runs. Only "async" runs `body`; a "thread" or "process" task runs `function`, and
+    its `body` refuses to."""
+    function: Callable[..., Any] | None = attrs.field(default=None, repr=False)
+    """The plain sync function of a "thread" or "process" task."""
+    target: str | None = None
+    """"module:qualname" of `function`, by which a worker process finds it. A "thread" task that
+    still has a target has not been registered yet: if the target then leads to `function`, it
+    becomes a "process" task, else it loses the target."""
+    arguments: Arguments | None = attrs.field(default=None, repr=False)
+    """Turns checked inputs into keyword arguments of `function`; None passes the inputs as they
+    are."""
+
+
+def check_declaration(task: Task) -> None:
+    """Raise `TaskError` for an id or an exit that no spec could name."""
+    parts = task.id.split(".") if isinstance(task.id, str) else ("",)
+    if not all(part.replace("-", "_").isidentifier() for part in parts):
+        raise TaskError(
+            f"`{task.id}` is no id of a task", "use names joined by dots: `acme.review`"
+        )
+    codes: dict[int, str] = {}
+    for name, code in task.exits.items():
+        _check_exit(task.id, name, code)
+        if code in codes:
+            raise TaskError(
+                f"exits `{codes[code]}` and `{name}` of task `{task.id}` are both {code}"
+            )
+        codes[code] = name
+
+
+def check_schemas(task: Task) -> None:
+    """Raise `TaskError` unless the schemas are JSON Schema and the inputs' is of an object. Imports
+    jsonschema."""
+    if task.input_schema is not None:
+        _check_schema(task.input_schema, f"input schema of task `{task.id}`")
+        if task.input_schema.get("type") != "object":
+            raise TaskError(
+                f"input schema of task `{task.id}` is not of an object",
+                'write `{"type": "object", "properties": {...}}`',
+            )
+    if task.output_schema is not None:
+        _check_schema(task.output_schema, f"output schema of task `{task.id}`")
+
+
+class Registry:
+    """The tasks that a spec may name: built-in ones, entry points, and those of the project's
+    modules.
+
+    `builtin` maps ids to functions that give the task; each is called once, when it is first looked
+    for. Entry points are loaded when a project's task is registered or an id is not found without
+    them. `allow` is a list of patterns like "llm.*" (of `fnmatch`, case counts): any other id is
+    refused.
+    """
+
+    def __init__(
+        self,
+        builtin: Mapping[str, Callable[[], Task]] | None = None,
+        entry_points: bool = True,
+        allow: Iterable[str] | None = None,
+    ) -> None:
+        self._builtin = dict(builtin or {})
+        self._allow = None if allow is None else tuple(allow)
+        self._loaded: dict[str, _Entry] = {}  # built-in tasks and `python:` functions
+        self._registered: dict[str, _Entry] = {}
+        self._external: dict[str, _Entry] | None = None if entry_points else {}
+
+    def register(self, source: object) -> Task:
+        """Add a `Task`, what `@task` decorated, or a class with `async def execute`; give the task
+        as it will run.
+
+        Registering the same object again changes nothing; another one with a known id is a
+        `TaskError`.
+        """
+        entry = _entry(source)
+        known = self._builtin_entry(entry.task.id) or self._externals().get(entry.task.id)
+        _add(self._registered, entry, known)
+        return self._registered[entry.task.id].task if known is None else known.task
+
+    def use(self, module: str, folder: Path) -> tuple[Task, ...]:
+        """Import `module`, looked for in `folder` too, and register all tasks among its globals,
+        imported ones included."""
+        return tuple(self.register(found) for found in _declared_in(import_module(module, folder)))
+
+    def find(self, id: str, folder: Path) -> Task | None:
+        """The task `id`, or None if there is none. `python:module:function` is imported, also from
+        `folder`.
+
+        Raises `TaskError` for an id that is not allowed, and for a function or an entry point that
+        cannot be had.
+        """
+        if id.startswith(_PYTHON):
+            self._check_allowed(id)
+            if id not in self._loaded:
+                self._loaded[id] = _python(id, folder)
+            return self._loaded[id].task
+        entry = self._entry(id)
+        if entry is None:
+            return None
+        self._check_allowed(id)
+        return entry.task
+
+    def ids(self) -> tuple[str, ...]:
+        """The allowed ids in order, without `python:` ones."""
+        known = {*self._builtin, *self._registered, *self._externals()}
+        return tuple(sorted(name for name in known if self._allows(name)))
+
+    def origin(self, id: str) -> str | None:
+        """Where task `id` comes from: "built-in", "entry point NAME of DISTRIBUTION" or
+        "module:name"; None if unknown."""
+        entry = self._loaded.get(id) if id.startswith(_PYTHON) else self._entry(id)
+        return entry.origin if entry else None
+
+    def _entry(self, id: str) -> _Entry | None:
+        return self._registered.get(id) or self._builtin_entry(id) or self._externals().get(id)
+
+    def _builtin_entry(self, id: str) -> _Entry | None:
+        if id not in self._loaded and id in self._builtin:
+            task = self._builtin[id]()
+            self._loaded[id] = _Entry(task, "built-in", task)
+        return self._loaded.get(id)
+
+    def _externals(self) -> dict[str, _Entry]:
+        """What entry points give, loaded all at once: a module's ids cannot be known otherwise."""
+        if self._external is None:
+            found: dict[str, _Entry] = {}
+            for entry in _entry_points():
+                _add(found, entry, self._builtin_entry(entry.task.id))
+            self._external = found
+        return self._external
+
+    def _allows(self, id: str) -> bool:
+        return self._allow is None or any(fnmatch.fnmatchcase(id, p) for p in self._allow)
+
+    def _check_allowed(self, id: str) -> None:
+        if not self._allows(id):
+            patterns = ", ".join(f"`{pattern}`" for pattern in self._allow or ())
+            raise TaskError(f"task `{id}` is not allowed here", f"allowed: {patterns or 'none'}")
+
+
+_PYTHON = "python:"
+_GROUP = "engine.tasks"
+_OUTCOMES = ("error", "timeout", "lost", "interrupted")
+
+
+@attrs.frozen(eq=False)
+class _Entry:
+    """A task as it will run, where it comes from, and the very object that it was made of."""
+
+    task: Task
+    origin: str
+    source: object
+
+
+def _entry(source: object, origin: str | None = None) -> _Entry:
+    from engine.functions import as_task, marked
+
+    task = as_task(source)
+    check_declaration(task)
+    check_schemas(task)
+    return _Entry(task, origin or _written_at(task), marked(source) or source)
+
+
+def _add(entries: dict[str, _Entry], entry: _Entry, known: _Entry | None) -> None:
+    """Add to `entries` what neither they nor `known` have under its id."""
+    known = known or entries.get(entry.task.id)
+    if known is None:
+        entries[entry.task.id] = entry
+    elif known.source is not entry.source:
+        raise TaskError(
+            f"task `{entry.task.id}` is defined twice: {known.origin} and {entry.origin}",
+            "give one of them another id",
+        )
+
+
+def _written_at(task: Task) -> str:
+    owner = task.function or task.body
+    return f"{owner.__module__}:{getattr(owner, '__qualname__', type(owner).__qualname__)}"
+
+
+def _declared_in(module: ModuleType) -> tuple[Task, ...]:
+    from engine.functions import marked
+
+    found = (marked(value) for value in tuple(vars(module).values()))
+    return tuple(task for task in found if task is not None)
+
+
+def _python(id: str, folder: Path) -> _Entry:
+    from engine.functions import as_task
+
+    name, _, qualname = id.removeprefix(_PYTHON).partition(":")
+    if not name or not qualname:
+        raise TaskError(f"`{id}` names no function", "write `python:module:function`")
+    source = member(import_module(name, folder), qualname)
+    task = attrs.evolve(as_task(source), id=id)
+    check_schemas(task)
+    return _Entry(task, f"{name}:{qualname}", source)
+
+
+def _entry_points() -> Iterable[_Entry]:
+    from importlib.metadata import entry_points
+
+    for point in sorted(entry_points(group=_GROUP), key=lambda point: (point.name, point.value)):
+        where = f"entry point {point.name}" + (f" of {point.dist.name}" if point.dist else "")
+        for source in _loaded(point, where):
+            yield _entry(source, where)
+
+
+def _loaded(point: EntryPoint, where: str) -> tuple[object, ...]:
+    try:
+        loaded = point.load()
+    except Exception as error:
+        raise TaskError(f"{where} cannot be loaded: {cause(error, point.module)}") from error
+    return _declared_in(loaded) if isinstance(loaded, ModuleType) else (loaded,)
+
+
+def _check_exit(id: str, name: object, code: object) -> None:
+    if not isinstance(name, str) or not name.isidentifier() or not name.isascii():
+        raise TaskError(f"exit `{name}` of task `{id}` is not an identifier")
+    if name in _OUTCOMES:
+        raise TaskError(
+            f"exit `{name}` of task `{id}` has the name of an outcome that the engine gives"
+        )
+    if isinstance(code, bool) or not isinstance(code, int) or not 0 <= code <= 255:
+        raise TaskError(f"exit `{name}` of task `{id}` is {code!r}, not a code from 0 to 255")
+    if name == "success" and code != 0:
+        raise TaskError(f"exit `success` of task `{id}` is {code}, but success is 0")
+
+
+def _check_schema(schema: object, what: str) -> None:
+    from jsonschema import Draft202012Validator
+    from jsonschema.exceptions import SchemaError
+
+    if not isinstance(schema, Mapping):
+        raise TaskError(f"{what} is a {type(schema).__name__}, not a table")
+    try:
+        Draft202012Validator.check_schema(dict(schema))
+    except SchemaError as error:
+        place = "".join(f" in `{part}`" for part in error.absolute_path)
+        raise TaskError(f"{what} is no JSON Schema: {error.message}{place}") from error

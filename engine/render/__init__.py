@@ -1,0 +1,1 @@
+"""Diagnostics, plans and results as text for people and as data for programs."""

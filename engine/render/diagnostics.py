@@ -1,0 +1,171 @@
+"""Diagnostics as text: for people with the source beneath, a line each, or JSON.
+
+Whatever comes from a file or a name is shown so that it cannot steer a terminal: characters that do
+not print are written as escapes. Tabs are shown as spaces, so that carets stand where they belong.
+"""
+
+from __future__ import annotations
+
+import itertools
+import json
+from collections.abc import Callable, Iterable, Iterator, Sequence
+
+import attrs
+
+from engine.diagnostics import Diagnostic, Severity
+from engine.source import Source, Span
+
+__all__ = ["as_json", "concise", "human", "summary"]
+
+TAB = 4
+"""Columns of a tab."""
+WIDEST = 120
+"""Characters of a source line that are shown; of a longer one, those around the span."""
+BEFORE = 30
+"""Characters shown before the span in a line that is cut."""
+
+_COLORS = {
+    "error": "\x1b[1;31m",
+    "warning": "\x1b[1;33m",
+    "note": "\x1b[1;34m",
+    "help": "\x1b[1;36m",
+    "strong": "\x1b[1m",
+}
+_RESET = "\x1b[0m"
+
+_Paint = Callable[[str, str], str]
+"""Style and text to text."""
+
+
+@attrs.frozen
+class _Mark:
+    """An underlined place; `style` is a key of the colours."""
+
+    span: Span
+    style: str
+    sign: str
+    label: str = ""
+
+
+def human(diagnostics: Iterable[Diagnostic], *, color: bool) -> str:
+    """Each finding with its source lines, notes and help, an empty line between them.
+
+    `color` adds ANSI colours and changes nothing else.
+    """
+    paint = _colored if color else _plain
+    return "\n\n".join("\n".join(_block(each, paint)) for each in diagnostics)
+
+
+def concise(diagnostics: Iterable[Diagnostic]) -> str:
+    """Each finding on one line, `path:line:column: CODE name: message`; no newline at the end."""
+    return "\n".join(
+        f"{_place(each)}: {each.rule.code} {each.rule.name}: {_printable(each.message)}"
+        for each in diagnostics
+    )
+
+
+def as_json(diagnostics: Iterable[Diagnostic]) -> str:
+    """The findings as a JSON list in ASCII; no newline at the end."""
+    return json.dumps([each.to_json() for each in diagnostics], indent=2)
+
+
+def summary(diagnostics: Sequence[Diagnostic], files: int) -> str:
+    """One line on what was found; `files` is how many were checked."""
+    if not diagnostics:
+        return f"{_count(files, 'file')} {'is' if files == 1 else 'are'} sound"
+    found = [
+        _count(number, severity.value)
+        for severity in Severity
+        if (number := sum(each.rule.severity is severity for each in diagnostics))
+    ]
+    affected = len({str(each.source.path) for each in diagnostics})
+    where = _count(affected, "file") if affected >= files else f"{affected} of {files} files"
+    return f"found {' and '.join(found)} in {where}"
+
+
+def _block(diagnostic: Diagnostic, paint: _Paint) -> Iterator[str]:
+    severity = diagnostic.rule.severity.value
+    marks = _marks(diagnostic)
+    margin = " " * len(str(marks[-1].span.line))
+    head = paint(severity, f"{severity}[{diagnostic.rule.code} {diagnostic.rule.name}]")
+    yield head + paint("strong", f": {_printable(diagnostic.message)}")
+    yield f"{margin}{paint('note', '-->')} {_place(diagnostic)}"
+    yield paint("note", f"{margin} |")
+    yield from _snippet(diagnostic.source, marks, margin, paint)
+    if diagnostic.help is not None:
+        label = paint("help", "help")
+        yield f"{margin} {paint('note', '=')} {label}: {_printable(diagnostic.help)}"
+
+
+def _marks(diagnostic: Diagnostic) -> list[_Mark]:
+    """In the order of lines; in one line the finding comes before its notes."""
+    finding = _Mark(diagnostic.span, diagnostic.rule.severity.value, "^")
+    notes = [_Mark(note.span, "note", "-", note.message) for note in diagnostic.notes]
+    return sorted([finding, *notes], key=lambda m: (m.span.line, m is not finding, m.span))
+
+
+def _snippet(source: Source, marks: list[_Mark], margin: str, paint: _Paint) -> Iterator[str]:
+    above: int | None = None
+    for number, together in itertools.groupby(marks, key=lambda mark: mark.span.line):
+        if above is not None and number > above + 1:
+            yield paint("note", f"{margin} |")
+        above = number
+        yield from _annotated(source.line(number), number, list(together), margin, paint)
+
+
+def _annotated(
+    line: str, number: int, marks: list[_Mark], margin: str, paint: _Paint
+) -> Iterator[str]:
+    """The source line, underlined for each mark; a line that is cut is shown for each anew."""
+    label = paint("note", f"{number:>{len(margin)}} |")
+    shown: str | None = None
+    for mark in marks:
+        text, start, end = _window(line, mark.span)
+        if text != shown:
+            shown = text
+            yield f"{label} {text}".rstrip()
+        underline = f"{mark.sign * (end - start)} {_printable(mark.label)}".rstrip()
+        yield f"{paint('note', f'{margin} |')} {' ' * start}{paint(mark.style, underline)}"
+
+
+def _window(line: str, span: Span) -> tuple[str, int, int]:
+    """What is shown of a line, and from which to which column of that the span goes."""
+    first = min(span.column - 1, len(line))
+    last = min(span.end_column - 1, len(line)) if span.end_line == span.line else len(line)
+    cut = max(0, min(first - BEFORE, len(line) - WIDEST))
+    shown = line[cut : cut + WIDEST]
+    head = "..." if cut else ""
+    tail = "..." if cut + WIDEST < len(line) else ""
+    start = len(head) + len(_printable(shown[: first - cut]))
+    width = len(_printable(shown[first - cut : last - cut]))
+    return head + _printable(shown) + tail, start, start + max(width, 1)
+
+
+def _place(diagnostic: Diagnostic) -> str:
+    span = diagnostic.span
+    return f"{_printable(str(diagnostic.source.path))}:{span.line}:{span.column}"
+
+
+def _printable(text: str) -> str:
+    if text.isprintable():
+        return text
+    return "".join(
+        char if char.isprintable() else " " * TAB if char == "\t" else _escaped(char)
+        for char in text
+    )
+
+
+def _escaped(char: str) -> str:
+    return char.encode("unicode_escape").decode()
+
+
+def _count(number: int, noun: str) -> str:
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
+
+
+def _colored(style: str, text: str) -> str:
+    return f"{_COLORS[style]}{text}{_RESET}"
+
+
+def _plain(style: str, text: str) -> str:
+    return text

@@ -1,0 +1,142 @@
+"""Result: what a run was: its status, and for every node a result with its reason and its attempts in order.
+
+Times are seconds since the start of the outermost run. `to_json` is the one form that `run --json` and `simulate --json` print.
+Source: LANGUAGE.md sections 3, 6 and 8.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Literal
+
+import attrs
+
+__all__ = ["ABSENT", "Attempt", "NodeResult", "Outcome", "Reason", "Result", "Status"]
+
+Status = Literal["succeeded", "failed", "cancelled"]
+
+
+class _Absent:
+    """There is no value; falsy, and not `None`, which is one."""
+
+    def __bool__(self) -> bool:
+        return False
+
+    def __repr__(self) -> str:
+        return "ABSENT"
+
+
+ABSENT = _Absent()
+
+
+@attrs.frozen
+class Outcome:
+    """How a body ended: an exit `code`, or `error` with its message; a code comes with an output (which may be null)."""
+
+    code: int | Literal["error"]
+    output: Any = ABSENT
+    error: str | None = None
+    permanent: bool = False
+    retry_after: float | None = None
+
+
+@attrs.define(eq=False)
+class Attempt:
+    """One execution of a step. `visit` counts its step's visits, `attempt` those within the visit, from 1."""
+
+    step: str
+    visit: int
+    attempt: int
+    started: float
+    ended: float | None = None
+    outcome: int | Literal["error", "timeout", "cancelled"] | None = None
+    error: str | None = None
+    run: Result | None = None
+    """The run of the sub-pipeline that this attempt was."""
+
+    def to_json(self) -> dict[str, Any]:
+        """`step visit attempt outcome started ended`, and `error` and `run` where there are any."""
+        found: dict[str, Any] = {
+            "step": self.step,
+            "visit": self.visit,
+            "attempt": self.attempt,
+            "outcome": self.outcome,
+            "started": self.started,
+            "ended": self.ended,
+        }
+        if self.error is not None:
+            found["error"] = self.error
+        if self.run is not None:
+            found["run"] = self.run.to_json()
+        return found
+
+
+@attrs.frozen
+class Reason:
+    """Why a node ended so: a `kind` of section 6, a sentence, and for `needs` the nodes whose edges were dead."""
+
+    kind: str
+    message: str = ""
+    because: tuple[str, ...] = ()
+
+
+@attrs.frozen(eq=False)
+class NodeResult:
+    """What became of a node; `output` is ABSENT where it has none."""
+
+    name: str
+    result: Literal["succeeded", "failed", "skipped", "cancelled"]
+    reason: Reason
+    label: str | None = None
+    output: Any = ABSENT
+    attempts: tuple[Attempt, ...] = ()
+
+
+@attrs.frozen(eq=False)
+class Result:
+    """What became of a run. `outputs` is there when it succeeded; `message` says why it did not."""
+
+    status: Status
+    nodes: Mapping[str, NodeResult]
+    outputs: Mapping[str, Any] = attrs.field(factory=dict)
+    message: str = ""
+    id: str = ""
+    pipeline: str = ""
+
+    def why(self, name: str, most: int = 10) -> tuple[str, ...]:
+        """The chain of causes behind a node's result, from it to the first cause; the middle of a long one is left out."""
+        chain: list[str] = []
+        seen: set[str] = set()
+        node: NodeResult | None = self.nodes[name]
+        while node and node.name not in seen:
+            seen.add(node.name)
+            chain.append(_sentence(node))
+            node = self.nodes[node.reason.because[0]] if node.reason.because else None
+        if len(chain) > most:
+            chain[most - 1 : -1] = [f"… {len(chain) - most} more …"]
+        return tuple(chain)
+
+    def to_json(self) -> dict[str, Any]:
+        """The printed form: `status`, `nodes`, `outputs`, and who and why."""
+        return {
+            "id": self.id,
+            "pipeline": self.pipeline,
+            "status": self.status,
+            "message": self.message,
+            "nodes": {name: self._node(node) for name, node in self.nodes.items()},
+            "outputs": dict(self.outputs),
+        }
+
+    def _node(self, node: NodeResult) -> dict[str, Any]:
+        reason: dict[str, Any] = {"kind": node.reason.kind, "message": node.reason.message}
+        if node.reason.because:
+            reason |= {"because": list(node.reason.because), "chain": list(self.why(node.name))}
+        found = {"result": node.result, "label": node.label, "reason": reason}
+        if node.output is not ABSENT:
+            found["output"] = node.output
+        return found | {"attempts": [attempt.to_json() for attempt in node.attempts]}
+
+
+def _sentence(node: NodeResult) -> str:
+    tail = f": {node.reason.message}" if node.reason.message else ""
+    return f"{node.name} {node.result}{tail}"

@@ -1,0 +1,159 @@
+"""Drives a `Scheduler` on trio: starts bodies, stops them, tells it what ended and what time it is.
+
+Attempts run as tasks of one nursery; a task whose attempt has ended goes on with one that may start now. Only what can be
+stopped while the run goes on has a cancel scope of its own. One more task, the driver, sleeps until the scheduler's next deadline
+or wake-up. Under a virtual clock (`exact`) the driver alone takes turns, after everything else has come to rest, so that all that
+happens at one instant is dealt with in the order of LANGUAGE.md section 6. Does not know what a body does (`perform`).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Awaitable, Callable
+
+import trio
+
+from engine.errors import EngineError
+from engine.result import Outcome, Result
+from engine.scheduler import LiveAttempt, Scheduler
+
+__all__ = ["Perform", "Runner"]
+
+Perform = Callable[[LiveAttempt], Awaitable[Outcome]]
+
+_BREATH = 64
+"""A task that goes on from attempt to attempt lets others run after this many."""
+
+
+class Runner:
+    """One run under way. `await run()` once; `cancel` from the same trio thread."""
+
+    def __init__(self, scheduler: Scheduler, perform: Perform, exact: bool = False) -> None:
+        self._scheduler, self._perform, self._exact = scheduler, perform, exact
+        self._start = trio.current_time()
+        self._wake = trio.Event()
+        self._over = trio.Event()
+        self._sleep = trio.CancelScope()
+        self._until = math.inf
+        self._turned = False
+
+    def cancel(self, message: str) -> None:
+        """Ask for the run to be cancelled; `run` still gives its result."""
+        self._scheduler.cancel(message)
+        self._wake.set()
+
+    async def run(self) -> Result:
+        """The run's result. Cancelled from outside, it stops all work and lets the cancellation pass."""
+        async with trio.open_nursery() as outer:
+            outer.start_soon(self._drive)
+            async with trio.open_nursery() as self._workers:
+                await self._over.wait()
+        assert self._scheduler.result is not None
+        return self._scheduler.result
+
+    async def _drive(self) -> None:
+        """Take turns until the run is over: when woken, and when the scheduler's next time has come."""
+        try:
+            while self._scheduler.result is None:
+                self._wake = trio.Event()
+                if self._exact:
+                    await self._rest()
+                first = self._turn()
+                if first is not None:
+                    self._workers.start_soon(self._work, first)
+                if self._scheduler.result is None:
+                    with trio.CancelScope(deadline=self._start + self._until) as self._sleep:
+                        await self._wake.wait()
+        except trio.Cancelled:
+            self._end_from_outside()
+            raise
+        finally:
+            self._over.set()
+
+    async def _rest(self) -> None:
+        """Wait until every body has done all it can at this instant."""
+        from trio.testing import wait_all_tasks_blocked
+
+        await wait_all_tasks_blocked()
+        asleep = trio.lowlevel.current_statistics().seconds_to_next_deadline == math.inf
+        if asleep and self._turned and self._scheduler.idle:
+            raise EngineError("the run would never end: an attempt hangs, and neither a timeout nor a deadline stops it")
+
+    # -- turns -------------------------------------------------------------------------------------------------
+
+    def _turn(self) -> LiveAttempt | None:
+        """Tell the scheduler the time, do what it says; the first attempt to start is the caller's to run."""
+        scheduler = self._scheduler
+        now = round(trio.current_time() - self._start, 9)
+        self._turned = True
+        first: LiveAttempt | None = None
+        while True:
+            stops = scheduler.strike(now)
+            for attempt in stops:
+                self._stop(attempt)
+            if stops and self._exact:
+                self._wake.set()
+                break
+            for attempt in scheduler.give(now):
+                if attempt.killable:
+                    attempt.handle = trio.CancelScope()
+                if first is None:
+                    first = attempt
+                else:
+                    self._workers.start_soon(self._work, attempt)
+            if not scheduler.pending:
+                break
+        self._set_alarm()
+        return first
+
+    def _set_alarm(self) -> None:
+        """Let the driver wake in time, or at once when the run is over."""
+        if self._scheduler.result is not None:
+            self._wake.set()
+            return
+        next_time = self._scheduler.next_time
+        until = math.inf if next_time is None else next_time
+        if until != self._until:
+            self._until = until
+            self._sleep.deadline = self._start + until
+
+    def _stop(self, attempt: LiveAttempt) -> None:
+        """Cancel a body: by its own scope, or with all others when the whole run is being cancelled."""
+        scope = attempt.handle or self._workers.cancel_scope
+        scope.cancel()
+
+    def _end_from_outside(self) -> None:
+        """A cancellation that is not ours becomes the run's, so that its record is whole."""
+        self._scheduler.cancel("the scope around the run was cancelled")
+        self._turn()
+
+    # -- attempts ----------------------------------------------------------------------------------------------
+
+    async def _work(self, attempt: LiveAttempt | None) -> None:
+        """Run attempts one after the other, for as long as the end of one lets another start."""
+        breath = 0
+        while attempt is not None:
+            try:
+                if attempt.handle is None:
+                    outcome = await self._body(attempt, breath)
+                else:
+                    outcome = None
+                    with attempt.handle:
+                        outcome = await self._body(attempt, breath)
+            except trio.Cancelled:
+                self._scheduler.ended(attempt, None)
+                self._end_from_outside()
+                raise
+            breath += 1
+            self._scheduler.ended(attempt, outcome)
+            if self._exact:
+                self._wake.set()
+                return
+            attempt = self._turn()
+
+    async def _body(self, attempt: LiveAttempt, breath: int) -> Outcome:
+        if breath % _BREATH:
+            await trio.lowlevel.checkpoint_if_cancelled()
+        else:
+            await trio.lowlevel.checkpoint()
+        return await self._perform(attempt)

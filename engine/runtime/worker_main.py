@@ -1,0 +1,224 @@
+"""The program of a worker process: takes calls, runs functions, replies, until the pipe closes.
+
+Requests and replies are lines of JSON on two pipes of their own; what the function prints goes to
+stderr. A thread reads the requests, so that the worker notices the end of the engine in the middle
+of a call and takes its whole group along. SIGTERM unwinds the function, that its `finally` blocks
+may run. Started by path: it must import next to nothing.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import math
+import os
+import signal
+import sys
+import threading
+from collections.abc import Callable
+from functools import lru_cache
+from importlib import import_module
+from queue import SimpleQueue
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from engine.registry import Task
+
+__all__ = ["main"]
+
+_ENGINE = os.path.join(os.path.dirname(os.path.dirname(os.path.abspath(__file__))), "")
+_IMPORTLIB = import_module.__code__.co_filename
+
+
+class Stopped(BaseException):
+    """SIGTERM has come: unwind."""
+
+
+class _Life:
+    """What the signal handler and the reading thread have to know."""
+
+    busy = False
+    stopping = False
+
+
+def main(requests: int, replies: int) -> None:
+    """Serve the calls that come in on one file descriptor, and answer on the other."""
+    os.dup2(2, 1)
+    sys.stdout = sys.stderr
+    for fd in (requests, replies):
+        os.set_inheritable(fd, False)
+    signal.signal(signal.SIGTERM, _on_term)
+    calls: SimpleQueue[dict[str, Any] | None] = SimpleQueue()
+    threading.Thread(target=_read, args=(requests, calls), daemon=True).start()
+    with contextlib.suppress(Stopped, BrokenPipeError):
+        _serve(calls, replies)
+    if _Life.stopping:
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
+        os.kill(os.getpid(), signal.SIGTERM)
+
+
+def _serve(calls: SimpleQueue[dict[str, Any] | None], replies: int) -> None:
+    home, folder, lock = os.getpid(), os.getcwd(), threading.Lock()
+
+    def send(message: dict[str, Any]) -> None:
+        line = json.dumps(message).encode() + b"\n"
+        with lock:
+            while line:
+                line = line[os.write(replies, line) :]
+
+    while (call := calls.get()) is not None:
+        _Life.busy = True
+        reply = _answer(call, send)
+        if os.getpid() != home:
+            os._exit(0)  # a fork that the function forgot
+        sys.stderr.flush()
+        os.chdir(folder)
+        _Life.busy = False
+        send({"call": call["call"], "spent": _is_spent(), **reply})
+        if _Life.stopping:
+            break
+
+
+def _read(fd: int, calls: SimpleQueue[dict[str, Any] | None]) -> None:
+    with open(fd, "rb") as stream:
+        for line in stream:
+            if not line.endswith(b"\n"):
+                break  # the engine died while it wrote
+            calls.put(json.loads(line))
+    if _Life.busy:
+        os.killpg(0, signal.SIGKILL)
+    calls.put(None)
+
+
+def _on_term(number: int, frame: object) -> None:
+    if not _Life.stopping:
+        _Life.stopping = True
+        raise Stopped
+
+
+def _answer(call: dict[str, Any], send: Callable[[dict[str, Any]], None]) -> dict[str, Any]:
+    """The reply to one call. The one place that turns what a function raises into data."""
+    try:
+        sys.path += [path for path in call["paths"] if path not in sys.path]
+        value = _run(call, send)
+    except Stopped:
+        raise
+    except BaseException as error:
+        return _failure(error)
+    return _result(value, call["target"].rpartition(":")[2])
+
+
+def _run(call: dict[str, Any], send: Callable[[dict[str, Any]], None]) -> Any:
+    from engine.functions import call_arguments
+    from engine.registry import Context
+
+    def note(message: str) -> None:
+        send({"call": call["call"], "note": str(message)})
+
+    function, task = _resolve(call["target"])
+    context = Context(**call["context"], note=note)
+    return function(**call_arguments(task, call["inputs"], context))
+
+
+@lru_cache
+def _resolve(target: str) -> tuple[Callable[..., Any], Task]:
+    from engine.functions import as_task
+
+    module, _, qualname = target.partition(":")
+    found: Any = import_module(module)
+    for name in qualname.split("."):
+        found = getattr(found, name)
+    return found, as_task(found)
+
+
+def _result(value: Any, name: str) -> dict[str, Any]:
+    from engine.functions import plain_result
+
+    try:
+        return _reply(plain_result(value), name)
+    except RecursionError:
+        return _error(f"the output of `{name}` is nested too deeply, or holds itself")
+
+
+def _reply(value: Any, name: str) -> dict[str, Any]:
+    from engine.registry import Exit
+
+    if not isinstance(value, Exit):
+        fault = _json_fault(f"the output of `{name}`", value)
+        return fault or {"kind": "value", "value": value}
+    ended = {key: getattr(value, key) for key in ("code", "output", "permanent", "retry_after")}
+    return _json_fault(f"the exit of `{name}`", ended) or {"kind": "exit", **ended}
+
+
+def _json_fault(what: str, value: Any) -> dict[str, Any] | None:
+    problem = _problem(value, "")
+    try:
+        problem or json.dumps(value)
+    except ValueError as error:  # an integer of more digits than Python writes
+        problem = str(error).lower()
+    return _error(f"{what} is not JSON: {problem}") if problem else None
+
+
+def _problem(value: Any, at: str) -> str | None:
+    """What in a value is not JSON, and where: nothing is turned into something else on the way."""
+    match value:
+        case None | bool() | int() | str():
+            return None
+        case float():
+            return (
+                None if math.isfinite(value) else f"{at or 'it'} is {value}, which JSON cannot say"
+            )
+        case list() | tuple():
+            parts = [(f"{at}[{index}]", item) for index, item in enumerate(value)]
+        case dict():
+            for key in value:
+                if not isinstance(key, str):
+                    return f"the key {key!r} in {at or 'it'} is not a string"
+            parts = [(f"{at}.{key}".lstrip("."), item) for key, item in value.items()]
+        case _:
+            return f"{at or 'it'} is of type `{type(value).__qualname__}`"
+    return next((found for at, item in parts if (found := _problem(item, at))), None)
+
+
+def _failure(error: BaseException) -> dict[str, Any]:
+    from engine.registry import Permanent, RetryAfter
+
+    more = {
+        "permanent": isinstance(error, Permanent),
+        "retry_after": error.seconds if isinstance(error, RetryAfter) else None,
+    }
+    named = () if isinstance(error, (Permanent, RetryAfter)) else (type(error).__name__,)
+    text = ": ".join(part for part in (*named, str(error)) if part)
+    return _error(text or type(error).__name__, traceback=_traceback(error), **more)
+
+
+def _error(message: str, **more: Any) -> dict[str, Any]:
+    blank = {"permanent": False, "retry_after": None, "traceback": ""}
+    return {"kind": "error", "message": message, **blank, **more}
+
+
+def _traceback(error: BaseException) -> str:
+    """The traceback from the user's first frame on."""
+    import traceback
+
+    frames = error.__traceback__
+    while frames is not None and _is_ours(frames.tb_frame.f_code.co_filename):
+        frames = frames.tb_next
+    return "".join(traceback.format_exception(type(error), error, frames))
+
+
+def _is_ours(filename: str) -> bool:
+    return filename.startswith((_ENGINE, "<frozen ", _IMPORTLIB))
+
+
+def _is_spent() -> bool:
+    """Whether the function left threads, or child processes, running or not waited for."""
+    try:
+        os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT)
+    except ChildProcessError:
+        return threading.active_count() > 2
+    return True
+
+
+if __name__ == "__main__":
+    main(int(sys.argv[1]), int(sys.argv[2]))

@@ -1,0 +1,253 @@
+"""Worker processes that run sync functions and can be killed in the middle of one.
+
+A worker serves one call at a time and is used again for calls with the same import paths; there are
+as many as calls run at once. A worker whose call was cancelled, that died, or whose function left
+children is ended, with all it started. Does not know what a task is: `worker_main` finds the
+function, the caller judges the reply.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import Any, TypeAlias
+
+import attrs
+import trio
+
+from engine import processes
+from engine.registry import Exit
+
+__all__ = ["Died", "Failed", "Reply", "Value", "Workers"]
+
+_MAIN = str(Path(__file__).with_name("worker_main.py"))
+_ROOT = str(Path(__file__).parents[2])
+_GOODBYE = 1.0
+
+
+@attrs.frozen
+class Value:
+    """The function returned a JSON value."""
+
+    value: Any
+
+
+@attrs.frozen
+class Failed:
+    """The function raised, could not be found, or returned what is not JSON.
+
+    `message` begins with the exception's type, but for Permanent and RetryAfter; `traceback` with
+    the user's frames.
+    """
+
+    message: str
+    permanent: bool = False
+    retry_after: float | None = None
+    traceback: str = ""
+
+
+@attrs.frozen
+class Died:
+    """The worker died under the call; `status` is as it ended, or minus the signal that did it."""
+
+    status: int
+
+    @property
+    def message(self) -> str:
+        """By which signal it died, or with which status."""
+        if self.status < 0:
+            return f"the worker process was killed by {processes.signal_name(-self.status)}"
+        return f"the worker process ended with status {self.status} in the middle of the call"
+
+
+Reply: TypeAlias = Value | Exit | Failed | Died
+
+
+class Workers:
+    """The worker processes of a run; leaving the block ends them all, and all they started."""
+
+    def __init__(self, keep: int | None = None) -> None:
+        self._keep = keep if keep is not None else os.cpu_count() or 1
+        self._idle: list[_Worker] = []
+
+    async def __aenter__(self) -> Workers:
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        await self.aclose()
+
+    async def call(
+        self,
+        target: str,
+        paths: Sequence[str],
+        inputs: Mapping[str, Any],
+        context: Mapping[str, Any],
+        grace: float,
+        note: Callable[[str], None],
+    ) -> Reply:
+        """Run the function `target`, "module:qualname", in a worker process.
+
+        `paths` are added to the end of the worker's sys.path. `inputs` are what its task's schema
+        wants, `context` the fields of Context but `note`; that is called with lines of progress.
+        On cancel it ends the worker (SIGTERM, which unwinds the function; `grace` seconds; SIGKILL)
+        and returns when nothing of it is left.
+        """
+        worker = await self._take(tuple(paths))
+        reply, status = None, 0
+        try:
+            reply = await worker.call(target, inputs, context, note)
+        finally:
+            if reply is None or worker.spent:
+                status = await worker.end(grace)
+            else:
+                self._idle.append(worker)
+        while len(self._idle) > self._keep:
+            await self._idle.pop(0).dismiss()
+        return reply or Died(status)
+
+    async def aclose(self) -> None:
+        """End the workers, whose calls must be over; cannot be cancelled."""
+        with trio.CancelScope(shield=True):
+            async with trio.open_nursery() as nursery:
+                for worker in self._idle:
+                    nursery.start_soon(worker.dismiss)
+                self._idle.clear()
+
+    async def _take(self, paths: tuple[str, ...]) -> _Worker:
+        """The warm worker with these import paths that served last, or a new one."""
+        for worker in [worker for worker in self._idle[::-1] if worker.paths == paths]:
+            self._idle.remove(worker)
+            if not processes.ended(worker.process):
+                return worker
+            await worker.end(0)
+        return await _start(paths)
+
+
+class _Worker:
+    """One worker process and the two pipes to it."""
+
+    def __init__(
+        self, process: trio.Process, token: str, paths: tuple[str, ...], pipes: tuple[int, int]
+    ) -> None:
+        self.process = process
+        self.paths = paths
+        self.spent = False
+        """Whether the function of the last call left something running."""
+        self._token = token
+        self._requests = trio.lowlevel.FdStream(pipes[0])
+        self._replies = trio.lowlevel.FdStream(pipes[1])
+        self._buffer = bytearray()
+        self._calls = 0
+
+    async def call(
+        self,
+        target: str,
+        inputs: Mapping[str, Any],
+        context: Mapping[str, Any],
+        note: Callable[[str], None],
+    ) -> Reply | None:
+        """The reply, or None if the worker died before it gave one."""
+        self._calls += 1
+        request = {
+            "call": self._calls,
+            "target": target,
+            "paths": [*self.paths, _ROOT],
+            "inputs": dict(inputs),
+            "context": dict(context),
+        }
+        reply = None
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(self._send, json.dumps(request).encode() + b"\n")
+            nursery.start_soon(self._watch, nursery.cancel_scope)
+            reply = await self._receive(note)
+            nursery.cancel_scope.cancel()
+        return reply or self._understand(processes.pending(self._replies.fileno()), note)
+
+    async def end(self, grace: float) -> int:
+        """End the worker and all it started, and give its status; cannot be cancelled."""
+        await processes.stop(self.process, grace)
+        status = await processes.reap(self.process)
+        await processes.kill_strays(self._token)
+        self._requests.close()
+        self._replies.close()
+        return status
+
+    async def dismiss(self) -> None:
+        """Let an idle worker end by itself, with its `atexit` handlers, if it does so at once."""
+        self._requests.close()
+        try:
+            with trio.move_on_after(_GOODBYE):
+                await processes.exited(self.process)
+        finally:
+            await self.end(0)
+
+    async def _send(self, line: bytes) -> None:
+        with contextlib.suppress(trio.BrokenResourceError):
+            await self._requests.send_all(line)
+
+    async def _watch(self, scope: trio.CancelScope) -> None:
+        """The end of the reply pipe does not tell: a forked child may hold it."""
+        await processes.exited(self.process)
+        scope.cancel()
+
+    async def _receive(self, note: Callable[[str], None]) -> Reply:
+        while chunk := await self._replies.receive_some(65_536):
+            if (reply := self._understand(chunk, note)) is not None:
+                return reply
+        return await trio.sleep_forever()
+
+    def _understand(self, chunk: bytes, note: Callable[[str], None]) -> Reply | None:
+        """The reply, if `chunk` completes it; what a call before this one left is dropped."""
+        self._buffer += chunk
+        if b"\n" not in chunk:
+            return None
+        *lines, rest = bytes(self._buffer).split(b"\n")
+        self._buffer[:] = rest
+        for message in map(json.loads, lines):
+            if message.pop("call") != self._calls:
+                continue
+            if "note" in message:
+                note(message["note"])
+            else:
+                self.spent = message.pop("spent")
+                return _reply(**message)
+        return None
+
+
+async def _start(paths: tuple[str, ...]) -> _Worker:
+    token, env = processes.tag(os.environ)
+    theirs_in, ours_out = os.pipe()
+    ours_in, theirs_out = os.pipe()
+    argv = [sys.executable, "-P", _MAIN, str(theirs_in), str(theirs_out)]
+    try:
+        process = await processes.start(
+            argv,
+            cwd=os.getcwd(),
+            env=env,
+            stdin=subprocess.DEVNULL,
+            pass_fds=(theirs_in, theirs_out),
+        )
+    except BaseException:
+        os.close(ours_out)
+        os.close(ours_in)
+        raise
+    finally:
+        os.close(theirs_in)
+        os.close(theirs_out)
+    return _Worker(process, token, paths, (ours_out, ours_in))
+
+
+def _reply(kind: str, **fields: Any) -> Reply:
+    variants: dict[str, Callable[..., Reply]] = {"value": Value, "exit": Exit, "error": Failed}
+    return variants[kind](**fields)

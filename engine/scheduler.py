@@ -1,0 +1,641 @@
+"""The run as a sans-I/O object: told what ended and what time it is, it says what to stop and what starts next.
+
+It holds the outermost run and all runs of sub-pipelines inside it. One instant goes: ends of attempts with all they cause, then
+cancellation after an unhandled failure, then deadlines from the outermost in (`strike`), then wake-ups, then places (`give`).
+Knows no clock (`now` is told), no trio, no bodies. Source: LANGUAGE.md sections 2 to 9 and 14.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable
+from heapq import heappop, heappush
+from typing import Any, Literal
+
+from engine.events import Event
+from engine.expressions import EvaluationError
+from engine.machine import Enter, Retry, State, Stop, advance, begin
+from engine.places import Limit, Places
+from engine.plan import Body, Edge, Node, Plan
+from engine.result import ABSENT, Attempt, NodeResult, Outcome, Reason, Result, Status
+from engine.values import Values, child_inputs, task_inputs
+
+__all__ = ["LiveAttempt", "Scheduler"]
+
+Why = Literal["failure", "deadline", "requested", "parent"]
+Stopping = Literal["", "timeout", "deadline", "cancelled"]
+
+
+class LiveAttempt:
+    """An attempt that has its places. `inputs` is what its body is given; `stopping` is why it is being stopped."""
+
+    __slots__ = ("body", "child", "handle", "inputs", "key", "node", "over", "record", "stopping")
+
+    def __init__(self, node: LiveNode, body: Body, record: Attempt, key: str) -> None:
+        self.node, self.body, self.record, self.key = node, body, record, key
+        self.inputs: dict[str, Any] = {}
+        self.child: LiveRun | None = None
+        self.stopping: Stopping = ""
+        self.over = False
+        self.handle: Any = None
+        """The runtime's own, to stop the body by."""
+
+    @property
+    def order(self) -> tuple[int, ...]:
+        """The order of its node."""
+        return self.node.order
+
+    @property
+    def path(self) -> str:
+        """`node/step`, with the parents' before it."""
+        return f"{self.node.path}/{self.record.step}"
+
+    @property
+    def killable(self) -> bool:
+        """Whether it may have to be stopped while the outermost run goes on."""
+        return bool(self.body.timeout or self.node.plan.deadline or self.node.run.parent)
+
+
+class LiveNode:
+    """A node of a run under way. `settled` counts down the edges that are still open."""
+
+    __slots__ = (
+        "attempt",
+        "attempts",
+        "deadline_struck",
+        "limits",
+        "open",
+        "order",
+        "plan",
+        "queued",
+        "refused",
+        "result",
+        "run",
+        "state",
+        "steps",
+        "taken",
+        "waking",
+    )
+
+    def __init__(self, run: LiveRun, plan: Node) -> None:
+        self.run, self.plan = run, plan
+        self.order: tuple[int, ...] = (*run.order, plan.priority, plan.index)
+        self.open = len(plan.edges)
+        self.taken = 0
+        self.refused: list[int] | None = None
+        self.state: State | None = None
+        self.attempt: LiveAttempt | None = None
+        self.attempts: list[Attempt] = []
+        self.steps: dict[str, Any] | None = None
+        self.result: NodeResult | None = None
+        self.limits: tuple[Limit, ...] = ()
+        self.queued = 0
+        self.waking = 0
+        self.deadline_struck = False
+
+    @property
+    def path(self) -> str:
+        """Its name, with the parents' `node/step` before it."""
+        return self.run.prefix + self.plan.name
+
+
+class LiveRun:
+    """A run under way: the outermost one, or that of a sub-pipeline (`parent` is the attempt it is)."""
+
+    __slots__ = (
+        "asked",
+        "cause",
+        "failed",
+        "key",
+        "left",
+        "limits",
+        "message",
+        "nodes",
+        "order",
+        "parent",
+        "plan",
+        "pools",
+        "prefix",
+        "values",
+    )
+
+    def __init__(self, plan: Plan, parent: LiveAttempt | None, values: Values) -> None:
+        self.plan, self.parent, self.values = plan, parent, values
+        outer = parent.node.run if parent else None
+        self.order: tuple[int, ...] = parent.node.order if parent else ()
+        self.prefix = f"{parent.path}/" if parent else ""
+        self.key = f"{parent.key}/" if parent else ""
+        self.limits: tuple[Limit, ...] = (*(outer.limits if outer else ()), Limit(plan.max_parallel))
+        own = {name: Limit(count) for name, count in plan.pools.items()}
+        self.pools: dict[str, Limit] = {**own, **outer.pools} if outer else own
+        self.nodes = [LiveNode(self, node) for node in plan.nodes]
+        self.left = len(self.nodes)
+        self.failed = ""
+        self.cause: Why | None = None
+        self.asked = False
+        self.message = ""
+
+
+class Scheduler:
+    """One run. Call `strike` and `give` at an instant until neither has anything left, then sleep until `next_time`.
+
+    `listen`, if given, is called with every `Event` as it happens.
+    """
+
+    def __init__(
+        self,
+        plan: Plan,
+        values: Values,
+        run_id: str,
+        seed: int | str = 0,
+        listen: Callable[[Event], None] | None = None,
+    ) -> None:
+        self.now = 0.0
+        self.result: Result | None = None
+        self.run_id, self._seed, self._listen = run_id, seed, listen
+        self._places: Places[LiveNode] = Places()
+        self._ended: list[tuple[LiveAttempt, Outcome | None]] = []
+        self._deciding: list[LiveNode] = []
+        self._stops: list[LiveAttempt] = []
+        self._cancelling: list[LiveRun] = []
+        self._deadlines: list[tuple[float, int, tuple[int, ...], int, Any]] = []
+        self._wakes: list[tuple[float, int, LiveNode]] = []
+        self._ticket = 0
+        self.root = LiveRun(plan, None, values)
+        self._tell("run_started", "", run=run_id, pipeline=plan.name, hash=plan.hash)
+        self._start_run(self.root)
+
+    # -- what the runtime tells --------------------------------------------------------------------------------
+
+    def ended(self, attempt: LiveAttempt, outcome: Outcome | None) -> None:
+        """An attempt's body is really over; None: it was stopped before it could end."""
+        self._ended.append((attempt, outcome))
+
+    def cancel(self, message: str) -> None:
+        """Somebody asks to cancel the run; done at the next `strike`, like the outermost deadline of its instant."""
+        if self.result is None and not self.root.asked:
+            self.root.asked = True
+            self.root.message = self.root.message or message
+            self._tell("cancel_asked", "", message=message)
+
+    def note(self, attempt: LiveAttempt, message: str) -> None:
+        """A line of progress from a body."""
+        self._tell("attempt_noted", attempt.path, message=message)
+
+    # -- what the runtime asks ---------------------------------------------------------------------------------
+
+    @property
+    def pending(self) -> bool:
+        """Whether this instant still has ends to be dealt with."""
+        asked = self.root.asked and self.root.cause is None and self.result is None
+        return bool(self._ended or self._deciding or self._cancelling or asked)
+
+    @property
+    def idle(self) -> bool:
+        """Whether nothing will ever happen unless a body ends."""
+        return not self.pending and self.next_time is None and self.result is None
+
+    @property
+    def next_time(self) -> float | None:
+        """When something happens by the clock alone."""
+        first = self._deadlines[0][0] if self._deadlines else None
+        if self._wakes and (first is None or self._wakes[0][0] < first):
+            return self._wakes[0][0]
+        return first
+
+    def strike(self, now: float) -> list[LiveAttempt]:
+        """Ends, then cancellations, then deadlines up to `now`; gives the attempts whose bodies must be stopped."""
+        self.now = now
+        self._settle_ends()
+        if self.root.asked and self.root.cause is None:
+            self._cancel(self.root, "requested", self.root.message)
+        if self._deadlines and self._deadlines[0][0] <= now:
+            while self._deadlines and self._deadlines[0][0] <= now:
+                self._strike(heappop(self._deadlines)[4])
+            self._settle_ends()
+        stops, self._stops = self._stops, []
+        return stops
+
+    def give(self, now: float) -> list[LiveAttempt]:
+        """Wake-ups up to `now`, then places: gives the attempts to start, in order."""
+        self.now = now
+        while self._wakes and self._wakes[0][0] <= now:
+            _, ticket, node = heappop(self._wakes)
+            if node.waking == ticket:
+                node.waking = 0
+                self._places.ask(node)
+        starts: list[LiveAttempt] = []
+        while (node_ := self._places.next()) is not None:
+            attempt = self._begin(node_)
+            if attempt is not None:
+                starts.append(attempt)
+        return starts
+
+    # -- runs --------------------------------------------------------------------------------------------------
+
+    def _start_run(self, run: LiveRun) -> None:
+        if run.plan.deadline is not None:
+            self._deadline(run.plan.deadline, 3 * _depth(run), run.order, run)
+        self._deciding += [node for node in run.nodes if not node.open]
+        self._decide_all()
+
+    def _end_run(self, run: LiveRun) -> None:
+        status: Status = "succeeded"
+        message, outputs = run.message, {}
+        if run.cause in ("deadline", "requested", "parent") and not run.failed:
+            status = "cancelled"
+        elif run.failed:
+            status, message = "failed", run.failed
+        elif run.plan.outputs is not None:
+            try:
+                outputs = run.plan.outputs.evaluate(run.values.scope(self._run_fields(run)))
+            except EvaluationError as error:
+                status, message = "failed", f"outputs: {error}"
+        nodes = {node.plan.name: node.result for node in run.nodes if node.result}
+        result = Result(status, nodes, outputs, message, self.run_id, run.plan.name)
+        if run.parent is None:
+            self.result = result
+            self._tell("run_ended", "", status=status, message=message, outputs=outputs)
+        else:
+            run.parent.record.run = result
+            self._ended.append((run.parent, _child_outcome(run, result)))
+
+    def _cancel(self, run: LiveRun, why: Why, message: str) -> None:
+        """Every node without a result becomes cancelled, at once or when its attempt has stopped."""
+        if run.cause is not None or not run.left:
+            return
+        run.cause = why
+        run.message = run.message or message
+        for node in run.nodes:
+            if node.result is None:
+                if node.attempt is None:
+                    self._cancelled(node)
+                else:
+                    self._stop(node.attempt, "cancelled")
+
+    # -- stopping and deadlines --------------------------------------------------------------------------------
+
+    def _stop(self, attempt: LiveAttempt, why: Stopping) -> None:
+        if attempt.over:
+            return
+        first = not attempt.stopping
+        if first or why == "cancelled":
+            attempt.stopping = why
+        if attempt.child is not None:
+            self._cancel(attempt.child, "parent", f"`{attempt.path}` was stopped")
+        elif first:
+            self._stops.append(attempt)
+
+    def _deadline(self, seconds: float, depth: int, order: tuple[int, ...], owner: Any) -> None:
+        self._ticket += 1
+        heappush(self._deadlines, (_time(self.now + seconds), depth, order, self._ticket, owner))
+
+    def _strike(self, owner: LiveRun | LiveNode | LiveAttempt) -> None:
+        if isinstance(owner, LiveRun):
+            self._cancel(owner, "deadline", f"the deadline of `{owner.plan.name}` struck")
+        elif isinstance(owner, LiveAttempt):
+            if not owner.over and not owner.stopping:
+                self._stop(owner, "timeout")
+        elif owner.result is None and owner.run.cause is None:
+            owner.deadline_struck = True
+            if owner.attempt is None:
+                self._deadline_end(owner)
+            else:
+                self._stop(owner.attempt, "deadline")
+
+    def _deadline_end(self, node: LiveNode) -> None:
+        self._settle(node, "failed", Reason("deadline", "its deadline struck"), "timeout")
+
+    # -- attempts ----------------------------------------------------------------------------------------------
+
+    def _begin(self, node: LiveNode) -> LiveAttempt | None:
+        """Start the next attempt of a node that has its places; None if it is a sub-pipeline or already over."""
+        state = node.state
+        assert state is not None
+        body = node.plan.bodies[state.step]
+        step = node.plan.machine.steps[state.step].name
+        run = node.run
+        record = Attempt(step, state.visits[state.step], state.attempt, self.now)
+        key = f"{run.key}{node.plan.name}/{step}/{record.visit}.{record.attempt}"
+        attempt = LiveAttempt(node, body, record, key)
+        if not node.attempts and node.plan.deadline is not None:
+            self._deadline(node.plan.deadline, 3 * _depth(run) + 1, node.order, node)
+        node.attempts.append(record)
+        node.attempt = attempt
+        if self._listen is not None:
+            self._tell("attempt_started", attempt.path, visit=record.visit, attempt=record.attempt)
+        if body.timeout is not None:
+            self._deadline(body.timeout, 3 * _depth(run) + 2, node.order, attempt)
+        problem = self._inputs(attempt)
+        if problem is not None:
+            self._ended.append((attempt, Outcome("error", error=problem, permanent=True)))
+        elif attempt.child is not None:
+            self._start_run(attempt.child)
+        else:
+            return attempt
+        return None
+
+    def _inputs(self, attempt: LiveAttempt) -> str | None:
+        """Evaluate `with`, and open the child run of a sub-pipeline; what is wrong with it, if anything."""
+        body, node = attempt.body, attempt.node
+        if body.with_.constant and body.schema is None and body.plan is None:
+            attempt.inputs = body.with_.evaluate({})
+            return None
+        scope = node.run.values.scope(self._attempt_fields(attempt), node.steps)
+        try:
+            given = body.with_.evaluate(scope)
+        except EvaluationError as error:
+            return str(error)
+        if body.plan is None:
+            attempt.inputs = given
+            return task_inputs(body, given)
+        inputs, problems = child_inputs(body.plan, given)
+        if problems:
+            return "; ".join(problems)
+        attempt.child = LiveRun(body.plan, attempt, node.run.values.child(inputs))
+        return None
+
+    def _settle_ends(self) -> None:
+        """Deal with every end and those they cause in turn, in the order of their nodes; then cancel what has failed."""
+        while True:
+            while self._ended or self._deciding:
+                ended, self._ended = self._ended, []
+                if len(ended) > 1:
+                    ended.sort(key=_end_order)
+                for attempt, outcome in ended:
+                    self._end(attempt, outcome)
+                self._decide_all()
+            if not self._cancelling:
+                return
+            failed, self._cancelling = self._cancelling, []
+            for run in failed:
+                self._cancel(run, "failure", run.failed)
+
+    def _end(self, attempt: LiveAttempt, outcome: Outcome | None) -> None:
+        node, record = attempt.node, attempt.record
+        attempt.over = True
+        node.attempt = None
+        self._places.free(self._limits(node, attempt.body))
+        record.ended = self.now
+        outcome = self._recorded(attempt, outcome)
+        if self._listen is not None:
+            self._tell(
+                "attempt_ended",
+                attempt.path,
+                visit=record.visit,
+                attempt=record.attempt,
+                outcome=record.outcome,
+                error=record.error,
+                output=outcome.output if outcome and outcome.output is not ABSENT else None,
+            )
+        if outcome is not None:
+            self._advance(attempt, outcome)
+        elif node.deadline_struck:
+            self._deadline_end(node)
+        else:
+            self._cancelled(node)
+
+    def _recorded(self, attempt: LiveAttempt, outcome: Outcome | None) -> Outcome | None:
+        """Write the attempt's outcome down; None if it was cancelled, by its node's deadline or with its run."""
+        record = attempt.record
+        if attempt.stopping in ("cancelled", "deadline"):
+            record.outcome = "cancelled"
+            return None
+        if attempt.stopping == "timeout":
+            record.outcome, record.error = "timeout", f"timed out after {attempt.body.timeout:g} s"
+            return Outcome("error", error=record.error)
+        if outcome is None:
+            if attempt.child is not None:
+                record.outcome, record.error = "timeout", "the sub-pipeline's deadline struck"
+                return Outcome("error", error=record.error)
+            outcome = Outcome("error", error="the body ended without a result")
+        step = attempt.node.plan.machine.steps[attempt.node.state.step]  # type: ignore[union-attr]
+        if step.codes is not None and outcome.code != "error" and outcome.code not in step.codes:
+            task = attempt.body.task
+            outcome = Outcome("error", error=f"`{task.id if task else step.name}` does not declare exit {outcome.code}")
+        record.outcome, record.error = outcome.code, outcome.error
+        return outcome
+
+    def _advance(self, attempt: LiveAttempt, outcome: Outcome) -> None:
+        """Let the machine decide what follows."""
+        node = attempt.node
+        assert node.state is not None
+        machine, at = node.plan.machine, node.state.step
+        ends = attempt.record.outcome
+        if node.steps is None:
+            node.steps = {}
+        if outcome.output is ABSENT:
+            node.steps.pop(attempt.record.step, None)
+        else:
+            node.steps[attempt.record.step] = outcome.output
+        draw = _drawer(self._seed, attempt.key)
+        after, move = advance(machine, node.state, ends, draw, outcome.permanent, outcome.retry_after)  # type: ignore[arg-type]
+        node.state = after
+        if type(move) is Stop:
+            self._stopped(node, move, at, outcome)
+            return
+        if self._listen is not None and type(move) is Enter:
+            self._tell("route_taken", attempt.path, outcome=ends, to=machine.steps[after.step].name, delay=move.delay)
+        if move.delay:
+            self._ticket += 1
+            node.waking = self._ticket
+            heappush(self._wakes, (_time(self.now + move.delay), self._ticket, node))
+        else:
+            self._ask(node)
+
+    def _ask(self, node: LiveNode) -> None:
+        """Queue a node's next attempt, with the limits it needs a place of."""
+        node.limits = self._limits(node, node.plan.bodies[node.state.step])  # type: ignore[union-attr]
+        self._places.ask(node)
+
+    def _limits(self, node: LiveNode, body: Body) -> tuple[Limit, ...]:
+        run, pool = node.run, node.plan.pool
+        own = () if body.plan is not None else run.limits
+        return own if pool is None else (*own, run.pools[pool])
+
+    # -- results -----------------------------------------------------------------------------------------------
+
+    def _stopped(self, node: LiveNode, stop: Stop, at: int, outcome: Outcome) -> None:
+        """The machine is at an end: what does the node give?"""
+        output = outcome.output
+        if node.plan.outputs is not None and output is not ABSENT:
+            try:
+                output = node.plan.outputs.evaluate(node.run.values.scope(self._node_fields(node), node.steps))
+            except EvaluationError as error:
+                self._settle(node, "failed", Reason("evaluation", f"outputs: {error}"), "error")
+                return
+        last = node.plan.machine.steps[at].label(node.attempts[-1].outcome)  # type: ignore[arg-type]
+        message = _stop_message(node, stop, last)
+        self._settle(node, stop.result, Reason(stop.reason, message), stop.label, output, stop.code, at)
+
+    def _cancelled(self, node: LiveNode) -> None:
+        why = node.run.cause or "requested"
+        node.queued = node.waking = 0
+        self._settle(node, "cancelled", Reason(why, node.run.message))
+
+    def _settle(
+        self,
+        node: LiveNode,
+        result: Literal["succeeded", "failed", "skipped", "cancelled"],
+        reason: Reason,
+        label: str | None = None,
+        output: Any = ABSENT,
+        code: int | None = None,
+        at: int | None = None,
+    ) -> None:
+        """Give a node its result, settle its edges, and see whether its run has failed or ended."""
+        run, name = node.run, node.plan.name
+        node.queued = node.waking = 0
+        node.result = NodeResult(name, result, reason, label, output, tuple(node.attempts))
+        node.steps = None
+        if output is not ABSENT:
+            run.values.put(name, output)
+        if self._listen is not None:
+            self._tell("node_settled", node.path, result=result, reason=reason.kind, message=reason.message, label=label)
+        step = node.plan.machine.steps[at] if at is not None else None
+        handled = node.plan.allow_failure
+        for edge in run.plan.targets[node.plan.index]:
+            live = run.cause is None and edge.condition.holds(result, label, code, step)
+            handled = handled or (live and edge.condition.names_failure)
+            self._edge(run.nodes[edge.target], edge, live)
+        if result == "failed" and not handled:
+            self._unhandled(run, node)
+        run.left -= 1
+        if not run.left:
+            self._end_run(run)
+
+    def _unhandled(self, run: LiveRun, node: LiveNode) -> None:
+        if run.failed or run.cause is not None:
+            return
+        reason = node.result.reason if node.result else Reason("")
+        run.failed = f"`{node.plan.name}` failed: {reason.message}"
+        if run.plan.on_failure == "cancel":
+            self._cancelling.append(run)
+
+    # -- edges and joins ---------------------------------------------------------------------------------------
+
+    def _edge(self, target: LiveNode, edge: Edge, live: bool) -> None:
+        target.open -= 1
+        if live:
+            target.taken += edge.written
+        else:
+            if target.refused is None:
+                target.refused = []
+            target.refused.append(edge.source)
+        if not target.open and target.result is None:
+            self._deciding.append(target)
+
+    def _decide_all(self) -> None:
+        while self._deciding:
+            node = self._deciding.pop()
+            if node.result is None and node.run.cause is None:
+                self._decide(node)
+
+    def _decide(self, node: LiveNode) -> None:
+        """All edges are settled: run, or be skipped."""
+        if node.refused is not None and not _joined(node):
+            names = tuple(node.run.plan.nodes[source].name for source in sorted(node.refused))
+            self._settle(node, "skipped", Reason("needs", f"needs {_listed(node, names)}", names))
+            return
+        when = node.plan.when
+        if when is not None:
+            try:
+                wanted = when.evaluate(node.run.values.scope(self._node_fields(node)))
+                if not isinstance(wanted, bool):
+                    raise EvaluationError(f"expected true or false, found {type(wanted).__name__}")
+            except EvaluationError as error:
+                self._settle(node, "failed", Reason("evaluation", f"when: {error}"), "error")
+                return
+            if not wanted:
+                self._settle(node, "skipped", Reason("when", "its `when` is false"))
+                return
+        node.state = begin(node.plan.machine)
+        self._ask(node)
+
+    # -- values and events -------------------------------------------------------------------------------------
+
+    def _run_fields(self, run: LiveRun) -> dict[str, Any]:
+        return {"id": self.run_id, "pipeline": run.plan.name}
+
+    def _node_fields(self, node: LiveNode) -> dict[str, Any]:
+        fields = self._run_fields(node.run)
+        if node.attempts:
+            last = node.attempts[-1]
+            fields |= {"node": node.plan.name, "step": last.step, "visit": last.visit, "attempt": last.attempt}
+        return fields
+
+    def _attempt_fields(self, attempt: LiveAttempt) -> dict[str, Any]:
+        return self._node_fields(attempt.node) | {"key": f"{self.run_id}/{attempt.key}"}
+
+    def _tell(self, kind: Any, path: str, **data: Any) -> None:
+        if self._listen is not None:
+            self._listen(Event(kind, self.now, path, data))
+
+
+# -- helpers without state -------------------------------------------------------------------------------------
+
+
+def _time(seconds: float) -> float:
+    """Times are whole nanoseconds, so that what is due at one instant compares equal."""
+    return round(seconds, 9)
+
+
+def _depth(run: LiveRun) -> int:
+    depth = 0
+    while run.parent is not None:
+        run, depth = run.parent.node.run, depth + 1
+    return depth
+
+
+def _end_order(ended: tuple[LiveAttempt, Outcome | None]) -> tuple[int, ...]:
+    return ended[0].node.order[1::2]
+
+
+def _drawer(seed: int | str, key: str) -> Callable[[], float]:
+    """One number in [0, 1) that depends on the run's seed and the attempt alone, whatever the interleaving."""
+    return lambda: random.Random(f"{seed}:{key}").random()
+
+
+def _child_outcome(run: LiveRun, result: Result) -> Outcome | None:
+    if result.status == "succeeded":
+        return Outcome(0, dict(result.outputs))
+    return Outcome(1, error=result.message or None) if result.status == "failed" else None
+
+
+def _joined(node: LiveNode) -> bool:
+    """Whether a join holds although some edge is dead."""
+    if node.plan.join == "all":
+        return False
+    edges = {edge.source: edge for edge in node.plan.edges}
+    if any(not edges[source].written for source in node.refused or ()):
+        return False
+    return node.taken > 0
+
+
+def _listed(node: LiveNode, names: tuple[str, ...]) -> str:
+    shown = []
+    for name in names[:3]:
+        result = node.run.nodes[node.run.plan.index[name]].result
+        shown.append(f"`{name}`, which {_was(result)}" if result else f"`{name}`")
+    return "; ".join(shown) + (f" and {len(names) - 3} more" if len(names) > 3 else "")
+
+
+def _was(result: NodeResult) -> str:
+    if result.result == "failed":
+        return f"failed: {result.reason.message}" if len(result.reason.message) < 200 else "failed"
+    return {"succeeded": "succeeded", "skipped": "was skipped", "cancelled": "was cancelled"}[result.result]
+
+
+def _stop_message(node: LiveNode, stop: Stop, last: str) -> str:
+    """A sentence for a reason: which exit of which step, and how often it was tried."""
+    record = node.attempts[-1]
+    outcome = f"exit {record.outcome}" if isinstance(record.outcome, int) else str(record.outcome)
+    if last not in (outcome, str(record.outcome)):
+        outcome += f" `{last}`"
+    where = "" if len(node.plan.machine.steps) == 1 else f" of `{record.step}`"
+    if stop.reason == "completed":
+        return ""
+    tries = f" after {record.attempt} attempts" if record.attempt > 1 else ""
+    detail = f" ({record.error})" if record.error and isinstance(record.outcome, str) else ""
+    tail = {"routed": "", "unrouted": "", "exhausted": ", a bounded route was used up"}[stop.reason]
+    return f"{outcome}{where}{tries}{detail}{tail}"

@@ -1,0 +1,171 @@
+"""Source: a spec's text, and where each key path and each value in it is written.
+
+bytes -> Source -> plain data, or `Syntax`. Positions cost nothing until one is asked for. Lines end
+at "\\n" (a "\\r" before it is no part of the line); a byte order mark is dropped and not counted.
+Knows nothing of specs.
+"""
+
+from __future__ import annotations
+
+import bisect
+import itertools
+import os
+import pathlib
+import re
+from functools import cached_property
+from typing import Any
+
+import attrs
+
+from engine import positions, syntax
+
+__all__ = ["KeyPath", "Source", "Span", "Syntax", "parse", "read"]
+
+KeyPath = tuple[str | int, ...]
+"""The keys that lead to a value; an int is an index into an array, or into an array of tables."""
+
+
+@attrs.frozen(order=True)
+class Span:
+    """A range of a text: lines, and columns in code points, from 1; the end is exclusive."""
+
+    line: int
+    column: int
+    end_line: int
+    end_column: int
+
+
+class Syntax(ValueError):
+    """The text is not TOML; `span` is where that shows."""
+
+    def __init__(self, message: str, span: Span) -> None:
+        self.message = message
+        self.span = span
+        super().__init__(message)
+
+
+def _without_mark(text: str) -> str:
+    return text.removeprefix("\ufeff")
+
+
+@attrs.frozen
+class Source:
+    """A text and the path it came from; `undecodable` is the first byte that is not UTF-8."""
+
+    path: pathlib.PurePath | str
+    text: str = attrs.field(converter=_without_mark, repr=False)
+    undecodable: Span | None = attrs.field(default=None, eq=False)
+
+    def key(self, path: KeyPath) -> Span:
+        """Where the last key of `path` is written: of a table in its own header, if it has one.
+
+        An element of an array is its value. What is not in the text is its nearest ancestor that
+        is; `()` is the start of the text.
+        """
+        return self.span(*_key(self._find(path)[0]))
+
+    def value(self, path: KeyPath) -> Span:
+        """Where the literal at `path` is written, quotes included; for a `[table]` as `key`."""
+        place, _ = self._find(path)
+        return self.span(*(place.value or _key(place)))
+
+    def within(self, path: KeyPath, start: int, end: int) -> Span:
+        """Where the characters `start` to `end` of the decoded string at `path` are written.
+
+        Where there are none (no string, or a shorter one) as `value`; an empty range before a
+        character is empty.
+        """
+        place, complete = self._find(path)
+        if not complete or place.value is None or not 0 <= start <= end:
+            return self.value(path)
+        written = positions.characters(self.text, place.value)
+        wanted = list(itertools.islice(written, start, max(end, start + 1)))
+        if not wanted or len(wanted) < end - start:
+            return self.value(path)
+        return self.span(wanted[0][0], wanted[-1][1] if end > start else wanted[0][0])
+
+    def line(self, number: int) -> str:
+        """The text of a line, from 1, without its end; empty beyond the last."""
+        if not 1 <= number <= len(self._starts):
+            return ""
+        start = self._starts[number - 1]
+        end = self._starts[number] - 1 if number < len(self._starts) else len(self.text)
+        return self.text[start:end].removesuffix("\r")
+
+    def span(self, start: int, end: int) -> Span:
+        """The span from character `start` to before character `end` of the text."""
+        return Span(*self._line_column(start), *self._line_column(end))
+
+    def offset(self, line: int, column: int) -> int:
+        """How many characters stand before a line and column of the text, at most all."""
+        end = len(self.text)
+        return min(self._starts[line - 1] + column - 1, end) if line <= len(self._starts) else end
+
+    def _line_column(self, offset: int) -> tuple[int, int]:
+        line = bisect.bisect_right(self._starts, offset)
+        return line, offset - self._starts[line - 1] + 1
+
+    def _find(self, path: KeyPath) -> tuple[positions.Place, bool]:
+        place = self._places
+        for key in path:
+            child = place.children.get(key)
+            if child is None:
+                return place, False
+            place = child
+        return place, True
+
+    @cached_property
+    def _places(self) -> positions.Place:
+        return positions.places(self.text)
+
+    @cached_property
+    def _starts(self) -> list[int]:
+        return [0, *(match.end() for match in re.finditer("\n", self.text))]
+
+
+def read(path: str | os.PathLike[str]) -> Source:
+    """The source in a file; bytes that are not UTF-8 become U+FFFD, `undecodable` tells of them.
+
+    Raises OSError as it comes when there is no such file or it cannot be read.
+    """
+    data = pathlib.Path(path).read_bytes()
+    try:
+        return Source(pathlib.Path(path), data.decode())
+    except UnicodeDecodeError as error:
+        source = Source(pathlib.Path(path), data.decode(errors="replace"))
+        start = len(data[: error.start].decode().removeprefix("\ufeff"))
+        return attrs.evolve(source, undecodable=source.span(start, start + 1))
+
+
+def parse(source: Source) -> dict[str, Any]:
+    """The data of a source: dicts, lists, strings, numbers, booleans, dates and times.
+
+    Raises Syntax, and nothing else, for every text that is no TOML 1.0, and for what no reader
+    could hold: integers of thousands of digits, nesting deeper than `syntax.DEEPEST`.
+    """
+    import tomli
+
+    if source.undecodable is not None:
+        raise Syntax("the file is not UTF-8 text", source.undecodable)
+    try:
+        data = tomli.loads(source.text)
+    except tomli.TOMLDecodeError as error:
+        at = source.offset(error.lineno, error.colno)
+        raise _refused(source, syntax.explain(source.text, error, at)) from None
+    except (ValueError, RecursionError):
+        raise _refused(source, syntax.beyond_limits(source.text)) from None
+    if syntax.is_suspect(source.text, data):
+        found = syntax.beyond_limits(source.text)
+        if found is not None:
+            raise _refused(source, found)
+    return data
+
+
+def _refused(source: Source, found: tuple[str, positions.Extent] | None) -> Syntax:
+    message, extent = found or ("the text cannot be read as TOML", (0, 0))
+    return Syntax(message, source.span(*extent))
+
+
+def _key(place: positions.Place) -> positions.Extent:
+    is_element = place.key[0] == place.key[1] and place.value is not None
+    return place.value if is_element and place.value else place.key

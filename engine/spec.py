@@ -1,0 +1,143 @@
+"""Spec: what a file says, with names still strings.
+
+Values are frozen and already of the right shape (durations are seconds, short forms are spelled out), but nothing is looked
+up: `compiler` does that. A node written as one step has that step under its own name, so every node is a machine.
+Source: LANGUAGE.md sections 1 to 9.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Literal, NewType
+
+import attrs
+
+from engine.source import KeyPath, Source
+
+__all__ = [
+    "CONDITIONS",
+    "Code",
+    "Count",
+    "Delay",
+    "Duration",
+    "Factor",
+    "Limit",
+    "NeedSpec",
+    "NodeSpec",
+    "PipelineSpec",
+    "Rank",
+    "RetrySpec",
+    "RouteSpec",
+    "Share",
+    "Spec",
+    "StepSpec",
+]
+
+Duration = NewType("Duration", float)
+"""Seconds, above zero; in a file a string such as `"1m30s"`."""
+Delay = NewType("Delay", float)
+"""Seconds, zero allowed."""
+Count = NewType("Count", int)
+"""How often something may happen: 1 to 1000."""
+Limit = NewType("Limit", int)
+"""How many places there are: 1 or more."""
+Code = NewType("Code", int)
+"""An exit code: 0 to 255."""
+Rank = NewType("Rank", int)
+"""A priority: 0 first."""
+Factor = NewType("Factor", float)
+"""What a delay grows by: 1 or more."""
+Share = NewType("Share", float)
+"""0 to 1."""
+
+NeedSpec = str | tuple[str | int, ...]
+"""A condition of an edge: one of `CONDITIONS`, or labels."""
+
+CONDITIONS = ("success", "failure", "finished", "always")
+
+
+@attrs.frozen
+class RetrySpec:
+    """One clause of `retry`; `attempts` is the total, the first included."""
+
+    attempts: Count
+    on: tuple[str | int, ...] | None = None
+    delay: Delay = Delay(0.0)
+    factor: Factor = Factor(1.0)
+    max_delay: Delay | None = None
+    jitter: Share = Share(0.0)
+
+
+@attrs.frozen
+class RouteSpec:
+    """One entry of `routes`, short or long."""
+
+    to: str
+    max: Count | None = None
+    then: str | None = None
+    delay: Delay | None = None
+
+
+@attrs.frozen
+class StepSpec:
+    """One step of a node: exactly one of `task` and `pipeline` is set."""
+
+    task: str | None = None
+    pipeline: str | None = None
+    with_: Mapping[str, Any] = attrs.field(factory=dict)
+    exits: Mapping[str, Code] = attrs.field(factory=dict)
+    routes: Mapping[str, RouteSpec] = attrs.field(factory=dict)
+    retry: tuple[RetrySpec, ...] = ()
+    timeout: Duration | None = None
+    description: str = ""
+
+
+@attrs.frozen
+class NodeSpec:
+    """One node. `single` tells that its step is written in the node's own table."""
+
+    steps: Mapping[str, StepSpec]
+    start: str
+    single: bool
+    needs: Mapping[str, NeedSpec] = attrs.field(factory=dict)
+    join: Literal["all", "any"] = "all"
+    when: str | None = None
+    deadline: Duration | None = None
+    pool: str | None = None
+    priority: Rank = Rank(100)
+    allow_failure: bool = False
+    executor: str | None = None
+    group: str = ""
+    description: str = ""
+    outputs: Mapping[str, Any] | None = None
+
+
+@attrs.frozen
+class PipelineSpec:
+    """The `[pipeline]` table."""
+
+    name: str | None = None
+    description: str = ""
+    deadline: Duration | None = None
+    max_parallel: Limit = Limit(32)
+    on_failure: Literal["finish", "cancel"] = "finish"
+    tasks: tuple[str, ...] = ()
+
+
+@attrs.frozen
+class Spec:
+    """One document: a file, or a `[pipelines.NAME]` table in one (then `at` is its place there)."""
+
+    source: Source = attrs.field(factory=lambda: Source("", ""), eq=False, repr=False)
+    at: KeyPath = ()
+    name: str = ""
+    pipeline: PipelineSpec = attrs.field(factory=PipelineSpec)
+    inputs: Mapping[str, Mapping[str, Any]] = attrs.field(factory=dict)
+    pools: Mapping[str, Limit] = attrs.field(factory=dict)
+    nodes: Mapping[str, NodeSpec] = attrs.field(factory=dict)
+    outputs: Mapping[str, Any] = attrs.field(factory=dict)
+    pipelines: Mapping[str, Spec] = attrs.field(factory=dict)
+    files: Mapping[str, Spec] = attrs.field(factory=dict, repr=False)
+    """Sub-pipelines in other files, by the path as written; filled by `loader`."""
+    broken: frozenset[str] = frozenset()
+    """Nodes in which the loader found a mistake: later phases hold their tongue about them."""

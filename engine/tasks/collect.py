@@ -1,0 +1,33 @@
+"""`collect`: gives its own inputs as its output, to bring the results of several nodes into one."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from engine.registry import Context, Task
+
+__all__ = ["TASK", "body"]
+
+
+async def body(inputs: dict[str, Any], context: Context) -> dict[str, Any]:
+    """Return `inputs`."""
+    return inputs
+
+
+TASK = Task(
+    id="collect",
+    body=body,
+    name="Collect",
+    description="Bring the results of several nodes into one table.",
+    input_schema={
+        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        "type": "object",
+        "description": "Any table; it becomes the output as it is.",
+    },
+    output_schema={"type": "object", "description": "The table given as `with`."},
+    example="""\
+[nodes.summary]
+task = "collect"
+with = { rows = "${load.rows}", report = "${render.path ?? 'none'}" }
+""",
+)

@@ -1,0 +1,304 @@
+"""`http`: sends one request; the class of the answer's status is the exit.
+
+It has no timeout of its own, the step's counts. Its messages name method, host and path: headers,
+query and the user part of a URL may hold secrets, and so may the texts of the libraries that
+complain of them.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
+from functools import lru_cache
+from typing import TYPE_CHECKING, Any
+
+from engine.registry import Context, Exit, Permanent, Task
+
+if TYPE_CHECKING:
+    import ssl
+
+    import httpx
+
+__all__ = ["TASK", "body"]
+
+_MAX_BYTES = 16 * 1024 * 1024
+_WORTH_A_RETRY = frozenset({408, 425})
+"""The client errors that say "not now"."""
+
+
+async def body(inputs: dict[str, Any], context: Context) -> Exit:
+    """Send the request and read the answer; raises if there is none, or if it is not what its
+    headers say."""
+    import httpx
+
+    method = inputs.get("method", "GET").upper()
+    url = _url(inputs, method)
+    what = f"{method} {_plain(url)}"
+    client = httpx.AsyncClient(
+        timeout=None,
+        verify=_tls() if inputs.get("verify", True) else False,
+        follow_redirects=inputs.get("follow_redirects", True),
+    )
+    try:
+        async with client, client.stream(method, url, **_content(inputs)) as response:
+            data = await _read(response, inputs.get("max_bytes", _MAX_BYTES), what)
+    except httpx.LocalProtocolError:
+        raise Permanent(f"{what}: HTTP does not allow this request, look at its headers") from None
+    except httpx.RequestError as error:
+        raise ConnectionError(f"{what}: {_reason(error)}") from None
+    return _exit(response, data, inputs.get("expect"), what)
+
+
+def _url(inputs: Mapping[str, Any], method: str) -> httpx.URL:
+    """The URL with its parameters; what is wrong with one is not said in its words."""
+    import httpx
+
+    try:
+        url = httpx.URL(inputs["url"])
+    except httpx.InvalidURL:
+        raise Permanent(f"{method}: `url` is not a valid URL") from None
+    if url.scheme not in ("http", "https") or not url.host:
+        raise Permanent(f"{method}: `url` does not begin with http:// or https:// and a host")
+    return url.copy_merge_params(inputs["params"]) if "params" in inputs else url
+
+
+def _content(inputs: Mapping[str, Any]) -> dict[str, Any]:
+    """What goes with the request, as httpx names it; its own `json` would send nothing for null."""
+    import httpx
+
+    headers = httpx.Headers(inputs.get("headers"), encoding="utf-8")
+    if "json" in inputs:
+        headers.setdefault("Content-Type", "application/json")
+        return {"headers": headers, "content": json.dumps(inputs["json"], allow_nan=False)}
+    names = {"data": "data", "body": "content"}
+    return {"headers": headers, **{names[key]: inputs[key] for key in names if key in inputs}}
+
+
+async def _read(response: httpx.Response, limit: int, what: str) -> bytes:
+    """The body, unpacked.
+
+    Async generators inside each other are closed only by what ends the innermost: it is read to its
+    end or cancelled, and unpacking, which may fail, comes after.
+    """
+    import trio
+
+    chunks, room = [], limit + limit // 64 + 1024  # for what packing may add
+    with trio.CancelScope() as scope:
+        async for chunk in response.aiter_raw():
+            chunks.append(chunk)
+            room -= len(chunk)
+            if room < 0:
+                scope.cancel()
+    data = bytearray()
+    for chunk in _unpack(response, chunks):
+        data += chunk
+        if len(data) > limit:
+            room = -1
+            break
+    if room < 0:
+        raise ValueError(f"{what}: the body is longer than {limit} bytes")
+    return bytes(data)
+
+
+def _unpack(response: httpx.Response, chunks: list[bytes]) -> Iterator[bytes]:
+    import httpx
+
+    packed = httpx.Response(response.status_code, headers=response.headers, content=iter(chunks))
+    return packed.iter_bytes()
+
+
+def _exit(response: httpx.Response, data: bytes, expect: list[int] | None, what: str) -> Exit:
+    """The exit that the status means."""
+    status = response.status_code
+    good = response.is_success if expect is None else status in expect
+    output = {
+        "status": status,
+        "headers": dict(response.headers),
+        "body": _body(response, data, what if good else None),
+        "url": _plain(response.url, query=True),
+    }
+    if good:
+        return Exit(0, output)
+    match status // 100:
+        case 3:
+            return Exit("redirect", output, permanent=True)
+        case 4 if status == 429:
+            return Exit("rate_limited", output, retry_after=_retry_after(response.headers))
+        case 4 if status not in _WORTH_A_RETRY:
+            return Exit("client_error", output, permanent=True)
+        case 4:
+            return Exit("client_error", output, retry_after=_retry_after(response.headers))
+        case 5:
+            return Exit("server_error", output, retry_after=_retry_after(response.headers))
+    raise ValueError(f"{what}: the status {status} is not among those of `expect`")
+
+
+def _body(response: httpx.Response, data: bytes, what: str | None) -> Any:
+    """JSON where the answer says so, else text; an answer that failed (no `what`) may say so
+    wrongly."""
+    kind = response.headers.get("content-type", "").partition(";")[0].strip().lower()
+    if kind == "application/json" or kind.endswith("+json"):
+        try:
+            return json.loads(data, parse_constant=_no_constant) if data.strip() else None
+        except ValueError as error:
+            if what is not None:
+                raise ValueError(f"{what}: the body is not the JSON it claims: {error}") from None
+    try:
+        return data.decode(response.charset_encoding or "utf-8", errors="replace")
+    except LookupError:
+        return data.decode(errors="replace")
+
+
+def _no_constant(name: str) -> None:
+    raise ValueError(f"`{name}` is not a JSON number")
+
+
+def _retry_after(headers: Mapping[str, str]) -> float | None:
+    """Seconds that the server asks for; a date counts from the server's own clock if it told the
+    time."""
+    value = headers.get("retry-after", "").strip()
+    if value.isascii() and value.isdigit():
+        return float(value)
+    until, now = _date(value), _date(headers.get("date", "")) or datetime.now(UTC)
+    return None if until is None else max(0.0, (until - now).total_seconds())
+
+
+def _date(text: str) -> datetime | None:
+    try:
+        found = parsedate_to_datetime(text)
+    except ValueError:
+        return None
+    return found if found.tzinfo else found.replace(tzinfo=UTC)
+
+
+def _plain(url: httpx.URL, *, query: bool = False) -> str:
+    """A URL to be shown: without its user part and fragment."""
+    plain = url.copy_with(userinfo=b"", fragment=None)
+    return str(plain if query else plain.copy_with(query=None))
+
+
+def _reason(error: BaseException) -> str:
+    """One line from the innermost cause that has something to say."""
+    said = type(error).__name__
+    at: BaseException | None = error
+    while at is not None:
+        if isinstance(at, BaseExceptionGroup):
+            at = at.exceptions[0]
+        text = (isinstance(at, OSError) and at.strerror) or str(at)
+        said = text.strip() or said
+        at = at.__cause__ or at.__context__
+    return said.splitlines()[0][:200]
+
+
+@lru_cache(maxsize=1)
+def _tls() -> ssl.SSLContext:
+    """Reading the certificates takes longer than most requests: once is enough."""
+    import httpx
+
+    return httpx.create_ssl_context()
+
+
+def _one_of(*keys: str) -> dict[str, Any]:
+    """A schema by which each key forbids the others."""
+    return {key: {"properties": {other: False for other in keys if other != key}} for key in keys}
+
+
+_SCALAR = ["string", "number", "boolean"]
+_FIELDS = {"type": [*_SCALAR, "array"], "items": {"type": _SCALAR}}
+
+TASK = Task(
+    id="http",
+    body=body,
+    name="HTTP request",
+    description="Send one HTTP request; the class of the answer's status is the exit.",
+    input_schema={
+        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        "type": "object",
+        "additionalProperties": False,
+        "required": ["url"],
+        "dependentSchemas": _one_of("json", "data", "body"),
+        "properties": {
+            "url": {"type": "string", "description": "Where to; begins with http:// or https://."},
+            "method": {
+                "type": "string",
+                "pattern": "^[A-Za-z]+$",
+                "default": "GET",
+                "description": "The method.",
+            },
+            "headers": {
+                "type": "object",
+                "additionalProperties": {"type": "string"},
+                "description": "Headers of the request.",
+            },
+            "params": {
+                "type": "object",
+                "additionalProperties": _FIELDS,
+                "description": "Parameters, added to the query of `url`; a list repeats its key.",
+            },
+            "json": {"description": "A value to send as JSON."},
+            "data": {
+                "type": "object",
+                "additionalProperties": _FIELDS,
+                "description": "Fields to send as a form; a list repeats its key.",
+            },
+            "body": {"type": "string", "description": "Text to send as it is."},
+            "follow_redirects": {
+                "type": "boolean",
+                "default": True,
+                "description": "Whether to go where a redirect points; at most 20 times.",
+            },
+            "verify": {
+                "type": "boolean",
+                "default": True,
+                "description": "Whether the server's certificate must be valid.",
+            },
+            "max_bytes": {
+                "type": "integer",
+                "minimum": 0,
+                "default": _MAX_BYTES,
+                "description": "The longest body to accept, in bytes after decompression.",
+            },
+            "expect": {
+                "type": "array",
+                "items": {"type": "integer", "minimum": 100, "maximum": 599},
+                "minItems": 1,
+                "description": "The statuses that are a success; default 200 to 299.",
+            },
+        },
+    },
+    output_schema={
+        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        "type": "object",
+        "additionalProperties": False,
+        "required": ["status", "headers", "body", "url"],
+        "properties": {
+            "status": {"type": "integer", "description": "The status of the answer."},
+            "headers": {
+                "type": "object",
+                "additionalProperties": {"type": "string"},
+                "description": "Its headers, their names in lower case.",
+            },
+            "body": {"description": "Its body: the JSON value it is, else its text."},
+            "url": {
+                "type": "string",
+                "description": "Where it came from, redirects followed, without user and password.",
+            },
+        },
+    },
+    exits={
+        "success": 0,
+        "redirect": 3,
+        "client_error": 4,
+        "server_error": 5,
+        "rate_limited": 6,
+    },
+    example="""\
+[nodes.search]
+task = "http"
+with = { url = "https://api.example.org/search", params = { q = "${inputs.topic}" } }
+timeout = "20s"
+retry = { attempts = 4, delay = "1s", factor = 2.0 }
+""",
+)

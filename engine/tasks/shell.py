@@ -1,0 +1,137 @@
+"""`shell`: runs a command; the status it ends with is the exit.
+
+A list of arguments goes to the program as it is, no shell in between; only `command` with `shell =
+true` is given to `/bin/sh`. Lines on stderr become progress of the attempt. Source: LANGUAGE.md
+section 3.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from typing import Any
+
+from engine import processes
+from engine.registry import Context, Exit, Task
+
+__all__ = ["TASK", "body"]
+
+
+async def body(inputs: dict[str, Any], context: Context) -> Exit:
+    """Run the command to its end; raises if a signal killed it or its output is not what `output`
+    says."""
+    argv = inputs["argv"] if "argv" in inputs else ["/bin/sh", "-c", inputs["command"]]
+    stdin = inputs.get("stdin")
+    done = await processes.run(
+        argv,
+        cwd=os.path.join(context.folder, inputs.get("cwd", ".")),
+        env={**os.environ, **inputs.get("env", {})},
+        stdin=None if stdin is None else stdin.encode(),
+        grace=context.grace,
+        on_line=context.note,
+    )
+    if done.returncode < 0:
+        raise ChildProcessError(f"killed by {processes.signal_name(-done.returncode)}")
+    output = {
+        "stdout": _decode(done, inputs.get("output", "text"), argv[0]),
+        "stderr": _text(done.stderr),
+        "status": done.returncode,
+    }
+    return Exit(done.returncode, output)
+
+
+def _decode(done: processes.Completed, form: str, command: str) -> Any:
+    match form:
+        case "lines":
+            return done.stdout.decode(errors="replace").removesuffix("\n").split("\n") * bool(
+                done.stdout
+            )
+        case "json":
+            try:
+                return json.loads(done.stdout, parse_constant=_no_constant)
+            except ValueError as error:
+                if done.returncode == 0:
+                    raise ValueError(f"the output of `{command}` is not JSON: {error}") from None
+    return _text(done.stdout)
+
+
+def _text(data: bytes) -> str:
+    return data.decode(errors="replace").removesuffix("\n")
+
+
+def _no_constant(name: str) -> None:
+    raise ValueError(f"`{name}` is not a JSON number")
+
+
+TASK = Task(
+    id="shell",
+    body=body,
+    name="Shell command",
+    description="Run a command; the status it ends with is the exit.",
+    input_schema={
+        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        "type": "object",
+        "additionalProperties": False,
+        "oneOf": [{"required": ["argv"]}, {"required": ["command"]}],
+        "dependentRequired": {"command": ["shell"], "shell": ["command"]},
+        "properties": {
+            "argv": {
+                "type": "array",
+                "items": {"type": "string"},
+                "minItems": 1,
+                "description": "The program and its arguments, each as it is; no shell reads them.",
+            },
+            "command": {
+                "type": "string",
+                "description": "A line for `/bin/sh -c`; needs `shell = true`.",
+            },
+            "shell": {
+                "const": True,
+                "description": "Says that `command` is meant to be read by a shell.",
+            },
+            "cwd": {
+                "type": "string",
+                "description": "The folder to run in, relative to the spec's; default that folder.",
+            },
+            "env": {
+                "type": "object",
+                "additionalProperties": {"type": "string"},
+                "description": "Environment variables, added to those of the engine.",
+            },
+            "stdin": {
+                "type": "string",
+                "description": "Text for standard input; default empty.",
+            },
+            "output": {
+                "enum": ["text", "json", "lines"],
+                "default": "text",
+                "description": "What `stdout` becomes: text, the JSON value it is, or its lines.",
+            },
+        },
+    },
+    output_schema={
+        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        "type": "object",
+        "additionalProperties": False,
+        "required": ["stdout", "stderr", "status"],
+        "properties": {
+            "stdout": {"description": "What it wrote to standard output, in the form of `output`."},
+            "stderr": {
+                "type": "string",
+                "description": "What it wrote to standard error, less one newline at the end.",
+            },
+            "status": {
+                "type": "integer",
+                "minimum": 0,
+                "maximum": 255,
+                "description": "The status it ended with.",
+            },
+        },
+    },
+    open=True,
+    example="""\
+[nodes.files]
+task = "shell"
+with = { argv = ["git", "ls-files", "${inputs.folder}"], output = "lines" }
+""",
+)

@@ -1,0 +1,54 @@
+"""`sleep`: waits."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from engine.durations import parse_duration
+from engine.registry import Context, Permanent, Task
+
+__all__ = ["TASK", "body"]
+
+
+async def body(inputs: dict[str, Any], context: Context) -> None:
+    """Wait for `seconds`, or for `duration`."""
+    import trio
+
+    await trio.sleep(_seconds(inputs))
+
+
+def _seconds(inputs: dict[str, Any]) -> float:
+    if "seconds" in inputs:
+        return float(inputs["seconds"])
+    try:
+        return parse_duration(inputs["duration"])
+    except ValueError as error:
+        raise Permanent(str(error)) from None
+
+
+TASK = Task(
+    id="sleep",
+    body=body,
+    name="Sleep",
+    description="Wait for a time.",
+    input_schema={
+        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        "type": "object",
+        "additionalProperties": False,
+        "oneOf": [{"required": ["seconds"]}, {"required": ["duration"]}],
+        "properties": {
+            "seconds": {"type": "number", "minimum": 0, "description": "How long, in seconds."},
+            "duration": {
+                "type": "string",
+                "pattern": r"^([0-9]+(\.[0-9]+)?(ms|[dhms]))+$",
+                "description": 'How long, as a duration such as "1m30s".',
+            },
+        },
+    },
+    output_schema={"type": "null", "description": "Nothing."},
+    example="""\
+[nodes.pause]
+task = "sleep"
+with = { duration = "1m30s" }
+""",
+)

@@ -1,0 +1,180 @@
+"""Try a plan without its effects: scripted bodies under a virtual clock, everything else real.
+
+A script maps `"node/step"` (in a sub-pipeline with the parent's `"node/step/"` before it) to a list of ends, one an attempt, the last
+repeats; what is not in it ends with exit 0 after a second. Source: LANGUAGE.md sections 2 to 9; FEATURES.md 74.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any, Literal
+
+import attrs
+
+from engine.diagnostics import nearest
+from engine.errors import InputError
+from engine.events import Event
+from engine.plan import Plan
+from engine.result import Outcome, Result
+from engine.scheduler import LiveAttempt
+
+__all__ = ["Ending", "Script", "parse_script", "simulate"]
+
+_KEYS = {"exit", "outcome", "duration", "output", "message", "permanent", "retry_after"}
+
+
+@attrs.frozen
+class Ending:
+    """How one scripted attempt ends, `duration` seconds after its start: an exit code, `error`, or never."""
+
+    outcome: int | Literal["error", "hang"] = 0
+    duration: float = 1.0
+    output: Any = None
+    message: str = "scripted error"
+    permanent: bool = False
+    retry_after: float | None = None
+
+
+Script = Mapping[str, Sequence[Ending]]
+
+
+def parse_script(data: Any, plan: Plan) -> Script:
+    """The script in JSON data; InputError lists everything that is wrong with it."""
+    if not isinstance(data, dict):
+        raise InputError(("a script is an object from `node/step` to a list of ends",))
+    known = list(_paths(plan, ""))
+    problems: list[str] = []
+    script: dict[str, tuple[Ending, ...]] = {}
+    for path, endings in data.items():
+        if path not in known:
+            guess = nearest(path, known)
+            problems.append(f"there is no step `{path}`" + (f", did you mean `{guess}`?" if guess else ""))
+        elif not isinstance(endings, list) or not endings:
+            problems.append(f"`{path}`: expected a list with at least one end")
+        else:
+            script[path] = tuple(_ending(path, index, entry, problems) for index, entry in enumerate(endings))
+    if problems:
+        raise InputError(tuple(problems))
+    return script
+
+
+def _paths(plan: Plan, prefix: str) -> Iterator[str]:
+    for node in plan.nodes:
+        for step, body in zip(node.machine.steps, node.bodies, strict=True):
+            path = f"{prefix}{node.name}/{step.name}"
+            if body.plan is None:
+                yield path
+            else:
+                yield from _paths(body.plan, f"{path}/")
+
+
+def _ending(path: str, index: int, entry: Any, problems: list[str]) -> Ending:
+    where = f"`{path}`, end {index + 1}"
+    if not isinstance(entry, dict):
+        problems.append(f"{where}: expected an object")
+        return Ending()
+    for key in entry:
+        if key not in _KEYS:
+            guess = nearest(key, _KEYS)
+            problems.append(f"{where}: unknown key `{key}`" + (f", did you mean `{guess}`?" if guess else ""))
+    if "exit" in entry and "outcome" in entry:
+        problems.append(f"{where}: `exit` and `outcome` exclude each other")
+    outcome = entry.get("exit", entry.get("outcome", 0))
+    if "exit" in entry and (type(outcome) is not int or not 0 <= outcome <= 255):
+        problems.append(f"{where}: `exit` is a code from 0 to 255")
+    if "outcome" in entry and outcome not in ("error", "hang"):
+        problems.append(f'{where}: `outcome` is "error" or "hang"')
+    duration = _seconds(entry, "duration", 1.0, where, problems)
+    asked = _seconds(entry, "retry_after", None, where, problems)
+    message, permanent = entry.get("message", "scripted error"), entry.get("permanent", False)
+    if not isinstance(message, str) or not isinstance(permanent, bool):
+        problems.append(f"{where}: `message` is a string, `permanent` true or false")
+    return Ending(outcome, duration or 0.0, entry.get("output"), message, permanent, asked)
+
+
+def _seconds(entry: Mapping[str, Any], key: str, default: float | None, where: str, problems: list[str]) -> float | None:
+    value = entry.get(key, default)
+    if value is not None and (type(value) not in (int, float) or not 0 <= value < 1e9):
+        problems.append(f"{where}: `{key}` is a number of seconds, 0 or more")
+        return default
+    return value
+
+
+def scripted(script: Script) -> Callable[[LiveAttempt], Any]:
+    """Bodies that do what the script says, by trio's clock."""
+    used: dict[str, int] = {}
+
+    async def perform(attempt: LiveAttempt) -> Outcome:
+        import trio
+
+        ending = _next(script, used, attempt.path)
+        if ending.outcome == "hang":
+            await trio.sleep_forever()
+        # times are whole nanoseconds, as the scheduler's are, so that what is due at one instant is
+        await trio.sleep_until(round(trio.current_time() + ending.duration, 9))
+        if ending.outcome == "error":
+            return Outcome(
+                "error", error=ending.message, permanent=ending.permanent, retry_after=ending.retry_after
+            )
+        assert isinstance(ending.outcome, int)
+        return Outcome(ending.outcome, ending.output, None, ending.permanent, ending.retry_after)
+
+    return perform
+
+
+def _next(script: Script, used: dict[str, int], path: str) -> Ending:
+    endings = script.get(path) or (Ending(),)
+    count = used.get(path, 0)
+    used[path] = count + 1
+    return endings[min(count, len(endings) - 1)]
+
+
+class _Placeholders(dict[str, str]):
+    """Environment variables and secrets of a simulation: what is not set stands for itself."""
+
+    def __contains__(self, name: object) -> bool:
+        return True
+
+    def __getitem__(self, name: str) -> str:
+        return self.get(name, f"<{name}>")
+
+
+def simulate(
+    plan: Plan,
+    script: Script | None = None,
+    inputs: Mapping[str, Any] | None = None,
+    *,
+    on_event: Callable[[Event], None] | None = None,
+    seed: int | str = 0,
+    cancel_at: float | None = None,
+) -> Result:
+    """Run a plan with scripted bodies under a virtual clock; blocks for milliseconds, whatever the times in it.
+
+    `cancel_at` asks for cancellation at that many seconds. Raises InputError for inputs that do not fit, EngineError for a run that
+    could never end.
+    """
+    import os
+
+    import trio
+    from trio.testing import MockClock
+
+    from engine.runtime.runs import Options, open_run
+
+    options = Options(
+        env=_Placeholders(os.environ),
+        secrets=_Placeholders(),
+        run_id="simulation",
+        seed=seed,
+        on_event=on_event,
+        perform=scripted(script or {}),
+        exact=True,
+    )
+
+    async def main() -> Result:
+        async with open_run(plan, inputs, options) as run:
+            if cancel_at is not None:
+                await trio.sleep_until(cancel_at)
+                run.cancel("the simulation's caller asked")
+            return await run.result()
+
+    return trio.run(main, clock=MockClock(autojump_threshold=0))

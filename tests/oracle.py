@@ -1,0 +1,739 @@
+"""The semantics of a run once more: naive, slow, obvious; an independent judge of the real engine.
+
+`simulate(doc, script, inputs)` plays a parsed TOML document on a virtual clock. Each comment `§n`
+names the section of LANGUAGE.md that the lines below it say again. Nothing is remembered that can
+be looked up: an edge is settled if its source has a result, a place is taken if an attempt is
+running. It imports nothing of the engine and presumes that the document is right. Out of scope:
+for_each, state, services, resources, finally, people, CEL beyond paths, jitter.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from math import inf
+from typing import Any
+
+__all__ = ["TASKS", "NeverEnds", "seconds", "simulate"]
+
+TASKS: dict[str, dict[str, Any]] = {
+    "shell": {"exits": {"success": 0}, "open": True},
+    "probe": {"exits": {"success": 0, "failure": 1, "needs_review": 2}, "open": False},
+}
+CHILD_EXITS = {"success": 0, "failure": 1}  # §2 what a sub-pipeline's attempt can end with
+ABSENT: Any = type("Absent", (), {"__repr__": lambda _: "ABSENT"})()
+
+
+class NeverEnds(Exception):
+    """Nothing can happen any more and the run is not finished: an attempt hangs for ever."""
+
+
+class CannotEvaluate(Exception):
+    """§9 An expression reads what is not there, or gives what is not wanted."""
+
+
+@dataclass(eq=False)
+class Run:
+    doc: dict[str, Any]
+    prefix: str  # of the keys in the script: "" or "node/step/"
+    inputs: dict[str, Any]
+    began: float
+    parent: Attempt | None  # §2 the attempt of which this run is the body
+    nodes: dict[str, Node] = field(default_factory=dict)
+    cause: str | None = None  # §8 the first cause names the status: "failed" or "cancelled"
+    must_cancel: bool = False  # an unhandled failure under on_failure = "cancel", not yet applied
+
+
+@dataclass(eq=False)
+class Node:
+    run: Run
+    name: str
+    spec: dict[str, Any]
+    order: int  # §1 the first appearance in the file
+    phase: str = (
+        "edges"  # then "ready" (wants a place), "running", "waiting" (until wake_at), "ended"
+    )
+    step: str = ""
+    visits: dict[str, int] = field(default_factory=dict)
+    tries: int = 0  # attempts of this visit
+    served: dict[int, int] = field(default_factory=dict)  # §4 retries of this visit, by clause
+    taken: dict[tuple[str, str], int] = field(default_factory=dict)  # §5 by written route
+    steps: dict[str, Any] = field(
+        default_factory=dict
+    )  # §9 output of each step's latest ended attempt
+    wake_at: float = inf
+    deadline_at: float = inf
+    attempt: Attempt | None = None  # the running one
+    attempts: list[Attempt] = field(default_factory=list)
+    result: str | None = None
+    reason: str = ""
+    label: str | None = None
+    label_names: tuple[Any, ...] = ()  # other ways to write the label in `needs`: code and names
+    output: Any = ABSENT
+
+
+@dataclass(eq=False)
+class Attempt:
+    node: Node
+    step: str
+    visit: int
+    number: int
+    started: float
+    will: Any = 0  # the outcome if nothing comes between
+    output: Any = ABSENT
+    ends: float = inf
+    timeout_at: float = inf
+    permanent: bool = False
+    child: Run | None = None
+    outcome: Any = None
+    ended: float | None = None
+
+
+def simulate(
+    doc: dict[str, Any],
+    script: Mapping[str, Any],
+    inputs: dict[str, Any] | None = None,
+    *,
+    tasks: Mapping[str, Any] = TASKS,
+    cancel_at: float | None = None,
+) -> dict[str, Any]:
+    """Play one run and give its record: status, nodes with attempts, and outputs if it succeeded.
+
+    `script` maps "node/step" (inside a sub-pipeline with the parent's "node/step/" before it) to
+    entries `{"exit": n | "outcome": "error" | "hang", "duration": seconds, "output": JSON}`; each
+    attempt uses up one, the last repeats, none at all is exit 0 after 1 s. Times are seconds from
+    the start of the root run; `cancel_at` is a request to cancel at that time. Raises `NeverEnds`,
+    and ValueError for bad inputs of the root.
+    """
+    return Simulation(doc, script, tasks, inf if cancel_at is None else cancel_at).play(
+        inputs or {}
+    )
+
+
+# ------------------------------------------------------------ the clock
+
+
+class Simulation:
+    """One run in progress; `now` is the virtual clock."""
+
+    def __init__(self, doc: Any, script: Any, tasks: Any, cancel_at: float) -> None:
+        self.doc, self.script, self.tasks, self.cancel_at = doc, script, tasks, cancel_at
+        self.now = 0.0
+        self.used: dict[str, int] = {}  # script entries used up, by key, for the whole run
+
+    def play(self, inputs: dict[str, Any]) -> dict[str, Any]:
+        problem, values = bind_inputs(self.doc, inputs)
+        if problem:
+            raise ValueError(problem)
+        self.root = self.start_run(self.doc, "", values, None)
+        while True:
+            self.instant()
+            if finished(self.root):
+                return record(self.root)
+            self.now = self.next_time()
+
+    def instant(self) -> None:
+        """§6 At one instant: ends of attempts, deadlines from outermost in, wake-ups, places."""
+        while True:
+            self.end_attempts()
+            self.apply_cancellations()
+            self.strike_deadlines()
+            self.apply_cancellations()
+            self.wake()
+            self.give_places()
+            again = any(self.is_over(a) for a in running(self.root))
+            if not again and not any(run.must_cancel for run in active(self.root)):
+                return
+
+    def next_time(self) -> float:
+        times = [self.cancel_at]
+        for run in active(self.root):
+            times.append(run.began + seconds(settings(run).get("deadline")))
+            times += [t for n in unfinished(run) for t in (n.wake_at, n.deadline_at)]
+        times += [t for a in running(self.root) for t in (a.ends, a.timeout_at)]
+        later = min((t for t in times if t > self.now), default=inf)
+        if later == inf:
+            raise NeverEnds(f"nothing can happen after {self.now} s")
+        return later
+
+    def wake(self) -> None:
+        for run in active(self.root):
+            for node in unfinished(run):
+                if node.phase == "waiting" and node.wake_at <= self.now:
+                    node.phase, node.wake_at = "ready", inf
+
+    # ------------------------------------------------------------ places
+
+    def give_places(self) -> None:
+        """§2 One queue: the first that can start, starts; then look again.
+
+        It may have brought a child's nodes, which come next.
+        """
+        while True:
+            ready = [
+                n for run in active(self.root) for n in run.nodes.values() if n.phase == "ready"
+            ]
+            able = [n for n in sorted(ready, key=queue_key) if self.has_place(n)]
+            if not able:
+                return
+            self.start_attempt(able[0])
+
+    def has_place(self, node: Node) -> bool:
+        # §2 a pool counts the running attempts of its nodes, sub-pipelines included
+        pool = node.spec.get("pool")
+        mine = [n for n in node.run.nodes.values() if n.attempt and n.spec.get("pool") == pool]
+        if pool and len(mine) >= node.run.doc["pools"][pool]:
+            return False
+        # §2 a sub-pipeline's attempt holds no run place; others hold one in each enclosing run
+        if "pipeline" in step_spec(node):
+            return True
+        run: Run | None = node.run
+        while run:
+            leaves = [a for a in running(run) if "pipeline" not in step_spec(a.node)]
+            if len(leaves) >= settings(run).get("max_parallel", 32):
+                return False
+            run = run.parent.node.run if run.parent else None
+        return True
+
+    # ------------------------------------------------------------ starting
+
+    def start_run(self, doc: Any, prefix: str, inputs: Any, parent: Attempt | None) -> Run:
+        run = Run(doc, prefix, inputs, self.now, parent)
+        for order, (name, spec) in enumerate(doc["nodes"].items()):
+            run.nodes[name] = Node(run, name, spec, order)
+        self.decide_all(run)
+        return run
+
+    def start_attempt(self, node: Node) -> None:
+        step = step_spec(node)
+        node.tries += 1
+        attempt = Attempt(node, node.step, node.visits[node.step], node.tries, self.now)
+        if not node.attempts:  # §6 a node's deadline runs from the start of its first attempt
+            node.deadline_at = self.now + seconds(node.spec.get("deadline"))
+        node.phase, node.attempt = "running", attempt
+        node.attempts.append(attempt)
+        key = f"{node.run.prefix}{node.name}/{node.step}"
+        entry = self.next_entry(key)
+        try:  # §9 `with` is evaluated anew for each attempt
+            given = evaluate(step.get("with", {}), scope(node.run, node, attempt))
+            if "pipeline" in step:
+                child = self.doc["pipelines"][step["pipeline"]]
+                problem, given = bind_inputs(child, given)
+                if problem:  # §2 bad inputs: `error`
+                    raise CannotEvaluate(problem)
+        except CannotEvaluate:  # §3 bad input is a permanent `error`; it counts as an attempt
+            attempt.will, attempt.ends, attempt.permanent = "error", self.now, True
+            return
+        attempt.timeout_at = self.now + seconds(step.get("timeout"))
+        if "pipeline" in step:  # §2 each attempt is a fresh run of the child
+            attempt.child = self.start_run(child, key + "/", given, attempt)
+        else:
+            self.plan_end(attempt, entry)
+
+    def next_entry(self, key: str) -> dict[str, Any]:
+        entries = self.script.get(key) or [{"exit": 0}]
+        self.used[key] = self.used.get(key, 0) + 1
+        return entries[min(self.used[key], len(entries)) - 1]
+
+    def plan_end(self, attempt: Attempt, entry: dict[str, Any]) -> None:
+        if entry.get("outcome") == "hang":
+            return
+        attempt.ends = self.now + entry.get("duration", 1)
+        code = entry.get("exit", 0)
+        task = self.tasks[step_spec(attempt.node)["task"]]
+        declared = set(self.names(attempt.node).values())
+        # §3 `error`: the task raised, or a closed task returned an undeclared code
+        if entry.get("outcome") == "error" or not (task["open"] or code in declared):
+            attempt.will = "error"
+        else:
+            attempt.will, attempt.output = code, entry.get("output")
+
+    def names(self, node: Node) -> dict[str, int]:
+        """§3 Every valid name of an exit of the present step: the step's, and the task's own."""
+        step = step_spec(node)
+        own = CHILD_EXITS if "pipeline" in step else self.tasks[step["task"]]["exits"]
+        return {**own, **step.get("exits", {})}
+
+    def name_of(self, node: Node, outcome: Any) -> str:
+        """§3 A code's name is the step's, else the task's, else its decimal number."""
+        step = step_spec(node)
+        for table in (step.get("exits", {}), self.names(node)):
+            for name, code in table.items():
+                if code == outcome:
+                    return str(name)
+        return str(outcome)
+
+    # ------------------------------------------------------------ ending
+
+    def is_over(self, attempt: Attempt) -> bool:
+        return finished(attempt.child) if attempt.child else attempt.ends <= self.now
+
+    def end_attempts(self) -> None:
+        """All attempts that end now; a child run that ends so ends its parent's attempt too."""
+        while over := [a for a in running(self.root) if self.is_over(a)]:
+            for attempt in over:
+                if attempt.child:
+                    # §2 succeeded: 0 with its [outputs]; failed: 1; its own deadline: `timeout`
+                    status, outputs = verdict(attempt.child)
+                    outcome = {"succeeded": 0, "failed": 1, "cancelled": "timeout"}[status]
+                    attempt.output = outputs if outcome == 0 else ABSENT
+                    self.end_attempt(attempt, outcome)
+                else:
+                    self.end_attempt(attempt, attempt.will)
+
+    def end_attempt(self, attempt: Attempt, outcome: Any) -> None:
+        """The attempt ended by itself or by its timeout: retry, route, or end the node."""
+        self.stop(attempt, outcome)
+        node = attempt.node
+        # §9 `steps.X` is absent if the latest ended attempt ended without an exit
+        node.steps[node.step] = attempt.output if isinstance(outcome, int) else ABSENT
+        wait = None if attempt.permanent else self.retry_wait(node, outcome)
+        if wait is not None:
+            self.pause(node, wait)
+        else:
+            self.route(node, outcome)
+
+    def stop(self, attempt: Attempt, outcome: Any) -> None:
+        attempt.outcome, attempt.ended, attempt.node.attempt = outcome, self.now, None
+        if attempt.child:  # §2 a child is cancelled with its parent
+            self.cancel_run(attempt.child, "parent")
+
+    def pause(self, node: Node, wait: float) -> None:
+        """§2 Backoff and route delays hold no place."""
+        node.phase, node.wake_at = ("waiting", self.now + wait) if wait else ("ready", inf)
+
+    def enter(self, node: Node, step: str, delay: float) -> None:
+        """A visit begins: retries are counted anew, routes are not."""
+        node.step, node.tries, node.served = step, 0, {}
+        node.visits[step] = node.visits.get(step, 0) + 1
+        self.pause(node, delay)
+
+    # ------------------------------------------------------------ §4 retry
+
+    def retry_wait(self, node: Node, outcome: Any) -> float | None:
+        """Seconds to wait before the next attempt of this visit; None: the outcome is routed."""
+        clauses = step_spec(node).get("retry", [])
+        for index, clause in enumerate([clauses] if isinstance(clauses, dict) else clauses):
+            if not self.serves(node, clause, outcome):
+                continue
+            # §4 served by the first clause that matches, only by that, `attempts - 1` times
+            if node.served.get(index, 0) >= clause["attempts"] - 1:
+                return None
+            node.served[index] = k = node.served.get(index, 0) + 1
+            wait = seconds(clause.get("delay", "0s")) * clause.get("factor", 1) ** (k - 1)
+            return min(seconds(clause.get("max_delay")), wait)
+        return None
+
+    def serves(self, node: Node, clause: dict[str, Any], outcome: Any) -> bool:
+        if "on" in clause:
+            keys = [self.exit_of(node, key) for key in clause["on"]]
+            return outcome in keys or ("*" in keys and outcome != 0)
+        # §4 default: `error`, `timeout`, the non-zero exits, less those with an own route
+        routed = [self.exit_of(node, key) for key in step_spec(node).get("routes", {})]
+        return outcome != 0 and outcome not in routed
+
+    def exit_of(self, node: Node, key: str | int) -> Any:
+        """A key of `on` or `routes`: a code, or "error", "timeout", "*"."""
+        if isinstance(key, int) or key.isdecimal():
+            return int(key)
+        return key if key in ("error", "timeout", "*") else self.names(node)[key]
+
+    # ------------------------------------------------------------ §5 routes
+
+    def route(self, node: Node, outcome: Any) -> None:
+        routes = step_spec(node).get("routes", {})
+        listed = [key for key in routes if self.exit_of(node, key) == outcome]
+        stars = [key for key in routes if key == "*" and outcome != 0]
+        if not listed and not stars:
+            # §5 not listed: 0 goes to `done`, everything else to `fail` with reason `unrouted`
+            ended = ("succeeded", "completed") if outcome == 0 else ("failed", "unrouted")
+            self.end_node(node, *ended, None)
+            return
+        key = (listed or stars)[0]  # §5 a listed outcome beats "*"
+        route = routes[key] if isinstance(routes[key], dict) else {"to": routes[key]}
+        times = node.taken.get((node.step, key), 0)
+        if times >= route.get("max", inf):
+            # §5 after `max` times `then`, by default "fail"; it counts nothing and waits no delay
+            self.go(node, route.get("then", "fail"), "exhausted", 0)
+        else:
+            node.taken[node.step, key] = times + 1
+            self.go(node, route["to"], "routed", seconds(route.get("delay", "0s")))
+
+    def go(self, node: Node, target: str, reason: str, delay: float) -> None:
+        end, _, label = target.partition(":")
+        if end in ("done", "fail"):
+            self.end_node(node, "succeeded" if end == "done" else "failed", reason, label or None)
+        else:
+            self.enter(node, target, delay)
+
+    # ------------------------------------------------------------ §6 results
+
+    def end_node(self, node: Node, result: str, reason: str, label: str | None) -> None:
+        """The machine came to an end: label and output."""
+        last = node.attempts[-1]
+        code = last.outcome if isinstance(last.outcome, int) else None
+        output = ABSENT
+        # §6 an output if the last attempt ended with a code, and not with a sub-pipeline's failure
+        if code is not None and not ("pipeline" in step_spec(node) and code == 1):
+            output = last.output
+            if "outputs" in node.spec:
+                try:
+                    output = evaluate(node.spec["outputs"], scope(node.run, node, last))
+                except CannotEvaluate:
+                    self.give_result(node, "failed", "evaluation", "error")
+                    return
+        if label is None:  # §6 else the last exit by its own step's names, `error` or `timeout`
+            label = self.name_of(node, last.outcome)
+            if code is not None:  # the code, and any other valid name of it, stand for the label
+                others = [name for name, value in self.names(node).items() if value == code]
+                node.label_names = (code, *others)
+        self.give_result(node, result, reason, label, output)
+
+    def give_result(
+        self, node: Node, result: str, reason: str, label: str | None = None, output: Any = ABSENT
+    ) -> None:
+        node.result, node.reason, node.label, node.output = result, reason, label, output
+        node.phase = "ended"
+        # §8 handled: a live edge names the failure, or the node says `allow_failure`
+        handled = node.spec.get("allow_failure", False) or any(
+            names_failure(edges(other)[0].get(node.name), node) for other in node.run.nodes.values()
+        )
+        if result == "failed" and not handled:
+            node.run.cause = node.run.cause or "failed"
+            node.run.must_cancel = settings(node.run).get("on_failure") == "cancel"
+        self.decide_all(node.run)
+
+    # ------------------------------------------------------------ §7 edges
+
+    def decide_all(self, run: Run) -> None:
+        for node in run.nodes.values():
+            sources = [run.nodes[name] for name in all_edges(node)]
+            # §7 a node decides when all its edges have settled, never earlier
+            if node.phase == "edges" and all(source.result for source in sources):
+                self.decide(node)
+
+    def decide(self, node: Node) -> None:
+        written, implied = edges(node)
+        live = [is_live(condition, node.run.nodes[name]) for name, condition in written.items()]
+        # §7 `join` speaks of the written edges, implied ones must be live besides
+        joined = any(live) or not live if node.spec.get("join") == "any" else all(live)
+        if not joined or not all(is_live(c, node.run.nodes[name]) for name, c in implied.items()):
+            self.give_result(node, "skipped", "needs")
+            return
+        try:
+            wanted = evaluate_when(node)
+        except CannotEvaluate:  # §6
+            self.give_result(node, "failed", "evaluation", "error")
+            return
+        if wanted:
+            self.enter(node, machine(node)[1], 0)
+        else:
+            self.give_result(node, "skipped", "when")
+
+    # ------------------------------------------------------------ §6, §14 deadlines, cancelling
+
+    def strike_deadlines(self) -> None:
+        """From the outermost in: the run's, its nodes', their attempts', those of child runs."""
+        if self.cancel_at == self.now:
+            self.cancel_run(self.root, "requested")
+        level = [self.root]
+        while level:
+            for run in level:
+                if run.began + seconds(settings(run).get("deadline")) == self.now:
+                    self.cancel_run(run, "deadline")
+            for node in [n for run in level for n in unfinished(run)]:
+                if node.deadline_at == self.now:
+                    # §6 the attempt is cancelled, nothing is retried or routed
+                    if node.attempt:
+                        self.stop(node.attempt, "cancelled")
+                    self.give_result(node, "failed", "deadline", "timeout")
+            for attempt in [n.attempt for run in level for n in unfinished(run) if n.attempt]:
+                if attempt.timeout_at == self.now:
+                    self.end_attempt(attempt, "timeout")
+            level = [
+                n.attempt.child
+                for run in level
+                for n in unfinished(run)
+                if n.attempt and n.attempt.child
+            ]
+        self.end_attempts()  # of sub-pipelines whose child ended by one of these
+
+    def apply_cancellations(self) -> None:
+        """§8 on_failure = "cancel"; of runs to be cancelled at one instant the outermost first."""
+        while runs := [run for run in active(self.root) if run.must_cancel]:
+            for run in sorted(runs, key=depth):
+                run.must_cancel = False
+                self.cancel_run(run, "failure")
+            self.end_attempts()
+
+    def cancel_run(self, run: Run, reason: str) -> None:
+        """§8, §14 Every node without a result is cancelled; all its edges are dead."""
+        if finished(run):
+            return
+        run.cause = run.cause or "cancelled"  # §8 the first cause names the status
+        for node in unfinished(run):
+            if node.attempt:
+                self.stop(node.attempt, "cancelled")
+            node.result, node.reason, node.phase = "cancelled", reason, "ended"
+
+
+# ------------------------------------------------------------ looking things up
+
+
+def settings(run: Run) -> dict[str, Any]:
+    return run.doc.get("pipeline", {})
+
+
+def machine(node: Node) -> tuple[dict[str, Any], str]:
+    """§2 Steps of a node, and its start; a step written in the node bears the node's name."""
+    if "steps" in node.spec:
+        return node.spec["steps"], node.spec["start"]
+    return {node.name: node.spec}, node.name
+
+
+def step_spec(node: Node) -> dict[str, Any]:
+    return machine(node)[0][node.step]
+
+
+def finished(run: Run) -> bool:
+    return all(node.result for node in run.nodes.values())
+
+
+def unfinished(run: Run) -> list[Node]:
+    return [node for node in run.nodes.values() if not node.result]
+
+
+def running(run: Run) -> Iterator[Attempt]:
+    """The running attempts of a run and of all runs inside it."""
+    for node in list(run.nodes.values()):
+        if node.attempt:
+            yield node.attempt
+            if node.attempt.child:
+                yield from running(node.attempt.child)
+
+
+def active(run: Run) -> list[Run]:
+    """The run itself and all runs going on inside it."""
+    return [run, *(attempt.child for attempt in running(run) if attempt.child)]
+
+
+def depth(run: Run) -> int:
+    return 1 + depth(run.parent.node.run) if run.parent else 0
+
+
+def queue_key(node: Node) -> tuple[tuple[int, int], ...]:
+    """§2 The lowest `priority`, then order in the file; from the root run inwards."""
+    own = ((node.spec.get("priority", 100), node.order),)
+    return queue_key(node.run.parent.node) + own if node.run.parent else own
+
+
+UNITS = {"h": 3_600_000, "m": 60_000, "s": 1000, "ms": 1}
+
+
+def seconds(text: str | None) -> float:
+    """§1 A duration in seconds; None, no such limit, is endless."""
+    if text is None:
+        return inf
+    parts = re.findall(r"([\d.]+)(ms|h|m|s)", text)
+    return sum(float(number) * UNITS[unit] for number, unit in parts) / 1000
+
+
+# ------------------------------------------------------------ §7 edges
+
+
+def edges(node: Node) -> tuple[dict[str, Any], dict[str, Any]]:
+    """The edges that `needs` writes and those that references imply: source -> condition."""
+    needs = node.spec.get("needs", {})
+    written = needs if isinstance(needs, dict) else dict.fromkeys(needs, "success")
+    when = node.spec.get("when", "")
+    texts = [when if "${" in when else f"${{{when}}}", node.spec.get("outputs")]
+    texts += [step.get("with") for step in machine(node)[0].values()]
+    guarded: dict[str, list[bool]] = {}
+    for name, has_default in references(texts):
+        if name in node.run.nodes and name not in written:
+            guarded.setdefault(name, []).append(has_default)
+    return written, {n: "always" if all(g) else "success" for n, g in guarded.items()}
+
+
+def all_edges(node: Node) -> list[str]:
+    written, implied = edges(node)
+    return [*written, *implied]
+
+
+def is_live(condition: Any, source: Node) -> bool:
+    if source.result == "cancelled":  # §7 all edges of a cancelled node are dead
+        return False
+    if isinstance(condition, list):  # labels, of done and fail ends alike
+        return any(label_is(item, source) for item in condition)
+    holds = {
+        "success": ["succeeded"],
+        "failure": ["failed"],
+        "finished": ["succeeded", "failed"],
+        "always": ["succeeded", "failed", "skipped"],
+    }
+    return source.result in holds[condition]
+
+
+def label_is(item: Any, source: Node) -> bool:
+    return item == source.label or item in source.label_names
+
+
+def names_failure(condition: Any, source: Node) -> bool:
+    """§8 "failure" or its label; "finished" and "always" only look on."""
+    if isinstance(condition, list):
+        return is_live(condition, source)
+    return condition == "failure"
+
+
+# ------------------------------------------------------------ §9 data and expressions
+
+PATH = r"[A-Za-z_]\w*(?:\.[A-Za-z_]\w*|\[\d+\])*"
+EXPRESSION = re.compile(rf"\$\$\{{|\$\{{\s*({PATH})\s*(?:\?\?\s*('[^']*'|[^'}}]*?)\s*)?\}}")
+
+
+def scope(run: Run, node: Node | None = None, attempt: Attempt | None = None) -> dict[str, Any]:
+    """Everything that can be read, by its first name; what is absent is left out."""
+    values = {n.name: n.output for n in run.nodes.values() if n.output is not ABSENT}
+    values["inputs"] = run.inputs
+    if node:
+        values["steps"] = {step: value for step, value in node.steps.items() if value is not ABSENT}
+    if attempt:
+        values["run"] = {"attempt": attempt.number, "visit": attempt.visit}
+    return values
+
+
+def evaluate(value: Any, names: dict[str, Any]) -> Any:
+    """A JSON value with every `${…}` in its strings replaced."""
+    if isinstance(value, dict):
+        return {key: evaluate(item, names) for key, item in value.items()}
+    if isinstance(value, list):
+        return [evaluate(item, names) for item in value]
+    if not isinstance(value, str):
+        return value
+    if value.count("${") != len(EXPRESSION.findall(value)):
+        raise ValueError(f"beyond this oracle: {value}")
+    whole = EXPRESSION.fullmatch(value)
+    if whole and whole[1]:  # one whole `${…}` keeps the value's type
+        return read(whole[1], whole[2], names)
+
+    def put(match: re.Match[str]) -> str:
+        if not match[1]:  # `$${` is a literal
+            return "${"
+        result = read(match[1], match[2], names)
+        return result if isinstance(result, str) else json.dumps(result, ensure_ascii=False)
+
+    return EXPRESSION.sub(put, value)
+
+
+def read(path: str, default: str | None, names: Any) -> Any:
+    """A path, with a default for what is absent or null."""
+    value = names
+    for key, index in re.findall(r"([A-Za-z_]\w*)|\[(\d+)\]", path):
+        if key:
+            value = value.get(key, ABSENT) if isinstance(value, dict) else ABSENT
+        else:
+            there = isinstance(value, list) and int(index) < len(value)
+            value = value[int(index)] if there else ABSENT
+    if default is not None and (value is ABSENT or value is None):
+        return default[1:-1] if default.startswith("'") else json.loads(default)
+    if value is ABSENT:
+        raise CannotEvaluate(f"`{path}` is not there")
+    return value
+
+
+def evaluate_when(node: Node) -> bool:
+    """§7 `when`, `${…}` or a bare expression; it gives true or false, nothing else."""
+    when = node.spec.get("when")
+    if when is None:
+        return True
+    value = evaluate(when if "${" in when else f"${{{when}}}", scope(node.run))
+    if not isinstance(value, bool):
+        raise CannotEvaluate("`when` is neither true nor false")
+    return value
+
+
+def references(value: Any) -> Iterator[tuple[str, bool]]:
+    """The first name of every path read in a value, and whether it has a default."""
+    if isinstance(value, dict | list):
+        for item in value.values() if isinstance(value, dict) else value:
+            yield from references(item)
+    elif isinstance(value, str):
+        for match in EXPRESSION.finditer(value):
+            if match[1]:
+                yield re.split(r"[.\[]", match[1])[0], match[2] is not None
+
+
+def is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
+
+
+JSON_TYPES = {
+    "boolean": lambda v: isinstance(v, bool),
+    "integer": lambda v: is_number(v) and v == int(v),
+    "number": is_number,
+    "string": lambda v: isinstance(v, str),
+    "null": lambda v: v is None,
+    "object": lambda v: isinstance(v, dict),
+    "array": lambda v: isinstance(v, list),
+}
+
+
+def bind_inputs(doc: dict[str, Any], given: dict[str, Any]) -> tuple[str | None, dict[str, Any]]:
+    """§1 The inputs of a run, defaults filled in; or what is wrong with them."""
+    schemas = doc.get("inputs", {})
+    values = {name: schema["default"] for name, schema in schemas.items() if "default" in schema}
+    values |= given
+    for name in [*values, *schemas]:
+        if name not in schemas:
+            return f"no input `{name}`", {}
+        if name not in values:  # no default = required
+            return f"input `{name}` is not given", {}
+        kinds = schemas[name].get("type", list(JSON_TYPES))
+        if not any(
+            JSON_TYPES[k](values[name]) for k in ([kinds] if isinstance(kinds, str) else kinds)
+        ):
+            return f"input `{name}` has the wrong type", {}
+    return None, values
+
+
+# ------------------------------------------------------------ the record
+
+
+def verdict(run: Run) -> tuple[str, Any]:
+    """§8 Status of a finished run, and its outputs: evaluated only when it succeeded."""
+    if run.cause:
+        return run.cause, ABSENT
+    try:
+        return "succeeded", evaluate(run.doc.get("outputs", {}), scope(run))
+    except CannotEvaluate:
+        return "failed", ABSENT
+
+
+def record(run: Run) -> dict[str, Any]:
+    status, outputs = verdict(run)
+    entry = {"status": status, "nodes": {n.name: record_node(n) for n in run.nodes.values()}}
+    return entry if outputs is ABSENT else {**entry, "outputs": outputs}
+
+
+def record_node(node: Node) -> dict[str, Any]:
+    entry = {
+        "result": node.result,
+        "label": node.label,
+        "reason": {"kind": node.reason},
+        "attempts": [record_attempt(attempt) for attempt in node.attempts],
+    }
+    return entry if node.output is ABSENT else {**entry, "output": node.output}
+
+
+def record_attempt(attempt: Attempt) -> dict[str, Any]:
+    entry = {
+        "step": attempt.step,
+        "visit": attempt.visit,
+        "attempt": attempt.number,
+        "outcome": attempt.outcome,
+        "started": attempt.started,
+        "ended": attempt.ended,
+    }
+    return {**entry, "run": record(attempt.child)} if attempt.child else entry
