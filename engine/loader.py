@@ -12,7 +12,6 @@ from pathlib import Path, PurePath
 from typing import Any
 
 import attrs
-from cattrs import BaseValidationError
 
 from engine import codes
 from engine.diagnostics import Diagnostic, Diagnostics, Rule
@@ -82,7 +81,7 @@ def _structured(data: dict[str, Any]) -> tuple[Spec, list[Mistake]]:
     """The Spec of what is right in the data, and all that is wrong."""
     try:
         return structure(data), []
-    except (BaseValidationError, Wrong) as error:
+    except (ExceptionGroup, Wrong) as error:
         found = _without_echo(list(mistakes(error)))
     wrong = found
     while wrong:
@@ -92,7 +91,7 @@ def _structured(data: dict[str, Any]) -> tuple[Spec, list[Mistake]]:
         data = mended
         try:
             return structure(data), found
-        except (BaseValidationError, Wrong) as error:
+        except (ExceptionGroup, Wrong) as error:
             wrong = list(mistakes(error))
     return structure({}), found
 

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Any, Literal, get_args, get_origin
 
 import attrs
-from cattrs import BaseValidationError, Converter, IterableValidationError
+from cattrs import Converter, IterableValidationError
 from cattrs.errors import AttributeValidationNote, ForbiddenExtraKeysError, IterableValidationNote
 from cattrs.gen import make_dict_structure_fn, override
 
@@ -242,7 +242,7 @@ def _named(hook: Callable[[str, Any], Any], check: bool = True) -> Callable[[Any
                 if check:
                     _identifier(name)
                 found[name] = hook(name, item)
-            except (Wrong, BaseValidationError) as error:
+            except (Wrong, ExceptionGroup) as error:
                 error.__notes__ = [*getattr(error, "__notes__", ()), IterableValidationNote("", name, None)]
                 wrong.append(error)
         if wrong:
