@@ -20,7 +20,6 @@ from engine.source import Source, read
 
 if TYPE_CHECKING:
     from engine.result import Result
-    from engine.runtime.runs import Options
 
 __all__ = ["analyse", "check", "default_registry", "load_plan", "run"]
 
@@ -75,12 +74,16 @@ def _read(path: str | os.PathLike[str]) -> Source:
         raise EngineError(f"`{os.fspath(path)}` cannot be read: {error.strerror}") from None
 
 
-def check(spec: Spec, registry: Registry | None = None, *, tasks: Iterable[object] = ()) -> Diagnostics:
+def check(
+    spec: Spec, registry: Registry | None = None, *, tasks: Iterable[object] = ()
+) -> Diagnostics:
     """All findings about a spec; empty if it is sound."""
     return analyse(spec, registry, tasks=tasks)[1]
 
 
-def load_plan(spec: Spec, registry: Registry | None = None, *, tasks: Iterable[object] = ()) -> Plan:
+def load_plan(
+    spec: Spec, registry: Registry | None = None, *, tasks: Iterable[object] = ()
+) -> Plan:
     """The plan of a spec that passes the check; SpecError with all findings otherwise."""
     plan, found = analyse(spec, registry, tasks=tasks)
     if plan is None:
@@ -98,10 +101,12 @@ def run(
 ) -> Result:
     """Run a spec to its end and give its result; blocks. `options` are those of `engine.runtime.Options`.
 
-    In the main thread Ctrl-C and SIGTERM cancel the run, which still gives its result. Raises SpecError, InputError, EngineError.
+    In the main thread Ctrl-C and SIGTERM cancel the run, which still gives its result; a second signal ends the grace period.
+    Raises SpecError, InputError, EngineError, and TypeError for an option that there is not.
     """
     from engine.runtime.blocking import run_blocking
-    from engine.runtime.runs import Options
+    from engine.runtime.runs import options_of
 
+    chosen = options_of(options)
     plan = spec if isinstance(spec, Plan) else load_plan(spec, registry, tasks=tasks)
-    return run_blocking(plan, inputs, Options(**options))
+    return run_blocking(plan, inputs, chosen)

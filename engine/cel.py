@@ -1,8 +1,10 @@
 """CEL expressions, by the library of that language; imported only when a spec has one.
 
-What an expression reads is found by scanning its tokens: a name that is neither a field, nor a function, nor bound by a macro,
-with the constant path behind it. Absent nodes are empty maps to CEL, so that `has(a.x)` is false where `a` has no output.
-Source: LANGUAGE.md section 9; the CEL specification for the language itself.
+What an expression reads is found by scanning its tokens: a name that is neither a field, nor a
+function, nor bound by a macro there, with the constant path behind it. A node without output is an
+empty map to `has()`, so that `has(a.x)` is false there; to all else it is undeclared. Functions are
+looked up when the spec is compiled, which the library does only when it evaluates. Source:
+LANGUAGE.md section 9; the CEL specification for the language itself.
 """
 
 from __future__ import annotations
@@ -10,15 +12,41 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Callable, Iterator, Mapping
+from itertools import takewhile
 from typing import Any
 
 import attrs
 from cel import compile as compile_cel
 
-from engine.expressions import BadExpression, EvaluationError, Read, Scope, path_of
+from engine.diagnostics import nearest
+from engine.expressions import (
+    QUOTED,
+    STRING,
+    BadExpression,
+    EvaluationError,
+    Read,
+    Scope,
+    absent,
+    show,
+    unquote,
+)
 from engine.source import KeyPath
 
-__all__ = ["Cel", "compile"]
+__all__ = ["FUNCTIONS", "Cel", "parse"]
+
+_TYPES = "bool bytes double dyn duration int list map null_type string timestamp type uint"
+_CALLS = """
+has size contains startsWith endsWith matches string int uint double bytes type dyn duration
+timestamp getFullYear getMonth getDate getDayOfMonth getDayOfWeek getDayOfYear getHours
+getMinutes getSeconds getMilliseconds none of ofNonZeroValue value orValue hasValue
+"""
+
+MACROS = frozenset({"all", "exists", "exists_one", "map", "filter"})
+FUNCTIONS = MACROS | frozenset(_CALLS.split())
+"""What may be called."""
+
+_WORDS = frozenset(f"true false null in optional {_TYPES}".split())
+"""Names that are no values of a scope: literals, operators and types."""
 
 
 @attrs.frozen(eq=False)
@@ -29,54 +57,76 @@ class Cel:
     evaluate: Callable[[Scope], Any]
 
 
-_ERROR = re.compile(r"ERROR: <input>:(\d+):(\d+): (?:Syntax error: )?(.*)")
-_EXPECTING = re.compile(r"\s*expecting .*", re.S)
-
-
-def compile(body: str, start: int, at: KeyPath) -> Cel:
-    """Parse an expression that stands at offset `start` of its string; BadExpression says where it goes wrong."""
+def parse(body: str, start: int, at: KeyPath) -> Cel:
+    """The expression that stands at offset `start` of its string; BadExpression says where it goes
+    wrong."""
     try:
         program = compile_cel(body)
     except ValueError as error:
         raise _bad(body, start, at, str(error)) from None
     reads = tuple(_reads(body, start, at))
-    roots = {str(read.path[0]) for read in reads}
 
     def evaluate(scope: Scope) -> Any:
-        values = {root: scope.get(root, {}) for root in roots}
         try:
-            return _json(program.execute(values), body)
-        except KeyError as error:
-            raise EvaluationError(f"`{body}`: there is no {error}") from None
+            return _json(program.execute(_values(reads, scope)), body)
         except (ValueError, TypeError, ArithmeticError, LookupError, RuntimeError) as error:
-            raise EvaluationError(f"`{body}`: {_short(str(error))}") from None
+            raise EvaluationError(_why(body, reads, scope, error)) from None
 
     return Cel(reads, evaluate)
 
 
-def _short(message: str) -> str:
-    sentence = message.strip().split("\n")[0].split(". ")[0].rstrip(".")
-    return sentence[:1].lower() + sentence[1:]
+def _values(reads: tuple[Read, ...], scope: Scope) -> dict[str, Any]:
+    """What the library gets: the roots that are read; what `has()` asks about is at least a map."""
+    values: dict[str, Any] = {}
+    for read in reads:
+        root = str(read.path[0])
+        if root in scope:
+            values[root] = scope[root]
+        elif read.guarded:
+            values[root] = {}
+    for read in reads:
+        match read.path:
+            case ("steps", str(step), _, *_) if read.guarded and step not in values["steps"]:
+                values["steps"] = {**values["steps"], step: {}}
+    return values
+
+
+# -- what went wrong ---------------------------------------------------------------------------
+
+_ERROR = re.compile(r"ERROR: <input>:(\d+):(\d+): (Syntax error: )?(.*)")
+_EXPECTING = re.compile(r"\s*expecting .*")
 
 
 def _bad(body: str, start: int, at: KeyPath, message: str) -> BadExpression:
-    found = _ERROR.search(message)
+    errors = list(_ERROR.finditer(message))
+    found = next((error for error in errors if error[3]), errors[0] if errors else None)
     if not found:
         return BadExpression(f"`{body}` is not an expression", start, start + len(body), None, at)
-    lines = body.split("\n")
-    row, column = int(found[1]), int(found[2])
-    offset = sum(len(line) + 1 for line in lines[: row - 1]) + column - 1
-    where = start + min(offset, max(len(body) - 1, 0))
-    why = _EXPECTING.sub("", found[3]).replace("'<EOF>'", "the end")
+    before = body.split("\n")[: int(found[1]) - 1]
+    offset = sum(len(line) + 1 for line in before) + int(found[2]) - 1
+    where = start + min(offset, len(body) - 1)
+    why = _EXPECTING.sub("", found[4]).replace("'<EOF>'", "the end")
     return BadExpression(f"not a CEL expression: {why}", where, where + 1, None, at)
 
 
+def _why(body: str, reads: tuple[Read, ...], scope: Scope, error: Exception) -> str:
+    if isinstance(error, EvaluationError):
+        return str(error)
+    for read in reads:
+        if not read.guarded and (message := absent(scope, read.path, show(read.path))):
+            return message
+    if isinstance(error, KeyError):
+        return f"`{body}`: there is no `{error.args[0]}`"
+    sentence = str(error).strip().split("\n")[0].split(". ")[0].rstrip(".")
+    return f"`{body}`: {sentence[:1].lower()}{sentence[1:]}"
+
+
 def _json(value: Any, body: str) -> Any:
-    """A CEL value as JSON: maps and lists through, times as text; what JSON lacks is an error."""
-    if isinstance(value, Mapping):
-        return {str(k): _json(v, body) for k, v in value.items()}
+    """A CEL value as JSON; what JSON lacks is an error."""
+    if isinstance(value, Mapping) and all(isinstance(key, str) for key in value):
+        return {key: _json(item, body) for key, item in value.items()}
     if isinstance(value, (list, tuple)):
-        return [_json(v, body) for v in value]
+        return [_json(item, body) for item in value]
     if value is None or isinstance(value, (bool, int, str)):
         return value
     if isinstance(value, float) and math.isfinite(value):
@@ -84,58 +134,104 @@ def _json(value: Any, body: str) -> Any:
     raise EvaluationError(f"`{body}` gives a value that JSON does not have: {value!r}")
 
 
-# -- what it reads ---------------------------------------------------------------------------------------------
+# -- what it reads -----------------------------------------------------------------------------
 
 _TOKEN = re.compile(
-    r"""(?P<skip>\s+|//[^\n]*)|(?P<string>[rRbB]{0,2}(?:\"\"\".*?\"\"\"|'''.*?'''|"(?:[^"\\\n]|\\.)*"|'(?:[^'\\\n]|\\.)*'))"""
-    r"""|(?P<number>[0-9][0-9A-Za-z_.]*)|(?P<name>[A-Za-z_]\w*)|(?P<other>.)""",
-    re.S | re.A,
+    rf"""(?P<skip>\s+|//[^\n]*) | (?P<string>{STRING}) | (?P<number>[0-9][0-9A-Za-z_.]*)
+    | (?P<name>[A-Za-z_]\w*) | (?P<other>[\s\S])""",
+    re.ASCII | re.VERBOSE,
 )
-_TAIL = re.compile(r"""(?:\s*\.\s*[A-Za-z_]\w*(?!\w)(?!\s*\()|\[\s*(?:[0-9]+|"(?:[^"\\]|\\.)*"|'(?:[^'\\]|\\.)*')\s*\])*""", re.A)
-_MACROS = frozenset({"all", "exists", "exists_one", "map", "filter"})
-_WORDS = frozenset({"true", "false", "null", "in"})
+_STEP = re.compile(
+    rf"""\s*\.\s*(?P<name>[A-Za-z_]\w*)(?!\w)(?!\s*\()
+    | \s*\[\s*(?:(?P<index>[0-9]{{1,9}})|(?P<key>{QUOTED}))\s*\]""",
+    re.ASCII | re.VERBOSE,
+)
+
+
+@attrs.frozen
+class _Path:
+    """A path with its place in the expression; `asked`: it is what a `has()` asks about."""
+
+    parts: tuple[str | int, ...]
+    start: int
+    end: int
+    asked: bool
 
 
 def _reads(body: str, start: int, at: KeyPath) -> Iterator[Read]:
-    found = list(_paths(body))
-    guards = {path for path, _, _, guard in found if guard}
-    for path, begin, end, guard in found:
-        guarded = guard or any(path[: len(g)] == g for g in guards)
-        yield Read(path, guarded, at, start + begin, start + end)
+    tokens = [token for token in _TOKEN.finditer(body) if token.lastgroup != "skip"]
+    _check_calls(tokens, start, at)
+    found = list(_paths(body, tokens))
+    asked = {path.parts for path in found if path.asked}
+    for path in found:
+        guarded = any(path.parts[: len(parts)] == parts for parts in asked)
+        yield Read(path.parts, guarded, at, start + path.start, start + path.end)
 
 
-def _paths(body: str) -> Iterator[tuple[tuple[str | int, ...], int, int, bool]]:
-    """Every path with its place, and whether it is the argument of `has()`."""
-    tokens = [t for t in _TOKEN.finditer(body) if t.lastgroup != "skip"]
-    bound = {
-        tokens[i + 2][0]
-        for i, token in enumerate(tokens[:-2])
-        if token[0] in _MACROS and i and tokens[i - 1][0] == "." and tokens[i + 1][0] == "("
-    }
+def _check_calls(tokens: list[re.Match[str]], start: int, at: KeyPath) -> None:
+    """Refuse functions that are not there, and values that CEL has and this library has not."""
+    texts = ["", *(token[0] for token in tokens), ""]
+    for before, token, after in zip(texts, tokens, texts[2:], strict=False):
+        if token.lastgroup != "name":
+            continue
+        place = (start + token.start(), start + token.end())
+        if after == "(" and token[0] not in FUNCTIONS:
+            guess = nearest(token[0], FUNCTIONS)
+            cure = f"did you mean `{guess}`?" if guess else None
+            raise BadExpression(f"there is no function `{token[0]}`", *place, cure, at)
+        if after == "{":
+            raise BadExpression("there are no messages here, only maps", *place, None, at)
+        if before == "." and _is_first(texts, token, tokens):
+            raise BadExpression("a name does not begin with `.`", *place, None, at)
+
+
+def _is_first(texts: list[str], token: re.Match[str], tokens: list[re.Match[str]]) -> bool:
+    """Whether the `.` before a name stands behind no value."""
+    index = tokens.index(token)
+    behind = texts[index - 1]
+    return not (behind[-1:].isalnum() or behind[-1:] in ('"', "'", ")", "]", "}", "_"))
+
+
+def _paths(body: str, tokens: list[re.Match[str]]) -> Iterator[_Path]:
+    bound = list(_bound(tokens))
+    texts = ["", "", *(token[0] for token in tokens), ""]
     resume = 0
-    for i, token in enumerate(tokens):
+    for index, token in enumerate(tokens):
+        has, before, name, after = texts[index : index + 4]
         if token.lastgroup != "name" or token.start() < resume:
             continue
-        before = tokens[i - 1][0] if i else ""
-        after = tokens[i + 1][0] if i + 1 < len(tokens) else ""
-        if before == "." or after == "(" or token[0] in bound or token[0] in _WORDS:
+        if before == "." or after == "(" or name in _WORDS:
             continue
-        if after == ":" and before in ("{", ",") and _in_message(tokens, i):
+        if any(name == local and token.start() in inside for local, inside in bound):
             continue
-        tail = _TAIL.match(body, token.end())
-        resume = tail.end() if tail else token.end()
-        guard = before == "(" and i >= 2 and tokens[i - 2][0] == "has"
-        yield path_of(re.sub(r"\s+", "", body[token.start() : resume])), token.start(), resume, guard
+        parts, resume = _path(body, token)
+        yield _Path(parts, token.start(), resume, asked=before == "(" and has == "has")
 
 
-def _in_message(tokens: list[re.Match[str]], i: int) -> bool:
-    """Whether a name before `:` is a field of a message literal `Type{field: …}` rather than a key of a map."""
+def _path(body: str, name: re.Match[str]) -> tuple[tuple[str | int, ...], int]:
+    parts: list[str | int] = [name[0]]
+    end = name.end()
+    while step := _STEP.match(body, end):
+        if step["key"]:
+            parts.append(unquote(step["key"]))
+        else:
+            parts.append(step["name"] or int(step["index"]))
+        end = step.end()
+    return tuple(parts), end
+
+
+def _bound(tokens: list[re.Match[str]]) -> Iterator[tuple[str, range]]:
+    """The variable of each macro, and where it is bound: inside of the parentheses."""
+    texts = [token[0] for token in tokens]
+    for index, text in enumerate(texts[:-3]):
+        if text in MACROS and index and texts[index - 1] == "." and texts[index + 1] == "(":
+            depths = _depths(texts[index + 1 :])
+            inside = len(list(takewhile(bool, depths)))
+            yield texts[index + 2], range(tokens[index].end(), tokens[index + 1 + inside].end())
+
+
+def _depths(texts: list[str]) -> Iterator[int]:
     depth = 0
-    for back in range(i - 1, 0, -1):
-        if tokens[back][0] == "}":
-            depth += 1
-        elif tokens[back][0] == "{":
-            if not depth:
-                return tokens[back - 1].lastgroup == "name"
-            depth -= 1
-    return False
+    for text in texts:
+        depth += {"(": 1, ")": -1}.get(text, 0)
+        yield depth

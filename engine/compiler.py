@@ -243,8 +243,19 @@ def _body(work: _Work, path: KeyPath, node: str, spec: StepSpec) -> tuple[Body, 
         return Body(None, None, with_, spec.timeout), {"success": 0}, True
     if task.input_schema is not None:
         _fits(work.draft, path, spec, task.input_schema, f"task `{task.id}`")
+    _runs_there(work.draft, node, task)
     schema = None if with_.constant else task.input_schema
     return Body(task, None, with_, spec.timeout, schema), task.exits, task.open
+
+
+def _runs_there(draft: Draft, node: str, task: Task) -> None:
+    """A node's `executor` must be one that its task can run in."""
+    name = draft.spec.nodes[node].executor
+    can = ("async",) if task.function is None else ("thread", "process") if task.target else ("thread",)
+    if name in get_args(Executor) and name not in can:
+        message = f"`{task.id}` cannot run in executor `{name}`"
+        help = "this task runs in: " + ", ".join(f"`{each}`" for each in can)
+        draft.report(codes.WRONG_TYPE, message, ("nodes", node, "executor"), help)
 
 
 def _task(work: _Work, path: KeyPath, id: str) -> Task | None:

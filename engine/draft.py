@@ -1,10 +1,12 @@
 """Draft: one document while it is compiled: its Spec, what has been found, and where to find tasks.
 
-The passes of `compiler` share it. Reporting happens here, so that a node the loader already complained about stays quiet.
+The passes of `compiler` share it. Reporting happens here, so that a node the loader already
+complained about stays quiet.
 """
 
 from __future__ import annotations
 
+from itertools import pairwise
 from pathlib import Path
 
 import attrs
@@ -13,13 +15,15 @@ from engine.diagnostics import Diagnostic, Note, Rule, nearest
 from engine.registry import Registry
 from engine.source import KeyPath
 from engine.spec import Spec
+from engine.structure import whose
 
 __all__ = ["Draft"]
 
 
 @attrs.define(eq=False)
 class Draft:
-    """The one mutable thing of a compilation; `pools` are those of the file, for a pipeline inside it."""
+    """The one mutable thing of a compilation; `pools` are those of the file, for a pipeline inside
+    it."""
 
     spec: Spec
     registry: Registry
@@ -50,12 +54,13 @@ class Draft:
         within: tuple[int, int] | None = None,
         notes: tuple[tuple[str, KeyPath], ...] = (),
     ) -> None:
-        """Note a finding at the value (or the key) of a path; `within` are offsets in the string there."""
-        node = str(path[1]) if path[:1] == ("nodes",) and len(path) > 1 else None
+        """Note a finding at the value (or the key) of a path; `within` are offsets in the string
+        there."""
+        place = self._written((*self.spec.at, *path))
+        node, step = whose(place)
         if node in self.spec.broken:
             return
-        step = str(path[3]) if len(path) > 3 and path[2] == "steps" else None
-        source, place = self.spec.source, (*self.spec.at, *path)
+        source = self.spec.source
         if within:
             span = source.within(place, *within)
         else:
@@ -64,10 +69,25 @@ class Draft:
         self.found.append(Diagnostic(rule, message, source, span, help, node, step, more))
 
     def unknown(
-        self, rule: Rule, message: str, path: KeyPath, name: str, known: list[str], *, key: bool = False
+        self,
+        rule: Rule,
+        message: str,
+        path: KeyPath,
+        name: str,
+        known: list[str],
+        *,
+        key: bool = False,
     ) -> None:
         """Note a name that is not there, with the nearest that is."""
         guess = nearest(name, known)
         listed = ", ".join(f"`{k}`" for k in sorted(known)[:12])
-        help = f"did you mean `{guess}`?" if guess else f"known here: {listed}" if known else None
-        self.report(rule, message, path, help, key=key)
+        cure = f"did you mean `{guess}`?" if guess else f"known here: {listed}" if known else None
+        self.report(rule, message, path, cure, key=key)
+
+    def _written(self, path: KeyPath) -> KeyPath:
+        """The path as the file has it: a single clause of `retry` may be a table of its own."""
+        for at, (part, index) in enumerate(pairwise(path)):
+            if part == "retry" and index == 0 and not self.spec.source.has(path):
+                single = path[: at + 1] + path[at + 2 :]
+                return single if self.spec.source.has(single) else path
+        return path

@@ -17,7 +17,8 @@ LONGEST = 366 * 86_400.0
 
 @lru_cache(maxsize=512)
 def parse_duration(text: str) -> float:
-    """Seconds of `"1h30m"`, `"1.5s"`, `"250ms"`, to the nanosecond; ValueError says what is wrong."""
+    """Seconds of `"1h30m"`, `"1.5s"`, `"250ms"`, to the nanosecond; ValueError says what is
+    wrong."""
     total, at, last = 0, 0, -1
     for part in _PART.finditer(text):
         rank = _RANK[part[3]]
@@ -25,7 +26,7 @@ def parse_duration(text: str) -> float:
             break
         fraction = int((part[2] or "0")[:9].ljust(9, "0"))
         size = _NANOS[part[3]]
-        total += int(part[1][:18]) * size + fraction * size // 1_000_000_000
+        total += int(part[1].lstrip("0")[:18] or 0) * size + fraction * size // 1_000_000_000
         at, last = part.end(), rank
     if not text or at != len(text):
         raise ValueError(f'`{text}` is not a duration such as "250ms", "1.5s" or "1h30m"')
@@ -36,7 +37,9 @@ def parse_duration(text: str) -> float:
 
 def format_duration(seconds: float) -> str:
     """A duration string that parses back to `seconds`, to the nanosecond."""
-    rest = round(seconds * 1_000_000_000)
+    # In whole numbers: a product of floats would be nanoseconds off for long durations.
+    above, below = seconds.as_integer_ratio()
+    rest = (2 * above * 1_000_000_000 + below) // (2 * below)
     parts = []
     for unit in ("d", "h", "m"):
         count, rest = divmod(rest, _NANOS[unit])

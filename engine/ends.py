@@ -1,23 +1,39 @@
-"""How a machine can end: every end that some assignment of exits reaches, and the steps on the way.
+"""What the runs of one node can do: steps they visit, bounded routes they use up, ends they reach.
 
-A route counts if its outcome can come and its step can be entered. The `then` of a bounded route counts if the route's `to` can lead
-back to its step: an over-approximation where another bound on the way is used up first. Source: LANGUAGE.md sections 5, 6, 15 (T3).
+Counters are exact. A route is surely used up where its target leads back over unbounded routes
+alone (a shortest way to it leaves each step once, so its own counter is untouched), and surely not
+where nothing leads back; only in between are counter states explored, `EFFORT` of them. What that
+leaves open counts as possible: never a false alarm. Retries delay an outcome and never forbid it,
+so they are not looked at. Source: LANGUAGE.md sections 3 to 6 and 15 (T3).
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 
 import attrs
 
-from engine.machine import End, Machine, Outcome, Route, Step, Verdict
+from engine.machine import End, Machine, Outcome, Route, Step, Target, Verdict
 
-__all__ = ["Ending", "ends_of", "reachable_steps"]
+__all__ = [
+    "EFFORT",
+    "Ending",
+    "Survey",
+    "ends_of",
+    "outcomes_of",
+    "reach",
+    "survey",
+    "taken_routes",
+    "trapped_steps",
+]
+
+EFFORT = 20_000
+"""Counter states of one machine that are explored at most."""
 
 
 @attrs.frozen
 class Ending:
-    """One way to end: in `step`, with a label that came from exit `code` or (None) from a route, `error` or `timeout`."""
+    """One way to end, in `step`; the label is that of exit `code`, or (None) another's."""
 
     result: Verdict
     label: str
@@ -25,60 +41,168 @@ class Ending:
     step: int
 
 
-def reachable_steps(machine: Machine) -> frozenset[int]:
-    """Steps that some run of the node visits."""
-    seen = {machine.start}
-    stack = [machine.start]
-    while stack:
-        at = stack.pop()
-        for route, _ in _taken(machine.steps[at]):
-            for target in _targets(machine, at, route):
-                if isinstance(target, int) and target not in seen:
-                    seen.add(target)
-                    stack.append(target)
-    return frozenset(seen)
+@attrs.frozen
+class Survey:
+    """What runs do: `steps` they visit, `spent` routes (by counter) they take the `then` of.
+
+    `undecided` are those of `steps` that no run was found to visit before the effort ran out.
+    """
+
+    steps: frozenset[int]
+    spent: frozenset[int]
+    undecided: frozenset[int] = frozenset()
 
 
-def ends_of(machine: Machine) -> frozenset[Ending]:
-    """Every end that some run of the node reaches."""
-    found = set()
-    for at in reachable_steps(machine):
+def survey(machine: Machine) -> Survey:
+    """The steps and used-up routes of all runs of the node."""
+    routes = [taken_routes(step) for step in machine.steps]
+    free = [[r.to for r in found if r.max is None] for found in routes]
+    sure = _closure(routes, machine.start, free)
+    if not machine.counters:
+        return sure
+    every = [[t for r in found for t in _written(r)] for found in routes]
+    may = _closure(routes, machine.start, every)
+    return sure if sure == may else _explored(machine, routes, sure, may)
+
+
+def ends_of(machine: Machine, apart: Iterable[int] | None = None) -> frozenset[Ending]:
+    """Every end that some run of the node reaches.
+
+    With `apart`, codes of an open step that have no route, no name and are not in `apart` are stood
+    for by the lowest of them.
+    """
+    seen, found = survey(machine), set()
+    told = None if apart is None else frozenset(apart)
+    for at in seen.steps:
         step = machine.steps[at]
-        for route, outcome in _taken(step):
-            for target in _targets(machine, at, route):
+        for outcome in outcomes_of(step, told):
+            code = outcome if isinstance(outcome, int) else None
+            route = step.route(outcome)
+            if route is None:
+                verdict: Verdict = "succeeded" if outcome == 0 else "failed"
+                found.add(Ending(verdict, step.label(outcome), code, at))
+                continue
+            for target in _targets(route, seen.spent):
                 if isinstance(target, End):
-                    code = outcome if target.label is None and isinstance(outcome, int) else None
-                    found.add(Ending(target.result, target.label or step.label(outcome), code, at))
-        for outcome in step.outcomes():
-            if step.route(outcome) is None:
-                code = outcome if isinstance(outcome, int) else None
-                found.add(Ending("succeeded" if outcome == 0 else "failed", step.label(outcome), code, at))
+                    label = target.label or step.label(outcome)
+                    found.add(Ending(target.result, label, None if target.label else code, at))
     return frozenset(found)
 
 
-def _taken(step: Step) -> Iterator[tuple[Route, Outcome]]:
-    for outcome in step.outcomes():
-        route = step.route(outcome)
-        if route is not None:
-            yield route, outcome
+def trapped_steps(machine: Machine) -> frozenset[int]:
+    """Steps from which no end can be reached over `to` and `then` of outcomes that can come."""
+    leads_to: list[list[int]] = [[] for _ in machine.steps]
+    free = []
+    for at, step in enumerate(machine.steps):
+        targets = [t for route in taken_routes(step) for t in _written(route)]
+        if _falls_through(step) or any(isinstance(t, End) for t in targets):
+            free.append(at)
+        for target in targets:
+            if isinstance(target, int):
+                leads_to[target].append(at)
+    return frozenset(range(len(machine.steps))) - reach(leads_to, free)
 
 
-def _targets(machine: Machine, at: int, route: Route) -> Iterator[End | int]:
+def reach(adjacent: Sequence[Iterable[Target]], start: Iterable[int]) -> set[int]:
+    """Steps that some of `start` lead to, themselves included; ends lead nowhere."""
+    seen = set(start)
+    stack = list(seen)
+    while stack:
+        for target in adjacent[stack.pop()]:
+            if isinstance(target, int) and target not in seen:
+                seen.add(target)
+                stack.append(target)
+    return seen
+
+
+def outcomes_of(step: Step, apart: frozenset[int] | None = frozenset()) -> tuple[Outcome, ...]:
+    """Outcomes that can come, in order; of an open step those told apart and one for all others."""
+    if step.codes is not None or apart is None:
+        return step.outcomes()
+    told = {0, *apart, *step.names, *(key for key in step.routes if isinstance(key, int))}
+    other = next((code for code in range(1, 256) if code not in told), None)
+    codes = sorted(told if other is None else {*told, other})
+    return (*codes, "error", "timeout") if step.times_out else (*codes, "error")
+
+
+def taken_routes(step: Step) -> tuple[Route, ...]:
+    """The routes that some outcome takes which can come, in the order of outcomes."""
+    if not step.routes and not step.default:
+        return ()
+    found = (step.route(outcome) for outcome in outcomes_of(step))
+    return tuple(dict.fromkeys(route for route in found if route is not None))
+
+
+def _falls_through(step: Step) -> bool:
+    """Whether an outcome can come that no route takes."""
+    return any(step.route(outcome) is None for outcome in outcomes_of(step))
+
+
+def _written(route: Route) -> Iterator[Target]:
     yield route.to
-    if route.max is not None and isinstance(route.to, int) and _leads(machine, route.to, at):
+    if route.max is not None:
         yield route.then
 
 
-def _leads(machine: Machine, start: int, goal: int) -> bool:
-    """Whether a step can lead to another, bounds aside."""
-    seen, stack = {start}, [start]
+def _targets(route: Route, spent: frozenset[int]) -> Iterator[Target]:
+    yield route.to
+    if route.counter in spent:
+        yield route.then
+
+
+# -- counters -------------------------------------------------------------------------------------
+
+
+def _closure(
+    routes: Sequence[Sequence[Route]], start: int, back: Sequence[Iterable[Target]]
+) -> Survey:
+    """What runs do if a route can be used up wherever `back` leads from its target to its step."""
+    steps, spent, stack = {start}, set(), [start]
     while stack:
         at = stack.pop()
-        if at == goal:
-            return True
-        for route, _ in _taken(machine.steps[at]):
-            for target in (route.to, route.then if route.max is not None else None):
-                if isinstance(target, int) and target not in seen:
-                    seen.add(target)
+        for route in routes[at]:
+            targets = [route.to]
+            if (
+                route.max is not None
+                and isinstance(route.to, int)
+                and at in reach(back, [route.to])
+            ):
+                spent.add(route.counter)
+                targets.append(route.then)
+            for target in targets:
+                if isinstance(target, int) and target not in steps:
+                    steps.add(target)
                     stack.append(target)
-    return False
+    return Survey(frozenset(steps), frozenset(spent))
+
+
+def _explored(
+    machine: Machine, routes: Sequence[Sequence[Route]], sure: Survey, may: Survey
+) -> Survey:
+    """Search states of (step, routes taken), deepest first, for what `may` adds to `sure`."""
+    first = (machine.start, (0,) * machine.counters)
+    seen, stack = {first}, [first]
+    steps, spent = set(sure.steps), set(sure.spent)
+    while stack and not (steps == may.steps and spent == may.spent):
+        if len(seen) > EFFORT:
+            return Survey(may.steps, may.spent, may.steps - steps)
+        at, taken = stack.pop()
+        steps.add(at)
+        for route in routes[at]:
+            target, after = _follow(route, taken, spent)
+            if isinstance(target, int) and (state := (target, after)) not in seen:
+                seen.add(state)
+                stack.append(state)
+    return Survey(frozenset(steps), frozenset(spent))
+
+
+def _follow(
+    route: Route, taken: tuple[int, ...], spent: set[int]
+) -> tuple[Target, tuple[int, ...]]:
+    if route.max is None:
+        return route.to, taken
+    at = route.counter
+    if taken[at] == route.max:
+        spent.add(at)
+        return route.then, taken
+    return route.to, (*taken[:at], taken[at] + 1, *taken[at + 1 :])

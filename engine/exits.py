@@ -1,4 +1,7 @@
-"""What a step's exits, routes and retries are called -> the machine's numbers. Source: LANGUAGE.md sections 3 to 5 (E1xx, E2xx)."""
+"""What a step's exits, routes and retries are called -> the machine's numbers.
+
+Source: LANGUAGE.md sections 3 to 5 (E1xx, E2xx).
+"""
 
 from __future__ import annotations
 
@@ -10,45 +13,55 @@ import attrs
 from engine import codes
 from engine.draft import Draft
 from engine.machine import Clause, End, Outcome, Route, Step, Target
+from engine.shapes import NAME, OUTCOMES
 from engine.source import KeyPath
 from engine.spec import RetrySpec, RouteSpec, StepSpec
-from engine.structure import NAME
 
 __all__ = ["Exits", "exits_of", "make_step"]
 
-_LATER = frozenset({"lost", "interrupted"})
+_LATER = OUTCOMES - {"error", "timeout"}
+_CODE = re.compile(r"0|[1-9][0-9]{0,2}").fullmatch
 _ENDS = {"done": "succeeded", "fail": "failed"}
 
 
 @attrs.frozen
 class Exits:
-    """The exits a step can have: every valid name, what each code is called, and which codes can come (None: any)."""
+    """The exits a step can have: every valid name, what each code is called, and which codes can
+    come (None: any)."""
 
     aliases: Mapping[str, int]
     names: Mapping[int, str]
     codes: frozenset[int] | None
 
 
-def exits_of(draft: Draft, path: KeyPath, spec: StepSpec, declared: Mapping[str, int], open: bool) -> Exits:
-    """The task's declared exits, and those the step names more; its name for a code goes before the task's."""
+def exits_of(
+    draft: Draft, path: KeyPath, spec: StepSpec, declared: Mapping[str, int], open: bool
+) -> Exits:
+    """The task's declared exits, and those the step names more; its name for a code goes before
+    the task's."""
     aliases = dict(declared)
     for name, code in spec.exits.items():
         place = (*path, "exits", name)
-        if name in ("error", "timeout", *_LATER):
-            draft.report(codes.BAD_NAME, f"`{name}` is an outcome of the engine's own", place, key=True)
-        elif declared.get(name, code) != code:
+        if declared.get(name, code) != code:
             message = f"`{name}` is exit {declared[name]} of this task, not {code}"
             draft.report(codes.WRONG_TYPE, message, place)
         aliases[name] = code
-    names = {code: name for name, code in reversed(declared.items())}
+    names = {code: name for name, code in reversed(list(declared.items()))}
     names |= {code: name for name, code in spec.exits.items()}
     return Exits(aliases, names, None if open else frozenset(aliases.values()))
 
 
 def make_step(
-    draft: Draft, path: KeyPath, name: str, spec: StepSpec, exits: Exits, times_out: bool, first: int
+    draft: Draft,
+    path: KeyPath,
+    name: str,
+    spec: StepSpec,
+    exits: Exits,
+    times_out: bool,
+    first: int,
 ) -> tuple[Step, int]:
-    """The machine's step, and the next free counter after those its bounded routes take from `first` on."""
+    """The machine's step, and the next free counter after those its bounded routes take from
+    `first` on."""
     routes: dict[Outcome, Route] = {}
     default: Route | None = None
     written: dict[Outcome, str] = {}
@@ -70,13 +83,16 @@ def make_step(
         written[outcome] = key
         routes[outcome] = route
     retry = tuple(
-        _clause(draft, exits, (*path, "retry"), index, clause, routes) for index, clause in enumerate(spec.retry)
+        _clause(draft, exits, (*path, "retry"), index, clause, routes)
+        for index, clause in enumerate(spec.retry)
     )
     step = Step(name, exits.codes, exits.names, exits.aliases, routes, default, retry, times_out)
     return step, first
 
 
-def _outcome(draft: Draft, exits: Exits, text: str | int, place: KeyPath, *, key: bool = False) -> Outcome | None:
+def _outcome(
+    draft: Draft, exits: Exits, text: str | int, place: KeyPath, *, key: bool = False
+) -> Outcome | None:
     """The outcome that a name or number means, or None with a finding."""
     if text in ("error", "timeout"):
         return text  # type: ignore[return-value]
@@ -96,7 +112,7 @@ def _outcome(draft: Draft, exits: Exits, text: str | int, place: KeyPath, *, key
 
 
 def _number(text: str) -> int | None:
-    return int(text) if text.isascii() and text.isdigit() and str(int(text)) == text and int(text) < 256 else None
+    return int(text) if _CODE(text) and int(text) < 256 else None
 
 
 def _route(
@@ -104,12 +120,12 @@ def _route(
 ) -> Route | None:
     node = str(path[1])
     steps = list(draft.spec.nodes[node].steps)
-    short = spec == RouteSpec(spec.to)
-    to = _target(draft, steps, spec.to, place if short else (*place, "to"))
-    then = _target(draft, steps, spec.then or "fail", (*place, "then"))
+    to = _target(draft, steps, spec.to, (*place, "to"))
+    then = _target(draft, steps, "fail" if spec.then is None else spec.then, (*place, "then"))
     if to is None or then is None:
         return None
-    return Route(key, to, spec.max, then, spec.delay or 0.0, counter if spec.max is not None else -1)
+    taken = counter if spec.max is not None else -1
+    return Route(key, to, spec.max, then, spec.delay or 0.0, taken)
 
 
 def _target(draft: Draft, steps: Sequence[str], text: str, place: KeyPath) -> Target | None:
@@ -117,16 +133,23 @@ def _target(draft: Draft, steps: Sequence[str], text: str, place: KeyPath) -> Ta
     word, colon, label = text.partition(":")
     if word in _ENDS:
         if colon and not re.fullmatch(NAME, label):
-            draft.report(codes.BAD_NAME, f"`{label}` is not a label", place, "letters, digits and `_`")
+            message, cure = f"`{label}` is not a label", "letters, digits and `_`, no digit first"
+            draft.report(codes.BAD_NAME, message, place, cure)
         return End(_ENDS[word], label or None)  # type: ignore[arg-type]
     if text in steps:
         return steps.index(text)
-    draft.unknown(codes.UNKNOWN_NAME, f"there is no step `{text}` in this node", place, text, [*steps, *_ENDS])
+    message = f"there is no step `{text}` in this node"
+    draft.unknown(codes.UNKNOWN_NAME, message, place, text, [*steps, *_ENDS])
     return None
 
 
 def _clause(
-    draft: Draft, exits: Exits, path: KeyPath, index: int, spec: RetrySpec, routes: Mapping[Outcome, Route]
+    draft: Draft,
+    exits: Exits,
+    path: KeyPath,
+    index: int,
+    spec: RetrySpec,
+    routes: Mapping[Outcome, Route],
 ) -> Clause:
     common = {
         "attempts": spec.attempts,
@@ -140,6 +163,7 @@ def _clause(
     listed = {
         outcome
         for at, text in enumerate(spec.on)
-        if text != "*" and (outcome := _outcome(draft, exits, text, (*path, index, "on", at))) is not None
+        if text != "*"
+        and (outcome := _outcome(draft, exits, text, (*path, index, "on", at))) is not None
     }
     return Clause(on=frozenset(listed), star="*" in spec.on, **common)  # type: ignore[arg-type]

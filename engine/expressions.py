@@ -1,15 +1,17 @@
 """`${…}`: parse a value of a spec into a `Template`, list what it reads, evaluate it.
 
-A string that is one whole `${…}` keeps the value's type; else the value is put into the text; `$${` is a literal `${`. A plain
-path, with a default or without, is evaluated here and never needs the CEL library; anything else is CEL, compiled when the
-spec is and evaluated by that library. Values are JSON. Source: LANGUAGE.md section 9.
+A string that is one whole `${…}` keeps the value's type; else the value is put into the text; `$${`
+is a literal `${`. A plain path, with a default or without, is evaluated here and never needs the
+CEL library; anything else is CEL, compiled when the spec is and evaluated by that library. Values
+are JSON. Source: LANGUAGE.md section 9.
 """
 
 from __future__ import annotations
 
 import json
+import math
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import attrs
@@ -17,19 +19,22 @@ import attrs
 from engine.source import KeyPath
 
 __all__ = [
+    "QUOTED",
+    "STRING",
     "BadExpression",
     "EvaluationError",
     "Read",
     "Scope",
     "Template",
+    "absent",
     "bare",
-    "path_of",
     "show",
     "template",
+    "unquote",
 ]
 
 Scope = Mapping[str, Any]
-"""Values by root name: `inputs`, `steps`, `run`, `env`, `secrets`, and each node that has an output."""
+"""Values by root name: `inputs`, `steps`, `run`, `env`, `secrets`, nodes that have an output."""
 
 _MISSING = object()
 
@@ -37,7 +42,9 @@ _MISSING = object()
 class BadExpression(ValueError):
     """A string of a spec is not an expression; `start` and `end` are offsets in that string."""
 
-    def __init__(self, message: str, start: int, end: int, help: str | None = None, at: KeyPath = ()) -> None:
+    def __init__(
+        self, message: str, start: int, end: int, help: str | None = None, at: KeyPath = ()
+    ) -> None:
         super().__init__(message)
         self.message, self.start, self.end, self.help, self.at = message, start, end, help, at
 
@@ -48,26 +55,27 @@ class EvaluationError(ValueError):
 
 @attrs.frozen
 class Read:
-    """One path that an expression reads. `guarded`: it has a default or a `has()`, so it may be absent."""
+    """One path that an expression reads. `guarded`: it has a default or a `has()`, so it may be
+    absent."""
 
     path: tuple[str | int, ...]
     guarded: bool
     at: KeyPath
-    """Where in the templated value the string stands, and where in that string the path: `start` to `end`."""
+    """Where in the templated value the string stands; `start` to `end` is the path in it."""
     start: int
     end: int
 
 
 @attrs.frozen(eq=False)
 class Template:
-    """A value with expressions in it. `constant` if there are none; then `evaluate` gives a copy of it."""
+    """A value with expressions in it. `constant`: there are none, and `evaluate` gives a copy."""
 
     reads: tuple[Read, ...]
     constant: bool
     evaluate: Callable[[Scope], Any] = attrs.field(repr=False)
 
 
-# -- values ----------------------------------------------------------------------------------------------------
+# -- values ------------------------------------------------------------------------------------
 
 
 def template(value: Any) -> Template:
@@ -79,13 +87,22 @@ def template(value: Any) -> Template:
 
 def bare(text: str) -> Template:
     """The template of a condition, which may be written with or without `${…}`."""
-    pieces = list(_split(text, ())) if "${" in text else [(0, len(text), None)]
+    pieces = [(0, len(text), None)] if "${" not in text else _unpadded(_split(text, ()))
     if len(pieces) != 1 or pieces[0][2] is not None:
-        raise BadExpression("a condition is one expression, not a text", 0, len(text), "put all of it into one `${…}`")
+        message, cure = "a condition is one expression, not a text", "put all of it into one `${…}`"
+        raise BadExpression(message, 0, len(text), cure)
     start, end, _ = pieces[0]
     reads: list[Read] = []
     make = _expression(text[start:end], start, (), reads)
     return Template(tuple(reads), False, make)
+
+
+Piece = tuple[int, int, str | None]
+"""Literal text, or None for an expression, and its offsets in the string."""
+
+
+def _unpadded(pieces: Iterable[Piece]) -> list[Piece]:
+    return [piece for piece in pieces if piece[2] is None or piece[2].strip()]
 
 
 Make = Callable[[Scope], Any]
@@ -97,39 +114,42 @@ def _value(value: Any, at: KeyPath, reads: list[Read]) -> tuple[Make, bool]:
     if isinstance(value, dict):
         parts = {k: _value(v, (*at, k), reads) for k, v in value.items()}
         items = [(k, make) for k, (make, _) in parts.items()]
-        return (lambda scope: {k: make(scope) for k, make in items}), all(c for _, c in parts.values())
+        constant = all(c for _, c in parts.values())
+        return (lambda scope: {k: make(scope) for k, make in items}), constant
     if isinstance(value, list):
         made = [_value(v, (*at, i), reads) for i, v in enumerate(value)]
         makes = [make for make, _ in made]
         return (lambda scope: [make(scope) for make in makes]), all(c for _, c in made)
-    plain = value if isinstance(value, (bool, int, float)) else value.isoformat()
-    return (lambda scope: plain), True
+    return (lambda scope: value), True
 
 
 def _text(text: str, at: KeyPath, reads: list[Read]) -> tuple[Make, bool]:
     if "${" not in text:
         return (lambda scope: text), True
-    parts: list[str | Make] = []
-    for start, end, literal in _split(text, at):
-        parts.append(literal if literal is not None else _expression(text[start:end], start, at, reads))
-    if len(parts) == 1:
-        only = parts[0]
-        return ((lambda scope: only), True) if isinstance(only, str) else (only, False)
-    if all(isinstance(part, str) for part in parts):
-        joined = "".join(part for part in parts if isinstance(part, str))
+    parts: list[str | Make] = [
+        literal if literal is not None else _expression(text[start:end], start, at, reads)
+        for start, end, literal in _split(text, at)
+    ]
+    texts = [part for part in parts if isinstance(part, str)]
+    if len(texts) == len(parts):
+        joined = "".join(texts)
         return (lambda scope: joined), True
-    return (lambda scope: "".join(p if isinstance(p, str) else _put(p(scope)) for p in parts)), False
+    if len(parts) == 1 and not isinstance(parts[0], str):
+        return parts[0], False
+    return (
+        lambda scope: "".join(p if isinstance(p, str) else _put(p(scope)) for p in parts)
+    ), False
 
 
 def _put(value: Any) -> str:
     return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
 
 
-def _split(text: str, at: KeyPath) -> Iterator[tuple[int, int, str | None]]:
-    """The pieces of a string: literal text, or the offsets of an expression between `${` and `}`."""
+def _split(text: str, at: KeyPath) -> Iterator[Piece]:
+    """The pieces of a string."""
     place = 0
     while (start := text.find("${", place)) >= 0:
-        if start and text[start - 1] == "$":
+        if start > place and text[start - 1] == "$":
             yield place, start + 2, text[place : start - 1] + "${"
             place = start + 2
             continue
@@ -137,92 +157,123 @@ def _split(text: str, at: KeyPath) -> Iterator[tuple[int, int, str | None]]:
             yield place, start, text[place:start]
         end = _close(text, start + 2)
         if end < 0:
-            raise BadExpression("`${` is never closed", start, start + 2, "write `$${` for a literal `${`", at)
+            cure = "write `$${` for a literal `${`"
+            raise BadExpression("`${` is never closed", start, start + 2, cure, at)
         yield start + 2, end, None
         place = end + 1
     if place < len(text):
         yield place, len(text), text[place:]
 
 
-_CLOSER = re.compile(r"""[{}]|"(?:[^"\\]|\\.)*"|'(?:[^'\\]|\\.)*'""", re.S)
+STRING = r"""(?:
+    (?:[rR][bB]?|[bB][rR])
+    (?:\"\"\"[\s\S]*?\"\"\" | \'\'\'[\s\S]*?\'\'\' | "[^"\n]*" | '[^'\n]*')
+  | [bB]?
+    (?:\"\"\"(?:[^\\]|\\[\s\S])*?\"\"\" | \'\'\'(?:[^\\]|\\[\s\S])*?\'\'\'
+      |"(?:[^"\\\n]|\\[^\n])*" | '(?:[^'\\\n]|\\[^\n])*')
+)"""
+"""A string of CEL, for a verbose pattern; it may have escapes that CEL does not know."""
+
+_CLOSER = re.compile(rf"(?P<brace>[{{}}]) | {STRING} | //[^\n]*", re.VERBOSE)
 
 
 def _close(text: str, start: int) -> int:
+    """Where the `}` is that ends an expression; -1 if there is none."""
     depth = 0
     for found in _CLOSER.finditer(text, start):
-        if found[0] == "{":
-            depth += 1
-        elif found[0] == "}":
-            if not depth:
-                return found.start()
-            depth -= 1
+        if found["brace"] == "}" and not depth:
+            return found.start()
+        if found["brace"]:
+            depth += 1 if found["brace"] == "{" else -1
     return -1
 
 
-# -- one expression --------------------------------------------------------------------------------------------
+# -- one expression ------------------------------------------------------------------------------
 
-_STEP = r"""\.[A-Za-z_]\w*|\[(?:[0-9]+|"(?:[^"\\]|\\.)*"|'(?:[^'\\]|\\.)*')\]"""
-_PATH = re.compile(rf"[A-Za-z_]\w*(?:{_STEP})*", re.A)
-_PARTS = re.compile(_STEP, re.A)
-_DEFAULT = re.compile(r"\s*\?\?\s*", re.S)
+_ESCAPES = r"""\\(?:[abfnrtv\\?"'`]|x[0-9A-Fa-f]{2}|[0-3][0-7]{2}
+    |u(?![dD][89A-Fa-f])[0-9A-Fa-f]{4}|U00(?:10|0[0-9A-Fa-f])(?![dD][89A-Fa-f])[0-9A-Fa-f]{4})"""
+QUOTED = rf"""(?:"(?:[^"\\\n]|{_ESCAPES})*"|'(?:[^'\\\n]|{_ESCAPES})*')"""
+"""A string that `unquote` reads, for a verbose pattern."""
+
+_PARTS = re.compile(rf"\.([A-Za-z_]\w*)|\[(?:([0-9]{{1,9}})|({QUOTED}))\]", re.ASCII | re.VERBOSE)
+_NAME = re.compile(r"[A-Za-z_]\w*", re.ASCII)
+_DEFAULT = re.compile(r"\s*\?\?\s*")
 _LITERAL = re.compile(
-    r"""(?P<string>"(?:[^"\\]|\\.)*"|'(?:[^'\\]|\\.)*')|(?P<json>-?[0-9]+(?:\.[0-9]+)?(?:[eE][+-]?[0-9]+)?|true|false|null)""",
-    re.S,
+    rf"""(?P<string>{QUOTED})
+    |(?P<json>-?(?:0|[1-9][0-9]{{0,300}})(?:\.[0-9]+)?(?:[eE][+-]?[0-9]+)?|true|false|null)""",
+    re.VERBOSE,
 )
 _CONSTANTS = frozenset({"true", "false", "null"})
+_ESCAPED = dict(zip("abfnrtv", "\a\b\f\n\r\t\v", strict=True))
+_ESCAPE = re.compile(r"\\(?:[xuU]([0-9A-Fa-f]+)|([0-3][0-7]{2})|(.))")
 
 
 def _expression(text: str, offset: int, at: KeyPath, reads: list[Read]) -> Make:
     body = text.strip()
-    start = offset + text.find(body) if body else offset
+    start = offset + text.find(body)
     if not body:
-        raise BadExpression("empty expression", max(offset - 2, 0), offset + len(text) + 1, None, at)
-    found = _PATH.match(body)
-    if found and found[0] not in _CONSTANTS:
-        path = path_of(found[0])
-        if found.end() == len(body):
-            reads.append(Read(path, False, at, start, start + len(body)))
+        raise BadExpression("empty expression", max(offset - 2, 0), offset + len(text) + 1, at=at)
+    path, end = _path(body)
+    if path and path[0] not in _CONSTANTS:
+        if end == len(body):
+            reads.append(Read(path, False, at, start, start + end))
             return _reader(path, body)
-        default = _DEFAULT.match(body, found.end())
-        if default:
+        if default := _DEFAULT.match(body, end):
             value = _literal(body, default.end(), start, at)
-            reads.append(Read(path, True, at, start, start + found.end()))
+            reads.append(Read(path, True, at, start, start + end))
             return _reader(path, body, value)
-    if "??" in _CLOSER.sub(lambda m: " " * len(m[0]) if m[0][0] in "\"'" else m[0], body):
-        where = start + body.find("??")
-        help = "write a plain path before `??` and a literal after it, or use `has()`"
-        raise BadExpression("`??` takes a plain path and a literal", where, where + 2, help, at)
+    if (where := _CLOSER.sub(_blank, body).find("??")) >= 0:
+        message = "`??` takes a plain path and a literal"
+        cure = "write a plain path before `??` and a literal after it, or use `has()`"
+        raise BadExpression(message, start + where, start + where + 2, cure, at)
     return _cel(body, start, at, reads)
 
 
-def path_of(text: str) -> tuple[str | int, ...]:
-    """The parts of a plain path as written."""
-    first = _PARTS.search(text)
-    parts: list[str | int] = [text[: first.start()] if first else text]
-    for part in _PARTS.findall(text):
-        if part[0] == ".":
-            parts.append(part[1:])
-        elif part[1] in "\"'":
-            parts.append(_unquote(part[1:-1]))
-        else:
-            parts.append(int(part[1:-1]))
-    return tuple(parts)
+def _blank(found: re.Match[str]) -> str:
+    return found[0] if found["brace"] else " " * len(found[0])
 
 
-_ESCAPE = re.compile(r"\\(.)", re.S)
-_ESCAPED = {"n": "\n", "t": "\t", "r": "\r"}
+def _path(text: str) -> tuple[tuple[str | int, ...], int]:
+    """The plain path that a text begins with, and where it ends; an empty one if there is none."""
+    found = _NAME.match(text)
+    parts: list[str | int] = []
+    end = 0
+    while found:
+        parts.append(_part_of(found) if found.re is _PARTS else found[0])
+        end = found.end()
+        found = _PARTS.match(text, end)
+    return tuple(parts), end
 
 
-def _unquote(text: str) -> str:
-    return _ESCAPE.sub(lambda m: _ESCAPED.get(m[1], m[1]), text[1:-1])
+def _part_of(found: re.Match[str]) -> str | int:
+    name, index, key = found.groups()
+    return name or (int(index) if index else unquote(key))
+
+
+def unquote(text: str) -> str:
+    """The string that `QUOTED` text means."""
+    return _ESCAPE.sub(_character, text[1:-1])
+
+
+def _character(escape: re.Match[str]) -> str:
+    code, octal, one = escape.groups()
+    if one:
+        return _ESCAPED.get(one, one)
+    return chr(int(code, 16) if code else int(octal, 8))
 
 
 def _literal(body: str, where: int, start: int, at: KeyPath) -> Any:
     found = _LITERAL.fullmatch(body, where)
-    if not found:
-        help = "a string in quotes, a number, `true`, `false` or `null`"
-        raise BadExpression("expected a literal after `??`", start + where, start + max(len(body), where + 1), help, at)
-    return _unquote(found["string"]) if found["string"] else json.loads(found["json"])
+    value = None if found is None else _value_of(found)
+    if found is None or value in (math.inf, -math.inf):
+        cure = "a string in quotes, a number, `true`, `false` or `null`"
+        end = start + max(len(body), where + 1)
+        raise BadExpression("expected a literal after `??`", start + where, end, cure, at)
+    return value
+
+
+def _value_of(literal: re.Match[str]) -> Any:
+    return unquote(literal["string"]) if literal["string"] else json.loads(literal["json"])
 
 
 def _reader(path: tuple[str | int, ...], text: str, default: Any = _MISSING) -> Make:
@@ -235,7 +286,7 @@ def _reader(path: tuple[str | int, ...], text: str, default: Any = _MISSING) -> 
         if default is not _MISSING:
             return default if value is _MISSING or value is None else value
         if value is _MISSING:
-            raise EvaluationError(_absent(scope, path, text))
+            raise EvaluationError(absent(scope, path, text) or f"`{text}` is not there")
         return value
 
     return read
@@ -249,7 +300,8 @@ def _field(value: Any, part: str | int) -> Any:
     return _MISSING
 
 
-def _absent(scope: Scope, path: tuple[str | int, ...], text: str) -> str:
+def absent(scope: Scope, path: tuple[str | int, ...], text: str) -> str | None:
+    """Which part of a path is not there, in the words of a message about `text`; None if all is."""
     value: Any = scope
     for count, part in enumerate(path):
         inner = _field(value, part)
@@ -258,13 +310,14 @@ def _absent(scope: Scope, path: tuple[str | int, ...], text: str) -> str:
                 return f"`{text}`: `{part}` has no output"
             return f"`{text}`: {_kind(value)} `{show(path[:count])}` has no {_part(part)}"
         value = inner
-    return f"`{text}` is not there"
+    return None
+
+
+_KINDS = {dict: "object", list: "array", str: "string", bool: "boolean", type(None): "null"}
 
 
 def _kind(value: Any) -> str:
-    if value is None:
-        return "null"
-    return {dict: "object", list: "array", str: "string", bool: "boolean"}.get(type(value), "number")
+    return "object" if isinstance(value, Mapping) else _KINDS.get(type(value), "number")
 
 
 def _part(part: str | int) -> str:
@@ -282,12 +335,12 @@ def show(path: Sequence[str | int]) -> str:
     return text
 
 
-# -- CEL -------------------------------------------------------------------------------------------------------
+# -- CEL ---------------------------------------------------------------------------------------
 
 
 def _cel(body: str, start: int, at: KeyPath, reads: list[Read]) -> Make:
     from engine import cel
 
-    found = cel.compile(body, start, at)
+    found = cel.parse(body, start, at)
     reads.extend(found.reads)
     return found.evaluate

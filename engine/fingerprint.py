@@ -1,6 +1,8 @@
-"""The hash of a plan: equal for equal meaning, whatever the comments, the layout and the short or long form.
+"""The hash of a plan: equal for equal meaning, whatever the comments, the layout, and whether a
+default is written or not.
 
-The order of nodes is meaning (it breaks ties); descriptions and groups are not. Sub-pipelines count by their own hash.
+The order of nodes is meaning (it breaks ties); descriptions and groups are not. Sub-pipelines count
+by their own hash, tasks by their id.
 """
 
 from __future__ import annotations
@@ -12,13 +14,15 @@ from typing import Any
 
 import attrs
 
-from engine.plan import Node
-from engine.spec import NodeSpec, Spec, StepSpec
+from engine.plan import Body, Node
+from engine.spec import NodeSpec, RouteSpec, Spec, StepSpec
 
 __all__ = ["fingerprint"]
 
 VERSION = 1
-_NO_MEANING = frozenset({"description", "group", "single", "source", "at", "files", "broken", "pipelines", "steps"})
+_NO_MEANING = frozenset(
+    {"description", "group", "single", "source", "at", "files", "broken", "pipelines", "steps"}
+)
 
 
 def fingerprint(spec: Spec, nodes: Sequence[Node]) -> str:
@@ -26,7 +30,7 @@ def fingerprint(spec: Spec, nodes: Sequence[Node]) -> str:
     meaning = {
         "version": VERSION,
         "name": spec.name,
-        "pipeline": _plain(spec.pipeline),
+        "pipeline": _plain(attrs.evolve(spec.pipeline, name=None)),
         "inputs": spec.inputs,
         "pools": spec.pools,
         "outputs": spec.outputs,
@@ -37,14 +41,20 @@ def fingerprint(spec: Spec, nodes: Sequence[Node]) -> str:
 
 
 def _node(node: Node, spec: NodeSpec) -> list[Any]:
-    steps = [_step(node, index, name, step) for index, (name, step) in enumerate(spec.steps.items())]
-    return [node.name, _plain(spec), sorted(steps)]
+    steps = zip(spec.steps.items(), node.bodies, strict=True)
+    return [node.name, _plain(spec), sorted(_step(*step, body) for step, body in steps)]
 
 
-def _step(node: Node, index: int, name: str, step: StepSpec) -> list[Any]:
-    child = node.bodies[index].plan
-    plain = _plain(step) | {"pipeline": child.hash if child else None}
+def _step(name: str, step: StepSpec, body: Body) -> list[str]:
+    child = body.plan.hash if body.plan else None
+    routes = {key: _plain(_spelled_out(route)) for key, route in step.routes.items()}
+    plain = _plain(step) | {"pipeline": child, "routes": routes}
     return [name, json.dumps(plain, sort_keys=True, default=str)]
+
+
+def _spelled_out(route: RouteSpec) -> RouteSpec:
+    then = "fail" if route.max is not None and route.then is None else route.then
+    return attrs.evolve(route, then=then, delay=route.delay or None)
 
 
 def _plain(value: Any) -> Any:

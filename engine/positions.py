@@ -19,6 +19,9 @@ __all__ = ["Clash", "Extent", "Place", "characters", "clash", "places", "unclose
 Extent = tuple[int, int]
 """Offsets of the first character and of the one after the last."""
 
+_MOST_OPEN = 1000
+"""Arrays and inline tables open at once beyond which no parser goes, so the scanner need not."""
+
 # Possessive throughout: what a token has taken is never given back, so no text makes them slow.
 _BLANK = re.compile(r"(?:[ \t\r\n]++|#[^\n]*+)*+")
 _GAP = {
@@ -44,6 +47,7 @@ _LITERAL = re.compile(
     re.VERBOSE,
 )
 _QUOTE = re.compile(r"""(?P<mark>\"{3}|'{3})(?:\r?\n)?|(?P<one>["'])""")
+_UNCLOSED_QUOTE = re.compile(r"[ \t]*+([\"'])")
 _ESCAPE = re.compile(r"\\(?:u([0-9A-Fa-f]{4})|U([0-9A-Fa-f]{8})|(.))")
 _ESCAPED = {"b": "\b", "t": "\t", "n": "\n", "f": "\f", "r": "\r", '"': '"', "\\": "\\"}
 _BASIC_UNIT = r"\\u.{4}|\\U.{8}|\\.|[\s\S]"
@@ -126,8 +130,9 @@ def clash(text: str, end: int) -> Clash | None:
 def unclosed(text: str) -> int | None:
     """Where a string, array or inline table begins that the text does not close."""
     scan = _scanned(text)
-    if text[scan.pos : scan.pos + 1] in ('"', "'"):
-        return scan.pos
+    quote = _UNCLOSED_QUOTE.match(text, scan.pos)
+    if quote is not None:
+        return quote.start(1)
     return scan.open[-1].start if scan.open else None
 
 
@@ -216,6 +221,8 @@ class _Scan:
     def value(self, place: Place) -> None:
         start = self.pos
         if self.text[start : start + 1] in ("[", "{"):
+            if len(self.open) > _MOST_OPEN:
+                raise _Cut
             self.pos += 1
             self.open.append(_Literal(place, start, start))
         else:

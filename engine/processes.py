@@ -57,6 +57,7 @@ For `kill_strays` at the end of a run, or when one is resumed whose engine was k
 _CHUNK = 65_536
 _LINE = 4_096
 _POLL = 0.01
+_QUIET = 3
 
 
 @attrs.frozen
@@ -198,13 +199,14 @@ async def kill_strays(token: str) -> None:
     """Kill every process that bears `token` and return when there is none; cannot be cancelled.
 
     Looks into /proc, so it does nothing where there is none. A look can miss a child whose parent
-    died under it, hence only two looks in a row that find nothing are the end.
+    died under it: hence a stray's whole group is killed, which no fork escapes, and only several
+    looks in a row that find nothing are the end.
     """
     import trio
 
     with trio.CancelScope(shield=True):
         quiet = 0
-        while quiet < 2:
+        while quiet < _QUIET:
             killed = [pid for pid in _bearing(token) if _kill(pid)]
             quiet = 0 if killed else quiet + 1
             if killed:
@@ -313,9 +315,14 @@ def _signal(pgid: int, number: int) -> bool:
 
 
 def _kill(pid: int) -> bool:
-    """Whether the process is ours to kill; one that died meanwhile was."""
+    """Kill a process, and its group unless that is our own; whether it is ours to kill, as one that
+    died meanwhile was."""
     try:
-        os.kill(pid, signal.SIGKILL)
+        group = os.getpgid(pid)
+        if group == os.getpgrp():
+            os.kill(pid, signal.SIGKILL)
+        else:
+            os.killpg(group, signal.SIGKILL)
     except ProcessLookupError:
         return True
     except PermissionError:

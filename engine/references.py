@@ -1,16 +1,18 @@
-"""What the templates of a document read: are the names there and in scope, and which edges do they imply.
+"""What the templates of a document read: are the names there and in scope, and which edges do
+they imply.
 
 Source: LANGUAGE.md sections 7 and 9 (E201, E505).
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import attrs
 
 from engine import codes
+from engine.diagnostics import nearest
 from engine.draft import Draft
 from engine.expressions import BadExpression, Read, Template, bare, show, template
 from engine.source import KeyPath
@@ -25,7 +27,8 @@ _RUN_ATTEMPT = (*_RUN, "node", "step", "visit", "attempt", "key")
 
 @attrs.frozen
 class Place:
-    """Where a template stands: in a node's attempt (`steps` and all of `run` in scope) or not, and in which node."""
+    """Where a template stands: in a node's attempt (all of `run` in scope) or not, and in which
+    node; `steps` tells whether its steps can be read there."""
 
     path: KeyPath
     node: str | None
@@ -43,16 +46,28 @@ def condition(draft: Draft, place: Place, text: str) -> Template:
     return _checked(draft, place, text, bare)
 
 
-def _checked(draft: Draft, place: Place, value: Any, make: Any) -> Template:
-    try:
-        made: Template = make(value)
-    except BadExpression as error:
-        span = (error.start, error.end)
-        draft.report(codes.BAD_EXPRESSION, error.message, (*place.path, *error.at), error.help, within=span)
-        return template(None if value is None else "")
+def _checked(draft: Draft, place: Place, value: Any, make: Callable[[Any], Template]) -> Template:
+    """The template; a string that is wrong is reported and left out, so that the rest is read."""
+    while True:
+        try:
+            made = make(value)
+            break
+        except BadExpression as error:
+            span, path = (error.start, error.end), (*place.path, *error.at)
+            draft.report(codes.BAD_EXPRESSION, error.message, path, error.help, within=span)
+            value = _blanked(value, error.at)
+            make = template
     for read in made.reads:
         _check(draft, place, read)
     return made
+
+
+def _blanked(value: Any, at: KeyPath) -> Any:
+    if not at:
+        return ""
+    items = value.items() if isinstance(value, dict) else enumerate(value)
+    found = {key: _blanked(item, at[1:]) if key == at[0] else item for key, item in items}
+    return found if isinstance(value, dict) else list(found.values())
 
 
 def _check(draft: Draft, place: Place, read: Read) -> None:
@@ -69,7 +84,8 @@ def _check(draft: Draft, place: Place, read: Read) -> None:
     elif root == "inputs":
         _known(draft, where, read, rest, list(draft.spec.inputs), "input")
     elif root == "run":
-        _known(draft, where, read, rest, list(_RUN_ATTEMPT if place.attempt else _RUN), "field of `run`")
+        fields = _RUN_ATTEMPT if place.attempt else _RUN
+        _known(draft, where, read, rest, list(fields), "field of `run`")
     elif root in ("env", "secrets"):
         if not rest or not isinstance(rest[0], str):
             message = f"`{root}` is read by name: `{root}.NAME`"
@@ -80,18 +96,24 @@ def _check(draft: Draft, place: Place, read: Read) -> None:
 
 
 def _known(
-    draft: Draft, where: KeyPath, read: Read, rest: tuple[str | int, ...], known: list[str], what: str
+    draft: Draft,
+    where: KeyPath,
+    read: Read,
+    rest: tuple[str | int, ...],
+    known: list[str],
+    what: str,
 ) -> None:
     if rest and rest[0] not in known:
         _unknown(draft, where, read, str(rest[0]), known, f"there is no {what} `{rest[0]}`")
 
 
-def _unknown(draft: Draft, where: KeyPath, read: Read, name: str, known: list[str], message: str) -> None:
-    from engine.diagnostics import nearest
-
+def _unknown(
+    draft: Draft, where: KeyPath, read: Read, name: str, known: list[str], message: str
+) -> None:
     guess = nearest(name, known)
-    help = f"did you mean `{guess}`?" if guess else None
-    draft.report(codes.UNKNOWN_NAME, f"{message} (`{show(read.path)}`)", where, help, within=(read.start, read.end))
+    cure = f"did you mean `{guess}`?" if guess else None
+    span = (read.start, read.end)
+    draft.report(codes.UNKNOWN_NAME, f"{message} (`{show(read.path)}`)", where, cure, within=span)
 
 
 def nodes_read(draft: Draft, templates: list[Template]) -> dict[str, bool]:
@@ -106,7 +128,8 @@ def nodes_read(draft: Draft, templates: list[Template]) -> dict[str, bool]:
 
 
 def names_set(root: str, templates: list[Template]) -> Mapping[str, bool]:
-    """The names of `env` or `secrets` that templates read, and whether one must be set (some read has no default)."""
+    """The names of `env` or `secrets` that templates read, and whether one must be set: some read
+    has no default."""
     found: dict[str, bool] = {}
     for name, guarded in _named(root, templates):
         found[name] = found.get(name, False) or not guarded

@@ -173,7 +173,7 @@ class Scheduler:
 
     def cancel(self, message: str) -> None:
         """Somebody asks to cancel the run; done at the next `strike`, like the outermost deadline of its instant."""
-        if self.result is None and not self.root.asked:
+        if self.result is None and self.root.cause is None and not self.root.asked:
             self.root.asked = True
             self.root.message = self.root.message or message
             self._tell("cancel_asked", "", message=message)
@@ -204,17 +204,24 @@ class Scheduler:
         return first
 
     def strike(self, now: float) -> list[LiveAttempt]:
-        """Ends, then cancellations, then deadlines up to `now`; gives the attempts whose bodies must be stopped."""
+        """Ends, then cancellations, then deadlines up to `now`; gives the attempts whose bodies must be stopped.
+
+        Call it again until it gives none: bodies that stop at this instant end before what comes next.
+        """
         self.now = now
         self._settle_ends()
+        if not self._stops:
+            self._strike_clock(now)
+        stops, self._stops = self._stops, []
+        return stops
+
+    def _strike_clock(self, now: float) -> None:
         if self.root.asked and self.root.cause is None:
             self._cancel(self.root, "requested", self.root.message)
         if self._deadlines and self._deadlines[0][0] <= now:
             while self._deadlines and self._deadlines[0][0] <= now:
                 self._strike(heappop(self._deadlines)[4])
             self._settle_ends()
-        stops, self._stops = self._stops, []
-        return stops
 
     def give(self, now: float) -> list[LiveAttempt]:
         """Wake-ups up to `now`, then places: gives the attempts to start, in order."""

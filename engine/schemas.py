@@ -1,14 +1,15 @@
 """JSON Schema: does a value fit, and if not, where and why, in the engine's words.
 
-Draft 2020-12 through jsonschema, which is imported when the first schema is used. `true` is no number and `"3"` no integer.
-Source: LANGUAGE.md section 9; FEATURES.md 42 and 43.
+Draft 2020-12 through jsonschema, which is imported when the first schema is used. `true` is no
+number and `"3"` no integer. A `$ref` is looked up in its own schema and nowhere else; nothing is
+ever fetched. Source: LANGUAGE.md section 9; FEATURES.md 42 and 43.
 """
 
 from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
@@ -26,7 +27,8 @@ __all__ = ["Problem", "misfits", "schema_error"]
 
 @attrs.frozen
 class Problem:
-    """One way in which a value does not fit: `kind` is `missing` (key `name`), `unknown` (key `name`) or `misfit`."""
+    """One way in which a value does not fit: `kind` is `missing` (key `name`), `unknown` (key
+    `name`) or `misfit`."""
 
     kind: str
     path: KeyPath
@@ -40,9 +42,13 @@ class Problem:
 
 
 def misfits(schema: Mapping[str, Any], value: Any) -> list[Problem]:
-    """Every way in which a JSON value does not fit a schema, in the order of their places; empty if it does."""
+    """Every way in which a JSON value does not fit a schema, in the order of their places; empty if
+    it does."""
     validator = _validator(_ById(schema))
-    found = [problem for error in validator.iter_errors(value) for problem in _problems(error)]
+    try:
+        found = [problem for error in validator.iter_errors(value) for problem in _problems(error)]
+    except RecursionError:
+        return [Problem("misfit", (), "its schema refers to itself without end")]
     return sorted(found, key=lambda p: ([str(part) for part in p.path], p.message))
 
 
@@ -51,13 +57,43 @@ def schema_error(schema: Any) -> tuple[KeyPath, str] | None:
     from jsonschema import Draft202012Validator
     from jsonschema.exceptions import best_match
 
-    metaschema = Draft202012Validator(Draft202012Validator.META_SCHEMA)
-    error = best_match(metaschema.iter_errors(schema))
-    return (tuple(error.absolute_path), _why(error)) if error else None
+    checker = Draft202012Validator.FORMAT_CHECKER
+    metaschema = Draft202012Validator(Draft202012Validator.META_SCHEMA, format_checker=checker)
+    if error := best_match(metaschema.iter_errors(schema)):
+        return tuple(error.absolute_path), _why(error)
+    return next(_dangling(schema), None)
+
+
+def _dangling(schema: Any) -> Iterator[tuple[KeyPath, str]]:
+    """Every `$ref` that leads nowhere; what needs another document does."""
+    from jsonschema_specifications import REGISTRY  # type: ignore[import-untyped]
+    from referencing.exceptions import Unresolvable
+    from referencing.jsonschema import DRAFT202012
+
+    root = DRAFT202012.create_resource(schema)
+    resolver = REGISTRY.with_resource("", root).resolver()
+    for path, ref in _references(schema, ()):
+        try:
+            resolver.lookup(ref)
+        except Unresolvable:
+            yield path, f"there is no `{ref}` in it"
+
+
+def _references(value: Any, path: KeyPath) -> Iterator[tuple[KeyPath, str]]:
+    if isinstance(value, list):
+        for index, item in enumerate(value):
+            yield from _references(item, (*path, index))
+    elif isinstance(value, dict):
+        for key, item in value.items():
+            if key in ("$ref", "$dynamicRef") and isinstance(item, str):
+                yield (*path, key), item
+            elif key not in ("const", "enum", "default", "examples"):
+                yield from _references(item, (*path, key))
 
 
 class _ById:
-    """A schema as a key: the same object, whatever is in it; being held here, its id is not used again."""
+    """A schema as a key: the same object, whatever is in it; being held here, its id is not used
+    again."""
 
     __slots__ = ("schema",)
 
@@ -74,20 +110,50 @@ class _ById:
 @lru_cache(maxsize=1024)
 def _validator(key: _ById) -> Draft202012Validator:
     from jsonschema import Draft202012Validator
+    from jsonschema_specifications import REGISTRY  # type: ignore[import-untyped]
 
-    return Draft202012Validator(key.schema)
+    return Draft202012Validator(key.schema, registry=REGISTRY)
 
 
 def _problems(error: ValidationError) -> list[Problem]:
     path = tuple(error.absolute_path)
-    if error.validator == "required":
-        return [_required(error, path)]
-    if error.validator == "additionalProperties" and isinstance(error.instance, dict):
-        known = list(error.schema.get("properties", {}))
-        patterns = list(error.schema.get("patternProperties", {}))
-        extra = [n for n in error.instance if n not in known and not any(re.search(p, n) for p in patterns)]
-        return [_additional(name, path, known) for name in extra]
+    match error.validator:
+        case "required":
+            return [_required(error, path)]
+        case "oneOf" | "anyOf" if name := _one_of(error):
+            return [Problem("missing", path, f"one of `{name}` is missing", name)]
+        case "dependentRequired":
+            return [Problem("misfit", path, _dependent(error))]
+        case "additionalProperties" if isinstance(error.instance, dict):
+            return _extra(error, path)
     return [Problem("misfit", path, _why(error))]
+
+
+def _one_of(error: ValidationError) -> str | None:
+    """The keys of which one is missing, if the alternatives differ in required keys alone."""
+    if not error.context or any(inner.validator != "required" for inner in error.context):
+        return None
+    return "` or `".join(_required(inner, ()).name for inner in error.context)
+
+
+def _dependent(error: ValidationError) -> str:
+    key, name = next(
+        (key, name)
+        for key, names in error.validator_value.items()
+        for name in names
+        if key in error.instance and name not in error.instance
+    )
+    return f"`{key}` needs `{name}`"
+
+
+def _extra(error: ValidationError, path: KeyPath) -> list[Problem]:
+    known = list(error.schema.get("properties", {}))
+    patterns = list(error.schema.get("patternProperties", {}))
+    return [
+        _additional(name, path, known)
+        for name in error.instance
+        if name not in known and not any(re.search(pattern, name) for pattern in patterns)
+    ]
 
 
 def _required(error: ValidationError, path: KeyPath) -> Problem:
@@ -98,8 +164,8 @@ def _required(error: ValidationError, path: KeyPath) -> Problem:
 def _additional(name: str, path: KeyPath, known: list[str]) -> Problem:
     guess = nearest(name, known)
     listed = ", ".join(f"`{k}`" for k in sorted(known))
-    help = f"did you mean `{guess}`?" if guess else f"known here: {listed}" if known else None
-    return Problem("unknown", (*path, name), f"`{name}` is not known here", name, help)
+    cure = f"did you mean `{guess}`?" if guess else f"known here: {listed}" if known else None
+    return Problem("unknown", (*path, name), f"`{name}` is not known here", name, cure)
 
 
 def _why(error: ValidationError) -> str:
@@ -112,7 +178,20 @@ def _why(error: ValidationError) -> str:
             kinds = " or ".join(value) if isinstance(value, list) else value
             return f"expected {kinds}, found {shown}"
         case "enum":
-            return f"expected one of {', '.join(json.dumps(v, ensure_ascii=False) for v in value)}, found {shown}"
+            listed = ", ".join(json.dumps(v, ensure_ascii=False) for v in value)
+            return f"expected one of {listed}, found {shown}"
+        case "const":
+            return f"expected {json.dumps(value, ensure_ascii=False)}, found {shown}"
+        case "oneOf" if not error.context:
+            return f"{shown} fits more than one of the forms that exclude each other"
+        case "oneOf" | "anyOf":
+            return _why(max(error.context, key=lambda inner: len(inner.absolute_path)))
+        case "format":
+            return f"{shown} is no {value}"
+        case "uniqueItems":
+            return f"{shown} has an item twice"
+        case "multipleOf":
+            return f"{shown} is no multiple of {value}"
         case "minimum" | "exclusiveMinimum":
             return f"{shown} is below the minimum {value}"
         case "maximum" | "exclusiveMaximum":

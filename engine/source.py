@@ -56,6 +56,10 @@ class Source:
     text: str = attrs.field(converter=_without_mark, repr=False)
     undecodable: Span | None = attrs.field(default=None, eq=False)
 
+    def has(self, path: KeyPath) -> bool:
+        """Whether there is something at `path`."""
+        return self._find(path)[1]
+
     def key(self, path: KeyPath) -> Span:
         """Where the last key of `path` is written: of a table in its own header, if it has one.
 

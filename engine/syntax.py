@@ -45,7 +45,7 @@ _UNCLOSED = {
     "[": "this array is not closed",
     "{": "this inline table does not end on its line",
 }
-_TOKEN = re.compile(r"[\w.+:-]{1,40}|[^\r\n]")
+_TOKEN = re.compile(r"[\w.+:-]{1,40}|(?!\r?\n)[\s\S]")
 _LINE_END = re.compile(r"\r?\n|\Z")
 _INTEGER = re.compile(r"[+-]?[0-9][0-9A-Za-z_]{999,}")
 _LONG_LITERAL = re.compile(r"0[xob](?<=\b0.)\w{3500}")

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from hypothesis import strategies as st
-from oracle import TASKS, NeverEnds, simulate
+from tests.oracle import TASKS, NeverEnds, simulate
 
 __all__ = ["cases", "tiny_cases"]
 

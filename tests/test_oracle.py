@@ -11,8 +11,8 @@ from typing import Any
 import pytest
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
-from oracle import NeverEnds, simulate
-from strategies import cases, tiny_cases
+from tests.oracle import NeverEnds, simulate
+from tests.strategies import cases, tiny_cases
 
 Record = dict[str, Any]
 HANG = {"outcome": "hang"}

@@ -13,12 +13,11 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 import attrs
 
 from engine.diagnostics import Diagnostic, Severity
+from engine.render.text import columns, plural, printable
 from engine.source import Source, Span
 
 __all__ = ["as_json", "concise", "human", "summary"]
 
-TAB = 4
-"""Columns of a tab."""
 WIDEST = 120
 """Characters of a source line that are shown; of a longer one, those around the span."""
 BEFORE = 30
@@ -59,7 +58,7 @@ def human(diagnostics: Iterable[Diagnostic], *, color: bool) -> str:
 def concise(diagnostics: Iterable[Diagnostic]) -> str:
     """Each finding on one line, `path:line:column: CODE name: message`; no newline at the end."""
     return "\n".join(
-        f"{_place(each)}: {each.rule.code} {each.rule.name}: {_printable(each.message)}"
+        f"{_place(each)}: {each.rule.code} {each.rule.name}: {printable(each.message)}"
         for each in diagnostics
     )
 
@@ -72,14 +71,14 @@ def as_json(diagnostics: Iterable[Diagnostic]) -> str:
 def summary(diagnostics: Sequence[Diagnostic], files: int) -> str:
     """One line on what was found; `files` is how many were checked."""
     if not diagnostics:
-        return f"{_count(files, 'file')} {'is' if files == 1 else 'are'} sound"
+        return f"{plural(files, 'file')} {'is' if files == 1 else 'are'} sound"
     found = [
-        _count(number, severity.value)
+        plural(number, severity.value)
         for severity in Severity
         if (number := sum(each.rule.severity is severity for each in diagnostics))
     ]
     affected = len({str(each.source.path) for each in diagnostics})
-    where = _count(affected, "file") if affected >= files else f"{affected} of {files} files"
+    where = plural(affected, "file") if affected >= files else f"{affected} of {files} files"
     return f"found {' and '.join(found)} in {where}"
 
 
@@ -88,13 +87,13 @@ def _block(diagnostic: Diagnostic, paint: _Paint) -> Iterator[str]:
     marks = _marks(diagnostic)
     margin = " " * len(str(marks[-1].span.line))
     head = paint(severity, f"{severity}[{diagnostic.rule.code} {diagnostic.rule.name}]")
-    yield head + paint("strong", f": {_printable(diagnostic.message)}")
+    yield head + paint("strong", f": {printable(diagnostic.message)}")
     yield f"{margin}{paint('note', '-->')} {_place(diagnostic)}"
     yield paint("note", f"{margin} |")
     yield from _snippet(diagnostic.source, marks, margin, paint)
     if diagnostic.help is not None:
         label = paint("help", "help")
-        yield f"{margin} {paint('note', '=')} {label}: {_printable(diagnostic.help)}"
+        yield f"{margin} {paint('note', '=')} {label}: {printable(diagnostic.help)}"
 
 
 def _marks(diagnostic: Diagnostic) -> list[_Mark]:
@@ -124,7 +123,7 @@ def _annotated(
         if text != shown:
             shown = text
             yield f"{label} {text}".rstrip()
-        underline = f"{mark.sign * (end - start)} {_printable(mark.label)}".rstrip()
+        underline = f"{mark.sign * (end - start)} {printable(mark.label)}".rstrip()
         yield f"{paint('note', f'{margin} |')} {' ' * start}{paint(mark.style, underline)}"
 
 
@@ -136,31 +135,14 @@ def _window(line: str, span: Span) -> tuple[str, int, int]:
     shown = line[cut : cut + WIDEST]
     head = "..." if cut else ""
     tail = "..." if cut + WIDEST < len(line) else ""
-    start = len(head) + len(_printable(shown[: first - cut]))
-    width = len(_printable(shown[first - cut : last - cut]))
-    return head + _printable(shown) + tail, start, start + max(width, 1)
+    start = len(head) + columns(printable(shown[: first - cut]))
+    width = columns(printable(shown[first - cut : last - cut]))
+    return head + printable(shown) + tail, start, start + max(width, 1)
 
 
 def _place(diagnostic: Diagnostic) -> str:
     span = diagnostic.span
-    return f"{_printable(str(diagnostic.source.path))}:{span.line}:{span.column}"
-
-
-def _printable(text: str) -> str:
-    if text.isprintable():
-        return text
-    return "".join(
-        char if char.isprintable() else " " * TAB if char == "\t" else _escaped(char)
-        for char in text
-    )
-
-
-def _escaped(char: str) -> str:
-    return char.encode("unicode_escape").decode()
-
-
-def _count(number: int, noun: str) -> str:
-    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
+    return f"{printable(str(diagnostic.source.path))}:{span.line}:{span.column}"
 
 
 def _colored(style: str, text: str) -> str:

@@ -1,5 +1,24 @@
-"""Rules over a plan, one file each with its page (.md) beside it; RULES is the table of them all."""
+"""Rules over a plan, one file each with its page (.md) beside it; RULES is the table of them all.
+
+A rule is a function from a Plan to Diagnostics; it judges that plan alone, not the plans inside it,
+and may count on a plan that has compiled. A page's examples are its tests.
+"""
 
 from __future__ import annotations
 
-RULES = ()
+from collections.abc import Callable, Iterator
+
+from engine.diagnostics import Diagnostic, Rule
+from engine.plan import Plan
+from engine.rules import infinite_retry, no_way_out, unreachable_node, unreachable_step
+
+__all__ = ["RULES", "Check"]
+
+Check = Callable[[Plan], Iterator[Diagnostic]]
+
+RULES: tuple[tuple[Rule, Check], ...] = (
+    (infinite_retry.RULE, infinite_retry.check),
+    (unreachable_step.RULE, unreachable_step.check),
+    (no_way_out.RULE, no_way_out.check),
+    (unreachable_node.RULE, unreachable_node.check),
+)

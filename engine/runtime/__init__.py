@@ -1,1 +1,65 @@
-"""The trio runtime: runs plans. It sees the Plan, never Spec or rules."""
+"""The run API for trio and asyncio code, and the runtime behind it: trio only. It sees the Plan, never Spec or rules."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Mapping
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from typing import Any
+
+import trio
+
+from engine.errors import EngineError
+from engine.events import Event
+from engine.plan import Plan
+from engine.result import Result
+from engine.runtime.bridge import open_bridge, run_bridged
+from engine.runtime.runs import Options, Run, open_run, options_of, run_plan
+
+__all__ = ["Event", "Options", "Result", "Run", "run", "start"]
+
+
+async def run(plan: Plan, inputs: Mapping[str, Any] | None = None, **options: Any) -> Result:
+    """Run a plan to its end, from trio or asyncio code; `options` are the fields of `Options`.
+
+    Cancelled, it cancels the run, waits until nothing of it is left, and lets the cancellation pass. Raises InputError,
+    before anything starts, for inputs that do not fit or names in `env` and `secrets` that are not set; EngineError if the
+    world fails; TypeError for an option that there is not.
+    """
+    chosen = options_of(options)
+    if _in_trio():
+        return await run_plan(plan, inputs, chosen)
+    return await run_bridged(plan, inputs, chosen)
+
+
+def start(
+    plan: Plan, inputs: Mapping[str, Any] | None = None, **options: Any
+) -> AbstractAsyncContextManager[Run]:
+    """Open a run that goes on in the background: `async with start(plan) as run`; else as `run`.
+
+    Leaving the block waits for the end of the run; an exception in the block, a cancellation too, cancels it first.
+    """
+    return _start(plan, inputs, options_of(options))
+
+
+@asynccontextmanager
+async def _start(
+    plan: Plan, inputs: Mapping[str, Any] | None, options: Options
+) -> AsyncIterator[Run]:
+    if _in_trio():
+        async with open_run(plan, inputs, options) as run:
+            yield run
+    else:
+        async with open_bridge(plan, inputs, options) as bridged:
+            yield bridged
+
+
+def _in_trio() -> bool:
+    """Whether the code that calls is trio's; EngineError if it is not asyncio's either."""
+    if trio.lowlevel.in_trio_task():
+        return True
+    try:
+        asyncio.get_running_loop()
+    except RuntimeError:
+        raise EngineError("this needs trio or asyncio: in plain code call `engine.run`") from None
+    return False

@@ -11,11 +11,13 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 import attrs
+import trio
 
+from engine.diagnostics import nearest
 from engine.functions import call_arguments, plain_result
 from engine.registry import Context, Exit, Permanent, RetryAfter, Task
 from engine.result import Outcome
-from engine.runtime.threads import run_in_thread
+from engine.runtime.threads import in_trio, run_in_thread
 from engine.runtime.workers import Died, Failed, Value, Workers
 from engine.scheduler import LiveAttempt
 from engine.schemas import misfits
@@ -23,6 +25,11 @@ from engine.schemas import misfits
 __all__ = ["Performer"]
 
 _LONGEST = 4000
+"""Characters of an error's message that are kept."""
+
+_DEEPEST = 200
+_WIDEST = 14_000
+"""Bits of an integer; Python writes and reads no more than 4300 digits."""
 
 
 @attrs.define(eq=False)
@@ -37,6 +44,8 @@ class Performer:
     grace: float
     note: Callable[[LiveAttempt, str], None]
     redact: Callable[[str], str]
+    hurry: trio.Event = attrs.field(factory=trio.Event)
+    """Set when threads are not to be waited for any longer."""
 
     async def __call__(self, attempt: LiveAttempt) -> Outcome:
         """Run the attempt's body to its end."""
@@ -44,26 +53,38 @@ class Performer:
         assert task is not None
         try:
             value = await self._value(attempt, task)
-        except Permanent as error:
-            return self._error(_told(error), permanent=True)
-        except RetryAfter as error:
-            return self._error(_told(error), retry_after=error.seconds)
-        except Exception as error:  # a task may raise anything, and here it becomes `error`
-            return self._error(_told(error))
+        except (trio.Cancelled, KeyboardInterrupt, GeneratorExit):
+            raise
+        except BaseException as error:  # a task may raise anything, and here it becomes `error`
+            if isinstance(error, BaseExceptionGroup):
+                _let_pass(error)
+            return self._raised(error)
         return self._outcome(attempt, task, value)
 
     async def _value(self, attempt: LiveAttempt, task: Task) -> Any:
         executor = (attempt.node.plan.executor if task.function else None) or task.executor
-        context = self._context(attempt)
         if executor == "async":
-            return await task.body(attempt.inputs, context)
+            return await task.body(
+                _copied(attempt.inputs), self._context(attempt, self._noter(attempt))
+            )
         if executor == "process" and task.target:
-            return await self._in_worker(attempt, task.target, context)
-        assert task.function is not None
-        arguments = call_arguments(task, attempt.inputs, context)
-        return plain_result(await run_in_thread(task.function, arguments, self.grace))
+            return await self._in_worker(attempt, task.target)
+        return await self._in_thread(attempt, task)
 
-    async def _in_worker(self, attempt: LiveAttempt, target: str, context: Context) -> Any:
+    async def _in_thread(self, attempt: LiveAttempt, task: Task) -> Any:
+        assert task.function is not None
+        function = task.function
+        token, tell = trio.lowlevel.current_trio_token(), self._noter(attempt)
+        context = self._context(attempt, lambda message: in_trio(token, tell, str(message)))
+        inputs = _copied(attempt.inputs)
+
+        def call() -> Any:
+            return plain_result(function(**call_arguments(task, inputs, context)))
+
+        return await run_in_thread(call, self.grace, self.hurry, f"engine {attempt.path}")
+
+    async def _in_worker(self, attempt: LiveAttempt, target: str) -> Any:
+        context = self._context(attempt, self._noter(attempt))
         fields = attrs.asdict(context, filter=lambda field, _: field.name != "note")
         reply = await self.workers.call(
             target, (context.folder,), attempt.inputs, fields, self.grace, context.note
@@ -73,14 +94,17 @@ class Performer:
                 return reply.value
             case Failed():
                 return Outcome(
-                    "error", error=reply.message, permanent=reply.permanent, retry_after=reply.retry_after
+                    "error",
+                    error=reply.message,
+                    permanent=reply.permanent,
+                    retry_after=reply.retry_after,
                 )
             case Died():
                 return Outcome("error", error=reply.message)
             case Exit():
                 return reply
 
-    def _context(self, attempt: LiveAttempt) -> Context:
+    def _context(self, attempt: LiveAttempt, note: Callable[[str], None]) -> Context:
         node, record = attempt.node, attempt.record
         return Context(
             run_id=self.run_id,
@@ -92,19 +116,31 @@ class Performer:
             key=f"{self.run_id}/{attempt.key}",
             folder=node.run.plan.folder,
             grace=self.grace,
-            note=lambda message: self.note(attempt, self.redact(str(message))),
+            note=note,
         )
+
+    def _noter(self, attempt: LiveAttempt) -> Callable[[str], None]:
+        """What a body says after its end is not heard."""
+
+        def note(message: str) -> None:
+            text = self.redact(str(message))
+            if not attempt.over:
+                self.note(attempt, text)
+
+        return note
 
     # -- how it ended ------------------------------------------------------------------------------------------
 
     def _outcome(self, attempt: LiveAttempt, task: Task, value: Any) -> Outcome:
         """An `Exit` or a plain value as an outcome; what the task may not give is `error`."""
         if isinstance(value, Outcome):
-            return attrs.evolve(value, error=self.redact(value.error or ""))
+            return self._error(value.error or "", value.permanent, value.retry_after)
         end = value if isinstance(value, Exit) else Exit(0, value)
         code = _code(attempt, end.code)
         if code is None:
-            return self._error(f"`{task.id}` has no exit `{end.code}`")
+            return self._error(
+                f"`{task.id}` has no exit `{end.code}`{_nearest_exit(attempt, end.code)}"
+            )
         try:
             output = plain(end.output)
         except ValueError as error:
@@ -113,49 +149,118 @@ class Performer:
             problems = misfits(task.output_schema, output)
             if problems:
                 return self._error("output: " + "; ".join(map(str, problems)))
-        return Outcome(code, output, None, end.permanent, end.retry_after)
+        if _no_seconds(end.retry_after):
+            return self._error(_NO_SECONDS)
+        return Outcome(code, output, None, bool(end.permanent), end.retry_after)
 
-    def _error(self, message: str, permanent: bool = False, retry_after: float | None = None) -> Outcome:
+    def _raised(self, error: BaseException) -> Outcome:
+        message = _told(error)
+        if isinstance(error, RetryAfter):
+            if _no_seconds(error.seconds):
+                return self._error(f"{message}: {_NO_SECONDS}")
+            return self._error(message, retry_after=error.seconds)
+        return self._error(message, permanent=isinstance(error, Permanent))
+
+    def _error(
+        self, message: str, permanent: bool = False, retry_after: float | None = None
+    ) -> Outcome:
         message = self.redact(message)
         if len(message) > _LONGEST:
             message = message[:_LONGEST] + " …"
         return Outcome("error", error=message, permanent=permanent, retry_after=retry_after)
 
 
-def _code(attempt: LiveAttempt, code: int | str) -> int | None:
+_NO_SECONDS = "the time to wait is no number of seconds"
+
+
+def _no_seconds(value: object) -> bool:
+    """Whether what a task asked to wait is neither nothing nor a number of seconds."""
+    if value is None:
+        return False
+    return isinstance(value, bool) or not isinstance(value, (int, float)) or not value >= 0
+
+
+def _let_pass(group: BaseExceptionGroup[BaseException]) -> None:
+    """Raise what is in a group and no task may keep for itself; errors beside a cancellation are of its making."""
+    for kind in (KeyboardInterrupt, trio.Cancelled):
+        ours = group.subgroup(kind)
+        if ours is not None:
+            raise ours
+
+
+def _code(attempt: LiveAttempt, code: object) -> int | None:
     """The number of an exit that a task named or numbered; None if there is no such."""
     if isinstance(code, str):
-        state = attempt.node.state
-        assert state is not None
-        return attempt.node.plan.machine.steps[state.step].aliases.get(code)
+        return _exits(attempt).get(code)
+    if isinstance(code, bool) or not isinstance(code, int):
+        return None
     return int(code) if 0 <= code <= 255 else None
+
+
+def _nearest_exit(attempt: LiveAttempt, code: object) -> str:
+    guess = nearest(code, _exits(attempt)) if isinstance(code, str) else None
+    return f", did you mean `{guess}`?" if guess else ""
+
+
+def _exits(attempt: LiveAttempt) -> Mapping[str, int]:
+    state = attempt.node.state
+    assert state is not None
+    return attempt.node.plan.machine.steps[state.step].aliases
 
 
 def _told(error: BaseException) -> str:
     """What an exception says; its type where that says more."""
     if isinstance(error, BaseExceptionGroup):
         return "; ".join(_told(part) for part in error.exceptions)
-    text = str(error).strip()
+    try:
+        text = str(error).strip()
+    except Exception:  # the task's own, which cannot even say what it is
+        text = ""
     if isinstance(error, (Permanent, RetryAfter)) and text:
         return text
     return f"{type(error).__name__}: {text}" if text else type(error).__name__
 
 
-def plain(value: Any) -> Any:
+def plain(value: Any, depth: int = 0) -> Any:
     """A copy of a value in JSON's types; ValueError names what JSON does not have."""
-    if value is None or isinstance(value, (str, bool)):
+    if value is None or value is True or value is False:
         return value
+    if isinstance(value, str):
+        return _text(value)
     if isinstance(value, int):
-        return int(value)
+        return _integer(value)
     if isinstance(value, float):
         if not math.isfinite(value):
             raise ValueError(f"the number {value}")
         return float(value)
+    if depth > _DEEPEST:
+        raise ValueError(f"it is nested more than {_DEEPEST} deep, or holds itself")
     if isinstance(value, (list, tuple)):
-        return [plain(item) for item in value]
+        return [plain(item, depth + 1) for item in value]
     if isinstance(value, Mapping):
         wrong = next((key for key in value if not isinstance(key, str)), None)
         if wrong is not None:
             raise ValueError(f"the key {wrong!r}, which is no string")
-        return {str(key): plain(item) for key, item in value.items()}
+        return {_text(key): plain(item, depth + 1) for key, item in value.items()}
     raise ValueError(f"a value of type `{type(value).__name__}`")
+
+
+def _copied(value: Any) -> Any:
+    """A JSON value that a task may change without changing what others read."""
+    if isinstance(value, Mapping):
+        return {key: _copied(item) for key, item in value.items()}
+    return [_copied(item) for item in value] if isinstance(value, (list, tuple)) else value
+
+
+def _text(value: str) -> str:
+    try:
+        value.isascii() or value.encode()
+    except UnicodeEncodeError:
+        raise ValueError("a text with half a character, a lone surrogate") from None
+    return value if type(value) is str else str.__str__(value)
+
+
+def _integer(value: int) -> int:
+    if value.bit_length() > _WIDEST:
+        raise ValueError("an integer of more digits than JSON's readers take")
+    return int(value)

@@ -1,17 +1,24 @@
-"""A run from plain code: starts trio, and turns Ctrl-C and SIGTERM into the cancellation of the run. Source: LANGUAGE.md section 14."""
+"""A run from plain code: starts trio, and turns Ctrl-C and SIGTERM into the cancellation of the run.
+
+The first signal cancels, the second ends the grace period, a third does what it would have done without us. Source:
+LANGUAGE.md section 14.
+"""
 
 from __future__ import annotations
 
 import signal
 import threading
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from types import FrameType
 from typing import Any
 
 import trio
 
+from engine.errors import EngineError
 from engine.plan import Plan
 from engine.result import Result
-from engine.runtime.runs import Options, Run, open_run
+from engine.runtime.runs import Control, Options, execute, outermost, prepare
 
 __all__ = ["run_blocking"]
 
@@ -19,23 +26,59 @@ _SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
 def run_blocking(plan: Plan, inputs: Mapping[str, Any] | None, options: Options) -> Result:
-    """Run to the end. Outside the main thread signals are left alone."""
+    """Run to the end. Signals are left alone outside the main thread, and those that are ignored."""
+    if trio.lowlevel.in_trio_run():
+        raise EngineError(
+            "`engine.run` blocks: in async code write `await engine.runtime.run(plan, …)`"
+        )
+    prepared = prepare(plan, inputs, options)
 
     async def main() -> Result:
-        async with open_run(plan, inputs, options) as run:
-            if threading.current_thread() is not threading.main_thread():
-                return await run.result()
-            with trio.open_signal_receiver(*_SIGNALS) as received:
-                async with trio.open_nursery() as nursery:
-                    nursery.start_soon(_obey, received, run)
-                    result = await run.result()
-                    nursery.cancel_scope.cancel()
-                    return result
+        control = Control()
+        if threading.current_thread() is not threading.main_thread():
+            return await execute(prepared, control)
+        try:
+            async with trio.open_nursery() as nursery:
+                with _signals(control, nursery):
+                    return await execute(prepared, control)
+        except BaseExceptionGroup as group:
+            raise outermost(group) from None
         raise AssertionError
 
     return trio.run(main)
 
 
-async def _obey(received: Any, run: Run) -> None:
-    async for number in received:
-        run.cancel(f"{signal.Signals(number).name} received")
+@contextmanager
+def _signals(control: Control, nursery: trio.Nursery) -> Iterator[None]:
+    """Handle the signals as long as the block runs."""
+    token = trio.lowlevel.current_trio_token()
+    before: dict[int, Any] = {}
+    received = 0
+
+    def restore() -> None:
+        while before:
+            signal.signal(*before.popitem())
+
+    def kill(reason: str) -> None:
+        if before:  # the nursery is still open
+            nursery.start_soon(control.kill, reason)
+
+    def handle(number: int, frame: FrameType | None) -> None:
+        nonlocal received
+        received += 1
+        reason = f"{signal.Signals(number).name} received"
+        if received == 1:
+            token.run_sync_soon(control.cancel, reason)
+        elif received == 2:
+            token.run_sync_soon(kill, reason)
+        else:
+            restore()
+            signal.raise_signal(number)
+
+    for number in _SIGNALS:
+        if signal.getsignal(number) is not signal.SIG_IGN:
+            before[number] = signal.signal(number, handle)
+    try:
+        yield
+    finally:
+        restore()

@@ -91,17 +91,17 @@ class Runner:
             stops = scheduler.strike(now)
             for attempt in stops:
                 self._stop(attempt)
-            if stops and self._exact:
-                self._wake.set()
-                break
-            for attempt in scheduler.give(now):
+            for attempt in () if stops else scheduler.give(now):
                 if attempt.killable:
                     attempt.handle = trio.CancelScope()
                 if first is None:
                     first = attempt
                 else:
                     self._workers.start_soon(self._work, attempt)
-            if not scheduler.pending:
+            more = stops or scheduler.pending
+            if more and self._exact:
+                self._wake.set()  # once the bodies that end at this instant have ended
+            if self._exact or not more:
                 break
         self._set_alarm()
         return first

@@ -1,78 +1,110 @@
-"""Sync functions in worker threads. A thread cannot be killed: on cancel an exception is raised in it, which ends all that runs in
-Python; what blocks in C is waited for, for the grace period, and then left behind as a daemon. What must be killable runs in a worker
-process instead. Source: LANGUAGE.md section 14; the CPython C API for asynchronous exceptions.
+"""Sync functions in threads of their own. A thread cannot be killed: on cancel an exception is raised in it, which ends all that
+runs in Python; what blocks in C is waited for, for the grace period, and then left behind as a daemon. What must be killable
+runs in a worker process instead. Source: LANGUAGE.md section 14; the CPython C API for asynchronous exceptions.
 """
 
 from __future__ import annotations
 
+import contextvars
 import ctypes
-import math
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import Any
 
+import attrs
 import trio
 
-__all__ = ["Stopped", "run_in_thread"]
+__all__ = ["Stopped", "in_trio", "run_in_thread"]
 
 
 class Stopped(BaseException):
     """Raised in a thread whose attempt was cancelled."""
 
 
+@attrs.define(eq=False)
 class _Call:
-    """One call in a thread. `lock` guards `ident`, so that no exception reaches a thread that has gone on to other work."""
+    """One call in a thread. `lock` guards `ident`, the thread as long as it may be struck."""
 
-    def __init__(self, function: Callable[..., Any], arguments: Mapping[str, Any]) -> None:
-        self._function, self._arguments = function, arguments
-        self._lock = threading.Lock()
-        self._ident: int | None = None
-        self.over = threading.Event()
+    function: Callable[[], Any]
+    token: trio.lowlevel.TrioToken
+    over: trio.Event
+    lock: threading.Lock = attrs.field(factory=threading.Lock)
+    ident: int | None = None
+    value: Any = None
+    error: BaseException | None = None
 
-    def run(self) -> Any:
-        """Call the function, in this thread."""
-        with self._lock:
-            self._ident = threading.get_ident()
+    def work(self) -> None:
+        """Call the function, in this thread. The thread is the call's own: a strike that comes late hits nobody else."""
         try:
-            return self._function(**self._arguments)
-        except Stopped:
-            return None
-        finally:
+            self.ident = threading.get_ident()
+            try:
+                self.value = self.function()
+            except BaseException as error:  # it is raised again in trio
+                self.error = error
             self._leave()
+        except Stopped:
+            self._leave()
+        in_trio(self.token, self.over.set)
 
     def _leave(self) -> None:
-        try:
-            with self._lock:
-                self._ident = None
-        except Stopped:
-            self._ident = None
-        self.over.set()
+        """From here on nobody strikes; a strike that is on its way is taken back."""
+        with self.lock:
+            if self.ident is not None:
+                _strike(self.ident, None)
+            self.ident = None
 
     def stop(self) -> None:
         """Raise `Stopped` in the thread, if it is still at it."""
-        with self._lock:
-            if self._ident is not None:
-                ctypes.pythonapi.PyThreadState_SetAsyncExc(
-                    ctypes.c_ulong(self._ident), ctypes.py_object(Stopped)
-                )
+        with self.lock:
+            if self.ident is not None:
+                _strike(self.ident, Stopped)
 
 
-async def run_in_thread(function: Callable[..., Any], arguments: Mapping[str, Any], grace: float) -> Any:
-    """Call a function in a thread of its own. Cancelled, it returns when the thread has ended, `grace` seconds later at most."""
-    call = _Call(function, arguments)
-    limiter = trio.CapacityLimiter(math.inf)
+def _strike(ident: int, error: type[BaseException] | None) -> None:
+    exception = None if error is None else ctypes.py_object(error)
+    ctypes.pythonapi.PyThreadState_SetAsyncExc(ctypes.c_ulong(ident), exception)
+
+
+def in_trio(
+    token: trio.lowlevel.TrioToken, function: Callable[..., object], *arguments: object
+) -> None:
+    """Call a function in the trio thread soon, from any thread; not at all if trio has ended there."""
     try:
-        return await trio.to_thread.run_sync(call.run, abandon_on_cancel=True, limiter=limiter)
+        token.run_sync_soon(function, *arguments)
+    except trio.RunFinishedError:
+        pass
+
+
+async def run_in_thread(
+    function: Callable[[], Any],
+    grace: float,
+    hurry: trio.Event | None = None,
+    name: str = "engine thread",
+) -> Any:
+    """Call a function in a new thread, in a copy of this context.
+
+    Cancelled, it returns when the thread has ended, `grace` seconds later at most, or when `hurry` is set.
+    """
+    await trio.lowlevel.checkpoint_if_cancelled()
+    call = _Call(function, trio.lowlevel.current_trio_token(), trio.Event())
+    context = contextvars.copy_context()
+    threading.Thread(target=context.run, args=(call.work,), name=name, daemon=True).start()
+    try:
+        await call.over.wait()
     except trio.Cancelled:
         with trio.CancelScope(shield=True), trio.move_on_after(grace):
-            await _ended(call)
+            await _ended(call, trio.Event() if hurry is None else hurry)
         raise
+    if call.error is not None:
+        raise call.error
+    return call.value
 
 
-async def _ended(call: _Call) -> None:
+async def _ended(call: _Call, hurry: trio.Event) -> None:
     """Stop a call and wait for its thread; asked again now and then, since a function may swallow the exception."""
-    wait = 0.001
-    while not call.over.is_set():
+    wait = 0.02
+    while not call.over.is_set() and not hurry.is_set():
         call.stop()
-        await trio.sleep(wait)
-        wait = min(wait * 2, 0.05)
+        with trio.move_on_after(wait):
+            await call.over.wait()
+        wait = min(wait * 2, 0.2)

@@ -118,6 +118,8 @@ class Workers:
 
     async def aclose(self) -> None:
         """End the workers, whose calls must be over; cannot be cancelled."""
+        if not self._idle:
+            return
         with trio.CancelScope(shield=True):
             async with trio.open_nursery() as nursery:
                 for worker in self._idle:

@@ -1,0 +1,1 @@
+"""How fast the engine is, beside what trio costs by hand: `python -m benchmarks`."""

@@ -1,0 +1,223 @@
+"""Plan -> Choices: what each node can do to its edges, as bits; the ground of reachability.
+
+The conditions on a node's outgoing edges are numbered, and each of its endings becomes the mask of
+those it satisfies: hundreds of exits collapse into a few choices. `always` asks nothing: no bit.
+
+Under `on_failure = "cancel"` an unhandled failure ends all that has not started when its instant is
+over. Ancestors of a node (over all edges) have ended before it starts, all others can be late: so
+it runs if and only if it does while no ancestor fails unhandled, and such endings are left out
+here. Handled is a matter of the ending alone: a live edge names it, whatever the target then does.
+A node left without an ending is `stuck`: where it runs, nothing behind it does. So is one whose
+machine never ends. Places, delays and the deadlines of others are not weighed.
+
+Besides exits count `timeout` where the node has a deadline, and `error` where its `when` or
+`outputs` reads outputs, which may turn out different; a `when` that reads anything goes either way.
+Source: LANGUAGE.md sections 6 to 8 and 15 (T3).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from typing import Literal
+
+import attrs
+
+from engine.ends import Ending, ends_of
+from engine.expressions import EvaluationError, Template
+from engine.machine import Verdict
+from engine.order import topological
+from engine.plan import Condition, Edge, Node, Plan
+
+__all__ = ["Choices", "Link", "Lit", "choices_of", "common", "fits", "joined", "live", "union"]
+
+Link = tuple[int, int, bool]
+"""An incoming edge: source, bit of its condition there (0: `always`), whether `needs` has it."""
+
+Lit = Mapping[int, int]
+"""By node, the conditions that hold there, or are asked of it; only nodes that run are in it."""
+
+When = Literal["none", "free", "never", "broken"]
+"""A node's `when`: there is none, goes either way, always false, can never be evaluated."""
+
+_WITHOUT_OUTPUTS = frozenset({"inputs", "run", "env", "secrets"})
+_EVALUATION = Ending("failed", "error", None, 0)
+_DEADLINE = Ending("failed", "timeout", None, 0)
+
+
+@attrs.frozen(eq=False)
+class Choices:
+    """All by node: `links` stand beside `Node.edges`, `endings` are masks, successes first."""
+
+    order: tuple[int, ...]
+    """Every node after those it waits for."""
+    links: tuple[tuple[Link, ...], ...]
+    any: tuple[bool, ...]
+    when: tuple[When, ...]
+    endings: tuple[tuple[int, ...], ...]
+    stuck: frozenset[int]
+    """Nodes that other nodes wait for and that do not end well, however they end."""
+
+
+def choices_of(plan: Plan) -> Choices:
+    """The choices of all nodes of a plan; its sub-pipelines are not looked into."""
+    bits = [_bits(edges) for edges in plan.targets]
+    when = tuple(_when(node.when) for node in plan.nodes)
+    memo: dict[object, tuple[int, ...]] = {}
+    endings = tuple(
+        _masks(plan, node, when[node.index], bits[node.index], memo) if edges else (0,)
+        for node, edges in zip(plan.nodes, plan.targets, strict=True)
+    )
+    return Choices(
+        order=tuple(topological([[edge.source for edge in node.edges] for node in plan.nodes])),
+        links=tuple(
+            tuple((e.source, _bit(bits[e.source], e.condition), e.written) for e in node.edges)
+            for node in plan.nodes
+        ),
+        any=tuple(node.join == "any" for node in plan.nodes),
+        when=when,
+        endings=endings,
+        stuck=frozenset(index for index, found in enumerate(endings) if not found),
+    )
+
+
+def _bits(edges: Iterable[Edge]) -> dict[object, Condition]:
+    """The distinct conditions on edges, by what tells them apart; their places are their bits."""
+    return {_key(e.condition): e.condition for e in edges if e.condition.kind != "always"}
+
+
+def _key(condition: Condition) -> object:
+    return condition if condition.kind == "labels" else condition.kind
+
+
+def _bit(bits: Mapping[object, Condition], condition: Condition) -> int:
+    if condition.kind == "always":
+        return 0
+    return 1 << list(bits).index(_key(condition)) if len(bits) > 1 else 1
+
+
+def _when(when: Template | None) -> When:
+    if when is None:
+        return "none"
+    if when.reads:
+        return "free"
+    try:
+        value = when.evaluate({})
+    except EvaluationError:
+        return "broken"
+    if value is True:
+        return "none"
+    return "never" if value is False else "broken"
+
+
+def _masks(
+    plan: Plan,
+    node: Node,
+    when: When,
+    bits: Mapping[object, Condition],
+    memo: dict[object, tuple[int, ...]],
+) -> tuple[int, ...]:
+    """The masks of a node's endings that leave the run going, each once, those of success first."""
+    conditions = tuple(bits.values())
+    labels = [c for c in conditions if c.kind == "labels"]
+    if labels:
+        return _kept(plan, node, conditions, _endings(node, when, labels))
+    results = _results(node, when)
+    key = (results, node.allow_failure, tuple(bits))
+    if key not in memo:
+        endings = [Ending(result, "", None, 0) for result in results]
+        memo[key] = _kept(plan, node, conditions, endings)
+    return memo[key]
+
+
+def _kept(
+    plan: Plan, node: Node, conditions: Sequence[Condition], endings: Iterable[Ending]
+) -> tuple[int, ...]:
+    found: dict[int, None] = {}
+    for ending in endings:
+        step = node.machine.steps[ending.step]
+        holds = [c.holds(ending.result, ending.label, ending.code, step) for c in conditions]
+        handled = any(c.names_failure and held for c, held in zip(conditions, holds, strict=True))
+        lost = ending.result == "failed" and not (handled or node.allow_failure)
+        if not (lost and plan.on_failure == "cancel"):
+            found[sum(held << at for at, held in enumerate(holds))] = None
+    return tuple(found)
+
+
+def _results(node: Node, when: When) -> tuple[Verdict, ...]:
+    """The results a node can have, which is all that conditions other than labels look at."""
+    if when == "broken":
+        return ("failed",)
+    step = node.machine.steps[0]
+    if len(node.machine.steps) == 1 and not step.routes and not step.default:
+        good = step.codes is None or 0 in step.codes
+        return ("succeeded", "failed") if good else ("failed",)
+    found = {ending.result for ending in _endings(node, when, ())}
+    return tuple(sorted(found, reverse=True))
+
+
+def _endings(node: Node, when: When, labels: Iterable[Condition]) -> list[Ending]:
+    """One ending for each sort that the labels can tell apart, successes first."""
+    if when == "broken":
+        return [_EVALUATION]
+    found = list(ends_of(node.machine, _codes(labels)))
+    if node.deadline is not None:
+        found.append(_DEADLINE)
+    if _reads_outputs(node.outputs) or _reads_outputs(node.when):
+        found.append(_EVALUATION)
+    return sorted(found, key=_rank)
+
+
+def _codes(labels: Iterable[Condition]) -> set[int]:
+    """The codes that conditions name, as numbers or in the label of an exit without a name."""
+    found = {code for c in labels for code in c.codes}
+    return found | {int(n) for c in labels for n in c.names if n.isdecimal() and int(n) < 256}
+
+
+def _rank(ending: Ending) -> tuple[bool, str, int, int]:
+    code = -1 if ending.code is None else ending.code
+    return (ending.result == "failed", ending.label, code, ending.step)
+
+
+def _reads_outputs(template: Template | None) -> bool:
+    return template is not None and any(r.path[0] not in _WITHOUT_OUTPUTS for r in template.reads)
+
+
+# -- masks -----------------------------------------------------------------------------------------
+
+
+def joined(links: Sequence[Link], any: bool, lit: Lit) -> bool:
+    """Whether a node's edges let it run."""
+    taken = written = False
+    for source, bit, is_written in links:
+        if not bit or lit.get(source, 0) & bit:
+            taken = taken or is_written
+        elif not (any and is_written):
+            return False
+        written = written or is_written
+    return taken or not (any and written)
+
+
+def live(link: Link, lit: Lit) -> bool:
+    """Whether an edge is live."""
+    return not link[1] or bool(lit.get(link[0], 0) & link[1])
+
+
+def fits(want: int, masks: Iterable[int]) -> bool:
+    """Whether one of the masks has all that is wanted."""
+    return any(not want & ~mask for mask in masks)
+
+
+def union(masks: Iterable[int]) -> int:
+    """What some of the masks have."""
+    found = 0
+    for mask in masks:
+        found |= mask
+    return found
+
+
+def common(masks: Collection[int]) -> int:
+    """What all of the masks have; nothing if there are none."""
+    found = -1 if masks else 0
+    for mask in masks:
+        found &= mask
+    return found

@@ -1,0 +1,126 @@
+"""The command line: words in, text out, a status.
+
+0 succeeded, 1 failed, 2 the spec or the call is wrong, 3 waiting, 130 cancelled. Each command is a
+module of `engine.commands`; what is heavy they import when they run. Source: LANGUAGE.md section 8.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+from types import ModuleType
+from typing import Any, NoReturn
+
+from engine import __version__
+from engine.commands import check, graph, run, simulate, tasks
+from engine.commands.console import Console
+from engine.errors import EngineError, InputError
+
+__all__ = ["main"]
+
+COMMANDS: dict[str, ModuleType] = {
+    "check": check,
+    "run": run,
+    "simulate": simulate,
+    "graph": graph,
+    "tasks": tasks,
+}
+"""Each has SUMMARY, EXAMPLES, `configure(parser)` and `execute(arguments, console)`, which gives
+the status."""
+
+_EXAMPLES = """\
+  engine check pipeline.toml             is it sound?
+  engine run pipeline.toml -i topic=tea  run it
+  engine tasks shell                     how is a task used?
+"""
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Do what the arguments say (default: those of the process), and give the exit status."""
+    console = Console()
+    try:
+        return _execute(sys.argv[1:] if argv is None else list(argv), console)
+    except InputError as error:
+        for problem in error.problems:
+            console.error(problem)
+        return 2
+    except EngineError as error:
+        console.error(str(error))
+        return 2
+    except KeyboardInterrupt:
+        return 130
+    finally:
+        console.close()
+
+
+def _execute(argv: list[str], console: Console) -> int:
+    try:
+        arguments = _parser(argv).parse_args(argv)
+    except _Wrong as wrong:
+        console.error(str(wrong))
+        console.note(f"see `{wrong.prog} --help`")
+        return 2
+    except SystemExit as end:  # --help and --version have printed what they had to
+        return end.code if isinstance(end.code, int) else 0
+    console.use(arguments.color)
+    status: int = COMMANDS[arguments.command].execute(arguments, console)
+    return status
+
+
+class _Wrong(Exception):
+    """The arguments are wrong."""
+
+    def __init__(self, message: str, prog: str) -> None:
+        self.prog = prog
+        super().__init__(message)
+
+
+class _Parser(argparse.ArgumentParser):
+    """Help begins with examples; mistakes are raised, one line each."""
+
+    def __init__(self, *, examples: str = "", **named: Any) -> None:
+        super().__init__(**named, allow_abbrev=False)
+        self._examples = examples
+
+    def format_help(self) -> str:
+        return f"examples:\n{self._examples}\n{super().format_help()}"
+
+    def error(self, message: str) -> NoReturn:
+        raise _Wrong(message.removeprefix("argument "), self.prog)
+
+
+def _parser(argv: list[str]) -> argparse.ArgumentParser:
+    parser = _Parser(
+        prog="engine",
+        examples=_EXAMPLES,
+        description="Pipelines as TOML specs: checked before they run.",
+    )
+    parser.add_argument("--version", action="version", version=f"engine {__version__}")
+    commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
+    for name, module in COMMANDS.items():
+        command = commands.add_parser(
+            name, help=module.SUMMARY, description=module.SUMMARY, examples=module.EXAMPLES
+        )
+        command.set_defaults(color=None)
+        command.add_argument(
+            "--no-color",
+            dest="color",
+            action="store_false",
+            help="no colours, as with NO_COLOR set",
+        )
+        module.configure(command)
+    _check_command(argv, parser.prog)
+    return parser
+
+
+def _check_command(argv: list[str], prog: str) -> None:
+    """A command that is none is told before argparse lists all there are."""
+    if argv and not argv[0].startswith("-") and argv[0] not in COMMANDS:
+        from engine.diagnostics import nearest
+
+        guess = nearest(argv[0], COMMANDS)
+        raise _Wrong(
+            f"there is no command `{argv[0]}`" + (f", did you mean `{guess}`?" if guess else ""),
+            prog,
+        )

@@ -1,0 +1,100 @@
+"""Where the command line prints: results on standard output, everything else on standard error.
+
+A reader that has gone away is no error: what is written then is lost, the status stays. Colours are
+for terminals, unless NO_COLOR or FORCE_COLOR say otherwise.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from typing import TextIO
+
+from engine.errors import EngineError
+from engine.render.text import Styled, painter, printable
+
+__all__ = ["Console", "size"]
+
+
+class Console:
+    """The two streams of a command; open it before anything is printed, `close` it at the end."""
+
+    def __init__(self) -> None:
+        self._color: bool | None = None
+        for stream in (sys.stdout, sys.stderr):
+            reconfigure = getattr(stream, "reconfigure", None)
+            if reconfigure is not None:  # a name may hold what the terminal's encoding does not
+                reconfigure(errors="backslashreplace")
+
+    def use(self, color: bool | None) -> None:
+        """Colours never (False), or as the terminal and the environment say (None)."""
+        self._color = color
+
+    def out(self, text: str) -> None:
+        """Print a text of what was asked for."""
+        _write(sys.stdout, text + "\n")
+
+    def note(self, text: str) -> None:
+        """Print a text about it on standard error."""
+        _write(sys.stderr, text + "\n")
+
+    def error(self, message: str) -> None:
+        """Print a mistake on standard error."""
+        paint = painter(self.colored(sys.stderr))
+        self.note(f"{paint(Styled('bad', 'error'))}: {printable(message)}")
+
+    def colored(self, stream: TextIO | None = None) -> bool:
+        """Whether to write colours to a stream, by default standard output."""
+        if self._color is not None or os.environ.get("NO_COLOR"):
+            return False
+        if os.environ.get("FORCE_COLOR", "0") not in ("", "0"):
+            return True
+        return is_terminal(stream or sys.stdout)
+
+    @property
+    def width(self) -> int | None:
+        """Columns of the terminal that standard output is, or None."""
+        return size(sys.stdout)[0] if _is_a_tty(sys.stdout) else None
+
+    def close(self) -> None:
+        """Write out what is left."""
+        for stream in (sys.stdout, sys.stderr):
+            _write(stream, "")
+
+
+def is_terminal(stream: TextIO | None) -> bool:
+    """Whether a stream is a terminal that knows colours and cursor movements."""
+    return _is_a_tty(stream) and os.environ.get("TERM") != "dumb"
+
+
+def size(stream: TextIO) -> tuple[int, int]:
+    """Columns and lines of the terminal that a stream is; 80 and 24 where it does not say."""
+    try:
+        found = os.get_terminal_size(stream.fileno())
+    except (OSError, ValueError):
+        return 80, 24
+    return found.columns or 80, found.lines or 24
+
+
+def _is_a_tty(stream: TextIO | None) -> bool:
+    return stream is not None and not stream.closed and stream.isatty()
+
+
+def _write(stream: TextIO | None, text: str) -> None:
+    if stream is None or stream.closed:
+        return
+    try:
+        stream.write(text)
+        stream.flush()
+    except BrokenPipeError:
+        _discard(stream)
+    except OSError as error:
+        _discard(stream)
+        raise EngineError(f"cannot write to {stream.name}: {error.strerror}") from None
+
+
+def _discard(stream: TextIO) -> None:
+    """Let all that is written to the stream from now on, and what it still holds, go nowhere."""
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, stream.fileno())
+    os.close(nowhere)

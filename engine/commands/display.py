@@ -1,0 +1,112 @@
+"""Shows a run on standard error while it goes on: lines redrawn on a terminal, a line an event
+anywhere else.
+
+The cursor stays visible and no mode of the terminal is changed, so there is nothing to restore if
+the process is killed. A stream that cannot be written to is written to no more: nobody looks, and
+the run goes on.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from contextlib import AbstractContextManager, nullcontext
+from typing import TextIO
+
+from engine.commands.console import is_terminal, size
+from engine.events import Event
+from engine.render.progress import PLAIN_SPINNER, SPINNER, Board, line
+from engine.render.text import painter
+
+__all__ = ["Display", "Lines", "Live", "display"]
+
+PAUSE = 0.1
+"""Seconds between two frames."""
+
+
+class Lines:
+    """Writes a line for each event as it happens."""
+
+    def __init__(self, stream: TextIO | None) -> None:
+        self._stream = stream
+
+    def feed(self, event: Event) -> None:
+        """An event has happened."""
+        said = line(event)
+        if (
+            said is not None
+            and self._stream is not None
+            and not _written(self._stream, said + "\n")
+        ):
+            self._stream = None
+
+
+class Live:
+    """Redraws what goes on, from a thread of its own, while the block runs; leaves nothing
+    behind."""
+
+    def __init__(self, total: int, stream: TextIO, color: bool) -> None:
+        self._board, self._stream, self._paint = Board(total), stream, painter(color)
+        self._spinner = SPINNER if "utf" in (stream.encoding or "").lower() else PLAIN_SPINNER
+        self._lock, self._over = threading.Lock(), threading.Event()
+        self._thread = threading.Thread(target=self._draw_on, name="progress", daemon=True)
+        self._start: float | None = None
+        self._drawn = 0
+
+    def __enter__(self) -> None:
+        self._thread.start()
+
+    def __exit__(self, *exception: object) -> None:
+        self._over.set()
+        self._thread.join()
+        _written(self._stream, self._back() + "\x1b[J")
+
+    def feed(self, event: Event) -> None:
+        """An event has happened."""
+        with self._lock:
+            if self._start is None:
+                self._start = time.monotonic() - event.time
+            self._board.feed(event)
+
+    def _draw_on(self) -> None:
+        frame = 0
+        while not self._over.wait(PAUSE):
+            self._draw(self._spinner[frame % len(self._spinner)])
+            frame += 1
+
+    def _draw(self, spin: str) -> None:
+        width, height = size(self._stream)
+        with self._lock:
+            now = 0.0 if self._start is None else time.monotonic() - self._start
+            lines = self._board.frame(now, width, height, spin)
+        painted = ("".join(map(self._paint, pieces)) for pieces in lines)
+        text = self._back() + "".join(f"{each}\x1b[K\n" for each in painted) + "\x1b[J"
+        if not _written(self._stream, text):
+            self._over.set()
+        self._drawn = len(lines)
+
+    def _back(self) -> str:
+        """To the beginning of the first line that was drawn."""
+        return f"\x1b[{self._drawn}A\r" if self._drawn else "\r"
+
+
+Display = Lines | Live
+
+
+def display(
+    total: int, stream: TextIO | None, color: bool
+) -> tuple[Display, AbstractContextManager[None]]:
+    """What to feed with the events of a run of `total` nodes, and the block to run it in."""
+    if stream is not None and is_terminal(stream):
+        live = Live(total, stream, color)
+        return live, live
+    return Lines(stream), nullcontext()
+
+
+def _written(stream: TextIO, text: str) -> bool:
+    try:
+        stream.write(text)
+        stream.flush()
+    except (OSError, ValueError):
+        return False
+    return True

@@ -1,0 +1,160 @@
+"""What `run` and `simulate` are given: inputs as text and files, secrets, scripts.
+
+Text of `-i name=text` is the value where it fits the input's schema, else the JSON in it is: `3` is
+text for a string and a number for an integer, and `3.7` is no integer. Every mistake in inputs is
+told at once.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import math
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from engine.commands.console import Console
+from engine.errors import EngineError, InputError
+
+if TYPE_CHECKING:
+    from engine.plan import Plan
+
+__all__ = ["add_inputs", "inputs_of", "load_plan", "read_json", "read_secrets", "seconds"]
+
+
+def add_inputs(parser: argparse.ArgumentParser) -> None:
+    """Add the arguments that name a spec and give its inputs."""
+    parser.add_argument("spec", metavar="SPEC", help="the spec")
+    parser.add_argument(
+        "-i",
+        "--input",
+        metavar="NAME=VALUE",
+        action="append",
+        default=[],
+        help="one input; goes before --inputs",
+    )
+    parser.add_argument("--inputs", metavar="FILE.json", help="inputs as a JSON object")
+    parser.add_argument("--json", action="store_true", help="print the result as JSON")
+    parser.add_argument("--seed", help="what jitter is drawn from: the same seed, the same waits")
+
+
+def load_plan(path: str, console: Console) -> Plan | None:
+    """The plan of a spec; None when it has errors, which are printed on standard error. Of warnings
+    their number is."""
+    import sys
+
+    from engine import api
+    from engine.render.diagnostics import human, summary
+    from engine.render.text import plural, printable
+
+    plan, found = api.analyse(path)
+    if plan is None:
+        console.note(human(found, color=console.colored(sys.stderr)) + "\n")
+        console.note(summary(found, 1))
+    elif found:
+        console.note(f"{plural(len(found), 'warning')}: see `engine check {printable(path)}`")
+    return plan
+
+
+def inputs_of(plan: Plan, arguments: argparse.Namespace) -> dict[str, Any]:
+    """The inputs that the arguments give; InputError tells all that is wrong with them."""
+    from engine.values import child_inputs
+
+    given = read_object(arguments.inputs) if arguments.inputs is not None else {}
+    texts, problems = _pairs(arguments.input)
+    given |= {name: _value(plan.inputs.get(name), text) for name, text in texts.items()}
+    if problems:
+        raise InputError((*problems, *child_inputs(plan, given)[1]))
+    return given
+
+
+def read_object(path: str) -> dict[str, Any]:
+    """The JSON object in a file."""
+    data = read_json(path)
+    if not isinstance(data, dict):
+        raise EngineError(f"`{path}` is not a JSON object")
+    return data
+
+
+def read_json(path: str) -> Any:
+    """The JSON value in a file."""
+    try:
+        return _parse(_read(path))
+    except (ValueError, RecursionError) as error:
+        raise EngineError(f"`{path}` is not JSON: {error}") from None
+
+
+def read_secrets(path: str) -> dict[str, str]:
+    """The `NAME=VALUE` lines of a file; empty lines and those that begin with `#` are left out."""
+    found: dict[str, str] = {}
+    for number, line in enumerate(_read(path).splitlines(), 1):
+        if not line.strip() or line.lstrip().startswith("#"):
+            continue
+        name, equals, value = line.partition("=")
+        if (
+            not equals or not name.strip().isidentifier()
+        ):  # what is there is not shown: it may be the secret
+            raise EngineError(f"`{path}`, line {number}: expected NAME=VALUE")
+        found[name.strip()] = value
+    return found
+
+
+def seconds(text: str) -> float:
+    """A number of seconds, 0 or more."""
+    try:
+        found = float(text)
+    except ValueError:
+        found = math.nan
+    if not 0 <= found < math.inf:
+        raise argparse.ArgumentTypeError(f"`{text}` is not a number of seconds")
+    return found
+
+
+def _pairs(given: list[str]) -> tuple[dict[str, str], list[str]]:
+    texts: dict[str, str] = {}
+    problems = []
+    for text in given:
+        name, equals, value = text.partition("=")
+        if not equals:
+            problems.append(f"`-i {text}`: expected NAME=VALUE")
+        elif name in texts:
+            problems.append(f"input `{name}` is given twice")
+        texts |= {name: value} if equals else {}
+    return texts, problems
+
+
+def _value(schema: Mapping[str, Any] | None, text: str) -> Any:
+    """The text if it fits, else the JSON in it if that does; where neither does, what says best
+    what is wrong."""
+    from engine.schemas import misfits
+
+    if schema is None or not misfits(schema, text):
+        return text
+    try:
+        value = _parse(text)
+    except (ValueError, RecursionError):
+        return text
+    takes_text = not any(
+        problem.message.startswith("expected") for problem in misfits(schema, text)
+    )
+    return text if takes_text and misfits(schema, value) else value
+
+
+def _parse(text: str) -> Any:
+    return json.loads(text, parse_constant=_no_constant)
+
+
+def _no_constant(name: str) -> None:
+    raise ValueError(f"`{name}` is not a JSON number")
+
+
+def _read(path: str) -> str:
+    try:
+        with open(path, encoding="utf-8-sig") as file:
+            return file.read()
+    except IsADirectoryError:
+        raise EngineError(f"`{path}` is a folder, not a file") from None
+    except OSError as error:
+        raise EngineError(f"`{path}` cannot be read: {error.strerror}") from None
+    except UnicodeDecodeError:
+        raise EngineError(f"`{path}` is not UTF-8 text") from None

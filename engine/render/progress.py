@@ -1,0 +1,197 @@
+"""Events -> what a run looks like while it goes on: a line an event for a pipe, a few lines redrawn
+for a terminal.
+
+Pure: `Board` is fed with events and asked for frames; who writes them, and when, is the command
+line's business. A step that bears its node's name is shown as the node.
+"""
+
+from __future__ import annotations
+
+from collections import Counter, deque
+from collections.abc import Mapping
+
+import attrs
+
+from engine.events import Event
+from engine.render.text import Piece, Styled, bare, clip, columns, elapsed, printable
+
+__all__ = ["PLAIN_SPINNER", "SPINNER", "Board", "Notes", "line", "short"]
+
+SPINNER = "⠋⠙⠹⠸⠼⠴⠦⠧⠇⠏"
+PLAIN_SPINNER = "|/-\\"
+_ROWS = 8
+_TIME = 7
+
+
+# -- a line an event -------------------------------------------------------------------------------
+
+
+def line(event: Event) -> str | None:
+    """What an event says, `  12.3s  build/test  attempt 2: exit 2`; None for what another event
+    says as well."""
+    said = _said(event)
+    if said is None:
+        return None
+    where = f"{short(event.path)}  " if event.path else ""
+    return printable(f"{elapsed(event.time):>{_TIME}}  {where}{said}")
+
+
+def short(path: str) -> str:
+    """A path of nodes and steps, each step that bears its node's name left out."""
+    parts = path.split("/")
+    return "/".join(part for at, part in enumerate(parts) if at % 2 == 0 or part != parts[at - 1])
+
+
+def _said(event: Event) -> str | None:
+    data = event.data
+    match event.kind:
+        case "run_started":
+            return f"{data['pipeline']} started, run {data['run']}"
+        case "attempt_started":
+            return "started" if _nth(data) == "attempt 1" else f"{_nth(data)} started"
+        case "attempt_noted":
+            return f"| {data['message']}"
+        case "attempt_ended":
+            return None if data["outcome"] == 0 else f"{_nth(data)}: {_outcome(data)}"
+        case "route_taken":
+            wait = f" in {elapsed(data['delay'])}" if data["delay"] else ""
+            return f"on to {data['to']}{wait}"
+        case "node_settled":
+            return _settled(data)
+        case "cancel_asked":
+            return f"cancelling: {data['message']}"
+        case _:
+            return None
+
+
+def _nth(data: Mapping[str, object]) -> str:
+    visit = f"visit {data['visit']}, " if data["visit"] != 1 else ""
+    return f"{visit}attempt {data['attempt']}"
+
+
+def _outcome(data: Mapping[str, object]) -> str:
+    outcome, error = data["outcome"], data["error"]
+    if isinstance(outcome, int):
+        return f"exit {outcome}"
+    return f"{outcome}: {error}" if error else str(outcome)
+
+
+def _settled(data: Mapping[str, object]) -> str:
+    label = f" `{data['label']}`" if data["label"] not in (None, "success") else ""
+    why = f": {data['message']}" if data["message"] else ""
+    return f"{data['result']}{label}{why}"
+
+
+# -- a few lines redrawn ---------------------------------------------------------------------------
+
+
+@attrs.define
+class _Running:
+    started: float
+    nth: str
+    note: str = ""
+    inner: int = 0
+    """Attempts that run inside it: it is a sub-pipeline."""
+
+
+class Board:
+    """What is going on in a run of `total` nodes."""
+
+    def __init__(self, total: int) -> None:
+        self._total = total
+        self._running: dict[str, _Running] = {}
+        self._between: set[str] = set()
+        self._done: Counter[str] = Counter()
+        self._cancelling = False
+
+    def feed(self, event: Event) -> None:
+        """An event has happened."""
+        path, data = event.path, event.data
+        match event.kind:
+            case "attempt_started":
+                self._between.discard(path.rpartition("/")[0])
+                self._running[path] = _Running(event.time, _nth(data))
+                self._count_inner(path, 1)
+            case "attempt_noted" if path in self._running:
+                self._running[path].note = printable(str(data["message"]).strip())
+            case "attempt_ended":
+                self._between.add(path.rpartition("/")[0])
+                if self._running.pop(path, None):
+                    self._count_inner(path, -1)
+            case "node_settled":
+                self._between.discard(path)
+                if "/" not in path:
+                    self._done[data["result"]] += 1
+            case "cancel_asked":
+                self._cancelling = True
+
+    def frame(self, now: float, width: int, height: int, spin: str) -> list[list[Piece]]:
+        """The lines to show at `now` seconds after the start, each narrower than `width`, fewer
+        than `height`."""
+        room = max(1, min(_ROWS, height - 1)) - 1
+        leaves = [(path, run) for path, run in self._running.items() if not run.inner]
+        shown = leaves if len(leaves) <= room else leaves[: max(room - 1, 0)]
+        lines = [self._head(now, len(leaves), spin), *_rows(shown, now, width)]
+        if room and len(shown) < len(leaves):
+            lines.append([Styled("dim", f"  and {len(leaves) - len(shown)} more")])
+        return [_clipped(pieces, width - 1) for pieces in lines]
+
+    def _head(self, now: float, running: int, spin: str) -> list[Piece]:
+        done = sum(self._done.values())
+        pieces: list[Piece] = [Styled("busy", spin), f" {elapsed(now)}  {done}/{self._total} done"]
+        if self._cancelling:
+            pieces.append(Styled("odd", "  cancelling"))
+        if self._done["failed"]:
+            pieces.append(Styled("bad", f"  {self._done['failed']} failed"))
+        pieces.append(f"  {running} running" if running else "")
+        pieces.append(f"  {len(self._between)} waiting" if self._between else "")
+        return pieces
+
+    def _count_inner(self, path: str, by: int) -> None:
+        outer = self._running.get("/".join(path.split("/")[:-2]))
+        if outer:
+            outer.inner += by
+
+
+def _rows(shown: list[tuple[str, _Running]], now: float, width: int) -> list[list[Piece]]:
+    names = [clip(short(path), max(width // 2 - 2, 8)) for path, _ in shown]
+    most = max(map(columns, names), default=0)
+    return [
+        [
+            f"  {name}{' ' * (most - columns(name))}  {elapsed(max(now - run.started, 0.0)):>6}",
+            f"  {run.nth}" if run.nth != "attempt 1" else "",
+            Styled("dim", f"  {run.note}" if run.note else ""),
+        ]
+        for name, (_, run) in zip(names, shown, strict=True)
+    ]
+
+
+def _clipped(pieces: list[Piece], width: int) -> list[Piece]:
+    """The pieces, as far as `width` columns hold them."""
+    found: list[Piece] = []
+    for piece in pieces:
+        text = clip(bare(piece), width)
+        width -= columns(text)
+        found.append(text if isinstance(piece, str) else Styled(piece.style, text))
+    return found
+
+
+# -- what is left of it ----------------------------------------------------------------------------
+
+
+class Notes:
+    """The last lines of progress of every step's latest attempt, unless it ended with exit 0."""
+
+    def __init__(self, most: int = 5) -> None:
+        self._most = most
+        self.by_path: dict[str, deque[str]] = {}
+
+    def feed(self, event: Event) -> None:
+        """An event has happened."""
+        if event.kind == "attempt_started":
+            self.by_path.pop(event.path, None)
+        elif event.kind == "attempt_noted":
+            notes = self.by_path.setdefault(event.path, deque(maxlen=self._most))
+            notes.append(str(event.data["message"]))
+        elif event.kind == "attempt_ended" and event.data["outcome"] == 0:
+            self.by_path.pop(event.path, None)

@@ -1,0 +1,207 @@
+"""Text that people read in a terminal: what prints, how wide it is, columns, times, colours.
+
+Whatever comes from a file, a task or a name goes through `printable` first: nothing of theirs
+steers a terminal. Widths are columns of a terminal, in which some characters take two and some
+none.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Iterable, Sequence
+from unicodedata import category, east_asian_width
+
+import attrs
+
+__all__ = [
+    "Paint",
+    "Piece",
+    "Styled",
+    "bare",
+    "clip",
+    "columns",
+    "duration",
+    "elapsed",
+    "painter",
+    "plural",
+    "printable",
+    "table",
+    "wrap",
+]
+
+_TAB = "    "
+_GAP = "  "
+_LEAST = 24
+"""Columns below which the last column of a table goes beneath its row."""
+_INDENT = "    "
+
+_STYLES = {
+    "good": "\x1b[32m",
+    "bad": "\x1b[1;31m",
+    "odd": "\x1b[33m",
+    "busy": "\x1b[36m",
+    "head": "\x1b[1m",
+    "dim": "\x1b[2m",
+}
+_RESET = "\x1b[0m"
+
+
+@attrs.frozen
+class Styled:
+    """A text with a style: good, bad, odd, busy, head or dim."""
+
+    style: str
+    text: str
+
+
+Piece = str | Styled
+Paint = Callable[[Piece], str]
+"""A piece of text to what is written."""
+
+
+def painter(color: bool) -> Paint:
+    """What turns pieces into text, with ANSI colours or without."""
+    return _colored if color else bare
+
+
+def printable(text: str) -> str:
+    """`text` on one line; tabs as spaces, every other character that does not print as an
+    escape."""
+    if text.isprintable():
+        return text
+    return "".join(
+        char if char.isprintable() else _TAB if char == "\t" else _escaped(char) for char in text
+    )
+
+
+def bare(piece: Piece) -> str:
+    """The text of a piece."""
+    return piece if isinstance(piece, str) else piece.text
+
+
+def columns(text: str) -> int:
+    """How many columns a printable text takes."""
+    return len(text) if text.isascii() else sum(map(_wide, text))
+
+
+def clip(text: str, width: int) -> str:
+    """As much of a printable text as `width` columns hold, with an ellipsis where something is left
+    out."""
+    if columns(text) <= width:
+        return text
+    if width <= 0:
+        return ""
+    end, used = 0, 0
+    while used + _wide(text[end]) < width:
+        used += _wide(text[end])
+        end += 1
+    return text[:end] + "…"
+
+
+def wrap(text: str, width: int) -> list[str]:
+    """A printable text in lines of at most `width` columns, broken at spaces where that can be; at
+    least one line."""
+    lines = [""]
+    for word in text.split(" "):
+        room = width - columns(lines[-1]) - 1
+        if lines[-1] and columns(word) <= room:
+            lines[-1] += f" {word}"
+        else:
+            parts = _broken(word, width)
+            lines[-1:] = [lines[-1], *parts] if lines[-1] else parts
+    return lines
+
+
+def elapsed(seconds: float) -> str:
+    """A time that goes by: `0.1s`, `12.3s`, `2m05s`, `3h07m`."""
+    if round(seconds, 1) < 60:
+        return f"{seconds:.1f}s"
+    minutes, rest = divmod(round(seconds), 60)
+    if minutes < 60:
+        return f"{minutes}m{rest:02}s"
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}h{minutes:02}m" if hours < 48 else f"{hours // 24}d{hours % 24:02}h"
+
+
+def duration(seconds: float) -> str:
+    """A time that has gone by: as `elapsed`, but `85ms` below a second."""
+    return elapsed(seconds) if round(seconds * 1000) >= 1000 else f"{seconds * 1000:.0f}ms"
+
+
+def plural(number: int, noun: str) -> str:
+    """`1 node`, `2 nodes`."""
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
+
+
+def table(
+    head: Sequence[str],
+    rows: Iterable[Sequence[Piece]],
+    paint: Paint,
+    *,
+    width: int | None = None,
+    right: Collection[str] = (),
+) -> list[str]:
+    """The lines of a table; cells are printable. Columns named in `right` are set to the right.
+
+    The last column is wrapped into `width`, or where too little is left put beneath its row.
+    Without a `width` every row is a line.
+    """
+    cells = [tuple(Styled("dim", name) for name in head), *rows]
+    widths = [max(columns(bare(row[at])) for row in cells) for at in range(len(head))]
+    fixed = sum(widths[:-1]) + len(_GAP) * (len(head) - 1)
+    room = widths[-1] if width is None else max(width - fixed, 0)
+    beneath = widths[-1] > room and room < _LEAST
+    lines: list[str] = []
+    for number, row in enumerate(cells):
+        front = [
+            _padded(row[at], widths[at], head[at] in right, paint) for at in range(len(head) - 1)
+        ]
+        tail = bare(row[-1])
+        if not beneath:
+            first, *more = wrap(tail, max(room, 1)) if columns(tail) > room else [tail]
+            lines.append(_GAP.join([*front, paint(_like(row[-1], first))]).rstrip())
+            lines += [" " * fixed + paint(_like(row[-1], line)) for line in more]
+        else:
+            lines.append(_GAP.join(front).rstrip())
+            if tail and number and width is not None:
+                wrapped = wrap(tail, max(width - len(_INDENT), 1))
+                lines += [_INDENT + paint(_like(row[-1], line)) for line in wrapped]
+    return lines
+
+
+def _padded(piece: Piece, width: int, right: bool, paint: Paint) -> str:
+    fill = " " * (width - columns(bare(piece)))
+    return fill + paint(piece) if right else paint(piece) + fill
+
+
+def _like(piece: Piece, text: str) -> Piece:
+    return text if isinstance(piece, str) else Styled(piece.style, text)
+
+
+def _broken(word: str, width: int) -> list[str]:
+    """A word in parts that fit."""
+    parts, used = [""], 0
+    for char in word:
+        if used + _wide(char) > width and parts[-1]:
+            parts.append("")
+            used = 0
+        parts[-1] += char
+        used += _wide(char)
+    return parts
+
+
+def _wide(char: str) -> int:
+    if char.isascii():
+        return 1
+    if category(char) in ("Mn", "Me"):
+        return 0
+    return 2 if east_asian_width(char) in "WF" else 1
+
+
+def _escaped(char: str) -> str:
+    return char.encode("unicode_escape").decode()
+
+
+def _colored(piece: Piece) -> str:
+    if isinstance(piece, str):
+        return piece
+    return f"{_STYLES[piece.style]}{piece.text}{_RESET}" if piece.text else ""

@@ -1,0 +1,61 @@
+"""E301: a machine that is not bounded. Source: LANGUAGE.md section 5."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator
+
+from engine.diagnostics import Diagnostic, Note, Rule
+from engine.durations import format_duration
+from engine.machine import Hop
+from engine.plan import Node, Plan
+from engine.rules.spans import route_path
+from engine.source import Span
+
+__all__ = ["RULE", "check"]
+
+RULE = Rule("E301", "infinite-retry", "steps that can follow each other for ever")
+
+
+def check(plan: Plan) -> Iterator[Diagnostic]:
+    """One finding for each unbounded part of a machine, at the route that closes a loop."""
+    for index, loop in plan.loops:
+        yield _finding(plan, plan.nodes[index], loop)
+
+
+def _finding(plan: Plan, node: Node, loop: tuple[Hop, ...]) -> Diagnostic:
+    closing = loop[-1]
+    names = [node.machine.steps[hop.step].name for hop in loop]
+    cycle = " → ".join(f"`{name}`" for name in [*names, names[0]])
+    by = ", then ".join(_exit(hop) for hop in loop)
+    return Diagnostic(
+        RULE,
+        f"{cycle} can repeat for ever, by {by}",
+        plan.spec.source,
+        _span(plan, node, closing),
+        _cure(node, closing),
+        node.name,
+        names[-1],
+        tuple(Note("the loop goes on here", _span(plan, node, hop)) for hop in loop[:-1]),
+    )
+
+
+def _exit(hop: Hop) -> str:
+    return f"the `then` of `{hop.route.key}`" if hop.by_then else f"`{hop.route.key}`"
+
+
+def _span(plan: Plan, node: Node, hop: Hop) -> Span:
+    path = route_path(plan, node, hop.step, hop.route)
+    return plan.spec.source.value((*path, "then") if hop.by_then else path)
+
+
+def _cure(node: Node, hop: Hop) -> str:
+    if hop.by_then:
+        return 'let `then` lead to an end: `then = "fail"`'
+    route = hop.route
+    assert isinstance(route.to, int)
+    key = route.key if re.fullmatch(r"[A-Za-z0-9_-]+", route.key) else json.dumps(route.key)
+    delay = f', delay = "{format_duration(route.delay)}"' if route.delay else ""
+    to = node.machine.steps[route.to].name
+    return f'bound it: `{key} = {{ to = "{to}", max = 3{delay} }}`'

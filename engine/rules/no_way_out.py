@@ -1,0 +1,57 @@
+"""E303: a step that cannot lead to an end. Source: LANGUAGE.md sections 5 and 16.
+
+Where a step lies in an unbounded part of its machine, E301 says it already.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from engine.diagnostics import Diagnostic, Rule
+from engine.ends import reach, trapped_steps
+from engine.machine import Hop, Machine
+from engine.plan import Node, Plan
+from engine.rules.spans import step_span
+
+__all__ = ["RULE", "check"]
+
+RULE = Rule("E303", "no-way-out", "a step from which no end can be reached")
+
+
+def check(plan: Plan) -> Iterator[Diagnostic]:
+    """One finding for each trapped step, in order."""
+    for node in plan.nodes:
+        step = node.machine.steps[0]
+        if len(node.machine.steps) == 1 and not (step.routes or step.default):
+            continue
+        trapped = trapped_steps(node.machine)
+        if trapped:
+            told = _told(node.machine, [loop for at, loop in plan.loops if at == node.index])
+            yield from (_finding(plan, node, at) for at in sorted(trapped - told))
+
+
+def _finding(plan: Plan, node: Node, at: int) -> Diagnostic:
+    name = node.machine.steps[at].name
+    return Diagnostic(
+        RULE,
+        f"no end can be reached from `{name}`: whatever its exit, another step follows",
+        plan.spec.source,
+        step_span(plan, node, at),
+        "let one of its routes lead to `done` or `fail`",
+        node.name,
+        name,
+    )
+
+
+def _told(machine: Machine, loops: list[tuple[Hop, ...]]) -> set[int]:
+    """The steps of the unbounded parts that E301 gives a loop of."""
+    onwards: list[list[int]] = [[] for _ in machine.steps]
+    back: list[list[int]] = [[] for _ in machine.steps]
+    for at, step in enumerate(machine.steps):
+        for route in step.written():
+            target = route.to if route.max is None else route.then
+            if isinstance(target, int):
+                onwards[at].append(target)
+                back[target].append(at)
+    parts = (reach(onwards, [loop[0].step]) & reach(back, [loop[0].step]) for loop in loops)
+    return set().union(*parts)

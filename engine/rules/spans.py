@@ -1,0 +1,57 @@
+"""Where the parts of a plan that rules talk about are written."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from engine.expressions import Template
+from engine.machine import Route
+from engine.plan import Edge, Node, Plan
+from engine.source import KeyPath, Span
+
+__all__ = ["edge_span", "needs_span", "route_path", "step_span"]
+
+
+def step_span(plan: Plan, node: Node, step: int) -> Span:
+    """The name of a step, or of the node it is written in."""
+    return plan.spec.source.key(plan.place(node, node.machine.steps[step].name))
+
+
+def route_path(plan: Plan, node: Node, step: int, route: Route) -> KeyPath:
+    """The key path of a route."""
+    return (*plan.place(node, node.machine.steps[step].name), "routes", route.key)
+
+
+def needs_span(plan: Plan, node: Node) -> Span:
+    """The `needs` of a node, or its name where it has none."""
+    place = (*plan.place(node), "needs")
+    source = plan.spec.source
+    return source.key(place) if plan.spec.nodes[node.name].needs else source.key(place[:-1])
+
+
+def edge_span(plan: Plan, edge: Edge) -> Span:
+    """Where an edge comes from: its entry in `needs`, or the first reference that implies it."""
+    source, target = plan.nodes[edge.source].name, plan.nodes[edge.target]
+    text = plan.spec.source
+    if not edge.written:
+        for path, start, end in _reads(plan, target, source):
+            return text.within(path, start, end)
+    needs = (*plan.place(target), "needs")
+    if text.has((*needs, source)):
+        return text.value((*needs, source))
+    return text.value((*needs, list(plan.spec.nodes[target.name].needs).index(source)))
+
+
+def _reads(plan: Plan, node: Node, name: str) -> Iterator[tuple[KeyPath, int, int]]:
+    for place, template in _templates(plan, node):
+        for read in template.reads:
+            if read.path[0] == name:
+                yield (*place, *read.at), read.start, read.end
+
+
+def _templates(plan: Plan, node: Node) -> Iterator[tuple[KeyPath, Template]]:
+    for step, body in zip(node.machine.steps, node.bodies, strict=True):
+        yield (*plan.place(node, step.name), "with"), body.with_
+    for key, template in (("when", node.when), ("outputs", node.outputs)):
+        if template is not None:
+            yield (*plan.place(node), key), template

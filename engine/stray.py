@@ -1,0 +1,81 @@
+"""`${` where no expression is taken: an error, not text (E505).
+
+Strings take expressions in `with`, `when` and `outputs`, keys nowhere; `$${` is never one. JSON
+Schemas in `[inputs]` are left alone: their patterns may hold anything. Source: LANGUAGE.md
+sections 1 and 9.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+from engine import codes
+from engine.source import KeyPath
+from engine.structure import Mistake
+
+__all__ = ["strays", "with_strays"]
+
+_OPENING = re.compile(r"(?<!\$)\$\{(?:[^}]*\})?")
+_NODE = frozenset({"with", "when", "outputs", "for_each", "set"})
+_STEP = frozenset({"with", "set"})
+
+
+def strays(value: Any, path: KeyPath = ()) -> Iterator[Mistake]:
+    """Every string and key of a document's data that has a `${` and takes no expressions."""
+    if isinstance(value, str):
+        if (found := _OPENING.search(value)) and not _takes(path):
+            yield _mistake(path, found.span())
+    elif isinstance(value, dict):
+        for key, item in value.items():
+            if _is_schema((*path, key)):
+                continue
+            if _OPENING.search(key):
+                yield _mistake((*path, key), None)
+            yield from strays(item, (*path, key))
+    elif isinstance(value, list):
+        for index, item in enumerate(value):
+            yield from strays(item, (*path, index))
+
+
+def with_strays(found: Sequence[Mistake], stray: Sequence[Mistake]) -> list[Mistake]:
+    """Both without echoes: a stray `${` explains what else is wrong with its own value, and is
+    not worth a word inside of what is wrong as a whole."""
+    wrong = {m.path: m.key for m in found if m.rule is not codes.MISSING_KEY}
+    shown = [s for s in stray if not _echoes(s, wrong)]
+    explained = {s.path for s in shown}
+    kept = [m for m in found if m.rule is codes.MISSING_KEY or m.path not in explained]
+    return [*kept, *shown]
+
+
+def _echoes(stray: Mistake, wrong: dict[KeyPath, bool]) -> bool:
+    above = (stray.path[:end] for end in range(len(stray.path)))
+    return any(path in wrong for path in above) or wrong.get(stray.path, False)
+
+
+def _mistake(path: KeyPath, within: tuple[int, int] | None) -> Mistake:
+    message = "an expression in a key" if within is None else "an expression is not taken here"
+    cure = "`with`, `when` and `outputs` take expressions; `$${` is a literal `${`"
+    key = within is None
+    return Mistake(path, codes.BAD_EXPRESSION, message, cure, key, within=within)
+
+
+def _inner(path: KeyPath) -> KeyPath:
+    return path[2:] if path[:1] == ("pipelines",) else path
+
+
+def _takes(path: KeyPath) -> bool:
+    match _inner(path):
+        case ("outputs", *_):
+            return True
+        case ("nodes", _, "steps", _, str(key), *_):
+            return key in _STEP
+        case ("nodes", _, str(key), *_):
+            return key in _NODE
+    return False
+
+
+def _is_schema(path: KeyPath) -> bool:
+    inner = _inner(path)
+    return len(inner) > 1 and inner[0] == "inputs"

@@ -1,0 +1,281 @@
+"""What LANGUAGE.md sections 5 to 8 mean, by trying everything; for small documents.
+
+Written from the contract alone and as plainly as possible: every execution of a machine or of a
+pipeline is walked through, event by event. Imports nothing from the engine.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+Doc = dict[str, Any]
+Outcome = int | str
+Ending = tuple[str, frozenset[Outcome]]
+"""A result, and everything that a label in `needs` may call it."""
+
+TASKS: dict[str, tuple[dict[str, int], list[int]]] = {
+    "probe": ({"success": 0, "failure": 1, "needs_review": 2}, [0, 1, 2]),
+    "shell": ({"success": 0}, [0, 1, 2, 3, 4, 7, 9]),  # any code; those not listed act as 9 does
+}
+
+
+# ------------------------------------------------------------------------------------- one machine
+
+
+def steps_of(name: str, node: Doc) -> dict[str, Doc]:
+    return node.get("steps", {name: node})
+
+
+def names_of(step: Doc) -> dict[str, int]:
+    return {**TASKS[step["task"]][0], **step.get("exits", {})}
+
+
+def outcomes(step: Doc) -> list[Outcome]:
+    codes = {*TASKS[step["task"]][1], *step.get("exits", {}).values()}
+    return [*sorted(codes), "error", *["timeout"] * ("timeout" in step)]
+
+
+def route_of(step: Doc, outcome: Outcome) -> str | None:
+    """The key of the route that an outcome takes."""
+    for key in step.get("routes", {}):
+        if key == str(outcome) or names_of(step).get(key) == outcome:
+            return str(key)
+    return "*" if "*" in step.get("routes", {}) and outcome != 0 else None
+
+
+def is_end(target: str) -> bool:
+    return target.partition(":")[0] in ("done", "fail")
+
+
+def ending(step: Doc, outcome: Outcome, target: str | None) -> Ending:
+    """The end that an outcome comes to, by an end written in a route or by default."""
+    called = {outcome}
+    if isinstance(outcome, int):
+        named = {name for name, code in names_of(step).items() if code == outcome}
+        called |= named or {str(outcome)}
+    if target is None:
+        return ("succeeded" if outcome == 0 else "failed"), frozenset(called)
+    word, _, label = target.partition(":")
+    result = "succeeded" if word == "done" else "failed"
+    return result, frozenset({label} if label else called)
+
+
+def walk(name: str, node: Doc) -> tuple[set[str], set[Ending]]:
+    """The steps that runs of a node visit and the ends they come to."""
+    steps = steps_of(name, node)
+    start: tuple[str, tuple[Any, ...]] = (node.get("start", name), ())
+    seen, todo, ends = {start}, [start], set()
+    while todo:
+        at, counts = todo.pop()
+        for outcome in outcomes(steps[at]):
+            key = route_of(steps[at], outcome)
+            target, after = follow(steps[at], at, key, dict(counts))
+            if target is None or is_end(target):
+                ends.add(ending(steps[at], outcome, target))
+                continue
+            state = (target, tuple(sorted(after.items())))
+            if state not in seen:
+                seen.add(state)
+                todo.append(state)
+    return {at for at, _ in seen}, ends
+
+
+def follow(
+    step: Doc, at: str, key: str | None, counts: dict[Any, int]
+) -> tuple[str | None, dict[Any, int]]:
+    if key is None:
+        return None, counts
+    route = step["routes"][key]
+    if isinstance(route, str):
+        return route, counts
+    taken = counts.get((at, key), 0)
+    if "max" not in route:
+        return route["to"], counts
+    if taken == route["max"]:
+        return route.get("then", "fail"), counts
+    return route["to"], {**counts, (at, key): taken + 1}
+
+
+def every_target(route: Any) -> list[str]:
+    if isinstance(route, str):
+        return [route]
+    return [route["to"], *([route.get("then", "fail")] if "max" in route else [])]
+
+
+def unbounded_targets(step: Doc) -> Iterator[str]:
+    for route in step.get("routes", {}).values():
+        yield every_target(route)[-1]
+
+
+def closure(graph: dict[str, set[str]]) -> dict[str, set[str]]:
+    """What each step leads to over one edge or more."""
+    found = {at: set(targets) for at, targets in graph.items()}
+    for middle in graph:
+        for at in graph:
+            if middle in found[at]:
+                found[at] |= found[middle]
+    return found
+
+
+def endless(name: str, node: Doc) -> list[set[str]]:
+    """The sets of steps that can follow each other for ever, by the definition in section 5."""
+    steps = steps_of(name, node)
+    every = closure(
+        graph_of(steps, lambda step: [t for r in routes(step) for t in every_target(r)])
+    )
+    loops = closure(graph_of(steps, lambda step: list(unbounded_targets(step))))
+    start = node.get("start", name)
+    reached = {start, *every[start]}
+    parts: list[set[str]] = []
+    for at in steps:
+        if at in reached and at in loops[at] and not any(at in part for part in parts):
+            parts.append({other for other in steps if other in loops[at] and at in loops[other]})
+    return parts
+
+
+def routes(step: Doc) -> list[Any]:
+    return list(step.get("routes", {}).values())
+
+
+def graph_of(steps: dict[str, Doc], targets: Any) -> dict[str, set[str]]:
+    return {at: {t for t in targets(step) if t in steps} for at, step in steps.items()}
+
+
+def trapped(name: str, node: Doc) -> set[str]:
+    """Steps from which no end can be reached."""
+    steps = steps_of(name, node)
+    onwards: dict[str, set[str]] = {}
+    for at, step in steps.items():
+        onwards[at] = set()
+        for outcome in outcomes(step):
+            key = route_of(step, outcome)
+            targets = ["done"] if key is None else every_target(step["routes"][key])
+            onwards[at] |= {"END" if is_end(target) else target for target in targets}
+    found = closure({**onwards, "END": set()})
+    return {at for at in steps if "END" not in found[at]}
+
+
+# ------------------------------------------------------------------------------------- a pipeline
+
+State = tuple[Any, ...]
+"""What each node is, in order: "waits", "runs", "skipped", or the Ending it has come to."""
+
+
+def started(doc: Doc) -> set[str]:
+    """The nodes that some execution starts, whatever the exits, each `when` and the timing."""
+    nodes = doc["nodes"]
+    ends = {name: node_endings(doc, name) for name in nodes}
+    found: set[str] = set()
+    todo = list(decided(doc, ("waits",) * len(nodes)))
+    seen = set(todo)
+    while todo and len(found) < len(nodes):
+        state = todo.pop()
+        for index, name in enumerate(nodes):
+            if state[index] != "runs":
+                continue
+            found.add(name)
+            for end in ends[name]:
+                after = (*state[:index], end, *state[index + 1 :])
+                if is_over(doc, name, end):
+                    continue
+                for new in decided(doc, after):
+                    if new not in seen:
+                        seen.add(new)
+                        todo.append(new)
+    return found
+
+
+def node_endings(doc: Doc, name: str) -> set[Ending]:
+    node = doc["nodes"][name]
+    ends = walk(name, node)[1]
+    if "deadline" in node:
+        ends.add(("failed", frozenset({"timeout"})))
+    if any(reads_output(doc, text) for text in node.get("outputs", {}).values()):
+        ends.add(("failed", frozenset({"error"})))
+    return ends
+
+
+def decided(doc: Doc, state: State) -> Iterator[State]:
+    """The state once every node has decided that can, for each way their `when` may go."""
+    names = list(doc["nodes"])
+    for index, name in enumerate(names):
+        if state[index] == "waits":
+            edges = edges_of(doc, name)
+            if all(state[names.index(source)] not in ("waits", "runs") for source in edges):
+                for choice in choices(doc, name, edges, state):
+                    if isinstance(choice, tuple) and is_over(doc, name, choice):
+                        continue
+                    yield from decided(doc, (*state[:index], choice, *state[index + 1 :]))
+                return
+    yield state
+
+
+def choices(doc: Doc, name: str, edges: dict[str, Any], state: State) -> Iterator[Any]:
+    """What becomes of a node whose edges have all settled."""
+    node, names = doc["nodes"][name], list(doc["nodes"])
+    live = {s: is_live(need, state[names.index(s)]) for s, (need, _) in edges.items()}
+    written = [live[source] for source, (_, is_written) in edges.items() if is_written]
+    implied = [live[source] for source, (_, is_written) in edges.items() if not is_written]
+    wanted = all if node.get("join", "all") == "all" or not written else any
+    if not (wanted(written) and all(implied)):
+        yield "skipped"
+        return
+    when = node.get("when")
+    if when != "1 == 2":
+        yield "runs"
+    if when not in (None, "1 == 1"):
+        yield "skipped"
+    if when is not None and reads_output(doc, when):
+        yield ("failed", frozenset({"error"}))
+
+
+def is_live(need: Any, state: Any) -> bool:
+    if need == "always":
+        return True
+    if state == "skipped":
+        return False
+    result, called = state
+    if need == "finished":
+        return True
+    if isinstance(need, list):
+        return any(label in called for label in need)
+    return bool(result == {"success": "succeeded", "failure": "failed"}[need])
+
+
+def is_over(doc: Doc, name: str, end: Ending) -> bool:
+    """Whether this end of a node cancels the rest of the run."""
+    if doc["pipeline"].get("on_failure") != "cancel" or end[0] != "failed":
+        return False
+    if doc["nodes"][name].get("allow_failure"):
+        return False
+    for other in doc["nodes"]:
+        need = edges_of(doc, other).get(name, (None, True))[0]
+        if (need == "failure" or isinstance(need, list)) and is_live(need, end):
+            return False
+    return True
+
+
+def edges_of(doc: Doc, name: str) -> dict[str, tuple[Any, bool]]:
+    """The condition for each source of a node, and whether `needs` has it."""
+    node = doc["nodes"][name]
+    needs = node.get("needs", {})
+    written = dict.fromkeys(needs, "success") if isinstance(needs, list) else needs
+    edges = {source: (need, True) for source, need in written.items()}
+    for source in doc["nodes"]:
+        texts = [text for text in texts_of(name, node) if f"{source}." in text]
+        if texts and source not in edges:
+            guarded = all("??" in text for text in texts)
+            edges[source] = ("always" if guarded else "success", False)
+    return edges
+
+
+def texts_of(name: str, node: Doc) -> list[str]:
+    texts = [node.get("when", ""), *node.get("outputs", {}).values()]
+    for step in steps_of(name, node).values():
+        texts += step.get("with", {}).values()
+    return [text for text in texts if isinstance(text, str)]
+
+
+def reads_output(doc: Doc, text: str) -> bool:
+    return "steps." in text or any(f"{name}." in text for name in doc["nodes"])

@@ -1,0 +1,130 @@
+"""Hypothesis strategies for `brute`: machines of up to four steps, pipelines of up to five nodes.
+
+Unlike those of `strategies` they may be unbounded, unreachable and contradictory.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from hypothesis import strategies as st
+
+from tests.brute import Doc, names_of, outcomes, walk
+
+__all__ = ["machines", "pipelines"]
+
+NAMED = {"task": "shell", "exits": {"odd": 3, "far": 4}}
+BODIES: tuple[Doc, ...] = ({"task": "probe"}, {"task": "shell"}, NAMED)
+FLAG = {"flag": {"type": "boolean", "default": True}}
+
+
+def pick(draw: st.DrawFn, choices: Sequence[Any]) -> Any:
+    return choices[draw(st.integers(0, len(choices) - 1))]
+
+
+def chance(draw: st.DrawFn, one_in: int) -> bool:
+    return pick(draw, [False] * (one_in - 1) + [True])
+
+
+@st.composite
+def machines(draw: st.DrawFn) -> Doc:
+    """A document with the one node `n`, a machine with bounded and unbounded routes anywhere."""
+    names = ["s1", "s2", "s3", "s4"][: pick(draw, (2, 3, 3, 4))]
+    targets = [*names, *names, "done", "fail", "done:x"]
+    bounded, tight = 5, chance(draw, 2)
+    steps: dict[str, Doc] = {}
+    for name in names:
+        step: Doc = dict(pick(draw, BODIES))
+        if chance(draw, 5):
+            step["timeout"] = "1s"
+        step["routes"] = {}
+        for key in routed(draw, step, least=1):
+            route: Any = pick(draw, targets)
+            if route in names and bounded and (tight or chance(draw, 2)):
+                then = pick(draw, names if tight else targets)
+                route = {"to": route, "max": pick(draw, (1, 2, 3)), "then": then}
+                bounded -= 1
+            step["routes"][key] = route
+        steps[name] = step
+    return document({"n": {"start": pick(draw, names), "steps": steps}})
+
+
+def routed(draw: st.DrawFn, step: Doc, least: int) -> list[str]:
+    """Keys for the routes of a step, no two for one exit; with luck all of them."""
+    left = [*outcomes(step), "*"]
+    if "timeout" not in left and chance(draw, 8):
+        left.append("timeout")
+    if chance(draw, 4):
+        return [key_of(draw, step, outcome) for outcome in (0, "*")]
+    count = least + pick(draw, range(min(4, len(left))))
+    return [key_of(draw, step, left.pop(pick(draw, range(len(left))))) for _ in range(count)]
+
+
+def key_of(draw: st.DrawFn, step: Doc, outcome: Any) -> str:
+    ways = [name for name, code in names_of(step).items() if code == outcome]
+    return str(pick(draw, [*ways, outcome]))
+
+
+@st.composite
+def pipelines(draw: st.DrawFn) -> Doc:
+    """A document with up to five nodes: any condition, join and `when`, `cancel` or not."""
+    names = ["n1", "n2", "n3", "n4", "n5"][: pick(draw, (3, 4, 4, 5, 5))]
+    doc = document({name: {} for name in names})
+    if chance(draw, 3):
+        doc["pipeline"]["on_failure"] = "cancel"
+    order, tangled = draw(st.permutations(names)), chance(draw, 3)
+    ends: dict[str, list[Any]] = {}
+    for index, name in enumerate(order):
+        node = doc["nodes"][name]
+        if tangled:
+            node.update(tangle(draw, order[:index]))
+        else:
+            node.update(body(draw, name))
+            needs = {s: need(draw, ends[s]) for s in order[:index] if chance(draw, 2)}
+            extras(draw, name, node, order[:index])
+            if needs:
+                node |= {"needs": needs, "join": pick(draw, ("all", "all", "any"))}
+        called = {label for _, labels in walk(name, node)[1] for label in labels}
+        ends[name] = sorted(called | {"timeout"} if "deadline" in node else called, key=repr)
+    return doc
+
+
+def body(draw: st.DrawFn, name: str) -> Doc:
+    node: Doc = dict(pick(draw, BODIES))
+    if chance(draw, 2):
+        ends = ("done", "fail", "done:x", "fail:x", "fail:y")
+        node["routes"] = {key: pick(draw, ends) for key in routed(draw, node, least=1)}
+    if chance(draw, 12):
+        node["routes"] = {"0": name, "*": name}  # it never ends
+    return node
+
+
+def tangle(draw: st.DrawFn, before: Sequence[str]) -> Doc:
+    """A plain node that wants opposite things of many others."""
+    wants = ("success", "failure", ["needs_review"], ["failure"], ["success", "failure"])
+    needs = {source: pick(draw, wants) for source in before if not chance(draw, 3)}
+    return {"task": "probe", "needs": needs, "join": pick(draw, ("all", "any"))}
+
+
+def need(draw: st.DrawFn, labels: list[Any]) -> Any:
+    plain = ("success", "failure", "finished", "always")
+    return [pick(draw, labels)] if labels and chance(draw, 3) else pick(draw, plain)
+
+
+def extras(draw: st.DrawFn, name: str, node: Doc, before: Sequence[str]) -> None:
+    reads = [f"${{{source}.x{end}}}" for source in before for end in ("", " ?? 0")]
+    if chance(draw, 4):
+        node["deadline"] = "5s"
+    if chance(draw, 6):
+        node["allow_failure"] = True
+    if reads and chance(draw, 4):
+        node["with"] = {"value": pick(draw, reads)}
+    if chance(draw, 4):
+        node["when"] = pick(draw, ("inputs.flag", "inputs.flag", "1 == 1", "1 == 2", *reads))
+    if chance(draw, 8):
+        node["outputs"] = {"x": pick(draw, ("${inputs.flag}", f"${{steps.{name} ?? 0}}", *reads))}
+
+
+def document(nodes: dict[str, Doc]) -> Doc:
+    return {"engine": 1, "pipeline": {"name": "case"}, "inputs": FLAG, "nodes": nodes}

@@ -1,0 +1,33 @@
+"""The property tests of reachability with many more examples: `python -m tests.soak 20000`."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from typing import Any
+
+from hypothesis import HealthCheck, given, settings
+
+from tests.small import machines, pipelines
+from tests.test_feasibility import machine_agrees, pipeline_agrees
+
+
+def main(examples: int) -> None:
+    """Run each property on so many examples; raises on the first that does not hold."""
+    relaxed = settings(
+        max_examples=examples,
+        deadline=None,
+        database=None,
+        suppress_health_check=list(HealthCheck),
+    )
+    properties: tuple[tuple[Any, Callable[[dict[str, Any]], None]], ...] = (
+        (machines(), machine_agrees),
+        (pipelines(), pipeline_agrees),
+    )
+    for strategy, agrees in properties:
+        relaxed(given(strategy)(agrees))()
+        print(f"{agrees.__name__}: {examples} examples hold")
+
+
+if __name__ == "__main__":
+    main(int(sys.argv[1]) if len(sys.argv) > 1 else 2000)

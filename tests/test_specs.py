@@ -1,0 +1,358 @@
+"""The specs of `specs/`: each is sound, runs for real, and does what its comment says."""
+
+from __future__ import annotations
+
+import ast
+import json
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import engine
+from engine.render import diagnostics as render
+from engine.testing import parse_script, simulate
+
+ROOT = Path(__file__).parent.parent
+SPECS = ROOT / "specs"
+FILES = sorted(SPECS.rglob("*.toml"))
+AS_WRITTEN = ROOT / "tests" / "fixtures" / "err" / "multi_step_as_written.toml"
+
+
+def script_of(name: str) -> Path:
+    return SPECS / "scripts" / f"{name}.json"
+
+
+def simulated(name: str, **inputs: Any) -> engine.Result:
+    plan = engine.load_plan(SPECS / f"{name}.toml")
+    script = parse_script(json.loads(script_of(Path(name).name).read_text()), plan)
+    return simulate(plan, script, inputs)
+
+
+def really(name: str, **inputs: Any) -> engine.Result:
+    return engine.run(SPECS / f"{name}.toml", inputs)
+
+
+def ends(result: engine.Result) -> dict[str, tuple[str, str | None]]:
+    return {name: (node.result, node.label) for name, node in result.nodes.items()}
+
+
+def walked(result: engine.Result, node: str) -> list[tuple[str, Any]]:
+    return [(attempt.step, attempt.outcome) for attempt in result.nodes[node].attempts]
+
+
+# -- all of them -----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: path.stem)
+def test_it_is_sound(path: Path) -> None:
+    assert render.concise(engine.check(path)) == ""
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: path.stem)
+def test_it_says_what_it_shows_and_how_to_run_it(path: Path) -> None:
+    comment = path.read_text().partition("\nengine = 1")[0]
+    name = path.relative_to(ROOT).as_posix()
+    assert all(line.startswith("#") for line in comment.splitlines())
+    assert f"engine check {name}" in comment
+    assert f"engine run {name}" in comment
+    assert "# Shows: " in comment
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: path.stem)
+def test_it_has_a_script(path: Path) -> None:
+    plan = engine.load_plan(path)
+    assert parse_script(json.loads(script_of(path.stem).read_text()), plan)
+
+
+# -- quickstart ------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def tree(tmp_path: Path) -> Path:
+    (tmp_path / "pack").mkdir()
+    (tmp_path / "one.py").write_text(
+        "import json\n\n\ndef told():\n    '''Said.'''\n    return json\n"
+    )
+    (tmp_path / "pack" / "two.py").write_text(
+        "# a comment\nclass Two:\n    def silent(self):\n        pass\n"
+    )
+    return tmp_path
+
+
+def test_the_census_counts_what_is_there(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(ROOT)
+    result = really("quickstart", undocumented=10_000, longest=10_000)
+    paths = list(Path("engine").rglob("*.py"))
+    trees = [ast.parse(path.read_text()) for path in paths]
+    classes = sum(isinstance(node, ast.ClassDef) for tree in trees for node in ast.walk(tree))
+    assert result.status == "succeeded"
+    assert result.nodes["gate"].label == "passed"
+    assert result.nodes["advice"].result == "skipped"
+    assert result.nodes["files"].output["count"] == len(paths)
+    assert result.nodes["functions"].output["classes"] == classes
+    assert result.outputs["verdict"] == "good enough"
+
+
+def test_the_census_names_what_nobody_described(tree: Path) -> None:
+    result = really("quickstart", folder=str(tree))
+    assert result.status == "succeeded"
+    assert result.nodes["gate"].label == "warn"
+    assert result.nodes["lines"].output == {"code": 7, "comment": 1, "blank": 2, "total": 10}
+    assert result.nodes["advice"].output == {"places": [f"{tree}/pack/two.py:3 silent"]}
+    assert f"describe   {tree}/pack/two.py:3 silent" in result.outputs["report"]
+
+
+def test_the_census_fails_for_a_function_that_is_too_long(tree: Path) -> None:
+    result = really("quickstart", folder=str(tree), longest=2)
+    assert result.status == "failed"
+    assert ends(result)["gate"] == ("failed", "too_long")
+    assert ends(result)["report"] == ("skipped", None)
+
+
+def test_the_census_of_nothing_says_so(tmp_path: Path) -> None:
+    result = really("quickstart", folder=str(tmp_path))
+    assert result.status == "failed"
+    assert ends(result)["files"] == ("failed", "nothing_to_count")
+
+
+def test_the_census_retries_a_half_saved_file_and_does_without_git() -> None:
+    result = simulated("quickstart")
+    assert result.status == "succeeded"
+    assert walked(result, "functions") == [("functions", "error"), ("functions", 0)]
+    assert ends(result)["revision"] == ("failed", "128")
+    assert ends(result)["unversioned"] == ("succeeded", "success")
+    assert ends(result)["gate"] == ("succeeded", "warn")
+
+
+# -- api_call --------------------------------------------------------------------------------------
+
+
+class Scripted(BaseHTTPRequestHandler):
+    """Answers each path from its own list; the last answer repeats."""
+
+    answers: dict[str, list[tuple[int, dict[str, str], bytes]]]
+
+    def do_GET(self) -> None:
+        path = self.path.partition("?")[0]
+        answers = self.answers.get(path, [(404, {}, b"")])
+        status, headers, body = answers.pop(0) if len(answers) > 1 else answers[0]
+        self.send_response(status)
+        for name, value in {"Content-Type": "application/json", **headers}.items():
+            self.send_header(name, value)
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, format: str, *args: Any) -> None:
+        """Says nothing."""
+
+
+@contextmanager
+def serving(answers: dict[str, list[tuple[int, dict[str, str], bytes]]]) -> Iterator[str]:
+    handler = type("Handler", (Scripted,), {"answers": answers})
+    with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+        thread = threading.Thread(target=server.serve_forever, args=(0.01,))
+        thread.start()
+        try:
+            yield f"http://127.0.0.1:{server.server_port}"
+        finally:
+            server.shutdown()
+            thread.join()
+
+
+def test_the_api_call_waits_as_it_is_asked_and_gets_its_answer() -> None:
+    answers = [(429, {"Retry-After": "1"}, b""), (503, {}, b""), (200, {}, b'{"hits": 3}')]
+    with serving({"/search": answers}) as base:
+        result = really("api_call", base=base, topic="bees")
+    first, second, _ = result.nodes["search"].attempts
+    assert walked(result, "search") == [("search", 6), ("search", 5), ("search", 0)]
+    assert first.ended is not None
+    assert second.started - first.ended >= 1.0
+    assert result.outputs == {"answer": {"fresh": {"hits": 3}, "stale": None}}
+    assert result.nodes["archive"].result == "skipped"
+
+
+def test_the_api_call_falls_back_when_the_server_stays_down() -> None:
+    answers = {"/search": [(503, {}, b"")], "/archive/bees": [(200, {}, b'{"hits": 2}')]}
+    with serving(answers) as base:
+        result = really("api_call", base=base, topic="bees")
+    assert result.status == "succeeded"
+    assert ends(result)["search"] == ("failed", "server_error")
+    assert len(result.nodes["search"].attempts) == 3
+    assert result.outputs == {"answer": {"fresh": None, "stale": {"hits": 2}}}
+
+
+def test_the_api_call_has_no_fallback_for_a_wrong_request() -> None:
+    with serving({}) as base:
+        result = really("api_call", base=base, topic="bees")
+    assert result.status == "failed"
+    assert walked(result, "search") == [("search", 4)] * len(result.nodes["search"].attempts)
+    assert result.nodes["archive"].result == "skipped"
+
+
+def test_each_clause_of_the_api_call_counts_its_own_retries() -> None:
+    result = simulated("api_call", base="http://api.invalid", topic="bees")
+    assert walked(result, "search") == [("search", each) for each in (6, 5, "timeout", 5)]
+    assert ends(result)["answer"] == ("succeeded", "success")
+
+
+# -- data_processing -------------------------------------------------------------------------------
+
+
+def test_the_figures_are_those_of_the_file() -> None:
+    result = really("data_processing")
+    assert result.status == "succeeded"
+    assert ends(result)["rows"] == ("succeeded", "partial")
+    assert ends(result)["outliers"] == ("succeeded", "found")
+    assert result.outputs["summary"] == {
+        "total": 2907.5,
+        "regions": {"north": 317.5, "south": 190.0, "west": 2400.0},
+        "north": 317.5 / 2907.5,
+        "odd_lines": [5],
+        "odd_orders": ["A-1006"],
+    }
+
+
+def test_a_file_of_nothing_has_no_figures(tmp_path: Path) -> None:
+    (tmp_path / "none.csv").write_text("order,region,amount\n")
+    result = really("data_processing", file=str(tmp_path / "none.csv"))
+    assert result.status == "failed"
+    assert ends(result)["rows"] == ("failed", "empty")
+    assert {node.result for node in result.nodes.values()} == {"failed", "skipped"}
+
+
+def test_one_odd_thing_is_enough_for_a_look() -> None:
+    result = simulated("data_processing")
+    assert ends(result)["outliers"] == ("succeeded", "success")
+    assert ends(result)["look"] == ("succeeded", "success")
+
+
+# -- file_job --------------------------------------------------------------------------------------
+
+
+def test_the_file_is_verified_and_gone() -> None:
+    result = really("file_job", text="grüße")
+    written = result.nodes["written"].output
+    assert result.status == "succeeded"
+    assert ends(result)["compare"] == ("succeeded", "same")
+    assert result.outputs == {"verified": True, "sha256": written["sha256"]}
+    assert not Path(written["path"]).parent.exists()
+
+
+def test_a_copy_that_differs_fails_and_is_cleaned_up_all_the_same() -> None:
+    result = simulated("file_job", text="x")
+    assert result.status == "failed"
+    assert walked(result, "copy") == [("copy", 1), ("copy", 0)]
+    assert ends(result)["compare"] == ("failed", "different")
+    assert ends(result)["verified"] == ("skipped", None)
+    assert ends(result)["cleanup"] == ("succeeded", "success")
+
+
+# -- multi_step ------------------------------------------------------------------------------------
+
+
+def test_the_letter_gets_shorter_until_it_passes() -> None:
+    result = really("multi_step")
+    assert result.status == "succeeded"
+    assert [step for step, outcome in walked(result, "letter") if outcome == 1] == ["review"] * 2
+    assert result.outputs["words"] == 9
+
+
+def test_the_letter_that_never_passes_ends_at_the_bound() -> None:
+    result = really("multi_step", most=3)
+    assert result.status == "failed"
+    assert ends(result)["letter"] == ("failed", "too_long")
+    assert result.nodes["letter"].reason.kind == "exhausted"
+    assert len(result.nodes["letter"].attempts) == 1 + 2 * 4
+
+
+def test_the_letter_passes_the_third_review() -> None:
+    result = simulated("multi_step")
+    assert [step for step, _ in walked(result, "letter")] == [
+        *("prepare", "process", "review", "process", "review", "process", "review", "finalize")
+    ]
+
+
+def test_as_it_was_written_it_would_never_end() -> None:
+    found = engine.check(AS_WRITTEN)
+    assert [(each.rule.code, each.rule.name) for each in found] == [("E301", "infinite-retry")]
+    assert "`review` → `process`" in found[0].message
+    assert "`process` → `review`" in found[0].message
+
+
+# -- code_generation -------------------------------------------------------------------------------
+
+
+def test_the_program_is_right_at_the_third_try() -> None:
+    result = really("code_generation")
+    assert result.status == "succeeded"
+    assert walked(result, "program") == [
+        *(("generate", 0), ("code_execution", 1), ("generate", 0), ("code_execution", 1)),
+        *(("generate", 0), ("code_execution", 0)),
+    ]
+    assert result.outputs["comment"].startswith("after: AssertionError")
+
+
+def test_the_program_that_never_passes_is_given_up() -> None:
+    result = really("code_generation", test="raise SystemExit(1)")
+    assert result.status == "failed"
+    assert ends(result)["program"] == ("failed", "gave_up")
+    assert len(result.nodes["program"].attempts) == 2 * 5
+
+
+def test_a_program_that_hangs_is_sent_back_once() -> None:
+    result = simulated("code_generation")
+    assert walked(result, "program") == [
+        *(("generate", 0), ("code_execution", "timeout"), ("generate", "error"), ("generate", 0)),
+        *(("code_execution", 1), ("generate", 0), ("code_execution", 0)),
+    ]
+    assert ends(result)["program"] == ("succeeded", "passed")
+
+
+# -- sub_pipeline ----------------------------------------------------------------------------------
+
+
+def test_both_texts_are_measured_by_the_same_pipeline() -> None:
+    result = really("sub_pipeline", left="three\nlines\nhere", right="one")
+    assert result.status == "succeeded"
+    assert result.outputs == {
+        "longer": "left",
+        "left": {"lines": 3, "bytes": 16},
+        "right": {"lines": 1, "bytes": 3},
+    }
+
+
+def test_the_part_runs_by_itself() -> None:
+    assert really("parts/measure", text="abc").outputs == {"lines": 1, "bytes": 3}
+    assert simulated("parts/measure", text="abc").outputs == {"lines": 3, "bytes": 42}
+
+
+def test_a_measurement_that_fails_is_done_again() -> None:
+    result = simulated("sub_pipeline", left="a", right="bb")
+    assert walked(result, "left") == [("left", 1), ("left", 0)]
+    assert result.outputs["longer"] == "right"
+
+
+# -- limits ----------------------------------------------------------------------------------------
+
+
+def test_the_limits_hold_for_real() -> None:
+    result = really("limits")
+    assert result.status == "succeeded"
+    assert ends(result)["forecast"] == ("succeeded", "without")
+    assert ends(result)["newsletter"] == ("failed", "timeout")
+    assert result.nodes["newsletter"].reason.kind == "deadline"
+
+
+def test_places_are_given_by_priority() -> None:
+    result = simulated("limits")
+    first = {name: node.attempts[0].started for name, node in result.nodes.items()}
+    assert first["alerts"] == first["orders"] == 0
+    assert first["customers"] == pytest.approx(0.1)
+    assert first["history"] == pytest.approx(0.2)
+    assert walked(result, "forecast") == [("forecast", "timeout"), ("forecast", 0)]

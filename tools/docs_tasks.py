@@ -1,0 +1,90 @@
+"""The declarations of the built-in tasks -> `docs/tasks.md`.
+
+`python tools/docs_tasks.py` writes the file; a test holds it equal to what `page` gives.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from engine import tasks
+from engine.registry import Task
+
+__all__ = ["TARGET", "page"]
+
+TARGET = Path(__file__).parent.parent / "docs" / "tasks.md"
+
+_HEAD = """\
+# The built-in tasks
+
+Made of the tasks' own declarations by `python tools/docs_tasks.py`. On the command line: `engine tasks`, `engine tasks NAME`.
+
+Any Python function is a task as well, as `task = "python:package.module:function"`: see [guide.md](guide.md).
+"""
+
+
+def page() -> str:
+    """The whole page."""
+    return "\n".join([_HEAD, *(_section(tasks.load(id)) for id in tasks.ids())])
+
+
+def _section(task: Task) -> str:
+    parts = [
+        f"## `{task.id}`\n\n{task.description}\n",
+        f"```toml fragment\n{_inputs_of(task.example)}{task.example}```\n",
+        _fields("Inputs", task.input_schema or {}),
+        _fields("Output", task.output_schema or {}),
+        "**Exits:** " + ", ".join(f"{code} `{name}`" for name, code in _exits(task)) + _rest(task),
+    ]
+    return "\n".join(parts) + "\n"
+
+
+def _inputs_of(example: str) -> str:
+    """The tables that the example reads from, so that it stands by itself."""
+    known = {
+        "${inputs.topic}": 'topic = { type = "string" }',
+        "${inputs.folder}": 'folder = { type = "string" }',
+    }
+    needed = [line for text, line in known.items() if text in example]
+    return "".join(["[inputs]\n", *(f"{line}\n" for line in needed), "\n"]) if needed else ""
+
+
+def _exits(task: Task) -> list[tuple[str, int]]:
+    return sorted(task.exits.items(), key=lambda exit: exit[1])
+
+
+def _rest(task: Task) -> str:
+    return "; any other code may come.\n" if task.open else ".\n"
+
+
+def _fields(title: str, schema: Mapping[str, Any]) -> str:
+    properties = schema.get("properties")
+    if not properties:
+        return f"**{title}:** {schema.get('description', 'anything.')}\n"
+    required = schema.get("required", ())
+    rows = list(_rows(properties, required))
+    return "\n".join([f"| {title.lower()} | | |", "|---|---|---|", *rows, ""])
+
+
+def _rows(properties: Mapping[str, Any], required: Any) -> Iterator[str]:
+    for name, schema in properties.items():
+        kind = _kind(schema)
+        need = " required" if name in required else ""
+        default = f" Default {json.dumps(schema['default'])}." if "default" in schema else ""
+        yield f"| `{name}` | {kind}{need} | {schema.get('description', '')}{default} |"
+
+
+def _kind(schema: Mapping[str, Any]) -> str:
+    if "const" in schema:
+        return f"`{json.dumps(schema['const'])}`"
+    if "enum" in schema:
+        return ", ".join(f"`{json.dumps(value)}`" for value in schema["enum"])
+    kind = schema.get("type", "anything")
+    return " or ".join(kind) if isinstance(kind, list) else str(kind)
+
+
+if __name__ == "__main__":
+    TARGET.write_text(page(), encoding="utf-8")
