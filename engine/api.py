@@ -1,6 +1,7 @@
 """The engine from plain Python: a path or a Plan in, diagnostics or a Result out.
 
-What `engine check` and `engine run` do; the command line adds printing. Blocking calls start trio by themselves.
+What `engine check` and `engine run` do; the command line adds printing. Blocking calls start trio
+by themselves.
 """
 
 from __future__ import annotations
@@ -50,7 +51,8 @@ def analyse(
 ) -> tuple[Plan | None, Diagnostics]:
     """The plan of a spec and everything there is to say about it; None with at least one error.
 
-    `spec` is a path, or a Source for text that is in no file. Raises EngineError if the file cannot be read.
+    `spec` is a path, or a Source for text that is in no file. Raises EngineError if the file cannot
+    be read.
     """
     source = spec if isinstance(spec, Source) else _read(spec)
     registry = registry if registry is not None else default_registry(tasks)
@@ -99,10 +101,12 @@ def run(
     tasks: Iterable[object] = (),
     **options: Any,
 ) -> Result:
-    """Run a spec to its end and give its result; blocks. `options` are those of `engine.runtime.Options`.
+    """Run a spec to its end and give its result; blocks. `options` are those of
+    `engine.runtime.Options`.
 
-    In the main thread Ctrl-C and SIGTERM cancel the run, which still gives its result; a second signal ends the grace period.
-    Raises SpecError, InputError, EngineError, and TypeError for an option that there is not.
+    In the main thread Ctrl-C and SIGTERM cancel the run, which still gives its result; a second
+    signal ends the grace period. Raises SpecError, InputError, EngineError, and TypeError for an
+    option that there is not.
     """
     from engine.runtime.blocking import run_blocking
     from engine.runtime.runs import options_of

@@ -391,7 +391,7 @@ def _condition(work: _Work, node: Node, source: str, need: NeedSpec, names: Mapp
     for index, label in enumerate(need):
         if label not in labels and source not in work.draft.spec.broken:
             place = ("nodes", node.name, "needs", source, index)
-            known = sorted(str(known) for known in labels if isinstance(known, str))
+            known = sorted(known for known in labels if isinstance(known, str) and not known.isdigit())
             message = f"`{source}` can never end with the label `{label}`"
             work.draft.unknown(codes.UNKNOWN_EXIT, message, place, str(label), known)
     strings = frozenset(label for label in need if isinstance(label, str))

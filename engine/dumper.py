@@ -89,7 +89,8 @@ def _writer(kind: type, **hooks: Callable[[Any], Any]) -> Callable[[Any], dict[s
         )
         for field in attrs.fields(kind)
     }
-    made = make_dict_unstructure_fn(kind, _CONVERTER, _cattrs_omit_if_default=True, **fields)
+    made: Callable[[Any], dict[str, Any]]
+    made = make_dict_unstructure_fn(kind, _CONVERTER, **fields)  # type: ignore[arg-type]
     _CONVERTER.register_unstructure_hook(kind, made)
     return made
 

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from itertools import combinations
+from typing import Any
 
 import attrs
 
@@ -23,7 +24,7 @@ __all__ = ["EFFORT", "Cause", "Clash", "Dead", "Feasibility", "Shut", "Stuck", "
 
 EFFORT = 100_000
 """How often searching one plan may look at a node."""
-_TRIALS = 16
+_TRIALS = 8
 _SKIPPED = -1
 
 
@@ -83,7 +84,7 @@ def decide(plan: Plan) -> Feasibility:
 
 
 def _searched(plan: Plan, choices: Choices, runs: set[int]) -> Feasibility:
-    search = _Search(plan, choices)
+    search = _Search(plan, choices, EFFORT)
     never: dict[int, Cause] = {}
     undecided = []
     for node in choices.order:
@@ -103,21 +104,35 @@ def _searched(plan: Plan, choices: Choices, runs: set[int]) -> Feasibility:
 # -- trial runs ------------------------------------------------------------------------------------
 
 
+Prefer = Callable[[int, Sequence[int]], Any]
+"""How good an ending is, given the bits of its edges to wanted nodes, in the order of these."""
+
+
 def _tried(choices: Choices) -> set[int]:
     """Nodes that run in a few whole runs: all well, then each after what has not run yet."""
     runs: set[int] = set()
     wanted: Collection[int] = ()
-    for _ in range(_TRIALS):
-        more = _trial(choices, wanted) - runs
+    idle = 0
+    for prefer in (_most, _first) * _TRIALS:
+        more = _trial(choices, wanted, prefer) - runs
         runs |= more
         wanted = [node for node in choices.order if node not in runs]
-        if not more or not wanted:
+        idle = 0 if more else idle + 1
+        if not wanted or idle == 2:
             break
     return runs
 
 
-def _trial(choices: Choices, wanted: Collection[int]) -> set[int]:
-    """The nodes of one run, in which each ends so as to open most edges to those wanted."""
+def _most(mask: int, bits: Sequence[int]) -> int:
+    return sum(1 for bit in bits if bit & mask)
+
+
+def _first(mask: int, bits: Sequence[int]) -> list[bool]:
+    return [bool(bit & mask) for bit in bits]
+
+
+def _trial(choices: Choices, wanted: Collection[int], prefer: Prefer) -> set[int]:
+    """The nodes of one run, in which each ends as is preferred."""
     gains: dict[int, list[int]] = {}
     for node in wanted:
         for source, bit, _ in choices.links[node]:
@@ -135,14 +150,9 @@ def _trial(choices: Choices, wanted: Collection[int]) -> set[int]:
             if node in choices.stuck:
                 held.add(node)
             else:
-                lit[node] = _best(choices.endings[node], gains.get(node, ()))
+                bits = gains.get(node, ())
+                lit[node] = max(choices.endings[node], key=lambda mask: prefer(mask, bits))
     return runs
-
-
-def _best(masks: Sequence[int], bits: Sequence[int]) -> int:
-    if len(masks) == 1 or not bits:
-        return masks[0]
-    return max(masks, key=lambda mask: sum(1 for bit in bits if bit & mask))
 
 
 # -- the search ------------------------------------------------------------------------------------
@@ -158,7 +168,7 @@ class _Search:
 
     plan: Plan
     choices: Choices
-    left: int = EFFORT
+    left: int
     lit: dict[int, int] = attrs.Factory(dict)
     """What each node that runs can satisfy by one ending or another."""
     skipped: set[int] = attrs.Factory(set)

@@ -230,7 +230,7 @@ class Scheduler:
             _, ticket, node = heappop(self._wakes)
             if node.waking == ticket:
                 node.waking = 0
-                self._places.ask(node)
+                self._ask(node)
         starts: list[LiveAttempt] = []
         while (node_ := self._places.next()) is not None:
             attempt = self._begin(node_)
@@ -375,7 +375,7 @@ class Scheduler:
             if not self._cancelling:
                 return
             failed, self._cancelling = self._cancelling, []
-            for run in failed:
+            for run in sorted(failed, key=_depth):
                 self._cancel(run, "failure", run.failed)
 
     def _end(self, attempt: LiveAttempt, outcome: Outcome | None) -> None:

@@ -17,8 +17,9 @@ Paths = list[str]
 
 
 class Files(TypedDict):
-    """What `find` gives."""
+    """What `find` gives; `root` is the whole path of `folder`."""
 
+    folder: str
     root: str
     paths: Paths
     count: int
@@ -65,7 +66,7 @@ def find(folder: str) -> Files | Exit:
     paths = sorted(str(path) for path in root.rglob("*.py"))
     if not paths:
         return Exit("nothing")
-    return {"root": folder, "paths": paths, "count": len(paths)}
+    return {"folder": folder, "root": str(root.resolve()), "paths": paths, "count": len(paths)}
 
 
 def lines(paths: Paths) -> Lines:
@@ -133,7 +134,7 @@ def report(
     """All of it as a text to be read."""
     top = functions["longest"][0] if functions["longest"] else None
     rows: dict[str, Any] = {
-        "folder": f"{files['root']} at {version}",
+        "folder": f"{files['folder']} at {version}",
         "files": files["count"],
         "lines": f"{lines['total']} ({lines['code']} code, {lines['comment']} comment)",
         "classes": functions["classes"],

@@ -1,4 +1,6 @@
-"""T5: cancelled at any point, every node has a result, the record is whole, and nothing of the run is left."""
+"""T5: cancelled at any point, every node has a result, the record is whole, and nothing of the run
+is left.
+"""
 
 from __future__ import annotations
 
@@ -87,7 +89,7 @@ def check_result(plan: Plan, result: Result) -> None:
 
 @attrs.define
 class Played:
-    """What a scripted run was: its events, its result if it ended, and an attempt to see edges by."""
+    """What a scripted run was: its events, its result if it ended, its attempts."""
 
     events: list[Event] = attrs.field(factory=list)
     result: Result | None = None

@@ -23,7 +23,7 @@ RELAXED = settings(deadline=None, suppress_health_check=list(HealthCheck))
 
 
 def timeless(case: Case) -> Case:
-    """The case without anything that a clock decides."""
+    """The case with nothing that a clock decides: times to end in are never used up."""
     doc, script, inputs = copy.deepcopy(case)
     _without_clocks(doc)
     for endings in script.values():
@@ -37,7 +37,7 @@ def _without_clocks(value: Any) -> None:
     if isinstance(value, dict):
         for key in ("deadline", "timeout"):
             if isinstance(value.get(key), str):
-                del value[key]
+                value[key] = "100h"
         if value.get("on_failure") == "cancel":
             value["on_failure"] = "finish"
         for item in value.values():

@@ -5,11 +5,13 @@ from __future__ import annotations
 import itertools
 from typing import Any
 
+import pytest
 from hypothesis import HealthCheck, given, settings
 
+from engine import ends, feasibility
 from engine.diagnostics import Diagnostic
 from engine.ends import ends_of, survey
-from engine.feasibility import Clash, decide
+from engine.feasibility import Clash, Stuck, decide
 from engine.machine import Machine
 from engine.plan import Plan
 from engine.rules import RULES
@@ -86,3 +88,109 @@ def test_steps_and_ends_are_exactly_those_that_some_run_reaches(doc: Doc) -> Non
 @settings(RELAXED, max_examples=400)
 def test_nodes_are_exactly_those_that_some_run_starts(doc: Doc) -> None:
     pipeline_agrees(doc)
+
+
+# -- limits ----------------------------------------------------------------------------------------
+
+
+def doc_of(nodes: dict[str, Doc]) -> Doc:
+    return {"engine": 1, "nodes": nodes}
+
+
+def machine_of(steps: dict[str, Doc]) -> Machine:
+    nodes = {"n": {"start": next(iter(steps)), "steps": steps}}
+    return plan_of(doc_of(nodes)).nodes[0].machine
+
+
+def tangled_steps() -> dict[str, Doc]:
+    """Two bounds that have to be used up in turn: what lies behind takes more than a look."""
+    return {
+        "a": {**SHELL, "routes": {"3": {"to": "b", "max": 5, "then": "c"}}},
+        "b": {**SHELL, "routes": {"3": {"to": "a", "max": 4}}},
+        "c": SHELL,
+    }
+
+
+def test_a_bound_on_the_way_back_that_ends_first_is_counted() -> None:
+    assert survey(machine_of(tangled_steps())).steps == {0, 1}
+
+
+def test_beyond_the_effort_a_step_is_undecided_and_not_reported(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(ends, "EFFORT", 3)
+    found = survey(machine_of(tangled_steps()))
+    assert (found.steps, found.undecided) == ({0, 1, 2}, {2})
+
+
+def test_a_large_bound_with_an_open_way_back_takes_no_search(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(ends, "EFFORT", 0)
+    back = {"routes": {"3": {"to": "s1", "max": 1000, "then": "s49"}}}
+    steps = {f"s{i}": {**SHELL, "routes": {"success": f"s{i + 1}"}} for i in range(48)}
+    found = survey(machine_of({**steps, "s48": {**SHELL, **back}, "s49": SHELL}))
+    assert (len(found.steps), found.undecided) == (50, frozenset())
+
+
+def contradiction() -> dict[str, Doc]:
+    return {
+        "a": PROBE,
+        "b": {**PROBE, "needs": {"a": "failure"}},
+        "c": {**PROBE, "needs": ["a", "b"]},
+    }
+
+
+def test_beyond_the_effort_a_node_is_undecided_and_not_reported(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(feasibility, "EFFORT", 3)
+    found = decide(plan_of(doc_of(contradiction())))
+    assert (found.runs, found.never, found.undecided) == ({0, 1}, {}, (2,))
+
+
+def test_every_code_of_an_open_task_counts() -> None:
+    wanted = {f"n{code}": {**SHELL, "needs": {"a": [code]}} for code in range(256)}
+    found = decide(plan_of(doc_of({"a": SHELL, **wanted})))
+    assert len(found.runs) == 257
+
+
+def test_codes_that_nothing_tells_apart_are_one() -> None:
+    machine = machine_of({"a": {**SHELL, "routes": {"3": "done"}}})
+    assert {end.code for end in ends_of(machine, (7,))} == {0, 1, 3, 7, None}
+    assert len(ends_of(machine)) == 257
+
+
+@pytest.mark.parametrize("first", ["success", "failure"])
+def test_long_chains_take_no_recursion(first: str) -> None:
+    nodes = {f"n{i}": {**SHELL, "needs": {f"n{i - 1}": "success"}} for i in range(2, 3000)}
+    chain = {"n0": SHELL, "n1": {**SHELL, "needs": {"n0": first}}, **nodes}
+    assert len(decide(plan_of(doc_of(chain))).runs) == 3000
+
+
+def test_what_lies_behind_a_contradiction_is_decided_without_a_search() -> None:
+    nodes = contradiction()
+    nodes |= {f"n{i}": {**SHELL, "needs": [f"n{i - 1}" if i else "c"]} for i in range(3000)}
+    found = decide(plan_of(doc_of(nodes)))
+    assert (len(found.never), found.undecided) == (3001, ())
+
+
+def test_many_contradictions_that_have_nothing_to_do_with_each_other_are_all_decided() -> None:
+    nodes: dict[str, Doc] = {}
+    for i in range(60):
+        before = {f"a{i - 1}": "finished", f"b{i - 1}": "always"} if i else {}
+        nodes[f"a{i}"] = {**PROBE, "needs": before}
+        nodes[f"b{i}"] = {**PROBE, "needs": {f"a{i}": "failure"}}
+        nodes[f"c{i}"] = {**PROBE, "needs": [f"a{i}", f"b{i}"]}
+    found = decide(plan_of(doc_of(nodes)))
+    assert (len(found.never), found.undecided) == (60, ())
+
+
+def test_a_node_that_never_ends_holds_up_what_waits_for_it_over_others() -> None:
+    nodes: dict[str, Doc] = {
+        "a": {**PROBE, "routes": {"success": "a", "*": "a"}},
+        "b": {**PROBE, "needs": {"a": "always"}},
+        "c": {**PROBE, "needs": {"b": "always"}},
+    }
+    found = decide(plan_of(doc_of(nodes)))
+    assert found.never == {1: Stuck(0), 2: Stuck(0)}

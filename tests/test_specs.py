@@ -98,12 +98,16 @@ def test_the_census_counts_what_is_there(monkeypatch: pytest.MonkeyPatch) -> Non
     assert result.outputs["verdict"] == "good enough"
 
 
-def test_the_census_names_what_nobody_described(tree: Path) -> None:
+def test_the_census_names_what_nobody_described(
+    tree: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("GIT_CEILING_DIRECTORIES", str(tree.parent))
     result = really("quickstart", folder=str(tree))
     assert result.status == "succeeded"
     assert result.nodes["gate"].label == "warn"
     assert result.nodes["lines"].output == {"code": 7, "comment": 1, "blank": 2, "total": 10}
     assert result.nodes["advice"].output == {"places": [f"{tree}/pack/two.py:3 silent"]}
+    assert f"folder     {tree} at no revision" in result.outputs["report"]
     assert f"describe   {tree}/pack/two.py:3 silent" in result.outputs["report"]
 
 

@@ -20,21 +20,23 @@ TARGET = Path(__file__).parent.parent / "docs" / "tasks.md"
 _HEAD = """\
 # The built-in tasks
 
-Made of the tasks' own declarations by `python tools/docs_tasks.py`. On the command line: `engine tasks`, `engine tasks NAME`.
+Made of the tasks' own declarations by `python tools/docs_tasks.py`. On the command line:
+`engine tasks`, `engine tasks NAME`.
 
-Any Python function is a task as well, as `task = "python:package.module:function"`: see [guide.md](guide.md).
+Any Python function is a task as well, as `task = "python:package.module:function"`: see
+[guide.md](guide.md).
 """
 
 
 def page() -> str:
     """The whole page."""
-    return "\n".join([_HEAD, *(_section(tasks.load(id)) for id in tasks.ids())])
+    return "\n".join([_HEAD, *(_section(tasks.load(name)) for name in tasks.ids())])
 
 
 def _section(task: Task) -> str:
     parts = [
         f"## `{task.id}`\n\n{task.description}\n",
-        f"```toml fragment\n{_inputs_of(task.example)}{task.example}```\n",
+        f"```toml example\n{task.example}```\n",
         _fields("Inputs", task.input_schema or {}),
         _fields("Output", task.output_schema or {}),
         "**Exits:** " + ", ".join(f"{code} `{name}`" for name, code in _exits(task)) + _rest(task),
@@ -42,18 +44,8 @@ def _section(task: Task) -> str:
     return "\n".join(parts) + "\n"
 
 
-def _inputs_of(example: str) -> str:
-    """The tables that the example reads from, so that it stands by itself."""
-    known = {
-        "${inputs.topic}": 'topic = { type = "string" }',
-        "${inputs.folder}": 'folder = { type = "string" }',
-    }
-    needed = [line for text, line in known.items() if text in example]
-    return "".join(["[inputs]\n", *(f"{line}\n" for line in needed), "\n"]) if needed else ""
-
-
 def _exits(task: Task) -> list[tuple[str, int]]:
-    return sorted(task.exits.items(), key=lambda exit: exit[1])
+    return sorted(task.exits.items(), key=lambda item: item[1])
 
 
 def _rest(task: Task) -> str:

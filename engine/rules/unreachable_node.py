@@ -45,7 +45,7 @@ def _why(plan: Plan, never: Never, cause: Cause) -> str:
         case Stuck(stuck):
             return f"it waits for `{plan.nodes[stuck].name}`, which {_stuck(plan.nodes[stuck])}"
         case Dead(edges):
-            asks = [f"{_ask(plan, edge)}, {_dead(never, edge)}" for edge in edges[:_SHOWN]]
+            asks = [f"{_ask(plan, edge)}, {_dead(plan, never, edge)}" for edge in edges[:_SHOWN]]
             more = f", or {len(edges) - _SHOWN} more" if len(edges) > _SHOWN else ""
             return f"it needs {', or '.join(asks)}{more}"
         case Clash(_, paths, only):
@@ -60,9 +60,11 @@ def _stuck(node: Node) -> str:
     return "never ends"
 
 
-def _dead(never: Never, edge: Edge) -> str:
+def _dead(plan: Plan, never: Never, edge: Edge) -> str:
     if edge.source in never:
         return "which never runs"
+    if edge.condition.kind == "finished":
+        return f"which {_stuck(plan.nodes[edge.source])}"
     return "which it never does"
 
 
@@ -81,7 +83,7 @@ def _verb(condition: Condition) -> str:
         case "failure":
             return "to fail"
         case "finished":
-            return "to run"
+            return "to finish"
         case _:
             labels = [*sorted(condition.names), *map(str, sorted(condition.codes))]
             return "to end with " + " or ".join(f"`{label}`" for label in labels)

@@ -1,4 +1,7 @@
-"""The run API for trio and asyncio code, and the runtime behind it: trio only. It sees the Plan, never Spec or rules."""
+"""The run API for trio and asyncio code, and the runtime behind it: trio only.
+
+It sees the Plan, never Spec or rules.
+"""
 
 from __future__ import annotations
 
@@ -22,9 +25,10 @@ __all__ = ["Event", "Options", "Result", "Run", "run", "start"]
 async def run(plan: Plan, inputs: Mapping[str, Any] | None = None, **options: Any) -> Result:
     """Run a plan to its end, from trio or asyncio code; `options` are the fields of `Options`.
 
-    Cancelled, it cancels the run, waits until nothing of it is left, and lets the cancellation pass. Raises InputError,
-    before anything starts, for inputs that do not fit or names in `env` and `secrets` that are not set; EngineError if the
-    world fails; TypeError for an option that there is not.
+    Cancelled, it cancels the run, waits until nothing of it is left, and lets the cancellation
+    pass. Raises InputError, before anything starts, for inputs that do not fit or names in `env`
+    and `secrets` that are not set; EngineError if the world fails; TypeError for an option that
+    there is not.
     """
     chosen = options_of(options)
     if _in_trio():
@@ -37,7 +41,8 @@ def start(
 ) -> AbstractAsyncContextManager[Run]:
     """Open a run that goes on in the background: `async with start(plan) as run`; else as `run`.
 
-    Leaving the block waits for the end of the run; an exception in the block, a cancellation too, cancels it first.
+    Leaving the block waits for the end of the run; an exception in the block, a cancellation too,
+    cancels it first.
     """
     return _start(plan, inputs, options_of(options))
 

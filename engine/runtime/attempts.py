@@ -1,7 +1,9 @@
-"""One attempt of a task for real: runs the body where its executor says, and turns how it ended into an `Outcome`.
+"""One attempt of a task for real: runs the body where its executor says, and turns how it ended
+into an `Outcome`.
 
-The one place that turns a task's exception into the outcome `error`. Cancellation always passes. Outputs are made plain JSON and
-checked against the task's schema. Source: LANGUAGE.md sections 3, 9 and 14.
+The one place that turns a task's exception into the outcome `error`. Cancellation always passes.
+Outputs are made plain JSON and checked against the task's schema. Source: LANGUAGE.md sections 3, 9
+and 14.
 """
 
 from __future__ import annotations
@@ -53,11 +55,8 @@ class Performer:
         assert task is not None
         try:
             value = await self._value(attempt, task)
-        except (trio.Cancelled, KeyboardInterrupt, GeneratorExit):
-            raise
         except BaseException as error:  # a task may raise anything, and here it becomes `error`
-            if isinstance(error, BaseExceptionGroup):
-                _let_pass(error)
+            _let_pass(error)
             return self._raised(error)
         return self._outcome(attempt, task, value)
 
@@ -129,7 +128,7 @@ class Performer:
 
         return note
 
-    # -- how it ended ------------------------------------------------------------------------------------------
+    # -- how it ended -----------------------------------------------------------------------------
 
     def _outcome(self, attempt: LiveAttempt, task: Task, value: Any) -> Outcome:
         """An `Exit` or a plain value as an outcome; what the task may not give is `error`."""
@@ -180,12 +179,16 @@ def _no_seconds(value: object) -> bool:
     return isinstance(value, bool) or not isinstance(value, (int, float)) or not value >= 0
 
 
-def _let_pass(group: BaseExceptionGroup[BaseException]) -> None:
-    """Raise what is in a group and no task may keep for itself; errors beside a cancellation are of its making."""
-    for kind in (KeyboardInterrupt, trio.Cancelled):
-        ours = group.subgroup(kind)
-        if ours is not None:
-            raise ours
+def _let_pass(error: BaseException) -> None:
+    """Raise, out of its groups, what no task may keep for itself.
+
+    Errors beside a cancellation are of its making.
+    """
+    if isinstance(error, BaseExceptionGroup):
+        for part in error.exceptions:
+            _let_pass(part)
+    elif isinstance(error, (trio.Cancelled, KeyboardInterrupt, GeneratorExit)):
+        raise error
 
 
 def _code(attempt: LiveAttempt, code: object) -> int | None:

@@ -1,7 +1,8 @@
-"""A run from plain code: starts trio, and turns Ctrl-C and SIGTERM into the cancellation of the run.
+"""A run from plain code: starts trio, and turns Ctrl-C and SIGTERM into the cancellation of the
+run.
 
-The first signal cancels, the second ends the grace period, a third does what it would have done without us. Source:
-LANGUAGE.md section 14.
+The first signal cancels, the second ends the grace period, a third does what it would have done
+without us. Source: LANGUAGE.md section 14.
 """
 
 from __future__ import annotations
@@ -26,7 +27,10 @@ _SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
 def run_blocking(plan: Plan, inputs: Mapping[str, Any] | None, options: Options) -> Result:
-    """Run to the end. Signals are left alone outside the main thread, and those that are ignored."""
+    """Run to the end.
+
+    Signals are left alone outside the main thread, and those that are ignored.
+    """
     if trio.lowlevel.in_trio_run():
         raise EngineError(
             "`engine.run` blocks: in async code write `await engine.runtime.run(plan, …)`"

@@ -1,6 +1,8 @@
-"""A run from asyncio code: trio runs in a thread of its own, events and the result come over into the loop.
+"""A run from asyncio code: trio runs in a thread of its own, events and the result come over into
+the loop.
 
-Whatever ends the asyncio side cancels the run and waits for its end, so that neither the thread nor what it runs is left.
+Whatever ends the asyncio side cancels the run and waits for its end, so that neither the thread nor
+what it runs is left.
 """
 
 from __future__ import annotations
@@ -83,7 +85,7 @@ class _Bridge:
                 raise
         return cancelled
 
-    # -- in the trio thread ------------------------------------------------------------------------------------
+    # -- in the trio thread -----------------------------------------------------------------------
 
     def _work(self, ended: asyncio.Future[Result]) -> None:
         try:
@@ -136,12 +138,14 @@ class _BridgedRun:
         return event
 
     async def work(self) -> None:
-        """Run, and let those who wait know."""
-        try:
-            self._result = await self._bridge.run()
-        finally:
-            self._events.put_nowait(None)
-            self._over.set()
+        """Run to the end, and let those who wait know."""
+        self._result = await self._bridge.run()
+        self.leave()
+
+    def leave(self) -> None:
+        """There is nothing more to come."""
+        self._events.put_nowait(None)
+        self._over.set()
 
     def _hears(self, event: Event) -> None:
         self._events.put_nowait(event)
@@ -159,6 +163,8 @@ async def open_bridge(
             yield run
     except BaseExceptionGroup as raised:
         raise outermost(raised) from None
+    finally:
+        run.leave()
 
 
 async def run_bridged(plan: Plan, inputs: Mapping[str, Any] | None, options: Options) -> Result:

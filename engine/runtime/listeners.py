@@ -1,4 +1,6 @@
-"""Who hears a run's events: each in the order in which they happened, also when hearing one makes the next happen."""
+"""Who hears a run's events: each in the order in which they happened, also when hearing one makes
+the next happen.
+"""
 
 from __future__ import annotations
 
@@ -16,7 +18,10 @@ _log = logging.getLogger("engine")
 
 
 class Listeners:
-    """Call it with an event. A listener that raises is logged once, to the logger `engine`, and hears nothing more."""
+    """Call it with an event.
+
+    A listener that raises is logged once, to the logger `engine`, and hears nothing more.
+    """
 
     def __init__(self, listeners: Iterable[Hear | None]) -> None:
         self._listeners = [listener for listener in listeners if listener is not None]

@@ -1,7 +1,8 @@
 """A run of a plan on trio: open one, follow its events, cancel it, get its result.
 
-What a run needs is checked before anything of it starts (`prepare`), then it is run to its end (`execute`). Does not know
-how the caller came to be in trio. Source: LANGUAGE.md sections 8, 9 and 14.
+What a run needs is checked before anything of it starts (`prepare`), then it is run to its end
+(`execute`). Does not know how the caller came to be in trio. Source: LANGUAGE.md sections 8, 9 and
+14.
 """
 
 from __future__ import annotations
@@ -58,10 +59,11 @@ FROM_OUTSIDE = "the code around the run was cancelled"
 class Options:
     """How to run.
 
-    `env` and `secrets` go before the process's environment. No two runs of one machine may bear one `run_id` at a time: when
-    one is cancelled, all processes that bear it are killed. `seed` rules jitter, `grace` is in seconds. `on_event` is called
-    with each event as it happens; if it raises, that is logged and it is not called again. `perform` runs bodies in place of
-    the real ones, `exact` is for virtual clocks: see `engine.testing`.
+    `env` and `secrets` go before the process's environment. No two runs of one machine may bear one
+    `run_id` at a time: when one is cancelled, all processes that bear it are killed. `seed` rules
+    jitter, `grace` is in seconds. `on_event` is called with each event as it happens; if it raises,
+    that is logged and it is not called again. `perform` runs bodies in place of the real ones,
+    `exact` is for virtual clocks: see `engine.testing`.
     """
 
     env: Mapping[str, str] = attrs.field(factory=dict)
@@ -75,7 +77,9 @@ class Options:
 
 
 def options_of(given: Mapping[str, Any]) -> Options:
-    """Options from keyword arguments; TypeError names one that there is not and the nearest, or one of the wrong type."""
+    """Options from keyword arguments; TypeError names one that there is not and the nearest, or one
+    of the wrong type.
+    """
     known = [field.name for field in attrs.fields(Options)]
     for name in given:
         if name not in known:
@@ -101,15 +105,23 @@ def options_of(given: Mapping[str, Any]) -> Options:
 
 
 class Run(Protocol):
-    """A run under way. `async for event in run` gives each of its events once, from the first on."""
+    """A run under way.
+
+    `async for event in run` gives each of its events once, from the first on.
+    """
 
     id: str
 
     def cancel(self, reason: str = CANCELLED) -> None:
-        """Cancel the run: all work stops within the grace period, and the result says who asked and why."""
+        """Cancel the run: all work stops within the grace period, and the result says who asked and
+        why.
+        """
 
     async def result(self) -> Result:
-        """Wait for the end. EngineError if the run was abandoned: the block around it was left by an exception."""
+        """Wait for the end.
+
+        EngineError if the run was abandoned: the block around it was left by an exception.
+        """
 
     def __aiter__(self) -> AsyncIterator[Event]: ...
 
@@ -133,7 +145,9 @@ class Control:
             self._runner.cancel(reason)
 
     async def kill(self, reason: str = CANCELLED) -> None:
-        """Cancel the run without a grace period; where there is no /proc, child processes still have theirs."""
+        """Cancel the run without a grace period; where there is no /proc, child processes still
+        have theirs.
+        """
         self.cancel(reason)
         while self._scheduler is not None and self._scheduler.pending:
             await trio.lowlevel.checkpoint()
@@ -162,10 +176,12 @@ class Prepared:
 
 
 def prepare(plan: Plan, given: Mapping[str, Any] | None, options: Options) -> Prepared:
-    """Check all that a run needs before its first attempt; InputError lists what does not fit or is not set."""
+    """Check all that a run needs before its first attempt; InputError lists what does not fit or is
+    not set.
+    """
     if not isinstance(plan, Plan):
         raise TypeError(
-            f"a run needs a Plan, not `{type(plan).__name__}`: `engine.load_plan` makes one of a spec"
+            f"expected a Plan, found `{type(plan).__name__}`: make it with `engine.load_plan`"
         )
     if plan.loops:
         raise EngineError(f"the plan of `{plan.name}` has unbounded loops: check it first")
@@ -225,7 +241,9 @@ def _without_secrets(prepared: Prepared, hear: Hear) -> Hear:
 
 
 def _owner(run_id: str) -> str:
-    """The token of a run's processes: the same for one id, so that a run whose engine was killed finds its own."""
+    """The token of a run's processes: the same for one id, so that a run whose engine was killed
+    finds its own.
+    """
     return hashlib.sha256(run_id.encode()).hexdigest()[:32]
 
 
@@ -237,7 +255,9 @@ def _single(error: BaseException) -> BaseException:
 
 
 def outermost(group: BaseExceptionGroup[BaseException]) -> BaseException:
-    """What a nursery of ours caught, without the group around it if that is all; groups of others stay."""
+    """What a nursery of ours caught, without the group around it if that is all; groups of others
+    stay.
+    """
     return group.exceptions[0] if len(group.exceptions) == 1 else group
 
 
@@ -267,21 +287,28 @@ class _TrioRun(Control):
             raise StopAsyncIteration from None
 
     async def work(self, prepared: Prepared) -> None:
-        """Run, and let those who wait know."""
-        try:
-            self._result = await execute(prepared, self, self._send.send_nowait)
-        finally:
-            self._send.close()
-            self._over.set()
+        """Run to the end, and let those who wait know."""
+        self._result = await execute(prepared, self, self._send.send_nowait)
+        self.leave()
+
+    def leave(self) -> None:
+        """There is nothing more to come.
+
+        Those in the block hear of a failure by being cancelled, not by this.
+        """
+        self._send.close()
+        self._over.set()
 
 
 @asynccontextmanager
 async def open_run(
     plan: Plan, inputs: Mapping[str, Any] | None = None, options: Options | None = None
 ) -> AsyncIterator[_TrioRun]:
-    """Start a run in the background; leaving the block waits for its end, an exception in the block cancels it.
+    """Start a run in the background; leaving the block waits for its end, an exception in the block
+    cancels it.
 
-    Raises InputError, before anything starts, for inputs that do not fit or names in `env` and `secrets` that are not set.
+    Raises InputError, before anything starts, for inputs that do not fit or names in `env` and
+    `secrets` that are not set.
     """
     prepared = prepare(plan, inputs, options or Options())
     run = _TrioRun(prepared.run_id)
@@ -291,10 +318,15 @@ async def open_run(
             yield run
     except BaseExceptionGroup as group:
         raise outermost(group) from None
+    finally:
+        run.leave()
 
 
 async def run_plan(
     plan: Plan, inputs: Mapping[str, Any] | None = None, options: Options | None = None
 ) -> Result:
-    """Run a plan to its end. Raises InputError as `open_run` does, and EngineError if the world fails."""
+    """Run a plan to its end.
+
+    Raises InputError as `open_run` does, and EngineError if the world fails.
+    """
     return await execute(prepare(plan, inputs, options or Options()), Control())

@@ -1,6 +1,9 @@
-"""Sync functions in threads of their own. A thread cannot be killed: on cancel an exception is raised in it, which ends all that
-runs in Python; what blocks in C is waited for, for the grace period, and then left behind as a daemon. What must be killable
-runs in a worker process instead. Source: LANGUAGE.md section 14; the CPython C API for asynchronous exceptions.
+"""Sync functions in threads of their own.
+
+A thread cannot be killed: on cancel an exception is raised in it, which ends all that runs in
+Python; what blocks in C is waited for, for the grace period, and then left behind as a daemon. What
+must be killable runs in a worker process instead. Source: LANGUAGE.md section 14; the CPython C API
+for asynchronous exceptions.
 """
 
 from __future__ import annotations
@@ -15,6 +18,10 @@ import attrs
 import trio
 
 __all__ = ["Stopped", "in_trio", "run_in_thread"]
+
+
+_MOMENT = 0.5
+"""Seconds that a thread has to end when nobody wants to wait."""
 
 
 class Stopped(BaseException):
@@ -34,7 +41,10 @@ class _Call:
     error: BaseException | None = None
 
     def work(self) -> None:
-        """Call the function, in this thread. The thread is the call's own: a strike that comes late hits nobody else."""
+        """Call the function, in this thread.
+
+        The thread is the call's own: a strike that comes late hits nobody else.
+        """
         try:
             self.ident = threading.get_ident()
             try:
@@ -68,7 +78,7 @@ def _strike(ident: int, error: type[BaseException] | None) -> None:
 def in_trio(
     token: trio.lowlevel.TrioToken, function: Callable[..., object], *arguments: object
 ) -> None:
-    """Call a function in the trio thread soon, from any thread; not at all if trio has ended there."""
+    """Call a function in the trio thread soon, from any thread; not at all if trio has ended."""
     try:
         token.run_sync_soon(function, *arguments)
     except trio.RunFinishedError:
@@ -83,7 +93,8 @@ async def run_in_thread(
 ) -> Any:
     """Call a function in a new thread, in a copy of this context.
 
-    Cancelled, it returns when the thread has ended, `grace` seconds later at most, or when `hurry` is set.
+    Cancelled, it returns when the thread has ended, `grace` seconds later at most, or soon after
+    `hurry` is set.
     """
     await trio.lowlevel.checkpoint_if_cancelled()
     call = _Call(function, trio.lowlevel.current_trio_token(), trio.Event())
@@ -92,18 +103,23 @@ async def run_in_thread(
     try:
         await call.over.wait()
     except trio.Cancelled:
-        with trio.CancelScope(shield=True), trio.move_on_after(grace):
-            await _ended(call, trio.Event() if hurry is None else hurry)
+        with trio.CancelScope(shield=True, deadline=trio.current_time() + grace) as patience:
+            await _ended(call, patience, hurry)
         raise
     if call.error is not None:
         raise call.error
     return call.value
 
 
-async def _ended(call: _Call, hurry: trio.Event) -> None:
-    """Stop a call and wait for its thread; asked again now and then, since a function may swallow the exception."""
+async def _ended(call: _Call, patience: trio.CancelScope, hurry: trio.Event | None) -> None:
+    """Stop a call and wait for its thread.
+
+    It is asked again now and then, since a function may swallow the exception.
+    """
     wait = 0.02
-    while not call.over.is_set() and not hurry.is_set():
+    while not call.over.is_set():
+        if hurry is not None and hurry.is_set():
+            patience.deadline = min(patience.deadline, trio.current_time() + _MOMENT)
         call.stop()
         with trio.move_on_after(wait):
             await call.over.wait()

@@ -1,0 +1,218 @@
+"""Pages and fixtures: what each says about itself is what `check` finds, no more and no less.
+
+`# ^ E301` at the end of a line, or alone on the line below, says that these findings start there.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from engine import rules
+from engine.api import check
+from engine.codes import CODES
+from engine.diagnostics import Rule
+from engine.rules import RULES
+from engine.source import Source
+
+FOLDER = Path(rules.__file__).parent
+FIXTURES = Path(__file__).parent / "fixtures"
+ALL = (*CODES, *(rule for rule, _ in RULES))
+NOT_RULES = {"__init__", "spans"}
+
+Marks = list[tuple[int, str]]
+MARK = re.compile(r"(?P<code>.*?)\s*# \^ (?P<codes>[EW]\d{3}(?: [EW]\d{3})*)")
+
+
+def marks(text: str) -> Marks:
+    """The findings that a text says it has: line and code, in order."""
+    found: Marks = []
+    above = 0
+    for number, line in enumerate(text.splitlines(), 1):
+        marked = MARK.fullmatch(line)
+        if marked is None or marked["code"]:
+            above = number
+        if marked:
+            found += [(above, code) for code in marked["codes"].split()]
+    return sorted(found)
+
+
+def findings(source: Source) -> Marks:
+    return sorted((each.span.line, each.rule.code) for each in check(source))
+
+
+def fixtures(kind: str) -> list[Path]:
+    return sorted((FIXTURES / kind).glob("*.toml"))
+
+
+def by_stem(path: Path) -> str:
+    return path.stem
+
+
+def page(rule: Rule) -> Path:
+    return FOLDER / f"{rule.name.replace('-', '_')}.md"
+
+
+def examples(text: str, heading: str) -> Iterator[str]:
+    """The TOML blocks under a heading of a page."""
+    section = text.partition(f"\n## {heading}\n")[2].partition("\n## ")[0]
+    yield from re.findall(r"```toml\n(.*?)```", section, re.DOTALL)
+
+
+@pytest.mark.parametrize("path", fixtures("err"), ids=by_stem)
+def test_a_wrong_spec_gives_what_it_says(path: Path) -> None:
+    text = path.read_text()
+    assert marks(text)
+    assert findings(Source(path, text)) == marks(text)
+
+
+@pytest.mark.parametrize("path", fixtures("ok"), ids=by_stem)
+def test_a_right_spec_gives_nothing(path: Path) -> None:
+    assert [str(each) for each in check(path)] == []
+
+
+@pytest.mark.parametrize("rule", ALL, ids=lambda rule: rule.code)
+def test_a_page_describes_its_rule(rule: Rule) -> None:
+    text = page(rule).read_text()
+    assert text.startswith(f"# {rule.code} {rule.name}\n\n")
+    wrong = list(examples(text, "Wrong"))
+    assert wrong
+    assert list(examples(text, "Right"))
+    for example in wrong:
+        assert rule.code in {code for _, code in marks(example)}
+
+
+@pytest.mark.parametrize("rule", ALL, ids=lambda rule: rule.code)
+def test_the_wrong_examples_of_a_page_give_what_they_say(rule: Rule) -> None:
+    for example in examples(page(rule).read_text(), "Wrong"):
+        assert findings(Source("page.toml", example)) == marks(example)
+
+
+@pytest.mark.parametrize("rule", ALL, ids=lambda rule: rule.code)
+def test_the_right_examples_of_a_page_give_nothing(rule: Rule) -> None:
+    for example in examples(page(rule).read_text(), "Right"):
+        assert [str(each) for each in check(Source("page.toml", example))] == []
+
+
+def test_every_page_and_every_file_is_a_rules_own() -> None:
+    names = {rule.name.replace("-", "_") for rule in ALL}
+    assert {path.stem for path in FOLDER.glob("*.md")} == names
+    own = {path.stem for path in FOLDER.glob("*.py")} - NOT_RULES
+    assert own == {rule.name.replace("-", "_") for rule, _ in RULES}
+
+
+def test_every_code_is_emitted_by_a_fixture() -> None:
+    emitted = {code for path in fixtures("err") for _, code in marks(path.read_text())}
+    assert {rule.code for rule in ALL} <= emitted
+
+
+def test_codes_and_names_are_given_once() -> None:
+    assert len({rule.code for rule in ALL}) == len({rule.name for rule in ALL}) == len(ALL)
+
+
+@pytest.mark.parametrize("rule", ALL, ids=lambda rule: rule.code)
+def test_a_finding_stands_alone(rule: Rule) -> None:
+    """A message is one line in lower case without a full stop, at a place in the text."""
+    for example in examples(page(rule).read_text(), "Wrong"):
+        for each in check(Source("page.toml", example)):
+            assert each.message == each.message.strip().rstrip(".")
+            assert not each.message[0].isupper()
+            assert "\n" not in each.message
+            assert each.span.line <= example.count("\n") + 1
+
+
+# -- what the messages say -------------------------------------------------------------------------
+
+
+def the_one(name: str) -> tuple[str, str | None]:
+    """Message and help of the only finding in a fixture."""
+    [found] = check(FIXTURES / "err" / f"{name}.toml")
+    return found.message, found.help
+
+
+def test_a_loop_is_shown_with_its_exits_and_the_route_to_bound() -> None:
+    assert the_one("multi_step_as_written") == (
+        "`process` → `review` → `process` can repeat for ever, by `success`, then `failure`",
+        'bound it: `failure = { to = "process", max = 3 }`',
+    )
+
+
+def test_the_cure_of_a_loop_keeps_its_delay_and_quotes_its_key() -> None:
+    assert (
+        the_one("loop_with_delay")[1] == 'bound it: `75 = { to = "poll", max = 3, delay = "30s" }`'
+    )
+    assert the_one("catch_all_self_loop")[1] == 'bound it: `"*" = { to = "poll", max = 3 }`'
+
+
+def test_a_loop_that_a_then_closes_is_mended_there() -> None:
+    assert the_one("loop_by_then") == (
+        "`one` → `two` → `one` can repeat for ever, by `success`, then the `then` of `3`",
+        'let `then` lead to an end: `then = "fail"`',
+    )
+
+
+def test_the_other_hops_of_a_loop_are_noted() -> None:
+    [found] = check(FIXTURES / "err" / "multi_step_as_written.toml")
+    assert [note.message for note in found.notes] == ["the loop goes on here"]
+    assert found.notes[0].span.line < found.span.line
+
+
+WHY = {
+    "self_loop_orphan": ["`orphan` is never reached: no route leads to it"],
+    "step_after_a_timeout_that_never_comes": [
+        "`two` is never reached: ",
+        "only `timeout` of `one` leads there, and it can never be taken",
+    ],
+    "then_behind_a_smaller_bound": [
+        "`three` is never reached: ",
+        "only the `then` of `3` of `one` leads there, and it can never be used up",
+    ],
+    "join_on_exclusive_branches": [
+        "`report` never runs: it needs ",
+        "`ship` to succeed, which needs `build` to succeed, ",
+        "and `mend` to succeed, which needs `build` to fail",
+    ],
+    "two_labels_at_once": [
+        "`purple` never runs: it needs ",
+        "`red` to succeed, which needs `sort` to end with `red`, ",
+        "and `blue` to succeed, which needs `sort` to end with `blue`",
+    ],
+    "needs_a_failure_that_never_comes": [
+        "`mend` never runs: it needs `tidy` to fail, which it never does"
+    ],
+    "when_that_is_never_true": ["`build` never runs: its `when` is never true"],
+    "join_any_without_a_way": [
+        "`report` never runs: each way to it contradicts itself, as where it needs ",
+        "`build` to succeed and ",
+        "`either` to succeed, which needs `early` to succeed, which needs `build` to fail",
+    ],
+    "cancelled_before_it_starts": [
+        "`report` never runs: it needs `probe` to finish, which can only fail, ",
+        "and a failure that nothing handles cancels the rest",
+    ],
+}
+
+
+@pytest.mark.parametrize(("name", "why"), WHY.items())
+def test_a_finding_says_why(name: str, why: list[str]) -> None:
+    assert the_one(name)[0] == "".join(why)
+
+
+def test_what_needs_a_node_that_never_runs_says_so() -> None:
+    found = check(FIXTURES / "err" / "needs_success_and_rollback.toml")
+    ways = "`build` to succeed and `rollback` to succeed, which needs `build` to fail"
+    assert [each.message for each in found] == [
+        f"`deploy` never runs: it needs {ways}",
+        "`announce` never runs: it needs `deploy` to succeed, which never runs",
+    ]
+
+
+def test_both_sides_of_a_contradiction_are_noted() -> None:
+    found = check(FIXTURES / "err" / "needs_success_and_rollback.toml")[0]
+    assert [note.message for note in found.notes] == [
+        "`deploy` needs `build` to succeed",
+        "`rollback` needs `build` to fail",
+    ]
