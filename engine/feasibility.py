@@ -123,6 +123,12 @@ def _tried(choices: Choices) -> set[int]:
     return runs
 
 
+def _pick(masks: Sequence[int], bits: Sequence[int], prefer: Prefer) -> int:
+    if len(masks) == 1 or not bits:
+        return masks[0]
+    return max(masks, key=lambda mask: prefer(mask, bits))
+
+
 def _most(mask: int, bits: Sequence[int]) -> int:
     return sum(1 for bit in bits if bit & mask)
 
@@ -150,8 +156,7 @@ def _trial(choices: Choices, wanted: Collection[int], prefer: Prefer) -> set[int
             if node in choices.stuck:
                 held.add(node)
             else:
-                bits = gains.get(node, ())
-                lit[node] = max(choices.endings[node], key=lambda mask: prefer(mask, bits))
+                lit[node] = _pick(choices.endings[node], gains.get(node, ()), prefer)
     return runs
 
 

@@ -36,7 +36,7 @@ def timeless(case: Case) -> Case:
 def _without_clocks(value: Any) -> None:
     if isinstance(value, dict):
         for key in ("deadline", "timeout"):
-            if isinstance(value.get(key), str):
+            if str(value.get(key, ""))[:1].isdigit():
                 value[key] = "100h"
         if value.get("on_failure") == "cancel":
             value["on_failure"] = "finish"
