@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from functools import lru_cache
 
-__all__ = ["LONGEST", "format_duration", "parse_duration"]
+__all__ = ["LONGEST", "format_duration", "parse_duration", "whole"]
 
 _UNITS = {"d": 86_400, "h": 3_600, "m": 60, "s": 1}
 _NANOS = {unit: size * 1_000_000_000 for unit, size in _UNITS.items()} | {"ms": 1_000_000}
@@ -13,6 +13,11 @@ _RANK = {unit: rank for rank, unit in enumerate(_NANOS)}
 _PART = re.compile(r"([0-9]+)(?:\.([0-9]+))?(ms|[dhms])")
 LONGEST = 366 * 86_400.0
 """Seconds; nothing in a spec may wait or run for longer."""
+
+
+def whole(seconds: float) -> float:
+    """A time of a run as a whole number of nanoseconds: what is due at one instant compares equal."""
+    return int(seconds * 1e9 + 0.5) / 1e9
 
 
 @lru_cache(maxsize=512)

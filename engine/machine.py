@@ -8,6 +8,7 @@ indexes, exits are codes. Knows no clock, no task, no data. Source: LANGUAGE.md 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
+from functools import cached_property
 from typing import Literal
 
 import attrs
@@ -152,6 +153,14 @@ class Machine:
     start: int = 0
     counters: int = 0
 
+    @cached_property
+    def first(self) -> State:
+        """The state of the first attempt."""
+        visits = [0] * len(self.steps)
+        visits[self.start] = 1
+        clauses = len(self.steps[self.start].retry)
+        return State(self.start, 1, tuple(visits), (0,) * clauses, (0,) * self.counters)
+
 
 # -- the transition --------------------------------------------------------------------------------------------
 
@@ -197,14 +206,12 @@ class Stop:
 
 
 Move = Retry | Enter | Stop
+_AT_ONCE = Retry(0.0)
 
 
 def begin(machine: Machine) -> State:
     """The state of the first attempt."""
-    visits = [0] * len(machine.steps)
-    visits[machine.start] = 1
-    clauses = len(machine.steps[machine.start].retry)
-    return State(machine.start, 1, tuple(visits), (0,) * clauses, (0,) * machine.counters)
+    return machine.first
 
 
 def advance(
@@ -238,6 +245,8 @@ def _again(
     count = state.served[index] + 1
     served = (*state.served[:index], count, *state.served[index + 1 :])
     after = State(state.step, state.attempt + 1, state.visits, served, state.taken)
+    if not clause.delay and asked is None:
+        return after, _AT_ONCE
     return after, Retry(clause.wait(count, draw, asked))
 
 

@@ -48,6 +48,9 @@ class Places(Generic[W]):
         self._ticket = 0
         self._called: dict[int, Limit] = {}
 
+    def __bool__(self) -> bool:
+        return bool(self._queue)
+
     def ask(self, waiter: W) -> None:
         """Queue for a start."""
         self._ticket += 1

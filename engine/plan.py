@@ -131,7 +131,7 @@ class Plan:
     loops: tuple[tuple[int, tuple[Hop, ...]], ...] = ()
     """Unbounded loops, by node: a plan that has any is refused (E301)."""
 
-    @property
+    @cached_property
     def folder(self) -> str:
         """The folder of the file: relative paths of built-in tasks start there."""
         return str(Path(self.spec.source.path).parent)

@@ -12,6 +12,7 @@ from collections.abc import Callable
 from heapq import heappop, heappush
 from typing import Any, Literal
 
+from engine.durations import whole
 from engine.events import Event
 from engine.expressions import EvaluationError
 from engine.machine import Enter, Retry, State, Stop, advance, begin
@@ -29,10 +30,10 @@ Stopping = Literal["", "timeout", "deadline", "cancelled"]
 class LiveAttempt:
     """An attempt that has its places. `inputs` is what its body is given; `stopping` is why it is being stopped."""
 
-    __slots__ = ("body", "child", "handle", "inputs", "key", "node", "over", "record", "stopping")
+    __slots__ = ("body", "child", "handle", "inputs", "node", "over", "record", "stopping")
 
-    def __init__(self, node: LiveNode, body: Body, record: Attempt, key: str) -> None:
-        self.node, self.body, self.record, self.key = node, body, record, key
+    def __init__(self, node: LiveNode, body: Body, record: Attempt) -> None:
+        self.node, self.body, self.record = node, body, record
         self.inputs: dict[str, Any] = {}
         self.child: LiveRun | None = None
         self.stopping: Stopping = ""
@@ -44,6 +45,12 @@ class LiveAttempt:
     def order(self) -> tuple[int, ...]:
         """The order of its node."""
         return self.node.order
+
+    @property
+    def key(self) -> str:
+        """What tells it from all other attempts of its run, and is the same when the run is made again."""
+        node, record = self.node, self.record
+        return f"{node.run.key}{node.plan.name}/{record.step}/{record.visit}.{record.attempt}"
 
     @property
     def path(self) -> str:
@@ -187,8 +194,9 @@ class Scheduler:
     @property
     def pending(self) -> bool:
         """Whether this instant still has ends to be dealt with."""
-        asked = self.root.asked and self.root.cause is None and self.result is None
-        return bool(self._ended or self._deciding or self._cancelling or asked)
+        if self._ended or self._deciding or self._cancelling:
+            return True
+        return self.root.asked and self.root.cause is None and self.result is None
 
     @property
     def idle(self) -> bool:
@@ -232,8 +240,11 @@ class Scheduler:
                 node.waking = 0
                 self._ask(node)
         starts: list[LiveAttempt] = []
-        while (node_ := self._places.next()) is not None:
-            attempt = self._begin(node_)
+        while self._places and not self.root.asked:
+            node = self._places.next()
+            if node is None:
+                break
+            attempt = self._begin(node)
             if attempt is not None:
                 starts.append(attempt)
         return starts
@@ -295,7 +306,7 @@ class Scheduler:
 
     def _deadline(self, seconds: float, depth: int, order: tuple[int, ...], owner: Any) -> None:
         self._ticket += 1
-        heappush(self._deadlines, (_time(self.now + seconds), depth, order, self._ticket, owner))
+        heappush(self._deadlines, (whole(self.now + seconds), depth, order, self._ticket, owner))
 
     def _strike(self, owner: LiveRun | LiveNode | LiveAttempt) -> None:
         if isinstance(owner, LiveRun):
@@ -323,8 +334,7 @@ class Scheduler:
         step = node.plan.machine.steps[state.step].name
         run = node.run
         record = Attempt(step, state.visits[state.step], state.attempt, self.now)
-        key = f"{run.key}{node.plan.name}/{step}/{record.visit}.{record.attempt}"
-        attempt = LiveAttempt(node, body, record, key)
+        attempt = LiveAttempt(node, body, record)
         if not node.attempts and node.plan.deadline is not None:
             self._deadline(node.plan.deadline, 3 * _depth(run) + 1, node.order, node)
         node.attempts.append(record)
@@ -435,8 +445,14 @@ class Scheduler:
             node.steps.pop(attempt.record.step, None)
         else:
             node.steps[attempt.record.step] = outcome.output
-        draw = _drawer(self._seed, attempt.key)
-        after, move = advance(machine, node.state, ends, draw, outcome.permanent, outcome.retry_after)  # type: ignore[arg-type]
+        after, move = advance(
+            machine,
+            node.state,
+            ends,  # type: ignore[arg-type]
+            lambda: random.Random(f"{self._seed}:{attempt.key}").random(),
+            outcome.permanent,
+            outcome.retry_after,
+        )
         node.state = after
         if type(move) is Stop:
             self._stopped(node, move, at, outcome)
@@ -446,7 +462,7 @@ class Scheduler:
         if move.delay:
             self._ticket += 1
             node.waking = self._ticket
-            heappush(self._wakes, (_time(self.now + move.delay), self._ticket, node))
+            heappush(self._wakes, (whole(self.now + move.delay), self._ticket, node))
         else:
             self._ask(node)
 
@@ -471,9 +487,8 @@ class Scheduler:
             except EvaluationError as error:
                 self._settle(node, "failed", Reason("evaluation", f"outputs: {error}"), "error")
                 return
-        last = node.plan.machine.steps[at].label(node.attempts[-1].outcome)  # type: ignore[arg-type]
-        message = _stop_message(node, stop, last)
-        self._settle(node, stop.result, Reason(stop.reason, message), stop.label, output, stop.code, at)
+        reason = _COMPLETED if stop.reason == "completed" else Reason(stop.reason, _stop_message(node, stop, at))
+        self._settle(node, stop.result, reason, stop.label, output, stop.code, at)
 
     def _cancelled(self, node: LiveNode) -> None:
         why = node.run.cause or "requested"
@@ -582,9 +597,7 @@ class Scheduler:
 # -- helpers without state -------------------------------------------------------------------------------------
 
 
-def _time(seconds: float) -> float:
-    """Times are whole nanoseconds, so that what is due at one instant compares equal."""
-    return round(seconds, 9)
+_COMPLETED = Reason("completed")
 
 
 def _depth(run: LiveRun) -> int:
@@ -596,11 +609,6 @@ def _depth(run: LiveRun) -> int:
 
 def _end_order(ended: tuple[LiveAttempt, Outcome | None]) -> tuple[int, ...]:
     return ended[0].node.order[1::2]
-
-
-def _drawer(seed: int | str, key: str) -> Callable[[], float]:
-    """One number in [0, 1) that depends on the run's seed and the attempt alone, whatever the interleaving."""
-    return lambda: random.Random(f"{seed}:{key}").random()
 
 
 def _child_outcome(run: LiveRun, result: Result) -> Outcome | None:
@@ -633,16 +641,15 @@ def _was(result: NodeResult) -> str:
     return {"succeeded": "succeeded", "skipped": "was skipped", "cancelled": "was cancelled"}[result.result]
 
 
-def _stop_message(node: LiveNode, stop: Stop, last: str) -> str:
+def _stop_message(node: LiveNode, stop: Stop, at: int) -> str:
     """A sentence for a reason: which exit of which step, and how often it was tried."""
     record = node.attempts[-1]
+    last = node.plan.machine.steps[at].label(record.outcome)  # type: ignore[arg-type]
     outcome = f"exit {record.outcome}" if isinstance(record.outcome, int) else str(record.outcome)
     if last not in (outcome, str(record.outcome)):
         outcome += f" `{last}`"
     where = "" if len(node.plan.machine.steps) == 1 else f" of `{record.step}`"
-    if stop.reason == "completed":
-        return ""
     tries = f" after {record.attempt} attempts" if record.attempt > 1 else ""
     detail = f" ({record.error})" if record.error and isinstance(record.outcome, str) else ""
-    tail = {"routed": "", "unrouted": "", "exhausted": ", a bounded route was used up"}[stop.reason]
+    tail = ", a bounded route was used up" if stop.reason == "exhausted" else ""
     return f"{outcome}{where}{tries}{detail}{tail}"

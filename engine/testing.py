@@ -12,6 +12,7 @@ from typing import Any, Literal
 import attrs
 
 from engine.diagnostics import nearest
+from engine.durations import whole
 from engine.errors import InputError
 from engine.events import Event
 from engine.plan import Plan
@@ -111,7 +112,7 @@ def scripted(script: Script) -> Callable[[LiveAttempt], Any]:
         if ending.outcome == "hang":
             await trio.sleep_forever()
         # times are whole nanoseconds, as the scheduler's are, so that what is due at one instant is
-        await trio.sleep_until(round(trio.current_time() + ending.duration, 9))
+        await trio.sleep_until(whole(trio.current_time() + ending.duration))
         if ending.outcome == "error":
             return Outcome(
                 "error", error=ending.message, permanent=ending.permanent, retry_after=ending.retry_after

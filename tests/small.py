@@ -95,8 +95,9 @@ def body(draw: st.DrawFn, name: str) -> Doc:
     if chance(draw, 2):
         ends = ("done", "fail", "done:x", "fail:x", "fail:y")
         node["routes"] = {key: pick(draw, ends) for key in routed(draw, node, least=1)}
-    if chance(draw, 12):
-        node["routes"] = {"0": name, "*": name}  # it never ends
+    one_sided = ({"0": "fail"}, {"*": "done"}, {"0": name, "*": name})  # the last never ends
+    if chance(draw, 4):
+        node["routes"] = pick(draw, one_sided)
     return node
 
 
@@ -116,7 +117,7 @@ def extras(draw: st.DrawFn, name: str, node: Doc, before: Sequence[str]) -> None
     reads = [f"${{{source}.x{end}}}" for source in before for end in ("", " ?? 0")]
     if chance(draw, 4):
         node["deadline"] = "5s"
-    if chance(draw, 6):
+    if chance(draw, 4):
         node["allow_failure"] = True
     if reads and chance(draw, 4):
         node["with"] = {"value": pick(draw, reads)}

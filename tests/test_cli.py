@@ -13,7 +13,7 @@ import subprocess
 import sys
 import termios
 import tomllib
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -34,7 +34,7 @@ FAILS = 'engine = 1\n[nodes.a]\ntask = "shell"\nwith = { argv = ["false"] }\n'
 Write = Callable[[str, str], str]
 
 
-@pytest.fixture()
+@pytest.fixture
 def write(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Write:
     """Writes a file into a folder that is the current one; gives its name."""
     monkeypatch.chdir(tmp_path)
@@ -58,11 +58,13 @@ def environment(**more: str) -> dict[str, str]:
     return kept | {"PYTHONPATH": str(ROOT), "TERM": "xterm"} | more
 
 
-def spawn(*argv: str, **options: Any) -> subprocess.CompletedProcess[str]:
-    given = {"capture_output": True} if "stdout" not in options else {}
-    return subprocess.run(
-        command(*argv), text=True, timeout=60, env=environment(), **given, **options
-    )
+def launch(argv: Sequence[str], **streams: Any) -> subprocess.CompletedProcess[str]:
+    streams = streams or {"capture_output": True}
+    return subprocess.run(argv, text=True, timeout=60, env=environment(), check=False, **streams)
+
+
+def spawn(*argv: str, **streams: Any) -> subprocess.CompletedProcess[str]:
+    return launch(command(*argv), **streams)
 
 
 def printed(capsys: pytest.CaptureFixture[str], *argv: str) -> tuple[int, str, str]:
@@ -78,9 +80,7 @@ def test_importing_the_package_imports_nothing_heavy() -> None:
         "import sys, engine; heavy = 'trio networkx httpx attrs argparse jsonschema'.split(); "
         "print([name for name in heavy if name in sys.modules])"
     )
-    done = subprocess.run(
-        [sys.executable, "-c", code], text=True, capture_output=True, env=environment(), timeout=60
-    )
+    done = launch([sys.executable, "-c", code])
     assert (done.stdout, done.stderr) == ("[]\n", "")
 
 
@@ -176,9 +176,7 @@ def test_check_ends_with_a_summary(write: Write, capsys: pytest.CaptureFixture[s
 
 
 @pytest.mark.parametrize("form", [["--json"], ["--format", "json"]])
-def test_check_as_json(
-    form: list[str], write: Write, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_check_as_json(form: list[str], write: Write, capsys: pytest.CaptureFixture[str]) -> None:
     status, out, _ = printed(capsys, "check", write("a.toml", BROKEN), *form)
     (found,) = json.loads(out)
     assert (status, found["code"], found["path"], found["line"]) == (1, "E201", "a.toml", 3)
@@ -249,13 +247,7 @@ def test_check_imports_nothing_that_only_running_needs(write: Write) -> None:
         "import sys; from engine.cli import main; main(['check', sys.argv[1]]); "
         "print([name for name in ('trio', 'networkx', 'httpx') if name in sys.modules])"
     )
-    done = subprocess.run(
-        [sys.executable, "-c", code, write("a.toml", SOUND)],
-        text=True,
-        capture_output=True,
-        env=environment(),
-        timeout=60,
-    )
+    done = launch([sys.executable, "-c", code, write("a.toml", SOUND)])
     assert done.stdout.splitlines() == ["1 file is sound", "[]"], done.stderr
 
 
@@ -317,13 +309,7 @@ def test_a_full_disk_is_told(write: Write) -> None:
 
 def test_no_standard_output_at_all(write: Write) -> None:
     shell = 'exec "$@" >&-'
-    done = subprocess.run(
-        ["sh", "-c", shell, "sh", *command("check", write("a.toml", SOUND))],
-        capture_output=True,
-        text=True,
-        env=environment(),
-        timeout=60,
-    )
+    done = launch(["sh", "-c", shell, "sh", *command("check", write("a.toml", SOUND))])
     assert (done.returncode, done.stderr) == (0, "")
 
 
@@ -381,9 +367,7 @@ def test_an_input_is_text_where_it_fits_else_json(
 def test_an_input_of_the_wrong_type(
     schema: str, text: str, message: str, write: Write, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    status, out, err = printed(
-        capsys, "run", write("a.toml", ECHO % schema), "-i", f"x={text}"
-    )
+    status, out, err = printed(capsys, "run", write("a.toml", ECHO % schema), "-i", f"x={text}")
     assert (status, out, err) == (2, "", f"error: input `x`: {message}\n")
 
 
@@ -401,9 +385,7 @@ def test_all_wrong_inputs_at_once(write: Write, capsys: pytest.CaptureFixture[st
     ]
 
 
-def test_inputs_from_a_file_and_by_name(
-    write: Write, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_inputs_from_a_file_and_by_name(write: Write, capsys: pytest.CaptureFixture[str]) -> None:
     spec = write("a.toml", ECHO % '{ type = "integer" }')
     file = write("i.json", '{"x": 1}')
     _, out, _ = printed(capsys, "simulate", spec, "--inputs", file, "--json")
@@ -638,9 +620,7 @@ def test_simulate_follows_its_script(write: Write, capsys: pytest.CaptureFixture
     )
 
 
-def test_a_wrong_script_is_told_in_full(
-    write: Write, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_a_wrong_script_is_told_in_full(write: Write, capsys: pytest.CaptureFixture[str]) -> None:
     script = write("s.json", '{"a/b": [{}], "a/a": []}')
     status, _, err = printed(capsys, "simulate", write("a.toml", FAILS), "--script", script)
     assert status == 2
@@ -650,13 +630,11 @@ def test_a_wrong_script_is_told_in_full(
     ]
 
 
-def test_a_simulation_that_never_ends_is_told(
-    write: Write, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_a_simulation_that_never_ends_is_told(write: Write) -> None:
     script = write("s.json", '{"a/a": [{"outcome": "hang"}]}')
-    status, _, err = printed(capsys, "simulate", write("a.toml", FAILS), "--script", script)
-    assert status == 2
-    assert err.startswith("error: the run would never end")
+    done = spawn("simulate", write("a.toml", FAILS), "--script", script)
+    assert done.returncode == 2
+    assert done.stderr.startswith("error: the run would never end")
 
 
 @pytest.mark.parametrize(

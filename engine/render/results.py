@@ -84,9 +84,9 @@ def _rows(result: Result, depth: int) -> Iterator[tuple[Piece, ...]]:
 
 
 def _fixed(head: list[str], rows: list[dict[str, Piece]]) -> int:
-    """The columns of all but the last column."""
+    """How wide all but the last column are together."""
     texts = ([name, *(bare(row[name]) for row in rows)] for name in head[:-1])
-    return sum(max(map(columns, column)) + 2 for column in texts)
+    return sum(max(map(columns, column)) + 2 for column in texts) - 2
 
 
 def _time(node: NodeResult) -> str:

@@ -13,6 +13,7 @@ from collections.abc import Awaitable, Callable
 
 import trio
 
+from engine.durations import whole
 from engine.errors import EngineError
 from engine.result import Outcome, Result
 from engine.scheduler import LiveAttempt, Scheduler
@@ -84,7 +85,7 @@ class Runner:
     def _turn(self) -> LiveAttempt | None:
         """Tell the scheduler the time, do what it says; the first attempt to start is the caller's to run."""
         scheduler = self._scheduler
-        now = round(trio.current_time() - self._start, 9)
+        now = whole(trio.current_time() - self._start)
         self._turned = True
         first: LiveAttempt | None = None
         while True:
@@ -140,7 +141,7 @@ class Runner:
                     outcome = None
                     with attempt.handle:
                         outcome = await self._body(attempt, breath)
-            except trio.Cancelled:
+            except BaseException:  # cancelled, alone or in a group, or a bug: the record is made whole
                 self._scheduler.ended(attempt, None)
                 self._end_from_outside()
                 raise

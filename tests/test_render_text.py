@@ -1,0 +1,114 @@
+"""Text for terminals: what is shown prints, and fits."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from engine.render.text import (
+    Styled,
+    clip,
+    columns,
+    duration,
+    elapsed,
+    painter,
+    printable,
+    table,
+    wrap,
+)
+
+TEXTS = st.text(st.characters(exclude_categories=["Cs"]) | st.sampled_from("a  \té漢🙂"))
+SHOWN = TEXTS.map(printable)
+PLAIN = painter(False)
+
+
+@given(st.text())
+def test_what_is_printable_prints(text: str) -> None:
+    assert printable(text).isprintable()
+
+
+def test_control_characters_are_escaped() -> None:
+    assert printable("a\tb\x1b[2J\n\x00é\u202e") == r"a    b\x1b[2J\n\x00é\u202e"
+
+
+def test_columns_of_wide_and_of_combining_characters() -> None:
+    assert [columns(text) for text in ("abc", "漢字", "e\u0301", "é")] == [3, 4, 1, 1]
+
+
+@given(SHOWN, st.integers(0, 30))
+def test_clipped_text_fits_and_begins_the_same(text: str, width: int) -> None:
+    found = clip(text, width)
+    assert columns(found) <= width
+    assert found == text or text.startswith(found.removesuffix("…"))
+
+
+@given(SHOWN, st.integers(2, 30))
+def test_wrapped_text_fits_and_loses_nothing_but_spaces(text: str, width: int) -> None:
+    lines = wrap(text, width)
+    assert lines
+    assert all(columns(line) <= width for line in lines)
+    assert "".join(lines).replace(" ", "") == text.replace(" ", "")
+
+
+def test_text_is_wrapped_at_spaces() -> None:
+    assert wrap("needs `publish`, which failed", 16) == ["needs `publish`,", "which failed"]
+
+
+@pytest.mark.parametrize(
+    "seconds, going, gone",
+    [
+        (0, "0.0s", "0ms"),
+        (0.0254, "0.0s", "25ms"),
+        (0.9996, "1.0s", "1.0s"),
+        (12.34, "12.3s", "12.3s"),
+        (59.96, "1m00s", "1m00s"),
+        (125, "2m05s", "2m05s"),
+        (3599.6, "1h00m", "1h00m"),
+        (11220, "3h07m", "3h07m"),
+        (180_000, "2d02h", "2d02h"),
+    ],
+)
+def test_times(seconds: float, going: str, gone: str) -> None:
+    assert (elapsed(seconds), duration(seconds)) == (going, gone)
+
+
+ROWS = [("a", "10", "it works"), ("build", "2", "it takes its time and then some more of it")]
+
+
+def test_a_table_without_a_width_has_a_line_a_row() -> None:
+    assert table(("name", "n", "why"), ROWS, PLAIN, right=("n",)) == [
+        "name    n  why",
+        "a      10  it works",
+        "build   2  it takes its time and then some more of it",
+    ]
+
+
+def test_the_last_column_is_wrapped() -> None:
+    assert table(("name", "n", "why"), ROWS, PLAIN, width=36) == [
+        "name   n   why",
+        "a      10  it works",
+        "build  2   it takes its time and",
+        "           then some more of it",
+    ]
+
+
+def test_where_too_little_is_left_the_last_column_goes_beneath() -> None:
+    assert table(("name", "n", "why"), ROWS, PLAIN, width=30) == [
+        "name   n",
+        "a      10",
+        "    it works",
+        "build  2",
+        "    it takes its time and then",
+        "    some more of it",
+    ]
+
+
+def test_colours_change_nothing_else() -> None:
+    rows = [(Styled("bad", "x"), "1", Styled("dim", "some more"))]
+    colored = "\n".join(table(("name", "n", "why"), rows, painter(True), width=14))
+    for code in ("\x1b[2m", "\x1b[1;31m", "\x1b[0m"):
+        assert code in colored
+        colored = colored.replace(code, "")
+    bare = "\n".join(table(("name", "n", "why"), rows, PLAIN, width=14))
+    assert [line.rstrip() for line in colored.split("\n")] == bare.split("\n")
