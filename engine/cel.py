@@ -103,10 +103,11 @@ def _bad(body: str, start: int, at: KeyPath, message: str) -> BadExpression:
     if not found:
         return BadExpression(f"`{body}` is not an expression", start, start + len(body), None, at)
     before = body.split("\n")[: int(found[1]) - 1]
-    offset = sum(len(line) + 1 for line in before) + int(found[2]) - 1
-    where = start + min(offset, len(body) - 1)
+    offset = min(sum(len(line) + 1 for line in before) + int(found[2]), len(body)) - 1
+    token = _TOKEN.match(body, offset)
+    end = token.end() if token else offset + 1
     why = _EXPECTING.sub("", found[4]).replace("'<EOF>'", "the end")
-    return BadExpression(f"not a CEL expression: {why}", where, where + 1, None, at)
+    return BadExpression(f"not a CEL expression: {why}", start + offset, start + end, None, at)
 
 
 def _why(body: str, reads: tuple[Read, ...], scope: Scope, error: Exception) -> str:
@@ -122,9 +123,10 @@ def _why(body: str, reads: tuple[Read, ...], scope: Scope, error: Exception) -> 
 
 
 def _json(value: Any, body: str) -> Any:
-    """A CEL value as JSON; what JSON lacks is an error."""
+    """A CEL value as JSON, keys sorted since maps of CEL have no order; what JSON lacks is an
+    error."""
     if isinstance(value, Mapping) and all(isinstance(key, str) for key in value):
-        return {key: _json(item, body) for key, item in value.items()}
+        return {key: _json(value[key], body) for key in sorted(value)}
     if isinstance(value, (list, tuple)):
         return [_json(item, body) for item in value]
     if value is None or isinstance(value, (bool, int, str)):

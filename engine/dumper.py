@@ -74,7 +74,7 @@ def _description(text: str) -> str:
 
 # -- the converter -------------------------------------------------------------------------------
 
-_CONVERTER = Converter(omit_if_default=True)
+_CONVERTER = Converter()
 _INTERNAL = frozenset({"source", "at", "name", "files", "broken", "single"})
 """Fields that no key of a file fills."""
 
@@ -90,7 +90,12 @@ def _writer(kind: type, **hooks: Callable[[Any], Any]) -> Callable[[Any], dict[s
         for field in attrs.fields(kind)
     }
     made: Callable[[Any], dict[str, Any]]
-    made = make_dict_unstructure_fn(kind, _CONVERTER, **fields)  # type: ignore[arg-type]
+    made = make_dict_unstructure_fn(
+        kind,
+        _CONVERTER,
+        _cattrs_omit_if_default=True,
+        **fields,  # type: ignore[arg-type]
+    )
     _CONVERTER.register_unstructure_hook(kind, made)
     return made
 

@@ -92,6 +92,8 @@ def bare(text: str) -> Template:
         message, cure = "a condition is one expression, not a text", "put all of it into one `${…}`"
         raise BadExpression(message, 0, len(text), cure)
     start, end, _ = pieces[0]
+    if not text.strip():
+        raise BadExpression("empty expression", 0, len(text))
     reads: list[Read] = []
     make = _expression(text[start:end], start, (), reads)
     return Template(tuple(reads), False, make)
@@ -267,8 +269,9 @@ def _literal(body: str, where: int, start: int, at: KeyPath) -> Any:
     value = None if found is None else _value_of(found)
     if found is None or value in (math.inf, -math.inf):
         cure = "a string in quotes, a number, `true`, `false` or `null`"
-        end = start + max(len(body), where + 1)
-        raise BadExpression("expected a literal after `??`", start + where, end, cure, at)
+        begin = where if where < len(body) else body.rindex("??")
+        span = (start + begin, start + len(body))
+        raise BadExpression("expected a literal after `??`", *span, cure, at)
     return value
 
 

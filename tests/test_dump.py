@@ -219,6 +219,14 @@ x = "${a.stdout}"
 task = "probe"
 """
 
+ONE_LAST = """[nodes.b.steps.two]
+pipeline = "child"
+
+[nodes.b.steps.one]
+task = "probe"
+routes = { failure = "done:bad", success = "two" }
+""" + MEANT[MEANT.index("\n[nodes.c]") :]
+
 SAME = {
     "a comment": ("[pools]", "# why\n[pools]  # so"),
     "blank lines": ("\n\n", "\n\n\n\n"),
@@ -243,7 +251,11 @@ SAME = {
     ),
     "`needs` as a table": ('needs = ["b"]', 'needs = { b = "success" }'),
     "another unit": ('timeout = "10s"', 'timeout = "10000ms"'),
-    "inline tables": ("[nodes.b.steps.two]\npipeline", "[nodes.b]\nsteps.two.pipeline"),
+    "dotted keys": ("[pipelines.child.nodes.only]\ntask", "[pipelines.child]\nnodes.only.task"),
+    "a table of its own": (
+        'exits = { odd = 3 }\nroutes = { odd = { to = "a", max = 2 }, "4" = "fail" }',
+        'exits.odd = 3\nroutes.odd.to = "a"\nroutes.odd.max = 2\nroutes."4" = "fail"',
+    ),
     "keys in another order": (
         'task = "shell"\nwith = { argv = ["a", "b"], cwd = "${inputs.text}" }',
         'with = { cwd = "${inputs.text}", argv = ["a", "b"] }\ntask = "shell"',
@@ -252,12 +264,7 @@ SAME = {
         'text = { type = "string" }\nflag = { type = "boolean", default = true }',
         'flag = { default = true, type = "boolean" }\ntext.type = "string"',
     ),
-    "steps in another order": (
-        '[nodes.b.steps.one]\ntask = "probe"\nroutes = { success = "two", failure = "done:bad" }\n\n'
-        '[nodes.b.steps.two]\npipeline = "child"',
-        '[nodes.b.steps.two]\npipeline = "child"\n\n'
-        '[nodes.b.steps.one]\ntask = "probe"\nroutes = { failure = "done:bad", success = "two" }',
-    ),
+    "steps in another order": (MEANT[MEANT.index("[nodes.b.steps.one]") :], ONE_LAST),
     "a pipeline that nothing uses": (
         "[pipelines.child.nodes.only]",
         '[pipelines.other.nodes.only]\ntask = "shell"\n[pipelines.child.nodes.only]',
@@ -272,7 +279,7 @@ OTHER = {
     "on_failure": ("[pipeline]", '[pipeline]\non_failure = "cancel"'),
     "an input's schema": ('type = "string"', 'type = "string", minLength = 1'),
     "an input's default": ("default = true", "default = false"),
-    "a default that is a number": ("default = true", "default = 1"),
+    "no default": (", default = true", ""),
     "a pool's size": ("gpu = 1", "gpu = 2"),
     "a task": ('flag"\ntask = "probe"', 'flag"\ntask = "shell"'),
     "an argument": ('["a", "b"]', '["a", "c"]'),

@@ -87,11 +87,11 @@ succeeded, 1 failed, 3 skipped):
 
 
 def test_columns_go_before_lines_get_too_long() -> None:
-    heads = {width: nodes(FAILED, width=width).split("\n")[0].split() for width in (80, 35, 25, 9)}
+    heads = {width: nodes(FAILED, width=width).split("\n")[0].split() for width in (80, 35, 24, 9)}
     assert heads == {
         80: ["node", "result", "label", "time", "attempts", "why"],
         35: ["node", "result", "label", "time"],
-        25: ["node", "result"],
+        24: ["node", "result"],
         9: ["node", "result"],
     }
 

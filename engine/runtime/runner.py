@@ -22,6 +22,7 @@ __all__ = ["Perform", "Runner"]
 
 Perform = Callable[[LiveAttempt], Awaitable[Outcome]]
 
+_OUTSIDE = "the scope around the run was cancelled"
 _BREATH = 64
 """A task that goes on from attempt to attempt lets others run after this many."""
 
@@ -48,7 +49,11 @@ class Runner:
         async with trio.open_nursery() as outer:
             outer.start_soon(self._drive)
             async with trio.open_nursery() as self._workers:
-                await self._over.wait()
+                try:
+                    await self._over.wait()
+                except trio.Cancelled:
+                    self._scheduler.cancel(_OUTSIDE)
+                    raise
         assert self._scheduler.result is not None
         return self._scheduler.result
 
@@ -125,7 +130,7 @@ class Runner:
 
     def _end_from_outside(self) -> None:
         """A cancellation that is not ours becomes the run's, so that its record is whole."""
-        self._scheduler.cancel("the scope around the run was cancelled")
+        self._scheduler.cancel(_OUTSIDE)
         self._turn()
 
     # -- attempts ----------------------------------------------------------------------------------------------
