@@ -15,7 +15,7 @@ from cattrs import Converter
 from cattrs.gen import make_dict_unstructure_fn, override
 
 from engine.durations import format_duration
-from engine.loader import LANGUAGE
+from engine.shapes import LANGUAGE
 from engine.spec import (
     Delay,
     Duration,

@@ -19,16 +19,13 @@ import attrs
 from engine import codes
 from engine.across import across
 from engine.diagnostics import Diagnostic, Diagnostics, Rule
-from engine.shapes import Wrong
+from engine.shapes import LANGUAGE, Wrong
 from engine.source import KeyPath, Source, Syntax, parse, read
 from engine.spec import Limit, NodeSpec, Spec, StepSpec
 from engine.stray import strays, with_strays
 from engine.structure import Mistake, mistakes, structure, whose
 
-__all__ = ["LANGUAGE", "is_file", "load"]
-
-LANGUAGE = 1
-"""The version of the language that this engine speaks."""
+__all__ = ["is_file", "load"]
 
 Reader = Callable[[Path], Source]
 

@@ -15,132 +15,15 @@ from typing import Any, Literal
 from engine.durations import whole
 from engine.events import Event
 from engine.expressions import EvaluationError
-from engine.machine import Enter, Retry, State, Stop, advance, begin
+from engine.live import LiveAttempt, LiveNode, LiveRun, Stopping, Why
+from engine.machine import Enter, Retry, Stop, advance, begin
 from engine.places import Limit, Places
-from engine.plan import Body, Edge, Node, Plan
+from engine.plan import Body, Edge, Plan
+from engine.reasons import of_needs, of_stop
 from engine.result import ABSENT, Attempt, NodeResult, Outcome, Reason, Result, Status
 from engine.values import Values, child_inputs, task_inputs
 
 __all__ = ["LiveAttempt", "Scheduler"]
-
-Why = Literal["failure", "deadline", "requested", "parent"]
-Stopping = Literal["", "timeout", "deadline", "cancelled"]
-
-
-class LiveAttempt:
-    """An attempt that has its places. `inputs` is what its body is given; `stopping` is why it is being stopped."""
-
-    __slots__ = ("body", "child", "handle", "inputs", "node", "over", "record", "stopping")
-
-    def __init__(self, node: LiveNode, body: Body, record: Attempt) -> None:
-        self.node, self.body, self.record = node, body, record
-        self.inputs: dict[str, Any] = {}
-        self.child: LiveRun | None = None
-        self.stopping: Stopping = ""
-        self.over = False
-        self.handle: Any = None
-        """The runtime's own, to stop the body by."""
-
-    @property
-    def order(self) -> tuple[int, ...]:
-        """The order of its node."""
-        return self.node.order
-
-    @property
-    def key(self) -> str:
-        """What tells it from all other attempts of its run, and is the same when the run is made again."""
-        node, record = self.node, self.record
-        return f"{node.run.key}{node.plan.name}/{record.step}/{record.visit}.{record.attempt}"
-
-    @property
-    def path(self) -> str:
-        """`node/step`, with the parents' before it."""
-        return f"{self.node.path}/{self.record.step}"
-
-    @property
-    def killable(self) -> bool:
-        """Whether it may have to be stopped while the outermost run goes on."""
-        return bool(self.body.timeout or self.node.plan.deadline or self.node.run.parent)
-
-
-class LiveNode:
-    """A node of a run under way. `settled` counts down the edges that are still open."""
-
-    __slots__ = (
-        "attempt",
-        "attempts",
-        "deadline_struck",
-        "limits",
-        "open",
-        "order",
-        "plan",
-        "queued",
-        "refused",
-        "result",
-        "run",
-        "state",
-        "steps",
-        "taken",
-        "waking",
-    )
-
-    def __init__(self, run: LiveRun, plan: Node) -> None:
-        self.run, self.plan = run, plan
-        self.order: tuple[int, ...] = (*run.order, plan.priority, plan.index)
-        self.open = len(plan.edges)
-        self.taken = 0
-        self.refused: list[int] | None = None
-        self.state: State | None = None
-        self.attempt: LiveAttempt | None = None
-        self.attempts: list[Attempt] = []
-        self.steps: dict[str, Any] | None = None
-        self.result: NodeResult | None = None
-        self.limits: tuple[Limit, ...] = ()
-        self.queued = 0
-        self.waking = 0
-        self.deadline_struck = False
-
-    @property
-    def path(self) -> str:
-        """Its name, with the parents' `node/step` before it."""
-        return self.run.prefix + self.plan.name
-
-
-class LiveRun:
-    """A run under way: the outermost one, or that of a sub-pipeline (`parent` is the attempt it is)."""
-
-    __slots__ = (
-        "asked",
-        "cause",
-        "failed",
-        "key",
-        "left",
-        "limits",
-        "message",
-        "nodes",
-        "order",
-        "parent",
-        "plan",
-        "pools",
-        "prefix",
-        "values",
-    )
-
-    def __init__(self, plan: Plan, parent: LiveAttempt | None, values: Values) -> None:
-        self.plan, self.parent, self.values = plan, parent, values
-        outer = parent.node.run if parent else None
-        self.order: tuple[int, ...] = parent.node.order if parent else ()
-        self.prefix = f"{parent.path}/" if parent else ""
-        self.key = f"{parent.key}/" if parent else ""
-        self.limits: tuple[Limit, ...] = (*(outer.limits if outer else ()), Limit(plan.max_parallel))
-        own = {name: Limit(count) for name, count in plan.pools.items()}
-        self.pools: dict[str, Limit] = {**own, **outer.pools} if outer else own
-        self.nodes = [LiveNode(self, node) for node in plan.nodes]
-        self.left = len(self.nodes)
-        self.failed = ""
-        self.cause: Why | None = None
-        self.asked = False
-        self.message = ""
 
 
 class Scheduler:
@@ -185,8 +68,9 @@ class Scheduler:
             self.root.message = self.root.message or message
             self._tell("cancel_asked", "", message=message)
 
-    def note(self, attempt: LiveAttempt, message: str) -> None:
-        """A line of progress from a body."""
+    def note(self, attempt: LiveAttempt, message: str, now: float) -> None:
+        """A line of progress from a body, at `now`."""
+        self.now = now
         self._tell("attempt_noted", attempt.path, message=message)
 
     # -- what the runtime asks ---------------------------------------------------------------------------------
@@ -253,7 +137,7 @@ class Scheduler:
 
     def _start_run(self, run: LiveRun) -> None:
         if run.plan.deadline is not None:
-            self._deadline(run.plan.deadline, 3 * _depth(run), run.order, run)
+            self._deadline(run.plan.deadline, 3 * run.depth, run.order, run)
         self._deciding += [node for node in run.nodes if not node.open]
         self._decide_all()
 
@@ -336,13 +220,13 @@ class Scheduler:
         record = Attempt(step, state.visits[state.step], state.attempt, self.now)
         attempt = LiveAttempt(node, body, record)
         if not node.attempts and node.plan.deadline is not None:
-            self._deadline(node.plan.deadline, 3 * _depth(run) + 1, node.order, node)
+            self._deadline(node.plan.deadline, 3 * run.depth + 1, node.order, node)
         node.attempts.append(record)
         node.attempt = attempt
         if self._listen is not None:
             self._tell("attempt_started", attempt.path, visit=record.visit, attempt=record.attempt)
         if body.timeout is not None:
-            self._deadline(body.timeout, 3 * _depth(run) + 2, node.order, attempt)
+            self._deadline(body.timeout, 3 * run.depth + 2, node.order, attempt)
         problem = self._inputs(attempt)
         if problem is not None:
             self._ended.append((attempt, Outcome("error", error=problem, permanent=True)))
@@ -385,7 +269,7 @@ class Scheduler:
             if not self._cancelling:
                 return
             failed, self._cancelling = self._cancelling, []
-            for run in sorted(failed, key=_depth):
+            for run in sorted(failed, key=lambda run: run.depth):
                 self._cancel(run, "failure", run.failed)
 
     def _end(self, attempt: LiveAttempt, outcome: Outcome | None) -> None:
@@ -459,6 +343,8 @@ class Scheduler:
             return
         if self._listen is not None and type(move) is Enter:
             self._tell("route_taken", attempt.path, outcome=ends, to=machine.steps[after.step].name, delay=move.delay)
+        if self._listen is not None and type(move) is Retry:
+            self._tell("retry_planned", attempt.path, outcome=ends, attempt=after.attempt, delay=move.delay)
         if move.delay:
             self._ticket += 1
             node.waking = self._ticket
@@ -487,8 +373,7 @@ class Scheduler:
             except EvaluationError as error:
                 self._settle(node, "failed", Reason("evaluation", f"outputs: {error}"), "error")
                 return
-        reason = _COMPLETED if stop.reason == "completed" else Reason(stop.reason, _stop_message(node, stop, at))
-        self._settle(node, stop.result, reason, stop.label, output, stop.code, at)
+        self._settle(node, stop.result, of_stop(node, stop, at), stop.label, output, stop.code, at)
 
     def _cancelled(self, node: LiveNode) -> None:
         why = node.run.cause or "requested"
@@ -556,8 +441,7 @@ class Scheduler:
     def _decide(self, node: LiveNode) -> None:
         """All edges are settled: run, or be skipped."""
         if node.refused is not None and not _joined(node):
-            names = tuple(node.run.plan.nodes[source].name for source in sorted(node.refused))
-            self._settle(node, "skipped", Reason("needs", f"needs {_listed(node, names)}", names))
+            self._settle(node, "skipped", of_needs(node))
             return
         when = node.plan.when
         if when is not None:
@@ -597,16 +481,6 @@ class Scheduler:
 # -- helpers without state -------------------------------------------------------------------------------------
 
 
-_COMPLETED = Reason("completed")
-
-
-def _depth(run: LiveRun) -> int:
-    depth = 0
-    while run.parent is not None:
-        run, depth = run.parent.node.run, depth + 1
-    return depth
-
-
 def _end_order(ended: tuple[LiveAttempt, Outcome | None]) -> tuple[int, ...]:
     return ended[0].node.order[1::2]
 
@@ -625,31 +499,3 @@ def _joined(node: LiveNode) -> bool:
     if any(not edges[source].written for source in node.refused or ()):
         return False
     return node.taken > 0
-
-
-def _listed(node: LiveNode, names: tuple[str, ...]) -> str:
-    shown = []
-    for name in names[:3]:
-        result = node.run.nodes[node.run.plan.index[name]].result
-        shown.append(f"`{name}`, which {_was(result)}" if result else f"`{name}`")
-    return "; ".join(shown) + (f" and {len(names) - 3} more" if len(names) > 3 else "")
-
-
-def _was(result: NodeResult) -> str:
-    if result.result == "failed":
-        return f"failed: {result.reason.message}" if len(result.reason.message) < 200 else "failed"
-    return {"succeeded": "succeeded", "skipped": "was skipped", "cancelled": "was cancelled"}[result.result]
-
-
-def _stop_message(node: LiveNode, stop: Stop, at: int) -> str:
-    """A sentence for a reason: which exit of which step, and how often it was tried."""
-    record = node.attempts[-1]
-    last = node.plan.machine.steps[at].label(record.outcome)  # type: ignore[arg-type]
-    outcome = f"exit {record.outcome}" if isinstance(record.outcome, int) else str(record.outcome)
-    if last not in (outcome, str(record.outcome)):
-        outcome += f" `{last}`"
-    where = "" if len(node.plan.machine.steps) == 1 else f" of `{record.step}`"
-    tries = f" after {record.attempt} attempts" if record.attempt > 1 else ""
-    detail = f" ({record.error})" if record.error and isinstance(record.outcome, str) else ""
-    tail = ", a bounded route was used up" if stop.reason == "exhausted" else ""
-    return f"{outcome}{where}{tries}{detail}{tail}"

@@ -21,6 +21,7 @@ from engine.durations import parse_duration
 from engine.source import KeyPath
 
 __all__ = [
+    "LANGUAGE",
     "NAME",
     "OUTCOMES",
     "RESERVED",
@@ -43,6 +44,9 @@ __all__ = [
 ]
 
 Hook = Callable[[Any, Any], Any]
+
+LANGUAGE = 1
+"""The version of the language that this engine speaks."""
 
 NAME = r"[A-Za-z_][A-Za-z0-9_]*"
 

@@ -358,6 +358,9 @@ def _unknown(name: str, cls: type, path: KeyPath) -> Mistake:
         message = f"`{name}` is not supported yet: this version does not run {refused[name]}"
         return Mistake(place, codes.NOT_SUPPORTED, message, None, True)
     known = known_keys(cls)
+    if cls is StepSpec and name in known_keys(NodeSpec):
+        cure = "it is a key of the node, not of its steps"
+        return Mistake(place, codes.UNKNOWN_KEY, f"`{name}` is not a key here", cure, True)
     guess = nearest(name, known)
     listed = "known here: " + ", ".join(f"`{key}`" for key in known)
     cure = f"did you mean `{guess}`?" if guess else listed

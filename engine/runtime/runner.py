@@ -44,6 +44,10 @@ class Runner:
         self._scheduler.cancel(message)
         self._wake.set()
 
+    def note(self, attempt: LiveAttempt, message: str) -> None:
+        """A line of progress from a body."""
+        self._scheduler.note(attempt, message, self._now())
+
     async def run(self) -> Result:
         """The run's result. Cancelled from outside, it stops all work and lets the cancellation pass."""
         async with trio.open_nursery() as outer:
@@ -67,6 +71,8 @@ class Runner:
                 first = self._turn()
                 if first is not None:
                     self._workers.start_soon(self._work, first)
+                if self._exact and self._scheduler.idle:
+                    await self._rest()
                 if self._scheduler.result is None:
                     with trio.CancelScope(deadline=self._start + self._until) as self._sleep:
                         await self._wake.wait()
@@ -82,15 +88,18 @@ class Runner:
 
         await wait_all_tasks_blocked()
         asleep = trio.lowlevel.current_statistics().seconds_to_next_deadline == math.inf
-        if asleep and self._turned and self._scheduler.idle:
+        if asleep and self._turned and self._scheduler.idle and not self._wake.is_set():
             raise EngineError("the run would never end: an attempt hangs, and neither a timeout nor a deadline stops it")
 
     # -- turns -------------------------------------------------------------------------------------------------
 
+    def _now(self) -> float:
+        return whole(trio.current_time() - self._start)
+
     def _turn(self) -> LiveAttempt | None:
         """Tell the scheduler the time, do what it says; the first attempt to start is the caller's to run."""
         scheduler = self._scheduler
-        now = whole(trio.current_time() - self._start)
+        now = self._now()
         self._turned = True
         first: LiveAttempt | None = None
         while True:

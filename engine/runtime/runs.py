@@ -227,7 +227,12 @@ async def _supervise(
     scheduler = Scheduler(prepared.plan, prepared.values, run_id, seed, listen)
     async with Workers() as workers:
         perform = options.perform or Performer(
-            workers, run_id, options.grace, scheduler.note, redactor.text, control.hurry
+            workers,
+            run_id,
+            options.grace,
+            lambda attempt, message: runner.note(attempt, message),
+            redactor.text,
+            control.hurry,
         )
         runner = Runner(scheduler, perform, options.exact)
         control.attach(scheduler, runner, owner)

@@ -1,0 +1,136 @@
+"""What is alive while runs are under way: runs, their nodes, their attempts. Changed by `scheduler` alone."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+from engine.machine import State
+from engine.places import Limit
+from engine.plan import Body, Node, Plan
+from engine.result import Attempt, NodeResult
+from engine.values import Values
+
+__all__ = ["LiveAttempt", "LiveNode", "LiveRun", "Stopping", "Why"]
+
+Why = Literal["failure", "deadline", "requested", "parent"]
+"""Why a run is being cancelled."""
+Stopping = Literal["", "timeout", "deadline", "cancelled"]
+"""Why an attempt is being stopped."""
+
+
+class LiveAttempt:
+    """An attempt that has its places. `inputs` is what its body is given; `stopping` is why it is being stopped."""
+
+    __slots__ = ("body", "child", "handle", "inputs", "node", "over", "record", "stopping")
+
+    def __init__(self, node: LiveNode, body: Body, record: Attempt) -> None:
+        self.node, self.body, self.record = node, body, record
+        self.inputs: dict[str, Any] = {}
+        self.child: LiveRun | None = None
+        self.stopping: Stopping = ""
+        self.over = False
+        self.handle: Any = None
+        """The runtime's own, to stop the body by."""
+
+    @property
+    def order(self) -> tuple[int, ...]:
+        """The order of its node."""
+        return self.node.order
+
+    @property
+    def key(self) -> str:
+        """What tells it from all other attempts of its run, and is the same when the run is made again."""
+        node, record = self.node, self.record
+        return f"{node.run.key}{node.plan.name}/{record.step}/{record.visit}.{record.attempt}"
+
+    @property
+    def path(self) -> str:
+        """`node/step`, with the parents' before it."""
+        return f"{self.node.path}/{self.record.step}"
+
+    @property
+    def killable(self) -> bool:
+        """Whether it may have to be stopped while the outermost run goes on."""
+        return bool(self.body.timeout or self.node.plan.deadline or self.node.run.parent)
+
+
+class LiveNode:
+    """A node of a run under way. `settled` counts down the edges that are still open."""
+
+    __slots__ = (
+        "attempt",
+        "attempts",
+        "deadline_struck",
+        "limits",
+        "open",
+        "order",
+        "plan",
+        "queued",
+        "refused",
+        "result",
+        "run",
+        "state",
+        "steps",
+        "taken",
+        "waking",
+    )
+
+    def __init__(self, run: LiveRun, plan: Node) -> None:
+        self.run, self.plan = run, plan
+        self.order: tuple[int, ...] = (*run.order, plan.priority, plan.index)
+        self.open = len(plan.edges)
+        self.taken = 0
+        self.refused: list[int] | None = None
+        self.state: State | None = None
+        self.attempt: LiveAttempt | None = None
+        self.attempts: list[Attempt] = []
+        self.steps: dict[str, Any] | None = None
+        self.result: NodeResult | None = None
+        self.limits: tuple[Limit, ...] = ()
+        self.queued = 0
+        self.waking = 0
+        self.deadline_struck = False
+
+    @property
+    def path(self) -> str:
+        """Its name, with the parents' `node/step` before it."""
+        return self.run.prefix + self.plan.name
+
+
+class LiveRun:
+    """A run under way: the outermost one, or that of a sub-pipeline (`parent` is the attempt it is)."""
+
+    __slots__ = (
+        "asked",
+        "cause",
+        "depth",
+        "failed",
+        "key",
+        "left",
+        "limits",
+        "message",
+        "nodes",
+        "order",
+        "parent",
+        "plan",
+        "pools",
+        "prefix",
+        "values",
+    )
+
+    def __init__(self, plan: Plan, parent: LiveAttempt | None, values: Values) -> None:
+        self.plan, self.parent, self.values = plan, parent, values
+        outer = parent.node.run if parent else None
+        self.depth: int = outer.depth + 1 if outer else 0
+        self.order: tuple[int, ...] = parent.node.order if parent else ()
+        self.prefix = f"{parent.path}/" if parent else ""
+        self.key = f"{parent.key}/" if parent else ""
+        self.limits: tuple[Limit, ...] = (*(outer.limits if outer else ()), Limit(plan.max_parallel))
+        own = {name: Limit(count) for name, count in plan.pools.items()}
+        self.pools: dict[str, Limit] = {**own, **outer.pools} if outer else own
+        self.nodes = [LiveNode(self, node) for node in plan.nodes]
+        self.left = len(self.nodes)
+        self.failed = ""
+        self.cause: Why | None = None
+        self.asked = False
+        self.message = ""

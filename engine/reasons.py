@@ -1,0 +1,46 @@
+"""Why a node ended so, in a sentence. Source: LANGUAGE.md sections 6 and 7."""
+
+from __future__ import annotations
+
+from engine.live import LiveNode
+from engine.machine import Stop
+from engine.result import NodeResult, Reason
+
+__all__ = ["COMPLETED", "of_needs", "of_stop"]
+
+COMPLETED = Reason("completed")
+
+_LONGEST = 200
+
+
+def of_needs(node: LiveNode) -> Reason:
+    """Skipped: the nodes whose edges are dead, and what became of them."""
+    nodes = [node.run.nodes[source] for source in sorted(node.refused or ())]
+    shown = [f"`{source.plan.name}`{_was(source.result)}" for source in nodes[:3]]
+    more = f" and {len(nodes) - 3} more" if len(nodes) > 3 else ""
+    return Reason("needs", f"needs {'; '.join(shown)}{more}", tuple(source.plan.name for source in nodes))
+
+
+def _was(result: NodeResult | None) -> str:
+    if result is None:
+        return ""
+    if result.result == "failed" and len(result.reason.message) < _LONGEST:
+        return f", which failed: {result.reason.message}"
+    was = {"failed": "failed", "succeeded": "succeeded", "skipped": "was skipped", "cancelled": "was cancelled"}
+    return f", which {was[result.result]}"
+
+
+def of_stop(node: LiveNode, stop: Stop, at: int) -> Reason:
+    """The machine's end: which exit of which step led there, and how often it was tried."""
+    if stop.reason == "completed":
+        return COMPLETED
+    record, steps = node.attempts[-1], node.plan.machine.steps
+    outcome = f"exit {record.outcome}" if isinstance(record.outcome, int) else str(record.outcome)
+    name = steps[at].label(record.outcome)  # type: ignore[arg-type]
+    if name not in (outcome, str(record.outcome)):
+        outcome += f" `{name}`"
+    where = f" of `{record.step}`" if len(steps) > 1 else ""
+    tries = f" after {record.attempt} attempts" if record.attempt > 1 else ""
+    detail = f" ({record.error})" if record.error and isinstance(record.outcome, str) else ""
+    tail = ", a bounded route was used up" if stop.reason == "exhausted" else ""
+    return Reason(stop.reason, f"{outcome}{where}{tries}{detail}{tail}")
