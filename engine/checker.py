@@ -13,7 +13,9 @@ __all__ = ["check", "plans_in"]
 
 def check(plan: Plan) -> Diagnostics:
     """All findings of all rules, on every pipeline once, in order."""
-    return Diagnostics.of(found for part in plans_in(plan) for _, rule in RULES for found in rule(part))
+    return Diagnostics.of(
+        found for part in plans_in(plan) for _, rule in RULES for found in rule(part)
+    )
 
 
 def plans_in(plan: Plan) -> Iterator[Plan]:

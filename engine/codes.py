@@ -27,18 +27,26 @@ __all__ = [
 
 SYNTAX = Rule("E101", "syntax", "the file is not TOML 1.0")
 UNKNOWN_KEY = Rule("E102", "unknown-key", "a key that the language does not have")
-WRONG_TYPE = Rule("E103", "wrong-type", "a value of the wrong shape or range, or keys that exclude each other")
+WRONG_TYPE = Rule(
+    "E103", "wrong-type", "a value of the wrong shape or range, or keys that exclude each other"
+)
 BAD_NAME = Rule("E104", "bad-name", "a name that is not an identifier, or is reserved")
 MISSING_KEY = Rule("E105", "missing-key", "a required key is not there")
-NOT_SUPPORTED = Rule("E106", "not-supported", "part of the language that this version does not run yet")
+NOT_SUPPORTED = Rule(
+    "E106", "not-supported", "part of the language that this version does not run yet"
+)
 UNKNOWN_NAME = Rule("E201", "unknown-name", "a name that nothing bears")
 DEPENDENCY_CYCLE = Rule("E202", "dependency-cycle", "nodes that wait for each other")
 UNKNOWN_EXIT = Rule("E203", "unknown-exit", "an exit or label that its source can never give")
 PIPELINE_RECURSION = Rule("E204", "pipeline-recursion", "pipelines that include each other")
-POOL_DEADLOCK = Rule("E205", "pool-deadlock", "a sub-pipeline that needs the pool its parent's node holds")
+POOL_DEADLOCK = Rule(
+    "E205", "pool-deadlock", "a sub-pipeline that needs the pool its parent's node holds"
+)
 TYPE_MISMATCH = Rule("E502", "type-mismatch", "a value that the task's input schema refuses")
 MISSING_INPUT = Rule("E504", "missing-input", "a required input of a task is not given")
-BAD_EXPRESSION = Rule("E505", "bad-expression", "an expression that cannot be understood where it stands")
+BAD_EXPRESSION = Rule(
+    "E505", "bad-expression", "an expression that cannot be understood where it stands"
+)
 
 CODES = (
     SYNTAX,

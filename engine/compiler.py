@@ -8,6 +8,7 @@ Source: LANGUAGE.md sections 2 to 9 and 16 (E2xx, E502, E504, E505).
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from itertools import pairwise
 from typing import Any, get_args
 
 import attrs
@@ -16,7 +17,7 @@ from engine import codes
 from engine.diagnostics import Diagnostics
 from engine.draft import Draft
 from engine.exits import exits_of, make_step
-from engine.expressions import Template, template
+from engine.expressions import Template
 from engine.fingerprint import fingerprint
 from engine.loader import is_file
 from engine.machine import Machine, Step, unbounded_loops
@@ -65,7 +66,11 @@ class _Work:
 
 
 def _document(
-    session: _Session, spec: Spec, siblings: Mapping[str, Spec], pools: Mapping[str, int], chain: tuple[str, ...]
+    session: _Session,
+    spec: Spec,
+    siblings: Mapping[str, Spec],
+    pools: Mapping[str, int],
+    chain: tuple[str, ...],
 ) -> Plan:
     if id(spec) in session.plans:
         return session.plans[id(spec)]
@@ -88,7 +93,9 @@ def _modules(work: _Work) -> None:
         try:
             work.session.registry.use(module, work.draft.folder)
         except TaskError as error:
-            work.draft.report(codes.UNKNOWN_NAME, error.message, ("pipeline", "tasks", index), error.help)
+            work.draft.report(
+                codes.UNKNOWN_NAME, error.message, ("pipeline", "tasks", index), error.help
+            )
 
 
 def _inputs(work: _Work) -> None:
@@ -96,11 +103,15 @@ def _inputs(work: _Work) -> None:
     for name, schema in work.draft.spec.inputs.items():
         path = ("inputs", name)
         if wrong := schema_error(schema):
-            work.draft.report(codes.WRONG_TYPE, f"not a JSON Schema: {wrong[1]}", (*path, *wrong[0]))
+            work.draft.report(
+                codes.WRONG_TYPE, f"not a JSON Schema: {wrong[1]}", (*path, *wrong[0])
+            )
         elif "default" in schema:
             for problem in misfits(schema, schema["default"]):
                 place = (*path, "default", *problem.path)
-                work.draft.report(codes.WRONG_TYPE, f"the default does not fit: {problem.message}", place)
+                work.draft.report(
+                    codes.WRONG_TYPE, f"the default does not fit: {problem.message}", place
+                )
 
 
 def _pipelines(work: _Work) -> None:
@@ -123,7 +134,12 @@ def _edges(work: _Work) -> None:
         written = list(_written(work, node, spec, names))
         told = {edge.source for edge in written}
         implied = [
-            Edge(names[source], node.index, Condition("always" if guarded else "success"), written=False)
+            Edge(
+                names[source],
+                node.index,
+                Condition("always" if guarded else "success"),
+                written=False,
+            )
             for source, guarded in nodes_read(work.draft, _templates(node)).items()
             if names[source] not in told
         ]
@@ -137,19 +153,31 @@ def _cycles(work: _Work) -> None:
     for loop in cycle_of(waits):
         flow = [work.nodes[index].name for index in (loop[0], *reversed(loop[1:]))]
         shown = " → ".join([*flow, flow[0]])
-        message = f"`{flow[0]}` waits for itself" if len(flow) == 1 else f"nodes wait for each other: {shown}"
-        notes = tuple(
-            (f"`{name}` waits for `{before}`", ("nodes", name)) for before, name in zip(flow, flow[1:], strict=False)
+        message = (
+            f"`{flow[0]}` waits for itself"
+            if len(flow) == 1
+            else f"nodes wait for each other: {shown}"
         )
-        help = "read your own earlier output as `steps.…`" if len(flow) == 1 else "take one of these edges out"
-        work.draft.report(codes.DEPENDENCY_CYCLE, message, ("nodes", flow[0]), help, key=True, notes=notes)
+        notes = tuple(
+            (f"`{name}` waits for `{before}`", ("nodes", name)) for before, name in pairwise(flow)
+        )
+        help = (
+            "read your own earlier output as `steps.…`"
+            if len(flow) == 1
+            else "take one of these edges out"
+        )
+        work.draft.report(
+            codes.DEPENDENCY_CYCLE, message, ("nodes", flow[0]), help, key=True, notes=notes
+        )
 
 
 def _outputs(work: _Work) -> None:
     """The pipeline's own outputs; they imply no edges."""
     outputs = work.draft.spec.outputs
     if outputs:
-        work.outputs = values(work.draft, Place(("outputs",), None, attempt=False, steps=False), dict(outputs))
+        work.outputs = values(
+            work.draft, Place(("outputs",), None, attempt=False, steps=False), dict(outputs)
+        )
         work.templates.append(work.outputs)
 
 
@@ -160,7 +188,9 @@ def _held_pools(work: _Work) -> None:
             if node.pool and body.plan and node.pool in _pools_of(body.plan):
                 message = f"`{node.name}` holds a place in pool `{node.pool}` that its sub-pipeline waits for"
                 path = (*work.draft.step(node.name, step.name), "pipeline")
-                work.draft.report(codes.POOL_DEADLOCK, message, path, "take `pool` from one of the two")
+                work.draft.report(
+                    codes.POOL_DEADLOCK, message, path, "take `pool` from one of the two"
+                )
 
 
 PASSES = (_modules, _inputs, _pipelines, _bodies, _edges, _cycles, _outputs, _held_pools)
@@ -185,7 +215,9 @@ def _node(work: _Work, index: int, name: str, spec: NodeSpec) -> Node:
         when = condition(draft, Place((*path, "when"), name, attempt=False, steps=False), spec.when)
     outputs = None
     if spec.outputs is not None:
-        outputs = values(draft, Place((*path, "outputs"), name, attempt=True, steps=True), dict(spec.outputs))
+        outputs = values(
+            draft, Place((*path, "outputs"), name, attempt=True, steps=True), dict(spec.outputs)
+        )
     work.templates += [t for t in (when, outputs) if t]
     return Node(
         name=name,
@@ -228,7 +260,9 @@ def _executor(draft: Draft, path: KeyPath, name: str | None) -> Executor | None:
     return name  # type: ignore[return-value]
 
 
-def _body(work: _Work, path: KeyPath, node: str, spec: StepSpec) -> tuple[Body, Mapping[str, int], bool]:
+def _body(
+    work: _Work, path: KeyPath, node: str, spec: StepSpec
+) -> tuple[Body, Mapping[str, int], bool]:
     """A step's body, its declared exits, and whether others may come (an unknown task tells nothing)."""
     place = Place((*path, "with"), node, attempt=True, steps=True)
     with_ = values(work.draft, place, dict(spec.with_))
@@ -251,7 +285,13 @@ def _body(work: _Work, path: KeyPath, node: str, spec: StepSpec) -> tuple[Body, 
 def _runs_there(draft: Draft, node: str, task: Task) -> None:
     """A node's `executor` must be one that its task can run in."""
     name = draft.spec.nodes[node].executor
-    can = ("async",) if task.function is None else ("thread", "process") if task.target else ("thread",)
+    can = (
+        ("async",)
+        if task.function is None
+        else ("thread", "process")
+        if task.target
+        else ("thread",)
+    )
     if name in get_args(Executor) and name not in can:
         message = f"`{task.id}` cannot run in executor `{name}`"
         help = "this task runs in: " + ", ".join(f"`{each}`" for each in can)
@@ -271,7 +311,9 @@ def _task(work: _Work, path: KeyPath, id: str) -> Task | None:
         work.draft.report(codes.UNKNOWN_NAME, error.message, place, error.help)
         return None
     if task is None:
-        work.draft.unknown(codes.UNKNOWN_NAME, f"there is no task `{id}`", place, id, list(registry.ids()))
+        work.draft.unknown(
+            codes.UNKNOWN_NAME, f"there is no task `{id}`", place, id, list(registry.ids())
+        )
     return task
 
 
@@ -289,7 +331,9 @@ def _child(work: _Work, path: KeyPath, name: str) -> Plan | None:
         shown = " → ".join([*work.chain[work.chain.index(name) :], name])
         work.draft.report(codes.PIPELINE_RECURSION, f"pipelines include each other: {shown}", place)
         return None
-    return _document(work.session, work.siblings[name], work.siblings, work.draft.pools, (*work.chain, name))
+    return _document(
+        work.session, work.siblings[name], work.siblings, work.draft.pools, (*work.chain, name)
+    )
 
 
 def _pools_of(plan: Plan) -> set[str]:
@@ -313,7 +357,9 @@ def _fits_child(draft: Draft, path: KeyPath, spec: StepSpec, plan: Plan) -> None
     _fits(draft, path, spec, schema, f"pipeline `{plan.name}`")
 
 
-def _fits(draft: Draft, path: KeyPath, spec: StepSpec, schema: Mapping[str, Any], whose: str) -> None:
+def _fits(
+    draft: Draft, path: KeyPath, spec: StepSpec, schema: Mapping[str, Any], whose: str
+) -> None:
     """What is literal in `with` is checked now: the keys, and every value without an expression."""
     literal = _literal(spec.with_)
     if not literal and not schema.get("required") and not spec.with_:
@@ -331,7 +377,9 @@ def _misfit(draft: Draft, path: KeyPath, spec: StepSpec, problem: Problem, whose
         message = f"{whose} needs input `{problem.name}`" if not problem.path else problem.message
         draft.report(codes.MISSING_INPUT, message, at, key=True)
     elif problem.kind == "unknown":
-        message = f"{whose} has no input `{problem.name}`" if len(problem.path) == 1 else problem.message
+        message = (
+            f"{whose} has no input `{problem.name}`" if len(problem.path) == 1 else problem.message
+        )
         draft.report(codes.UNKNOWN_NAME, message, place, problem.help, key=True)
     else:
         draft.report(codes.TYPE_MISMATCH, problem.message, place)
@@ -342,8 +390,11 @@ def _dynamic(value: Any, path: KeyPath) -> bool:
     for part in path:
         if isinstance(value, str):
             return True
-        value = value[part] if isinstance(value, list) or part in value else None
-    return not _literal(value) if not isinstance(value, (dict, list)) else False
+        if isinstance(value, Mapping):
+            value = value.get(str(part))
+        else:
+            value = value[int(part)]
+    return isinstance(value, str) and not _literal(value)
 
 
 def _literal(value: Any) -> bool:
@@ -369,9 +420,18 @@ def _written(work: _Work, node: Node, spec: NodeSpec, names: Mapping[str, int]) 
     for source, need in spec.needs.items():
         if source not in names:
             path, key = _need_place(work.draft, node.name, source)
-            work.draft.unknown(codes.UNKNOWN_NAME, f"there is no node `{source}`", path, source, list(names), key=key)
+            work.draft.unknown(
+                codes.UNKNOWN_NAME,
+                f"there is no node `{source}`",
+                path,
+                source,
+                list(names),
+                key=key,
+            )
             continue
-        yield Edge(names[source], node.index, _condition(work, node, source, need, names), written=True)
+        yield Edge(
+            names[source], node.index, _condition(work, node, source, need, names), written=True
+        )
 
 
 def _need_place(draft: Draft, node: str, source: str) -> tuple[KeyPath, bool]:
@@ -384,18 +444,24 @@ def _need_place(draft: Draft, node: str, source: str) -> tuple[KeyPath, bool]:
     return (*path, source), True
 
 
-def _condition(work: _Work, node: Node, source: str, need: NeedSpec, names: Mapping[str, int]) -> Condition:
+def _condition(
+    work: _Work, node: Node, source: str, need: NeedSpec, names: Mapping[str, int]
+) -> Condition:
     if isinstance(need, str):
         return Condition(need)  # type: ignore[arg-type]
     labels = _labels(work.nodes[names[source]], work.draft.spec.nodes[source])
     for index, label in enumerate(need):
         if label not in labels and source not in work.draft.spec.broken:
             place = ("nodes", node.name, "needs", source, index)
-            known = sorted(known for known in labels if isinstance(known, str) and not known.isdigit())
+            known = sorted(
+                known for known in labels if isinstance(known, str) and not known.isdigit()
+            )
             message = f"`{source}` can never end with the label `{label}`"
             work.draft.unknown(codes.UNKNOWN_EXIT, message, place, str(label), known)
     strings = frozenset(label for label in need if isinstance(label, str))
-    return Condition("labels", strings, frozenset(label for label in need if isinstance(label, int)))
+    return Condition(
+        "labels", strings, frozenset(label for label in need if isinstance(label, int))
+    )
 
 
 def _labels(node: Node, spec: NodeSpec) -> set[str | int]:
@@ -407,7 +473,11 @@ def _labels(node: Node, spec: NodeSpec) -> set[str | int]:
         found.add(end.label)
         if end.code is not None:
             found.add(end.code)
-            found |= {name for name, code in node.machine.steps[end.step].aliases.items() if code == end.code}
+            found |= {
+                name
+                for name, code in node.machine.steps[end.step].aliases.items()
+                if code == end.code
+            }
     return found
 
 

@@ -125,7 +125,10 @@ class LiveRun:
         self.order: tuple[int, ...] = parent.node.order if parent else ()
         self.prefix = f"{parent.path}/" if parent else ""
         self.key = f"{parent.key}/" if parent else ""
-        self.limits: tuple[Limit, ...] = (*(outer.limits if outer else ()), Limit(plan.max_parallel))
+        self.limits: tuple[Limit, ...] = (
+            *(outer.limits if outer else ()),
+            Limit(plan.max_parallel),
+        )
         own = {name: Limit(count) for name, count in plan.pools.items()}
         self.pools: dict[str, Limit] = {**own, **outer.pools} if outer else own
         self.nodes = [LiveNode(self, node) for node in plan.nodes]

@@ -285,7 +285,8 @@ def unbounded_loops(machine: Machine) -> tuple[tuple[Hop, ...], ...]:
     """One loop for each unbounded part that can be reached; empty if the machine is bounded. Source: section 5."""
     reached = _reach(machine)
     hops = {
-        at: [h for route in machine.steps[at].written() if (h := _unbounded_hop(at, route))] for at in reached
+        at: [h for route in machine.steps[at].written() if (h := _unbounded_hop(at, route))]
+        for at in reached
     }
     if not any(hops.values()):
         return ()

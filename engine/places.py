@@ -8,7 +8,7 @@ Source: LANGUAGE.md section 2. Costs O(log n) a start, whatever the limits.
 from __future__ import annotations
 
 from heapq import heappop, heappush
-from typing import Generic, Protocol, TypeVar
+from typing import Any, Generic, Protocol, TypeVar
 
 __all__ = ["Limit", "Places", "Waiter"]
 
@@ -33,7 +33,7 @@ class Limit:
 
     def __init__(self, places: int) -> None:
         self.free = places
-        self.parked: list[tuple[tuple[int, ...], int, Waiter]] = []
+        self.parked: list[tuple[tuple[int, ...], int, Any]] = []
         self.called = False
 
 
@@ -44,7 +44,7 @@ class Places(Generic[W]):
     """The queue."""
 
     def __init__(self) -> None:
-        self._queue: list[tuple[tuple[int, ...], int, W]] = []
+        self._queue: list[tuple[tuple[int, ...], int, Any]] = []
         self._ticket = 0
         self._called: dict[int, Limit] = {}
 
@@ -74,7 +74,8 @@ class Places(Generic[W]):
                 waiter.queued = 0
                 if limit:
                     self._call(limit)
-                return waiter
+                found: W = waiter
+                return found
             heappush(lacking.parked, (order, ticket, waiter))
             if limit and limit is not lacking:
                 self._call(limit)
@@ -95,7 +96,7 @@ class Places(Generic[W]):
         if limit.called:
             order, ticket, waiter = heappop(limit.parked)
             self._called[ticket] = limit
-            heappush(self._queue, (order, ticket, waiter))  # type: ignore[arg-type]
+            heappush(self._queue, (order, ticket, waiter))
 
 
 def _lacking(waiter: Waiter) -> Limit | None:

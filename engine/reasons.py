@@ -18,7 +18,9 @@ def of_needs(node: LiveNode) -> Reason:
     nodes = [node.run.nodes[source] for source in sorted(node.refused or ())]
     shown = [f"`{source.plan.name}`{_was(source.result)}" for source in nodes[:3]]
     more = f" and {len(nodes) - 3} more" if len(nodes) > 3 else ""
-    return Reason("needs", f"needs {'; '.join(shown)}{more}", tuple(source.plan.name for source in nodes))
+    return Reason(
+        "needs", f"needs {'; '.join(shown)}{more}", tuple(source.plan.name for source in nodes)
+    )
 
 
 def _was(result: NodeResult | None) -> str:
@@ -26,7 +28,12 @@ def _was(result: NodeResult | None) -> str:
         return ""
     if result.result == "failed" and len(result.reason.message) < _LONGEST:
         return f", which failed: {result.reason.message}"
-    was = {"failed": "failed", "succeeded": "succeeded", "skipped": "was skipped", "cancelled": "was cancelled"}
+    was = {
+        "failed": "failed",
+        "succeeded": "succeeded",
+        "skipped": "was skipped",
+        "cancelled": "was cancelled",
+    }
     return f", which {was[result.result]}"
 
 

@@ -16,7 +16,7 @@ from engine.durations import whole
 from engine.events import Event
 from engine.expressions import EvaluationError
 from engine.live import LiveAttempt, LiveNode, LiveRun, Stopping, Why
-from engine.machine import Enter, Retry, Stop, advance, begin
+from engine.machine import Enter, Retry, State, Stop, advance, begin
 from engine.places import Limit, Places
 from engine.plan import Body, Edge, Plan
 from engine.reasons import of_needs, of_stop
@@ -125,10 +125,10 @@ class Scheduler:
                 self._ask(node)
         starts: list[LiveAttempt] = []
         while self._places and not self.root.asked:
-            node = self._places.next()
-            if node is None:
+            first = self._places.next()
+            if first is None:
                 break
-            attempt = self._begin(node)
+            attempt = self._begin(first)
             if attempt is not None:
                 starts.append(attempt)
         return starts
@@ -313,7 +313,10 @@ class Scheduler:
         step = attempt.node.plan.machine.steps[attempt.node.state.step]  # type: ignore[union-attr]
         if step.codes is not None and outcome.code != "error" and outcome.code not in step.codes:
             task = attempt.body.task
-            outcome = Outcome("error", error=f"`{task.id if task else step.name}` does not declare exit {outcome.code}")
+            outcome = Outcome(
+                "error",
+                error=f"`{task.id if task else step.name}` does not declare exit {outcome.code}",
+            )
         record.outcome, record.error = outcome.code, outcome.error
         return outcome
 
@@ -338,19 +341,27 @@ class Scheduler:
             outcome.retry_after,
         )
         node.state = after
-        if type(move) is Stop:
+        if isinstance(move, Stop):
             self._stopped(node, move, at, outcome)
             return
-        if self._listen is not None and type(move) is Enter:
-            self._tell("route_taken", attempt.path, outcome=ends, to=machine.steps[after.step].name, delay=move.delay)
-        if self._listen is not None and type(move) is Retry:
-            self._tell("retry_planned", attempt.path, outcome=ends, attempt=after.attempt, delay=move.delay)
+        if self._listen is not None:
+            self._tell_move(attempt, after, move)
         if move.delay:
             self._ticket += 1
             node.waking = self._ticket
             heappush(self._wakes, (whole(self.now + move.delay), self._ticket, node))
         else:
             self._ask(node)
+
+    def _tell_move(self, attempt: LiveAttempt, after: State, move: Retry | Enter) -> None:
+        outcome, path = attempt.record.outcome, attempt.path
+        if isinstance(move, Retry):
+            self._tell(
+                "retry_planned", path, outcome=outcome, attempt=after.attempt, delay=move.delay
+            )
+        else:
+            to = attempt.node.plan.machine.steps[after.step].name
+            self._tell("route_taken", path, outcome=outcome, to=to, delay=move.delay)
 
     def _ask(self, node: LiveNode) -> None:
         """Queue a node's next attempt, with the limits it needs a place of."""
@@ -369,7 +380,9 @@ class Scheduler:
         output = outcome.output
         if node.plan.outputs is not None and output is not ABSENT:
             try:
-                output = node.plan.outputs.evaluate(node.run.values.scope(self._node_fields(node), node.steps))
+                output = node.plan.outputs.evaluate(
+                    node.run.values.scope(self._node_fields(node), node.steps)
+                )
             except EvaluationError as error:
                 self._settle(node, "failed", Reason("evaluation", f"outputs: {error}"), "error")
                 return
@@ -398,7 +411,14 @@ class Scheduler:
         if output is not ABSENT:
             run.values.put(name, output)
         if self._listen is not None:
-            self._tell("node_settled", node.path, result=result, reason=reason.kind, message=reason.message, label=label)
+            self._tell(
+                "node_settled",
+                node.path,
+                result=result,
+                reason=reason.kind,
+                message=reason.message,
+                label=label,
+            )
         step = node.plan.machine.steps[at] if at is not None else None
         handled = node.plan.allow_failure
         for edge in run.plan.targets[node.plan.index]:
@@ -467,7 +487,12 @@ class Scheduler:
         fields = self._run_fields(node.run)
         if node.attempts:
             last = node.attempts[-1]
-            fields |= {"node": node.plan.name, "step": last.step, "visit": last.visit, "attempt": last.attempt}
+            fields |= {
+                "node": node.plan.name,
+                "step": last.step,
+                "visit": last.visit,
+                "attempt": last.attempt,
+            }
         return fields
 
     def _attempt_fields(self, attempt: LiveAttempt) -> dict[str, Any]:

@@ -20,7 +20,6 @@ from engine.source import KeyPath
 
 if TYPE_CHECKING:
     from jsonschema import Draft202012Validator
-    from jsonschema.exceptions import ValidationError
 
 __all__ = ["Problem", "misfits", "schema_error"]
 
@@ -66,7 +65,7 @@ def schema_error(schema: Any) -> tuple[KeyPath, str] | None:
 
 def _dangling(schema: Any) -> Iterator[tuple[KeyPath, str]]:
     """Every `$ref` that leads nowhere; what needs another document does."""
-    from jsonschema_specifications import REGISTRY  # type: ignore[import-untyped]
+    from jsonschema_specifications import REGISTRY
     from referencing.exceptions import Unresolvable
     from referencing.jsonschema import DRAFT202012
 
@@ -110,12 +109,12 @@ class _ById:
 @lru_cache(maxsize=1024)
 def _validator(key: _ById) -> Draft202012Validator:
     from jsonschema import Draft202012Validator
-    from jsonschema_specifications import REGISTRY  # type: ignore[import-untyped]
+    from jsonschema_specifications import REGISTRY
 
     return Draft202012Validator(key.schema, registry=REGISTRY)
 
 
-def _problems(error: ValidationError) -> list[Problem]:
+def _problems(error: Any) -> list[Problem]:
     path = tuple(error.absolute_path)
     match error.validator:
         case "required":
@@ -129,14 +128,14 @@ def _problems(error: ValidationError) -> list[Problem]:
     return [Problem("misfit", path, _why(error))]
 
 
-def _one_of(error: ValidationError) -> str | None:
+def _one_of(error: Any) -> str | None:
     """The keys of which one is missing, if the alternatives differ in required keys alone."""
     if not error.context or any(inner.validator != "required" for inner in error.context):
         return None
     return "` or `".join(_required(inner, ()).name for inner in error.context)
 
 
-def _dependent(error: ValidationError) -> str:
+def _dependent(error: Any) -> str:
     key, name = next(
         (key, name)
         for key, names in error.validator_value.items()
@@ -146,7 +145,7 @@ def _dependent(error: ValidationError) -> str:
     return f"`{key}` needs `{name}`"
 
 
-def _extra(error: ValidationError, path: KeyPath) -> list[Problem]:
+def _extra(error: Any, path: KeyPath) -> list[Problem]:
     known = list(error.schema.get("properties", {}))
     patterns = list(error.schema.get("patternProperties", {}))
     return [
@@ -156,7 +155,7 @@ def _extra(error: ValidationError, path: KeyPath) -> list[Problem]:
     ]
 
 
-def _required(error: ValidationError, path: KeyPath) -> Problem:
+def _required(error: Any, path: KeyPath) -> Problem:
     name = next(n for n in error.validator_value if error.message.startswith(repr(n)))
     return Problem("missing", path, f"`{name}` is missing", name)
 
@@ -168,7 +167,7 @@ def _additional(name: str, path: KeyPath, known: list[str]) -> Problem:
     return Problem("unknown", (*path, name), f"`{name}` is not known here", name, cure)
 
 
-def _why(error: ValidationError) -> str:
+def _why(error: Any) -> str:
     """What a value should be, in a line."""
     value, rule = error.validator_value, error.validator
     shown = json.dumps(error.instance, ensure_ascii=False, default=str)

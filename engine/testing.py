@@ -49,11 +49,15 @@ def parse_script(data: Any, plan: Plan) -> Script:
     for path, endings in data.items():
         if path not in known:
             guess = nearest(path, known)
-            problems.append(f"there is no step `{path}`" + (f", did you mean `{guess}`?" if guess else ""))
+            problems.append(
+                f"there is no step `{path}`" + (f", did you mean `{guess}`?" if guess else "")
+            )
         elif not isinstance(endings, list) or not endings:
             problems.append(f"`{path}`: expected a list with at least one end")
         else:
-            script[path] = tuple(_ending(path, index, entry, problems) for index, entry in enumerate(endings))
+            script[path] = tuple(
+                _ending(path, index, entry, problems) for index, entry in enumerate(endings)
+            )
     if problems:
         raise InputError(tuple(problems))
     return script
@@ -77,10 +81,12 @@ def _ending(path: str, index: int, entry: Any, problems: list[str]) -> Ending:
     for key in entry:
         if key not in _KEYS:
             guess = nearest(key, _KEYS)
-            problems.append(f"{where}: unknown key `{key}`" + (f", did you mean `{guess}`?" if guess else ""))
+            problems.append(
+                f"{where}: unknown key `{key}`" + (f", did you mean `{guess}`?" if guess else "")
+            )
     if "exit" in entry and "outcome" in entry:
         problems.append(f"{where}: `exit` and `outcome` exclude each other")
-    outcome = entry.get("exit", entry.get("outcome", 0))
+    outcome: Any = entry.get("exit", entry.get("outcome", 0))
     if "exit" in entry and (type(outcome) is not int or not 0 <= outcome <= 255):
         problems.append(f"{where}: `exit` is a code from 0 to 255")
     if "outcome" in entry and outcome not in ("error", "hang"):
@@ -93,12 +99,14 @@ def _ending(path: str, index: int, entry: Any, problems: list[str]) -> Ending:
     return Ending(outcome, duration or 0.0, entry.get("output"), message, permanent, asked)
 
 
-def _seconds(entry: Mapping[str, Any], key: str, default: float | None, where: str, problems: list[str]) -> float | None:
+def _seconds(
+    entry: Mapping[str, Any], key: str, default: float | None, where: str, problems: list[str]
+) -> float | None:
     value = entry.get(key, default)
     if value is not None and (type(value) not in (int, float) or not 0 <= value < 1e9):
         problems.append(f"{where}: `{key}` is a number of seconds, 0 or more")
         return default
-    return value
+    return None if value is None else float(value)
 
 
 def scripted(script: Script) -> Callable[[LiveAttempt], Any]:
@@ -115,7 +123,10 @@ def scripted(script: Script) -> Callable[[LiveAttempt], Any]:
         await trio.sleep_until(whole(trio.current_time() + ending.duration))
         if ending.outcome == "error":
             return Outcome(
-                "error", error=ending.message, permanent=ending.permanent, retry_after=ending.retry_after
+                "error",
+                error=ending.message,
+                permanent=ending.permanent,
+                retry_after=ending.retry_after,
             )
         assert isinstance(ending.outcome, int)
         return Outcome(ending.outcome, ending.output, None, ending.permanent, ending.retry_after)

@@ -20,9 +20,16 @@ class Values:
     __slots__ = ("_known",)
 
     def __init__(
-        self, inputs: Mapping[str, Any], env: Mapping[str, str] | None = None, secrets: Mapping[str, str] | None = None
+        self,
+        inputs: Mapping[str, Any],
+        env: Mapping[str, str] | None = None,
+        secrets: Mapping[str, str] | None = None,
     ) -> None:
-        self._known: dict[str, Any] = {"inputs": dict(inputs), "env": env or {}, "secrets": secrets or {}}
+        self._known: dict[str, Any] = {
+            "inputs": dict(inputs),
+            "env": env or {},
+            "secrets": secrets or {},
+        }
 
     def put(self, node: str, output: Any) -> None:
         """A node has an output."""
@@ -74,7 +81,9 @@ def child_inputs(plan: Plan, given: Mapping[str, Any]) -> tuple[dict[str, Any], 
     inputs: dict[str, Any] = {}
     for name, schema in plan.inputs.items():
         if name in given:
-            problems += [f"input `{name}`: {_tail(problem)}" for problem in misfits(schema, given[name])]
+            problems += [
+                f"input `{name}`: {_tail(problem)}" for problem in misfits(schema, given[name])
+            ]
             inputs[name] = given[name]
         elif "default" in schema:
             inputs[name] = schema["default"]
@@ -83,7 +92,9 @@ def child_inputs(plan: Plan, given: Mapping[str, Any]) -> tuple[dict[str, Any], 
     for name in given:
         if name not in plan.inputs:
             guess = nearest(name, plan.inputs)
-            problems.append(f"there is no input `{name}`" + (f", did you mean `{guess}`?" if guess else ""))
+            problems.append(
+                f"there is no input `{name}`" + (f", did you mean `{guess}`?" if guess else "")
+            )
     return inputs, tuple(problems)
 
 

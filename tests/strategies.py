@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from hypothesis import strategies as st
+
 from tests.oracle import TASKS, NeverEnds, simulate
 
 __all__ = ["cases", "tiny_cases"]

@@ -72,13 +72,18 @@ def ends_at_once(script: Script) -> Any:
     return perform
 
 
-@given(cases().map(timeless), st.lists(st.sampled_from([0.0, 0.25, 1.0, 7.0]), min_size=5, max_size=5))
+@given(
+    cases().map(timeless), st.lists(st.sampled_from([0.0, 0.25, 1.0, 7.0]), min_size=5, max_size=5)
+)
 @settings(RELAXED, max_examples=60)
 def test_durations_do_not_change_results(case: Case, durations: list[float]) -> None:
     doc, script, inputs = case
     plan = plan_of(doc)
     other = {
-        path: [{**ending, "duration": durations[(at + len(path)) % 5]} for at, ending in enumerate(endings)]
+        path: [
+            {**ending, "duration": durations[(at + len(path)) % 5]}
+            for at, ending in enumerate(endings)
+        ]
         for path, endings in script.items()
     }
     one = simulate(plan, parse_script(script, plan), inputs)

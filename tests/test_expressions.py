@@ -50,7 +50,8 @@ def naive(tree: Any, scope: Any) -> Any:
         return ABSENT if any(item is ABSENT for item in items) else items
     if not isinstance(tree, tuple):
         return tree
-    values = [piece if isinstance(piece, str) else read(piece, scope) for piece in tree]
+    pieces = [piece for piece in tree if piece]
+    values = [piece if isinstance(piece, str) else read(piece, scope) for piece in pieces]
     if any(value is ABSENT for value in values):
         return ABSENT
     if len(values) == 1:

@@ -70,7 +70,9 @@ def _engine_parts(names: Iterator[str]) -> Iterator[str]:
             yield parts[1]
 
 
-@pytest.mark.parametrize(("part", "path"), [pytest.param(*m, id=str(m[1].relative_to(ROOT))) for m in _modules()])
+@pytest.mark.parametrize(
+    ("part", "path"), [pytest.param(*m, id=str(m[1].relative_to(ROOT))) for m in _modules()]
+)
 def test_a_module_imports_only_from_lower_layers(part: str, path: Path) -> None:
     assert part in RANK, f"{part} has no place in LAYERS"
     tree = ast.parse(path.read_text())
@@ -80,7 +82,9 @@ def test_a_module_imports_only_from_lower_layers(part: str, path: Path) -> None:
         assert RANK[other] < RANK[part], f"{path.name} imports {other}"
 
 
-@pytest.mark.parametrize(("part", "path"), [pytest.param(*m, id=str(m[1].relative_to(ROOT))) for m in _modules()])
+@pytest.mark.parametrize(
+    ("part", "path"), [pytest.param(*m, id=str(m[1].relative_to(ROOT))) for m in _modules()]
+)
 def test_only_the_runtime_imports_heavy_libraries_at_its_top(part: str, path: Path) -> None:
     if part in MAY_BE_HEAVY:
         return

@@ -816,3 +816,19 @@ def test_documents_of_toml_give_findings(one: dict[str, Any], tmp_path: pathlib.
     codes = [found.rule.code for found in check(path, registry())]
     assert ("E101" in codes) == (one["expect"]["verdict"] == "invalid")
     assert codes
+
+
+@pytest.mark.parametrize(
+    ("path", "there"),
+    [
+        ((), True),
+        (("nodes", "a"), True),
+        (("nodes", "a", "retry", "on", 1), True),
+        (("nodes", "a", "retry", 0), False),
+        (("nodes", "a", "retry", "on", 2), False),
+        (("nodes", "b"), False),
+    ],
+)
+def test_a_source_knows_what_it_has(path: tuple[str | int, ...], there: bool) -> None:
+    text = A + 'retry = { attempts = 2, on = ["error", "timeout"] }\n'
+    assert Source("x.toml", text).has(path) == there

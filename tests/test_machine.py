@@ -5,7 +5,18 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from engine.machine import ASK_LIMIT, Clause, Enter, Machine, Retry, Route, Step, Stop, advance, begin
+from engine.machine import (
+    ASK_LIMIT,
+    Clause,
+    Enter,
+    Machine,
+    Retry,
+    Route,
+    Step,
+    Stop,
+    advance,
+    begin,
+)
 from engine.testing import Ending, simulate
 from tests.kit import plan_of
 
@@ -17,8 +28,16 @@ def middle() -> float:
 
 
 def test_a_permanent_failure_is_not_retried_but_routed() -> None:
-    step = Step("a", retry=(Clause(3, star=True),), routes={"error": Route("error", 0, max=1, counter=0)})
-    _, move = advance(Machine((step,), counters=1), begin(Machine((step,), counters=1)), "error", middle, permanent=True)
+    step = Step(
+        "a", retry=(Clause(3, star=True),), routes={"error": Route("error", 0, max=1, counter=0)}
+    )
+    _, move = advance(
+        Machine((step,), counters=1),
+        begin(Machine((step,), counters=1)),
+        "error",
+        middle,
+        permanent=True,
+    )
     assert isinstance(move, Enter)
 
 
@@ -52,7 +71,10 @@ def test_jitter_stays_within_its_share(draw: float, jitter: float, retry: int) -
 
 
 def test_a_delay_that_would_overflow_is_capped() -> None:
-    assert Clause(1000, star=True, delay=1.0, factor=1e9, max_delay=30.0).wait(999, middle, None) == 30.0
+    assert (
+        Clause(1000, star=True, delay=1.0, factor=1e9, max_delay=30.0).wait(999, middle, None)
+        == 30.0
+    )
 
 
 def test_jitter_depends_on_the_seed_and_not_on_what_else_runs() -> None:

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
+
 from tests.oracle import NeverEnds, simulate
 from tests.strategies import cases, tiny_cases
 

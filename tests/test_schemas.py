@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from hypothesis import example, given
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from jsonschema import Draft202012Validator
 
@@ -187,6 +187,7 @@ VALUES = st.recursive(
 )
 
 
+@settings(deadline=None)
 @given(SCHEMAS, VALUES)
 @example({"properties": {"a": {"$ref": "#"}}}, {"a": {"a": 1}})
 def test_any_schema_is_refused_or_can_be_used(schema: dict[str, Any], value: Any) -> None:
@@ -197,6 +198,7 @@ def test_any_schema_is_refused_or_can_be_used(schema: dict[str, Any], value: Any
         assert bool(found) == (not Draft202012Validator(schema).is_valid(value))
 
 
+@settings(deadline=None)
 @given(SCHEMAS, VALUES)
 def test_every_problem_is_at_a_place_of_the_value(schema: dict[str, Any], value: Any) -> None:
     if schema_error(schema) is not None:

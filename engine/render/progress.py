@@ -54,7 +54,9 @@ def _said(event: Event) -> str | None:
         case "attempt_ended":
             return None if data["outcome"] == 0 else f"{_nth(data)}: {_outcome(data)}"
         case "retry_planned":
-            return f"attempt {data['attempt']} in {elapsed(data['delay'])}" if data["delay"] else None
+            return (
+                f"attempt {data['attempt']} in {elapsed(data['delay'])}" if data["delay"] else None
+            )
         case "route_taken":
             wait = f" in {elapsed(data['delay'])}" if data["delay"] else ""
             return f"on to {data['to']}{wait}"

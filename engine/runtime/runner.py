@@ -89,7 +89,9 @@ class Runner:
         await wait_all_tasks_blocked()
         asleep = trio.lowlevel.current_statistics().seconds_to_next_deadline == math.inf
         if asleep and self._turned and self._scheduler.idle and not self._wake.is_set():
-            raise EngineError("the run would never end: an attempt hangs, and neither a timeout nor a deadline stops it")
+            raise EngineError(
+                "the run would never end: an attempt hangs, and neither a timeout nor a deadline stops it"
+            )
 
     # -- turns -------------------------------------------------------------------------------------------------
 
@@ -155,7 +157,9 @@ class Runner:
                     outcome = None
                     with attempt.handle:
                         outcome = await self._body(attempt, breath)
-            except BaseException:  # cancelled, alone or in a group, or a bug: the record is made whole
+            except (
+                BaseException
+            ):  # cancelled, alone or in a group, or a bug: the record is made whole
                 self._scheduler.ended(attempt, None)
                 self._end_from_outside()
                 raise

@@ -29,7 +29,7 @@ from engine.runtime.listeners import Hear, Listeners
 from engine.runtime.runner import Perform, Runner
 from engine.runtime.secrets import Redactor, chosen
 from engine.runtime.workers import Workers
-from engine.scheduler import Scheduler
+from engine.scheduler import LiveAttempt, Scheduler
 from engine.values import Values, child_inputs
 
 __all__ = [
@@ -225,12 +225,16 @@ async def _supervise(
     options, run_id, redactor = prepared.options, prepared.run_id, prepared.redactor
     seed = options.seed if options.seed is not None else run_id
     scheduler = Scheduler(prepared.plan, prepared.values, run_id, seed, listen)
+
+    def note(attempt: LiveAttempt, message: str) -> None:
+        runner.note(attempt, message)
+
     async with Workers() as workers:
         perform = options.perform or Performer(
             workers,
             run_id,
             options.grace,
-            lambda attempt, message: runner.note(attempt, message),
+            note,
             redactor.text,
             control.hurry,
         )

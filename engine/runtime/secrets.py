@@ -72,5 +72,3 @@ class Redactor:
         error = None if attempt.error is None else self.text(attempt.error)
         run = None if attempt.run is None else self.result(attempt.run)
         return attrs.evolve(attempt, error=error, run=run)
-
-
