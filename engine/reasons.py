@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from engine.live import LiveNode
 from engine.machine import Stop
+from engine.plan import Condition
 from engine.result import NodeResult, Reason
 
 __all__ = ["COMPLETED", "of_needs", "of_stop"]
@@ -16,11 +17,19 @@ _LONGEST = 200
 def of_needs(node: LiveNode) -> Reason:
     """Skipped: the nodes whose edges are dead, and what became of them."""
     nodes = [node.run.nodes[source] for source in sorted(node.refused or ())]
-    shown = [f"`{source.plan.name}`{_was(source.result)}" for source in nodes[:3]]
+    wanted = {edge.source: edge.condition for edge in node.plan.edges}
+    shown = [
+        f"`{source.plan.name}`{_for(wanted[source.plan.index])}{_was(source.result)}"
+        for source in nodes[:3]
+    ]
     more = f" and {len(nodes) - 3} more" if len(nodes) > 3 else ""
     return Reason(
         "needs", f"needs {'; '.join(shown)}{more}", tuple(source.plan.name for source in nodes)
     )
+
+
+def _for(condition: Condition) -> str:
+    return "" if condition.kind == "success" else f" ({condition})"
 
 
 def _was(result: NodeResult | None) -> str:

@@ -24,19 +24,20 @@ _STEP = frozenset({"with", "set"})
 
 def strays(value: Any, path: KeyPath = ()) -> Iterator[Mistake]:
     """Every string and key of a document's data that has a `${` and takes no expressions."""
-    if isinstance(value, str):
-        if (found := _OPENING.search(value)) and not _takes(path):
-            yield _mistake(path, found.span())
-    elif isinstance(value, dict):
-        for key, item in value.items():
-            if _is_schema((*path, key)):
-                continue
-            if _OPENING.search(key):
+    if isinstance(value, dict):
+        if path and path[-1] == "inputs" and _inner(path) == ("inputs",):
+            return
+        for key in value:
+            if "${" in key and _OPENING.search(key):
                 yield _mistake((*path, key), None)
+    elif not isinstance(value, list):
+        if "${" in value and not _takes(path) and (found := _OPENING.search(value)):
+            yield _mistake(path, found.span())
+        return
+    for key, item in value.items() if isinstance(value, dict) else enumerate(value):
+        # Most strings have none and are passed over here: a large file has many of them.
+        if isinstance(item, (dict, list)) or (isinstance(item, str) and "${" in item):
             yield from strays(item, (*path, key))
-    elif isinstance(value, list):
-        for index, item in enumerate(value):
-            yield from strays(item, (*path, index))
 
 
 def with_strays(found: Sequence[Mistake], stray: Sequence[Mistake]) -> list[Mistake]:
@@ -74,8 +75,3 @@ def _takes(path: KeyPath) -> bool:
         case ("nodes", _, str(key), *_):
             return key in _NODE
     return False
-
-
-def _is_schema(path: KeyPath) -> bool:
-    inner = _inner(path)
-    return len(inner) > 1 and inner[0] == "inputs"

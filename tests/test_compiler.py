@@ -627,7 +627,8 @@ def test_defaults_may_be_any_json(default: str) -> None:
 
 
 def test_a_literal_that_looks_like_an_expression_is_checked_as_what_it_means() -> None:
-    assert plan_of(T + 'with = { n = 1, items = ["$${x}"] }')
+    child = '[pipelines.p]\ninputs.x = { enum = ["${x}"] }\nnodes.y.task = "shell"\n'
+    assert plan_of(child + '[nodes.a]\npipeline = "p"\nwith = { x = "$${x}" }')
 
 
 def test_a_sub_pipeline_with_inputs_that_fit() -> None:

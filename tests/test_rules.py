@@ -135,7 +135,7 @@ def the_one(name: str) -> tuple[str, str | None]:
 
 def test_a_loop_is_shown_with_its_exits_and_the_route_to_bound() -> None:
     assert the_one("multi_step_as_written") == (
-        "`process` → `review` → `process` can repeat for ever, by `success`, then `failure`",
+        "review → process → review can repeat for ever, by `failure`, then `success`",
         'bound it: `failure = { to = "process", max = 3 }`',
     )
 
@@ -149,7 +149,7 @@ def test_the_cure_of_a_loop_keeps_its_delay_and_quotes_its_key() -> None:
 
 def test_a_loop_that_a_then_closes_is_mended_there() -> None:
     assert the_one("loop_by_then") == (
-        "`one` → `two` → `one` can repeat for ever, by `success`, then the `then` of `3`",
+        "two → one → two can repeat for ever, by the `then` of `3`, then `success`",
         'let `then` lead to an end: `then = "fail"`',
     )
 

@@ -26,9 +26,10 @@ def check(plan: Plan) -> Iterator[Diagnostic]:
 
 def _finding(plan: Plan, node: Node, loop: tuple[Hop, ...]) -> Diagnostic:
     closing = loop[-1]
-    names = [node.machine.steps[hop.step].name for hop in loop]
-    cycle = " → ".join(f"`{name}`" for name in [*names, names[0]])
-    by = ", then ".join(_exit(hop) for hop in loop)
+    hops = (closing, *loop[:-1])
+    names = [node.machine.steps[hop.step].name for hop in hops]
+    cycle = " → ".join([*names, names[0]])
+    by = ", then ".join(_exit(hop) for hop in hops)
     return Diagnostic(
         RULE,
         f"{cycle} can repeat for ever, by {by}",
@@ -36,7 +37,7 @@ def _finding(plan: Plan, node: Node, loop: tuple[Hop, ...]) -> Diagnostic:
         _span(plan, node, closing),
         _cure(node, closing),
         node.name,
-        names[-1],
+        names[0],
         tuple(Note("the loop goes on here", _span(plan, node, hop)) for hop in loop[:-1]),
     )
 
