@@ -17,7 +17,7 @@ from engine import codes
 from engine.diagnostics import Diagnostics
 from engine.draft import Draft
 from engine.exits import exits_of, make_step
-from engine.expressions import Template
+from engine.expressions import Template, template
 from engine.fingerprint import fingerprint
 from engine.loader import is_file
 from engine.machine import Machine, Step, unbounded_loops
@@ -361,16 +361,13 @@ def _fits(
     draft: Draft, path: KeyPath, spec: StepSpec, schema: Mapping[str, Any], whose: str
 ) -> None:
     """What is literal in `with` is checked now: the keys, and every value without an expression."""
-    literal = _literal(spec.with_)
-    if not literal and not schema.get("required") and not spec.with_:
-        return
-    for problem in misfits(schema, spec.with_):
+    for problem in misfits(schema, _meant(spec.with_)):
         _misfit(draft, path, spec, problem, whose)
 
 
 def _misfit(draft: Draft, path: KeyPath, spec: StepSpec, problem: Problem, whose: str) -> None:
     place = (*path, "with", *problem.path)
-    if _dynamic(spec.with_, problem.path):
+    if problem.kind != "unknown" and _dynamic(spec.with_, problem.path):
         return
     if problem.kind == "missing":
         at = place if problem.path else (*path, "with") if spec.with_ else path
@@ -395,6 +392,15 @@ def _dynamic(value: Any, path: KeyPath) -> bool:
         else:
             value = value[int(part)]
     return isinstance(value, str) and not _literal(value)
+
+
+def _meant(value: Any) -> Any:
+    """A value with its literal texts as the task will see them; those with expressions stay as written."""
+    if isinstance(value, str):
+        return template(value).evaluate({}) if _literal(value) else value
+    if isinstance(value, Mapping):
+        return {key: _meant(item) for key, item in value.items()}
+    return [_meant(item) for item in value] if isinstance(value, list) else value
 
 
 def _literal(value: Any) -> bool:
