@@ -77,16 +77,14 @@ def leave_thread(): threading.Thread(target=time.sleep, args=(600,), daemon=True
 def sleep(context): context.note("ready"); time.sleep(600)
 def spin(context): context.note("ready"); sum(itertools.repeat(1))
 def save(context, path):
-    context.note("ready")
-    try: time.sleep(600)
+    try: context.note("ready"); time.sleep(600)
     finally: open(path, "w").write("saved")
 def stubborn(context):
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
     context.note("ready")
     while True: time.sleep(600)
 def swallow(context):
-    context.note("ready")
-    try: time.sleep(600)
+    try: context.note("ready"); time.sleep(600)
     except BaseException: return "swallowed"
 def family(context):
     subprocess.Popen(["sleep", "600"])
