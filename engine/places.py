@@ -62,7 +62,7 @@ class Places(Generic[W]):
         queue = self._queue
         while queue:
             order, ticket, waiter = heappop(queue)
-            limit = self._called.pop(ticket, None)
+            limit = self._called.pop(ticket, None) if self._called else None
             if waiter.queued != ticket:
                 if limit:
                     self._call(limit)

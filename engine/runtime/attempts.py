@@ -54,7 +54,11 @@ class Performer:
         task = attempt.body.task
         assert task is not None
         try:
-            value = await self._value(attempt, task)
+            if task.function is None:  # the common case, without a coroutine in between
+                inputs = attempt.inputs if attempt.body.with_.constant else _copied(attempt.inputs)
+                value = await task.body(inputs, self._context(attempt, self._noter(attempt)))
+            else:
+                value = await self._value(attempt, task)
         except BaseException as error:  # a task may raise anything, and here it becomes `error`
             _let_pass(error)
             return self._raised(error)

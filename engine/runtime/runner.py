@@ -151,12 +151,17 @@ class Runner:
         breath = 0
         while attempt is not None:
             try:
+                if breath % _BREATH:
+                    await trio.lowlevel.checkpoint_if_cancelled()
+                else:
+                    await trio.lowlevel.checkpoint()
                 if attempt.handle is None:
-                    outcome = await self._body(attempt, breath)
+                    outcome = await self._perform(attempt)
                 else:
                     outcome = None
                     with attempt.handle:
-                        outcome = await self._body(attempt, breath)
+                        await trio.lowlevel.checkpoint_if_cancelled()
+                        outcome = await self._perform(attempt)
             except (
                 BaseException
             ):  # cancelled, alone or in a group, or a bug: the record is made whole
@@ -169,10 +174,3 @@ class Runner:
                 self._wake.set()
                 return
             attempt = self._turn()
-
-    async def _body(self, attempt: LiveAttempt, breath: int) -> Outcome:
-        if breath % _BREATH:
-            await trio.lowlevel.checkpoint_if_cancelled()
-        else:
-            await trio.lowlevel.checkpoint()
-        return await self._perform(attempt)
