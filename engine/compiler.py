@@ -17,15 +17,16 @@ from engine import codes
 from engine.diagnostics import Diagnostics
 from engine.draft import Draft
 from engine.exits import exits_of, make_step
-from engine.expressions import Template, template
+from engine.expressions import Template
 from engine.fingerprint import fingerprint
+from engine.fits import fits, fits_child
 from engine.loader import is_file
 from engine.machine import Machine, Step, unbounded_loops
 from engine.order import cycle_of
 from engine.plan import Body, Condition, Edge, Node, Plan
 from engine.references import Place, condition, names_set, nodes_read, values
 from engine.registry import Executor, Registry, Task, TaskError
-from engine.schemas import Problem, misfits, schema_error
+from engine.schemas import misfits, schema_error
 from engine.source import KeyPath
 from engine.spec import NeedSpec, NodeSpec, Spec, StepSpec
 
@@ -270,13 +271,13 @@ def _body(
     if spec.pipeline is not None:
         plan = _child(work, path, spec.pipeline)
         if plan:
-            _fits_child(work.draft, path, spec, plan)
+            fits_child(work.draft, path, spec, plan)
         return Body(None, plan, with_, spec.timeout), _CHILD_EXITS, plan is None
     task = _task(work, path, spec.task) if spec.task is not None else None
     if task is None:
         return Body(None, None, with_, spec.timeout), {"success": 0}, True
     if task.input_schema is not None:
-        _fits(work.draft, path, spec, task.input_schema, f"task `{task.id}`")
+        fits(work.draft, path, spec, task.input_schema, f"task `{task.id}`")
     _runs_there(work.draft, node, task)
     schema = None if with_.constant else task.input_schema
     return Body(task, None, with_, spec.timeout, schema), task.exits, task.open
@@ -342,73 +343,6 @@ def _pools_of(plan: Plan) -> set[str]:
         for body in node.bodies:
             found |= _pools_of(body.plan) if body.plan else set()
     return found
-
-
-# -- does `with` fit? ------------------------------------------------------------------------------------------
-
-
-def _fits_child(draft: Draft, path: KeyPath, spec: StepSpec, plan: Plan) -> None:
-    schema = {
-        "type": "object",
-        "properties": dict(plan.inputs),
-        "required": [name for name, s in plan.inputs.items() if "default" not in s],
-        "additionalProperties": False,
-    }
-    _fits(draft, path, spec, schema, f"pipeline `{plan.name}`")
-
-
-def _fits(
-    draft: Draft, path: KeyPath, spec: StepSpec, schema: Mapping[str, Any], whose: str
-) -> None:
-    """What is literal in `with` is checked now: the keys, and every value without an expression."""
-    for problem in misfits(schema, _meant(spec.with_)):
-        _misfit(draft, path, spec, problem, whose)
-
-
-def _misfit(draft: Draft, path: KeyPath, spec: StepSpec, problem: Problem, whose: str) -> None:
-    place = (*path, "with", *problem.path)
-    if problem.kind != "unknown" and _dynamic(spec.with_, problem.path):
-        return
-    if problem.kind == "missing":
-        at = place if problem.path else (*path, "with") if spec.with_ else path
-        message = f"{whose} needs input `{problem.name}`" if not problem.path else problem.message
-        draft.report(codes.MISSING_INPUT, message, at, key=True)
-    elif problem.kind == "unknown":
-        message = (
-            f"{whose} has no input `{problem.name}`" if len(problem.path) == 1 else problem.message
-        )
-        draft.report(codes.UNKNOWN_NAME, message, place, problem.help, key=True)
-    else:
-        draft.report(codes.TYPE_MISMATCH, problem.message, place)
-
-
-def _dynamic(value: Any, path: KeyPath) -> bool:
-    """Whether the value at a path, or one above it, depends on expressions."""
-    for part in path:
-        if isinstance(value, str):
-            return True
-        if isinstance(value, Mapping):
-            value = value.get(str(part))
-        else:
-            value = value[int(part)]
-    return isinstance(value, str) and not _literal(value)
-
-
-def _meant(value: Any) -> Any:
-    """A value with its literal texts as the task will see them; those with expressions stay as written."""
-    if isinstance(value, str):
-        return template(value).evaluate({}) if _literal(value) else value
-    if isinstance(value, Mapping):
-        return {key: _meant(item) for key, item in value.items()}
-    return [_meant(item) for item in value] if isinstance(value, list) else value
-
-
-def _literal(value: Any) -> bool:
-    if isinstance(value, str):
-        return "${" not in value.replace("$${", "")
-    if isinstance(value, dict):
-        return all(map(_literal, value.values()))
-    return all(map(_literal, value)) if isinstance(value, list) else True
 
 
 # -- edges -----------------------------------------------------------------------------------------------------

@@ -21,7 +21,7 @@ LAYERS = (
     "functions draft fingerprint across stray choices values",
     "live",
     "reasons",
-    "exits references feasibility loader scheduler",
+    "exits fits references feasibility loader scheduler",
     "compiler rules runtime",
     "checker testing render",
     "api",

@@ -1,0 +1,84 @@
+"""Does what is literal in a step's `with` fit the task, or the sub-pipeline, that it is given to?
+
+Source: LANGUAGE.md section 9 (E201, E502, E504).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from engine import codes
+from engine.draft import Draft
+from engine.expressions import template
+from engine.plan import Plan
+from engine.schemas import Problem, misfits
+from engine.source import KeyPath
+from engine.spec import StepSpec
+
+__all__ = ["fits", "fits_child"]
+
+
+def fits_child(draft: Draft, path: KeyPath, spec: StepSpec, plan: Plan) -> None:
+    """The same for a sub-pipeline, whose inputs are schemas of their own."""
+    schema = {
+        "type": "object",
+        "properties": dict(plan.inputs),
+        "required": [name for name, s in plan.inputs.items() if "default" not in s],
+        "additionalProperties": False,
+    }
+    fits(draft, path, spec, schema, f"pipeline `{plan.name}`")
+
+
+def fits(
+    draft: Draft, path: KeyPath, spec: StepSpec, schema: Mapping[str, Any], whose: str
+) -> None:
+    """What is literal in `with` is checked now: the keys, and every value without an expression."""
+    for problem in misfits(schema, _meant(spec.with_)):
+        _misfit(draft, path, spec, problem, whose)
+
+
+def _misfit(draft: Draft, path: KeyPath, spec: StepSpec, problem: Problem, whose: str) -> None:
+    place = (*path, "with", *problem.path)
+    if problem.kind != "unknown" and _dynamic(spec.with_, problem.path):
+        return
+    if problem.kind == "missing":
+        at = place if problem.path else (*path, "with") if spec.with_ else path
+        message = f"{whose} needs input `{problem.name}`" if not problem.path else problem.message
+        draft.report(codes.MISSING_INPUT, message, at, key=True)
+    elif problem.kind == "unknown":
+        message = (
+            f"{whose} has no input `{problem.name}`" if len(problem.path) == 1 else problem.message
+        )
+        draft.report(codes.UNKNOWN_NAME, message, place, problem.help, key=True)
+    else:
+        draft.report(codes.TYPE_MISMATCH, problem.message, place)
+
+
+def _dynamic(value: Any, path: KeyPath) -> bool:
+    """Whether the value at a path, or one above it, depends on expressions."""
+    for part in path:
+        if isinstance(value, str):
+            return True
+        if isinstance(value, Mapping):
+            value = value.get(str(part))
+        else:
+            value = value[int(part)]
+    return isinstance(value, str) and not _literal(value)
+
+
+def _meant(value: Any) -> Any:
+    """A value with its literal texts as the task will see them; those with expressions stay as written."""
+    if isinstance(value, str):
+        return template(value).evaluate({}) if _literal(value) else value
+    if isinstance(value, Mapping):
+        return {key: _meant(item) for key, item in value.items()}
+    return [_meant(item) for item in value] if isinstance(value, list) else value
+
+
+def _literal(value: Any) -> bool:
+    if isinstance(value, str):
+        return "${" not in value.replace("$${", "")
+    if isinstance(value, dict):
+        return all(map(_literal, value.values()))
+    return all(map(_literal, value)) if isinstance(value, list) else True
