@@ -58,6 +58,8 @@ _CHUNK = 65_536
 _LINE = 4_096
 _POLL = 0.01
 _QUIET = 3
+_UNCLEAR = 100
+"""Looks at processes amid `exec` before they are taken for what they seem."""
 
 
 @attrs.frozen
@@ -200,16 +202,20 @@ async def kill_strays(token: str) -> None:
 
     Looks into /proc, so it does nothing where there is none. A look can miss a child whose parent
     died under it: hence a stray's whole group is killed, which no fork escapes, and only several
-    looks in a row that find nothing are the end.
+    looks in a row that find nothing are the end. A process amid `exec` shows no environment for a
+    moment: it is looked at again.
     """
     import trio
 
     with trio.CancelScope(shield=True):
-        quiet = 0
+        quiet = unclear = 0
         while quiet < _QUIET:
-            killed = [pid for pid in _bearing(token) if _kill(pid)]
-            quiet = 0 if killed else quiet + 1
-            if killed:
+            found = dict(_proc("environ"))
+            killed = [pid for pid, seen in found.items() if token in _trail(seen) and _kill(pid)]
+            changing = unclear < _UNCLEAR and any(not found[pid] and _in_exec(pid) for pid in found)
+            unclear += changing
+            quiet = 0 if killed or changing else quiet + 1
+            if killed or changing:
                 await trio.sleep(_POLL)
 
 
@@ -339,8 +345,11 @@ def _living(pgid: int) -> bool:
     return False
 
 
-def _bearing(token: str) -> list[int]:
-    return [pid for pid, environment in _proc("environ") if token in _trail(environment)]
+def _in_exec(pid: int) -> bool:
+    """Whether a process has memory but, for this moment, no place of its environment in it."""
+    stat = next((content for _, content in _proc("stat", str(pid))), b"")
+    fields = stat[stat.rfind(b")") + 2 :].split()
+    return len(fields) > 48 and int(fields[20]) > 0 and int(fields[48]) == 0
 
 
 def _trail(environment: bytes) -> list[str]:
@@ -350,11 +359,11 @@ def _trail(environment: bytes) -> list[str]:
     return rest.partition(b"\0")[0].decode(errors="replace").split("/") if found else []
 
 
-def _proc(name: str) -> Iterator[tuple[int, bytes]]:
-    """One file of /proc for each process that lets it be read."""
+def _proc(name: str, only: str = "") -> Iterator[tuple[int, bytes]]:
+    """One file of /proc for each process, or for `only` one, that lets it be read."""
     if not os.path.isdir("/proc/self"):
         return
-    for entry in os.listdir("/proc"):
+    for entry in [only] if only else os.listdir("/proc"):
         if entry.isdigit():
             try:
                 with open(f"/proc/{entry}/{name}", "rb", buffering=0) as file:
