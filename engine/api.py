@@ -11,7 +11,7 @@ from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from engine.checker import check as check_plan
-from engine.compiler import compile as compile_spec
+from engine.compiler import outline
 from engine.diagnostics import Diagnostics
 from engine.errors import EngineError, SpecError
 from engine.loader import load
@@ -59,11 +59,8 @@ def analyse(
     loaded, found = load(source)
     if loaded is None:
         return None, found
-    plan, more = compile_spec(loaded, registry)
-    found = Diagnostics.of([*found, *more])
-    if plan is None or found.errors:
-        return None, found
-    found = Diagnostics.of([*found, *check_plan(plan)])
+    plan, more = outline(loaded, registry)
+    found = Diagnostics.of([*found, *more, *check_plan(plan)])
     return (None if found.errors else plan), found
 
 

@@ -23,7 +23,7 @@ from typing import Literal
 import attrs
 
 from engine.ends import Ending, ends_of
-from engine.expressions import EvaluationError, Template
+from engine.expressions import Template
 from engine.machine import Verdict
 from engine.order import topological
 from engine.plan import Condition, Edge, Node, Plan
@@ -36,8 +36,8 @@ Link = tuple[int, int, bool]
 Lit = Mapping[int, int]
 """By node, the conditions that hold there, or are asked of it; only nodes that run are in it."""
 
-When = Literal["none", "free", "never", "broken"]
-"""A node's `when`: there is none, goes either way, always false, can never be evaluated."""
+When = Literal["none", "free", "never"]
+"""A node's `when`: there is none, goes either way, always false."""
 
 _WITHOUT_OUTPUTS = frozenset({"inputs", "run", "env", "secrets"})
 _EVALUATION = Ending("failed", "error", None, 0)
@@ -64,7 +64,7 @@ def choices_of(plan: Plan) -> Choices:
     when = tuple(_when(node.when) for node in plan.nodes)
     memo: dict[object, tuple[int, ...]] = {}
     endings = tuple(
-        _masks(plan, node, when[node.index], bits[node.index], memo) if edges else (0,)
+        _masks(plan, node, bits[node.index], memo) if edges else (0,)
         for node, edges in zip(plan.nodes, plan.targets, strict=True)
     )
     return Choices(
@@ -99,20 +99,13 @@ def _when(when: Template | None) -> When:
     if when is None:
         return "none"
     if when.reads:
-        return "free"
-    try:
-        value = when.evaluate({})
-    except EvaluationError:
-        return "broken"
-    if value is True:
-        return "none"
-    return "never" if value is False else "broken"
+        return "free"  # the compiler has seen to it that the rest is true or false
+    return "none" if when.constant or when.evaluate({}) is True else "never"
 
 
 def _masks(
     plan: Plan,
     node: Node,
-    when: When,
     bits: Mapping[object, Condition],
     memo: dict[object, tuple[int, ...]],
 ) -> tuple[int, ...]:
@@ -120,8 +113,8 @@ def _masks(
     conditions = tuple(bits.values())
     labels = [c for c in conditions if c.kind == "labels"]
     if labels:
-        return _kept(plan, node, conditions, _endings(node, when, labels))
-    results = _results(node, when)
+        return _kept(plan, node, conditions, _endings(node, labels))
+    results = _results(node)
     key = (results, node.allow_failure, tuple(bits))
     if key not in memo:
         endings = [Ending(result, "", None, 0) for result in results]
@@ -143,22 +136,18 @@ def _kept(
     return tuple(found)
 
 
-def _results(node: Node, when: When) -> tuple[Verdict, ...]:
+def _results(node: Node) -> tuple[Verdict, ...]:
     """The results a node can have, which is all that conditions other than labels look at."""
-    if when == "broken":
-        return ("failed",)
     step = node.machine.steps[0]
     if len(node.machine.steps) == 1 and not step.routes and not step.default:
         good = step.codes is None or 0 in step.codes
         return ("succeeded", "failed") if good else ("failed",)
-    found = {ending.result for ending in _endings(node, when, ())}
+    found = {ending.result for ending in _endings(node, ())}
     return tuple(sorted(found, reverse=True))
 
 
-def _endings(node: Node, when: When, labels: Iterable[Condition]) -> list[Ending]:
+def _endings(node: Node, labels: Iterable[Condition]) -> list[Ending]:
     """One ending for each sort that the labels can tell apart, successes first."""
-    if when == "broken":
-        return [_EVALUATION]
     found = list(ends_of(node.machine, _codes(labels)))
     if node.deadline is not None:
         found.append(_DEADLINE)

@@ -30,7 +30,7 @@ from engine.schemas import misfits, schema_error
 from engine.source import KeyPath
 from engine.spec import NeedSpec, NodeSpec, Spec, StepSpec
 
-__all__ = ["compile"]
+__all__ = ["compile", "outline"]
 
 _CHILD_EXITS = {"success": 0, "failure": 1}
 _LATER_TASKS = {"human": "people"}
@@ -38,10 +38,16 @@ _LATER_TASKS = {"human": "people"}
 
 def compile(spec: Spec, registry: Registry) -> tuple[Plan | None, Diagnostics]:
     """The plan of a spec, or None with the errors that keep it from compiling."""
+    plan, found = outline(spec, registry)
+    return (None if found.errors else plan), found
+
+
+def outline(spec: Spec, registry: Registry) -> tuple[Plan, Diagnostics]:
+    """The plan as far as the spec is understood: not to be run where there are errors, but rules
+    can look at what is not `flawed`."""
     session = _Session(registry)
     plan = _document(session, spec, spec.pipelines, spec.pools, ())
-    found = Diagnostics.of(session.found)
-    return (None if found.errors else plan), found
+    return plan, Diagnostics.of(session.found)
 
 
 @attrs.define(eq=False)
@@ -176,9 +182,7 @@ def _outputs(work: _Work) -> None:
     """The pipeline's own outputs; they imply no edges."""
     outputs = work.draft.spec.outputs
     if outputs:
-        work.outputs = values(
-            work.draft, Place(("outputs",), None, attempt=False, steps=False), dict(outputs)
-        )
+        work.outputs = values(work.draft, Place(("outputs",), None, "run"), dict(outputs))
         work.templates.append(work.outputs)
 
 
@@ -204,7 +208,8 @@ def _node(work: _Work, index: int, name: str, spec: NodeSpec) -> Node:
     draft, path = work.draft, ("nodes", name)
     if not spec.single and spec.start not in spec.steps:
         message = f"there is no step `{spec.start}` to start with"
-        draft.unknown(codes.UNKNOWN_NAME, message, (*path, "start"), spec.start, list(spec.steps))
+        known = list(spec.steps)
+        draft.unknown(codes.UNKNOWN_NAME, message, (*path, "start"), spec.start, known, local=True)
     if spec.pool is not None and spec.pool not in draft.pools:
         message = f"there is no pool `{spec.pool}`"
         draft.unknown(codes.UNKNOWN_NAME, message, (*path, "pool"), spec.pool, list(draft.pools))
@@ -213,12 +218,10 @@ def _node(work: _Work, index: int, name: str, spec: NodeSpec) -> Node:
     counters = 1 + max((r.counter for step in steps for r in step.written()), default=-1)
     when = None
     if spec.when is not None:
-        when = condition(draft, Place((*path, "when"), name, attempt=False, steps=False), spec.when)
+        when = condition(draft, Place((*path, "when"), name, "start"), spec.when)
     outputs = None
     if spec.outputs is not None:
-        outputs = values(
-            draft, Place((*path, "outputs"), name, attempt=True, steps=True), dict(spec.outputs)
-        )
+        outputs = values(draft, Place((*path, "outputs"), name, "end"), dict(spec.outputs))
     work.templates += [t for t in (when, outputs) if t]
     return Node(
         name=name,
@@ -265,7 +268,7 @@ def _body(
     work: _Work, path: KeyPath, node: str, spec: StepSpec
 ) -> tuple[Body, Mapping[str, int], bool]:
     """A step's body, its declared exits, and whether others may come (an unknown task tells nothing)."""
-    place = Place((*path, "with"), node, attempt=True, steps=True)
+    place = Place((*path, "with"), node, "attempt")
     with_ = values(work.draft, place, dict(spec.with_))
     work.templates.append(with_)
     if spec.pipeline is not None:
@@ -442,6 +445,7 @@ def _plan(work: _Work) -> Plan:
         env=_names(work, "env", [child.env for child in children]),
         secrets=_names(work, "secrets", [child.secrets for child in children]),
         loops=loops,
+        flawed=spec.broken | {d.node for d in work.draft.found if d.node is not None},
     )
 
 

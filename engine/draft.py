@@ -1,7 +1,7 @@
 """Draft: one document while it is compiled: its Spec, what has been found, and where to find tasks.
 
-The passes of `compiler` share it. Reporting happens here, so that a node the loader already
-complained about stays quiet.
+The passes of `compiler` share it. Reporting happens here, so that what the loader already
+complained about is not told twice.
 """
 
 from __future__ import annotations
@@ -53,12 +53,14 @@ class Draft:
         key: bool = False,
         within: tuple[int, int] | None = None,
         notes: tuple[tuple[str, KeyPath], ...] = (),
+        local: bool = False,
     ) -> None:
         """Note a finding at the value (or the key) of a path; `within` are offsets in the string
-        there."""
+        there. `local`: it is about what its own node lacks, and is not made where the loader has
+        left out wrong parts of that."""
         place = self._written((*self.spec.at, *path))
         node, step = whose(place)
-        if node in self.spec.broken:
+        if local and node in self.spec.broken:
             return
         source = self.spec.source
         if within:
@@ -77,12 +79,13 @@ class Draft:
         known: list[str],
         *,
         key: bool = False,
+        local: bool = False,
     ) -> None:
         """Note a name that is not there, with the nearest that is."""
         guess = nearest(name, known)
         listed = ", ".join(f"`{k}`" for k in sorted(known)[:12])
         cure = f"did you mean `{guess}`?" if guess else f"known here: {listed}" if known else None
-        self.report(rule, message, path, cure, key=key)
+        self.report(rule, message, path, cure, key=key, local=local)
 
     def _written(self, path: KeyPath) -> KeyPath:
         """The path as the file has it: a single clause of `retry` may be a table of its own."""

@@ -107,7 +107,8 @@ def _outcome(
         return number
     known = [*exits.aliases, "error", "timeout"]
     what = f"exit {number}" if number is not None else f"`{text}`"
-    draft.unknown(codes.UNKNOWN_EXIT, f"this step has no {what}", place, str(text), known, key=key)
+    message = f"this step has no {what}"
+    draft.unknown(codes.UNKNOWN_EXIT, message, place, str(text), known, key=key, local=True)
     return None
 
 
@@ -139,7 +140,7 @@ def _target(draft: Draft, steps: Sequence[str], text: str, place: KeyPath) -> Ta
     if text in steps:
         return steps.index(text)
     message = f"there is no step `{text}` in this node"
-    draft.unknown(codes.UNKNOWN_NAME, message, place, text, [*steps, *_ENDS])
+    draft.unknown(codes.UNKNOWN_NAME, message, place, text, [*steps, *_ENDS], local=True)
     return None
 
 

@@ -151,8 +151,7 @@ def _trial(choices: Choices, wanted: Collection[int], prefer: Prefer) -> set[int
         if held and any(link[0] in held for link in links):
             held.add(node)
         elif when != "never" and joined(links, choices.any[node], lit):
-            if when != "broken":
-                runs.add(node)
+            runs.add(node)
             if node in choices.stuck:
                 held.add(node)
             else:
@@ -181,14 +180,14 @@ class _Search:
 
     def learn(self, node: int, runs: bool) -> None:
         """Take note of a node that is decided, so that those after it need not ask again."""
-        if runs or (self.choices.when[node] == "broken" and self._joined(node)):
+        if runs:
             self.lit[node] = union(self.choices.endings[node])
         else:
             self.skipped.add(node)
 
     def cause(self, target: int) -> Cause | None:
         """Why no run starts the target; None if one does. All nodes before it have been learnt."""
-        if self.choices.when[target] in ("never", "broken"):
+        if self.choices.when[target] == "never":
             return Shut()
         if not self._joined(target):
             return Dead(tuple(self._dead(target)))

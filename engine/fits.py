@@ -45,7 +45,7 @@ def _misfit(draft: Draft, path: KeyPath, spec: StepSpec, problem: Problem, whose
     if problem.kind == "missing":
         at = place if problem.path else (*path, "with") if spec.with_ else path
         message = f"{whose} needs input `{problem.name}`" if not problem.path else problem.message
-        draft.report(codes.MISSING_INPUT, message, at, key=True)
+        draft.report(codes.MISSING_INPUT, message, at, key=True, local=True)
     elif problem.kind == "unknown":
         message = (
             f"{whose} has no input `{problem.name}`" if len(problem.path) == 1 else problem.message

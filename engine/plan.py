@@ -6,7 +6,7 @@ when asked for, so that checking a spec does not import networkx. Source: LANGUA
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -130,6 +130,8 @@ class Plan:
     secrets: Mapping[str, bool] = attrs.field(factory=dict)
     loops: tuple[tuple[int, tuple[Hop, ...]], ...] = ()
     """Unbounded loops, by node: a plan that has any is refused (E301)."""
+    flawed: frozenset[str] = frozenset()
+    """Nodes that are not all as the file means them, for it has errors there."""
 
     @cached_property
     def folder(self) -> str:
@@ -149,6 +151,17 @@ class Plan:
             for edge in node.edges:
                 out[edge.source].append(edge)
         return tuple(map(tuple, out))
+
+    def behind(self, names: Iterable[str]) -> set[int]:
+        """The nodes of these names and all that wait for them, over however many others."""
+        seen = {self.index[name] for name in names}
+        stack = list(seen)
+        while stack:
+            for edge in self.targets[stack.pop()]:
+                if edge.target not in seen:
+                    seen.add(edge.target)
+                    stack.append(edge.target)
+        return seen
 
     @cached_property
     def graph(self) -> networkx.DiGraph[str]:

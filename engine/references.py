@@ -6,15 +6,16 @@ Source: LANGUAGE.md sections 7 and 9 (E201, E505).
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Iterator, Mapping
-from typing import Any
+from typing import Any, Literal
 
 import attrs
 
 from engine import codes
 from engine.diagnostics import nearest
 from engine.draft import Draft
-from engine.expressions import BadExpression, Read, Template, bare, show, template
+from engine.expressions import BadExpression, EvaluationError, Read, Template, bare, show, template
 from engine.source import KeyPath
 
 __all__ = ["Place", "condition", "names_set", "nodes_read", "values"]
@@ -22,18 +23,23 @@ __all__ = ["Place", "condition", "names_set", "nodes_read", "values"]
 _ALWAYS = frozenset({"inputs", "run", "env", "secrets"})
 _LATER = {"state": "state", "item": "fan-out", "index": "fan-out", "resources": "resources"}
 _RUN = ("id", "pipeline")
-_RUN_ATTEMPT = (*_RUN, "node", "step", "visit", "attempt", "key")
+_RUN_END = (*_RUN, "node", "step", "visit", "attempt")
+_RUN_FIELDS = {"run": _RUN, "start": _RUN, "end": _RUN_END, "attempt": (*_RUN_END, "key")}
 
 
 @attrs.frozen
 class Place:
-    """Where a template stands: in a node's attempt (all of `run` in scope) or not, and in which
-    node; `steps` tells whether its steps can be read there."""
+    """Where a template stands and in which node; `when` it is evaluated tells what is in scope:
+    for each attempt, when its node starts or ends, when the run ends."""
 
     path: KeyPath
     node: str | None
-    attempt: bool
-    steps: bool
+    when: Literal["attempt", "start", "end", "run"]
+
+    @property
+    def steps(self) -> bool:
+        """Whether the node's steps can be read there."""
+        return self.when in ("attempt", "end")
 
 
 def values(draft: Draft, place: Place, value: Any) -> Template:
@@ -42,8 +48,24 @@ def values(draft: Draft, place: Place, value: Any) -> Template:
 
 
 def condition(draft: Draft, place: Place, text: str) -> Template:
-    """The template of a `when`."""
-    return _checked(draft, place, text, bare)
+    """The template of a `when`; one that reads nothing must be true or false by itself."""
+    made = _checked(draft, place, text, bare)
+    if not (made.reads or made.constant) and (wrong := _no_condition(made)):
+        draft.report(codes.BAD_EXPRESSION, f"this condition {wrong}", place.path)
+        return template("")
+    return made
+
+
+def _no_condition(made: Template) -> str | None:
+    try:
+        value = made.evaluate({})
+    except EvaluationError as error:
+        return f"can never be evaluated: {error}"
+    return (
+        None
+        if isinstance(value, bool)
+        else f"is always {json.dumps(value)}, neither true nor false"
+    )
 
 
 def _checked(draft: Draft, place: Place, value: Any, make: Callable[[Any], Template]) -> Template:
@@ -80,12 +102,12 @@ def _check(draft: Draft, place: Place, read: Read) -> None:
         message = "`steps` cannot be read here: only a node's own steps and `outputs` see them"
         draft.report(codes.BAD_EXPRESSION, message, where, within=(read.start, read.end))
     elif root == "steps" and place.node is not None:
-        _known(draft, where, read, rest, list(draft.spec.nodes[place.node].steps), "step")
+        if place.node not in draft.spec.broken:
+            _known(draft, where, read, rest, list(draft.spec.nodes[place.node].steps), "step")
     elif root == "inputs":
         _known(draft, where, read, rest, list(draft.spec.inputs), "input")
     elif root == "run":
-        fields = _RUN_ATTEMPT if place.attempt else _RUN
-        _known(draft, where, read, rest, list(fields), "field of `run`")
+        _known(draft, where, read, rest, list(_RUN_FIELDS[place.when]), "field of `run`")
     elif root in ("env", "secrets"):
         if not rest or not isinstance(rest[0], str):
             message = f"`{root}` is read by name: `{root}.NAME`"

@@ -140,4 +140,4 @@ class Spec:
     files: Mapping[str, Spec] = attrs.field(factory=dict, repr=False)
     """Sub-pipelines in other files, by the path as written; filled by `loader`."""
     broken: frozenset[str] = frozenset()
-    """Nodes in which the loader found a mistake: later phases hold their tongue about them."""
+    """Nodes of which the loader left out wrong parts: what they lack is not to be told again."""

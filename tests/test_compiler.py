@@ -563,6 +563,19 @@ def test_inputs_and_steps_imply_no_edges() -> None:
     assert not edges(plan, "a")
 
 
+@pytest.mark.parametrize(
+    ("when", "wrong"),
+    [
+        ("3", "is always 3, neither true nor false"),
+        ("'yes'", 'is always "yes", neither true nor false'),
+        ("${null}", "is always null, neither true nor false"),
+        ("1 / 0 == 1", "can never be evaluated: `1 / 0 == 1`: division by zero in CEL expression"),
+    ],
+)
+def test_a_condition_is_true_or_false(when: str, wrong: str) -> None:
+    says(A + f'when = «"{when}"»\n', ("E505", f"this condition {wrong}"))
+
+
 def test_what_macros_bind_is_no_node() -> None:
     plan = plan_of(A + B + 'when = "a.list.exists(b, b.x > 1)"')
     assert edges(plan, "b") == [("a", "success", False)]

@@ -688,6 +688,30 @@ def test_the_rest_of_the_file_is_compiled_all_the_same() -> None:
     assert [d.rule.code for d in found] == ["E103", "E201"]
 
 
+def test_the_rest_of_a_node_is_compiled_all_the_same() -> None:
+    steps = 'start = "s"\n[nodes.a.steps.s]\ntask = "shell"\nroutes = { success = "t" }\n'
+    text = f"engine = 1\n[nodes.a]\ntiemout = 3\nwhen = '3'\n{steps}[nodes.a.steps.t]\ntask = 3\n"
+    found = check(Source("x.toml", text), registry())
+    # `t` has been left out, and is not told to be missing
+    assert [d.rule.code for d in found] == ["E102", "E505", "E103"]
+
+
+def test_rules_are_asked_beside_other_errors() -> None:
+    loop = "[nodes.b]\ntask = 'shell'\nroutes = { 3 = 'b' }\n"
+    never = "[nodes.c]\ntask = 'shell'\nneeds = { d = 'failure', e = 'success' }\n"
+    both = "[nodes.d]\ntask = 'shell'\n[nodes.e]\ntask = 'shell'\nneeds = ['d']\n"
+    text = A + "timeout = 3\n" + loop + never + both
+    found = check(Source("x.toml", text), registry())
+    assert [d.rule.code for d in found] == ["E103", "E301", "E401"]
+
+
+def test_rules_are_silent_where_an_error_may_mend_it() -> None:
+    text = A + "needs = { b = 'failure', c = 'success' }\n[nodes.b]\ntask = 'shell'\n"
+    behind = "[nodes.c]\ntask = 'shell'\nneeds = ['b']\nwhen = '${nobody}'\n"
+    found = check(Source("x.toml", text + behind), registry())
+    assert [d.rule.code for d in found] == ["E201"]
+
+
 def test_items_of_an_array_are_left_out_by_number() -> None:
     items = ", ".join(["3" if n in (2, 9, 10) else f"'b{n}'" for n in range(12)])
     spec, found = loaded(A + f"needs = [{items}]\n")

@@ -1,7 +1,7 @@
 """Rules over a plan, one file each with its page (.md) beside it; RULES is the table of them all.
 
 A rule is a function from a Plan to Diagnostics; it judges that plan alone, not the plans inside it,
-and may count on a plan that has compiled. A page's examples are its tests.
+and says nothing that errors in its `flawed` nodes could make untrue. A page's examples are its tests.
 """
 
 from __future__ import annotations

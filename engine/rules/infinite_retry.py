@@ -21,7 +21,10 @@ RULE = Rule("E301", "infinite-retry", "steps that can follow each other for ever
 def check(plan: Plan) -> Iterator[Diagnostic]:
     """One finding for each unbounded part of a machine, at the route that closes a loop."""
     for index, loop in plan.loops:
-        yield _finding(plan, plan.nodes[index], loop)
+        node = plan.nodes[index]
+        # What was left out, or written without `max`, may be the bound: the loader has told.
+        if node.name not in plan.spec.broken and not any(_half(plan, node, hop) for hop in loop):
+            yield _finding(plan, node, loop)
 
 
 def _finding(plan: Plan, node: Node, loop: tuple[Hop, ...]) -> Diagnostic:
@@ -40,6 +43,12 @@ def _finding(plan: Plan, node: Node, loop: tuple[Hop, ...]) -> Diagnostic:
         names[0],
         tuple(Note("the loop goes on here", _span(plan, node, hop)) for hop in loop[:-1]),
     )
+
+
+def _half(plan: Plan, node: Node, hop: Hop) -> bool:
+    step = node.machine.steps[hop.step].name
+    written = plan.spec.nodes[node.name].steps[step].routes[hop.route.key]
+    return written.max is None and written.then is not None
 
 
 def _exit(hop: Hop) -> str:

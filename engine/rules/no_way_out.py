@@ -22,7 +22,8 @@ def check(plan: Plan) -> Iterator[Diagnostic]:
     """One finding for each trapped step, in order."""
     for node in plan.nodes:
         step = node.machine.steps[0]
-        if len(node.machine.steps) == 1 and not (step.routes or step.default):
+        simple = len(node.machine.steps) == 1 and not (step.routes or step.default)
+        if simple or node.name in plan.flawed:
             continue
         trapped = trapped_steps(node.machine)
         if trapped:

@@ -18,7 +18,7 @@ RULE = Rule("E302", "unreachable-step", "a step that no run of its node visits")
 def check(plan: Plan) -> Iterator[Diagnostic]:
     """One finding for each step that is never visited, in order."""
     for node in plan.nodes:
-        if len(node.machine.steps) > 1:
+        if len(node.machine.steps) > 1 and node.name not in plan.flawed:
             found = survey(node.machine)
             for at in range(len(node.machine.steps)):
                 if at not in found.steps:
