@@ -87,7 +87,7 @@ def parse_or_syntax(source: Source) -> None:
 # --- strategies -----------------------------------------------------------------------------
 
 SHORT = {"\b": "\\b", "\t": "\\t", "\n": "\\n", "\f": "\\f", "\r": "\\r", '"': '\\"', "\\": "\\\\"}
-CHARACTERS = st.one_of(st.sampled_from("ab \t\n\"'\\#=[]\x1bé😀"), st.characters())
+CHARACTERS = st.one_of(st.sampled_from("ab \t\n\"'\\#=[]\x1bé😀"), st.characters(codec="utf-8"))
 
 
 def is_raw(char: str, style: str, previous: str) -> bool:

@@ -5,6 +5,8 @@ in time.
 from __future__ import annotations
 
 import contextvars
+import subprocess
+import sys
 import threading
 import time
 from typing import Any
@@ -149,3 +151,17 @@ def test_a_function_that_ends_as_it_is_stopped_harms_nobody() -> None:
         return [await run_in_thread(lambda n=n: n, 1.0) for n in range(3)]  # type: ignore[misc]
 
     assert trio.run(main) == [0, 1, 2]
+
+
+TRACED = """
+import sys, trio
+from engine.runtime.threads import run_in_thread
+trio.run(run_in_thread, int, 1.0)
+sys.settrace(lambda *_: None)
+(lambda: None)()
+"""
+
+
+def test_after_a_call_in_a_thread_code_can_be_traced() -> None:
+    """CPython 3.11 hangs there when the eval breaker is left set."""
+    subprocess.run([sys.executable, "-c", TRACED], check=True, timeout=30)

@@ -11,6 +11,7 @@ from __future__ import annotations
 import contextvars
 import ctypes
 import threading
+import time
 from collections.abc import Callable
 from typing import Any
 
@@ -57,22 +58,30 @@ class _Call:
         in_trio(self.token, self.over.set)
 
     def _leave(self) -> None:
-        """From here on nobody strikes; a strike that is on its way is taken back."""
-        with self.lock:
-            if self.ident is not None:
-                _strike(self.ident, None)
-            self.ident = None
+        """From here on nobody strikes; a strike that is on its way arrives here and is dropped.
+
+        It is not taken back: that leaves CPython's eval breaker set for good, and 3.11 then hangs
+        in the next call that is traced.
+        """
+        arrived = False
+        while not arrived:
+            try:
+                with self.lock:
+                    self.ident = None
+                time.sleep(0)  # a strike arrives at the end of a call
+                arrived = True
+            except Stopped:
+                pass
 
     def stop(self) -> None:
         """Raise `Stopped` in the thread, if it is still at it."""
         with self.lock:
             if self.ident is not None:
-                _strike(self.ident, Stopped)
+                _strike(self.ident)
 
 
-def _strike(ident: int, error: type[BaseException] | None) -> None:
-    exception = None if error is None else ctypes.py_object(error)
-    ctypes.pythonapi.PyThreadState_SetAsyncExc(ctypes.c_ulong(ident), exception)
+def _strike(ident: int) -> None:
+    ctypes.pythonapi.PyThreadState_SetAsyncExc(ctypes.c_ulong(ident), ctypes.py_object(Stopped))
 
 
 def in_trio(
