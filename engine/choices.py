@@ -25,6 +25,7 @@ import attrs
 from engine.ends import Ending, ends_of
 from engine.expressions import Template
 from engine.machine import Verdict
+from engine.once import per_plan
 from engine.order import topological
 from engine.plan import Condition, Edge, Node, Plan
 
@@ -58,6 +59,7 @@ class Choices:
     """Nodes that other nodes wait for and that do not end well, however they end."""
 
 
+@per_plan
 def choices_of(plan: Plan) -> Choices:
     """The choices of all nodes of a plan; its sub-pipelines are not looked into."""
     bits = [_bits(edges) for edges in plan.targets]

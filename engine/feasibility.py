@@ -18,6 +18,7 @@ from typing import Any
 import attrs
 
 from engine.choices import Choices, Link, Lit, choices_of, common, fits, joined, live, union
+from engine.once import per_plan
 from engine.plan import Edge, Plan
 
 __all__ = ["EFFORT", "Cause", "Clash", "Dead", "Feasibility", "Shut", "Stuck", "decide"]
@@ -74,6 +75,7 @@ class Feasibility:
     undecided: tuple[int, ...]
 
 
+@per_plan
 def decide(plan: Plan) -> Feasibility:
     """Which nodes some assignment of exits (and timing) makes run; sub-pipelines are not judged."""
     choices = choices_of(plan)

@@ -13,6 +13,8 @@ from typing import Literal
 
 import attrs
 
+from engine.light import light
+
 __all__ = [
     "ASK_LIMIT",
     "Clause",
@@ -165,7 +167,7 @@ class Machine:
 # -- the transition --------------------------------------------------------------------------------------------
 
 
-@attrs.frozen
+@light
 class State:
     """Where a machine is. Counts are tuples: `visits` by step, `taken` by bounded route, `served` by clause of this visit."""
 

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import attrs
 
+from engine.light import light
 from engine.modules import TaskError, cause, import_module, member
 
 if TYPE_CHECKING:
@@ -47,7 +48,7 @@ Executor = Literal["async", "thread", "process"]
 be killed."""
 
 
-@attrs.frozen
+@light
 class Exit:
     """How an attempt ended: `code` is 0 to 255 or a name that the task or the step declares.
 
@@ -77,7 +78,7 @@ def _unheard(message: str) -> None:
     """The `note` of a context that nobody listens to; unlike a lambda, it can be pickled."""
 
 
-@attrs.frozen
+@light
 class Context:
     """What a body may know of its attempt. `visit` and `attempt` count from 1; `key` is the same
     when a crash makes it run again."""

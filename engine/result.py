@@ -11,6 +11,8 @@ from typing import Any, Literal
 
 import attrs
 
+from engine.light import light
+
 __all__ = ["ABSENT", "Attempt", "NodeResult", "Outcome", "Reason", "Result", "Status"]
 
 Status = Literal["succeeded", "failed", "cancelled"]
@@ -29,7 +31,7 @@ class _Absent:
 ABSENT = _Absent()
 
 
-@attrs.frozen
+@light
 class Outcome:
     """How a body ended: an exit `code`, or `error` with its message; a code comes with an output (which may be null)."""
 

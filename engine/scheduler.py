@@ -276,7 +276,7 @@ class Scheduler:
         node, record = attempt.node, attempt.record
         attempt.over = True
         node.attempt = None
-        self._places.free(self._limits(node, attempt.body))
+        self._places.free(node.limits)
         record.ended = self.now
         outcome = self._recorded(attempt, outcome)
         if self._listen is not None:

@@ -11,14 +11,16 @@ import pytest
 ROOT = Path(__file__).parents[1] / "engine"
 
 LAYERS = (
-    "durations errors events hints language machine order places positions processes result",
+    "durations errors events hints language light order places positions processes",
+    "machine result",
     "syntax ends",
     "source",
     "diagnostics expressions spec",
     "codes cel modules schemas",
     "registry shapes",
     "plan structure dumper signatures tasks",
-    "functions draft fingerprint across stray choices values",
+    "functions draft fingerprint across once stray values",
+    "choices",
     "live",
     "reasons",
     "exits fits references feasibility loader scheduler",
