@@ -17,7 +17,7 @@ Source: LANGUAGE.md sections 6 to 8 and 15 (T3).
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from typing import Literal
 
 import attrs
@@ -29,7 +29,18 @@ from engine.once import per_plan
 from engine.order import topological
 from engine.plan import Condition, Edge, Node, Plan
 
-__all__ = ["Choices", "Link", "Lit", "choices_of", "common", "fits", "joined", "live", "union"]
+__all__ = [
+    "Choices",
+    "Link",
+    "Lit",
+    "choices_of",
+    "common",
+    "fits",
+    "joined",
+    "live",
+    "spoils",
+    "union",
+]
 
 Link = tuple[int, int, bool]
 """An incoming edge: source, bit of its condition there (0: `always`), whether `needs` has it."""
@@ -56,7 +67,7 @@ class Choices:
     when: tuple[When, ...]
     endings: tuple[tuple[int, ...], ...]
     stuck: frozenset[int]
-    """Nodes that other nodes wait for and that do not end well, however they end."""
+    """Nodes that do not end well, however they end."""
 
 
 @per_plan
@@ -65,10 +76,7 @@ def choices_of(plan: Plan) -> Choices:
     bits = [_bits(edges) for edges in plan.targets]
     when = tuple(_when(node.when) for node in plan.nodes)
     memo: dict[object, tuple[int, ...]] = {}
-    endings = tuple(
-        _masks(plan, node, bits[node.index], memo) if edges else (0,)
-        for node, edges in zip(plan.nodes, plan.targets, strict=True)
-    )
+    endings = tuple(_masks(plan, node, bits[node.index], memo) for node in plan.nodes)
     return Choices(
         order=tuple(topological([[edge.source for edge in node.edges] for node in plan.nodes])),
         links=tuple(
@@ -124,18 +132,31 @@ def _masks(
     return memo[key]
 
 
+def spoils(plan: Plan, node: Node) -> bool:
+    """Whether some ending of the node is a failure that nothing handles."""
+    conditions = tuple(_bits(plan.targets[node.index]).values())
+    labels = [c for c in conditions if c.kind == "labels"]
+    return any(lost for _, lost in _judged(node, conditions, _endings(node, labels)))
+
+
 def _kept(
     plan: Plan, node: Node, conditions: Sequence[Condition], endings: Iterable[Ending]
 ) -> tuple[int, ...]:
-    found: dict[int, None] = {}
+    judged = _judged(node, conditions, endings)
+    ends_all = plan.on_failure == "cancel"
+    return tuple(dict.fromkeys(mask for mask, lost in judged if not (lost and ends_all)))
+
+
+def _judged(
+    node: Node, conditions: Sequence[Condition], endings: Iterable[Ending]
+) -> Iterator[tuple[int, bool]]:
+    """The mask of each ending, and whether it is a failure that nothing handles."""
     for ending in endings:
         step = node.machine.steps[ending.step]
         holds = [c.holds(ending.result, ending.label, ending.code, step) for c in conditions]
         handled = any(c.names_failure and held for c, held in zip(conditions, holds, strict=True))
         lost = ending.result == "failed" and not (handled or node.allow_failure)
-        if not (lost and plan.on_failure == "cancel"):
-            found[sum(held << at for at, held in enumerate(holds))] = None
-    return tuple(found)
+        yield sum(held << at for at, held in enumerate(holds)), lost
 
 
 def _results(node: Node) -> tuple[Verdict, ...]:

@@ -250,9 +250,18 @@ def _steps(work: _Work, node: str, spec: NodeSpec) -> tuple[list[Step], list[Bod
         ends = body.plan is not None and body.plan.deadline is not None
         times_out = step_spec.timeout is not None or ends
         step, counter = make_step(work.draft, path, name, step_spec, exits, times_out, counter)
-        steps.append(step)
+        steps.append(_given(step, body.plan) if body.plan else step)
         bodies.append(body)
     return steps, bodies
+
+
+def _given(step: Step, plan: Plan) -> Step:
+    """The step of a sub-pipeline with the exits that its runs can give."""
+    if plan.flawed or plan.loops or step.codes is None:
+        return step
+    from engine.verdicts import child_codes
+
+    return attrs.evolve(step, codes=step.codes & child_codes(plan))
 
 
 def _executor(draft: Draft, path: KeyPath, name: str | None) -> Executor | None:

@@ -21,7 +21,17 @@ from engine.choices import Choices, Link, Lit, choices_of, common, fits, joined,
 from engine.once import per_plan
 from engine.plan import Edge, Plan
 
-__all__ = ["EFFORT", "Cause", "Clash", "Dead", "Feasibility", "Shut", "Stuck", "decide"]
+__all__ = [
+    "EFFORT",
+    "Cause",
+    "Clash",
+    "Dead",
+    "Feasibility",
+    "Shut",
+    "Stuck",
+    "decide",
+    "skips_all",
+]
 
 EFFORT = 100_000
 """How often searching one plan may look at a node."""
@@ -83,6 +93,29 @@ def decide(plan: Plan) -> Feasibility:
     if len(runs) == len(plan.nodes):
         return Feasibility(frozenset(runs), {}, ())
     return _searched(plan, choices, runs)
+
+
+def skips_all(plan: Plan) -> bool | None:
+    """Whether some run skips every node that does not end well; None where the effort did not
+    suffice to tell."""
+    choices, end = choices_of(plan), len(plan.nodes)
+    if not choices.stuck & _trial(choices, (), _most):
+        return True
+    last = tuple((node, 0, True) for node in choices.order)
+    whole = attrs.evolve(
+        choices,
+        order=(*choices.order, end),
+        links=(*choices.links, last),
+        any=(*choices.any, False),
+        when=(*choices.when, "none"),
+        endings=(*choices.endings, (0,)),
+    )
+    try:
+        never = {node for node in choices.order if choices.when[node] == "never"}
+        search = _Search(plan, whole, EFFORT, skipped=never)
+        return search._finds(whole.order, sorted(choices.stuck - never))
+    except _TooMuch:
+        return None
 
 
 def _searched(plan: Plan, choices: Choices, runs: set[int]) -> Feasibility:

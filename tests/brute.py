@@ -186,6 +186,34 @@ def started(doc: Doc) -> set[str]:
     return found
 
 
+def verdicts(doc: Doc) -> set[str]:
+    """How executions can end: `succeeded`, `failed`; whatever the exits and each `when`. The first
+    unhandled failure decides it, so that `on_failure` makes no difference."""
+    doc = {**doc, "pipeline": {}}
+    nodes = doc["nodes"]
+    ends = {name: node_endings(doc, name) for name in nodes}
+    found: set[str] = set()
+    todo = list(decided(doc, ("waits",) * len(nodes)))
+    seen = set(todo)
+    while todo and len(found) < 2:
+        state = todo.pop()
+        if "runs" not in state:
+            spoilt = any(
+                isinstance(end, tuple) and is_unhandled(doc, name, end)
+                for name, end in zip(nodes, state, strict=True)
+            )
+            found.add("failed" if spoilt else "succeeded")
+            continue
+        index = state.index("runs")
+        name = list(nodes)[index]
+        for end in ends[name]:
+            for new in decided(doc, (*state[:index], end, *state[index + 1 :])):
+                if new not in seen:
+                    seen.add(new)
+                    todo.append(new)
+    return found
+
+
 def node_endings(doc: Doc, name: str) -> set[Ending]:
     node = doc["nodes"][name]
     ends = walk(name, node)[1]
@@ -245,9 +273,12 @@ def is_live(need: Any, state: Any) -> bool:
 
 def is_over(doc: Doc, name: str, end: Ending) -> bool:
     """Whether this end of a node cancels the rest of the run."""
-    if doc["pipeline"].get("on_failure") != "cancel" or end[0] != "failed":
-        return False
-    if doc["nodes"][name].get("allow_failure"):
+    return doc["pipeline"].get("on_failure") == "cancel" and is_unhandled(doc, name, end)
+
+
+def is_unhandled(doc: Doc, name: str, end: Ending) -> bool:
+    """Whether this end of a node is a failure that nothing handles."""
+    if end[0] != "failed" or doc["nodes"][name].get("allow_failure"):
         return False
     for other in doc["nodes"]:
         need = edges_of(doc, other).get(name, (None, True))[0]

@@ -9,7 +9,7 @@ from typing import Any
 from hypothesis import HealthCheck, given, settings
 
 from tests.small import machines, pipelines
-from tests.test_feasibility import machine_agrees, pipeline_agrees
+from tests.test_feasibility import machine_agrees, pipeline_agrees, verdicts_agree
 
 
 def main(examples: int) -> None:
@@ -23,6 +23,7 @@ def main(examples: int) -> None:
     properties: tuple[tuple[Any, Callable[[dict[str, Any]], None]], ...] = (
         (machines(), machine_agrees),
         (pipelines(), pipeline_agrees),
+        (pipelines(), verdicts_agree),
     )
     for strategy, agrees in properties:
         relaxed(given(strategy)(agrees))()

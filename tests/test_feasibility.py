@@ -15,6 +15,7 @@ from engine.feasibility import Clash, Stuck, decide
 from engine.machine import Machine
 from engine.plan import Plan
 from engine.rules import RULES
+from engine.verdicts import child_codes, never_succeeds
 from tests import brute
 from tests.kit import plan_of
 from tests.small import machines, pipelines
@@ -78,6 +79,18 @@ def pipeline_agrees(doc: Doc) -> None:
                 assert all(e.source == after.target for e, after in itertools.pairwise(path))
 
 
+def verdicts_agree(doc: Doc) -> None:
+    """Whether the pipeline can succeed, and whether it can fail, is what `brute` finds."""
+    plan = plan_of(doc)
+    if plan.loops:
+        return
+    can = brute.verdicts(doc)
+    assert never_succeeds(plan) is ("succeeded" not in can)
+    assert child_codes(plan) == {{"succeeded": 0, "failed": 1}[each] for each in can}
+    found = [each.rule.code for each in findings(plan)]
+    assert found.count("E402") == ("succeeded" not in can)
+
+
 @given(machines())
 @settings(RELAXED, max_examples=400)
 def test_steps_and_ends_are_exactly_those_that_some_run_reaches(doc: Doc) -> None:
@@ -88,6 +101,12 @@ def test_steps_and_ends_are_exactly_those_that_some_run_reaches(doc: Doc) -> Non
 @settings(RELAXED, max_examples=400)
 def test_nodes_are_exactly_those_that_some_run_starts(doc: Doc) -> None:
     pipeline_agrees(doc)
+
+
+@given(pipelines())
+@settings(RELAXED, max_examples=400)
+def test_a_pipeline_can_succeed_or_fail_exactly_if_some_run_does(doc: Doc) -> None:
+    verdicts_agree(doc)
 
 
 # -- limits ----------------------------------------------------------------------------------------

@@ -24,6 +24,7 @@ LAYERS = (
     "live",
     "reasons",
     "exits fits references feasibility loader scheduler",
+    "verdicts",
     "compiler rules runtime",
     "checker testing render",
     "api",

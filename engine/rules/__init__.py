@@ -10,7 +10,13 @@ from collections.abc import Callable, Iterator
 
 from engine.diagnostics import Diagnostic, Rule
 from engine.plan import Plan
-from engine.rules import infinite_retry, no_way_out, unreachable_node, unreachable_step
+from engine.rules import (
+    infinite_retry,
+    never_succeeds,
+    no_way_out,
+    unreachable_node,
+    unreachable_step,
+)
 
 __all__ = ["RULES", "Check"]
 
@@ -21,4 +27,5 @@ RULES: tuple[tuple[Rule, Check], ...] = (
     (unreachable_step.RULE, unreachable_step.check),
     (no_way_out.RULE, no_way_out.check),
     (unreachable_node.RULE, unreachable_node.check),
+    (never_succeeds.RULE, never_succeeds.check),
 )

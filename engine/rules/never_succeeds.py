@@ -1,0 +1,44 @@
+"""E402: a pipeline of which no run can succeed. Source: LANGUAGE.md sections 8 and 15 (T3).
+
+Where a machine is unbounded E301 says it already.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from engine.diagnostics import Diagnostic, Note, Rule
+from engine.plan import Plan
+from engine.verdicts import failing, never_succeeds
+
+__all__ = ["RULE", "check"]
+
+RULE = Rule("E402", "never-succeeds", "a pipeline of which no run can succeed")
+
+_SHOWN = 3
+
+
+def check(plan: Plan) -> Iterator[Diagnostic]:
+    """One finding, at the first node that fails unhandled however it ends."""
+    if plan.flawed or plan.loops or not never_succeeds(plan):
+        return
+    nodes = [plan.nodes[at] for at in failing(plan)]
+    first = nodes[0]
+    names = ", ".join(f"`{node.name}`" for node in nodes[:_SHOWN])
+    more = f" and {len(nodes) - _SHOWN} more" if len(nodes) > _SHOWN else ""
+    which = "it" if len(nodes) == 1 else "one of them"
+    source = plan.spec.source
+    yield Diagnostic(
+        RULE,
+        f"no run of `{plan.name}` can succeed: {names}{more} can only fail, nothing handles that, "
+        f"and every run has {which}",
+        source,
+        source.key(plan.place(first)),
+        "handle the failure (`needs` with `failure` or its label), or say `allow_failure = true`",
+        first.name,
+        None,
+        tuple(
+            Note(f"`{node.name}` can only fail", source.key(plan.place(node)))
+            for node in nodes[1:_SHOWN]
+        ),
+    )
