@@ -61,24 +61,58 @@ def ending(step: Doc, outcome: Outcome, target: str | None) -> Ending:
     return result, frozenset({label} if label else called)
 
 
-def walk(name: str, node: Doc) -> tuple[set[str], set[Ending]]:
-    """The steps that runs of a node visit and the ends they come to."""
+Hop = tuple[str, Outcome, "str | None", "str | None", bool]
+"""A step, how a visit of it ends, the key of the route taken, where to, whether by its `then`."""
+
+
+def hops(name: str, node: Doc) -> Iterator[Hop]:
+    """Everything that can follow a visit, over all runs of a node."""
     steps = steps_of(name, node)
     start: tuple[str, tuple[Any, ...]] = (node.get("start", name), ())
-    seen, todo, ends = {start}, [start], set()
+    seen, todo = {start}, [start]
     while todo:
         at, counts = todo.pop()
         for outcome in outcomes(steps[at]):
             key = route_of(steps[at], outcome)
             target, after = follow(steps[at], at, key, dict(counts))
+            spent = key is not None and dict(counts).get((at, key)) == most(steps[at], key)
+            yield at, outcome, key, target, spent
             if target is None or is_end(target):
-                ends.add(ending(steps[at], outcome, target))
                 continue
             state = (target, tuple(sorted(after.items())))
             if state not in seen:
                 seen.add(state)
                 todo.append(state)
-    return {at for at, _ in seen}, ends
+
+
+def most(step: Doc, key: str) -> int:
+    """How often a route may be taken; -1 for as often as one likes."""
+    route = step["routes"][key]
+    return int(route.get("max", -1)) if isinstance(route, dict) else -1
+
+
+def walk(name: str, node: Doc) -> tuple[set[str], set[Ending]]:
+    """The steps that runs of a node visit and the ends they come to."""
+    steps, visited, ends = steps_of(name, node), set(), set()
+    for at, outcome, _, target, _ in hops(name, node):
+        visited.add(at)
+        if target is None or is_end(target):
+            ends.add(ending(steps[at], outcome, target))
+    return visited, ends
+
+
+def idle_routes(name: str, node: Doc) -> set[tuple[str, str, str]]:
+    """Routes of visited steps that no run takes (`route`), or takes but never uses up (`max`)."""
+    steps = steps_of(name, node)
+    taken = {(at, key, spent) for at, _, key, _, spent in hops(name, node)}
+    found = set()
+    for at in {at for at, _, _ in taken}:
+        for key in steps[at].get("routes", {}):
+            if not {(at, key, False), (at, key, True)} & taken:
+                found.add((at, key, "route"))
+            elif most(steps[at], key) > 0 and (at, key, True) not in taken:
+                found.add((at, key, "max"))
+    return found
 
 
 def follow(

@@ -15,6 +15,7 @@ from engine.feasibility import Clash, Stuck, decide
 from engine.machine import Machine
 from engine.plan import Plan
 from engine.rules import RULES
+from engine.rules.spans import route_path
 from engine.verdicts import child_codes, never_succeeds
 from tests import brute
 from tests.kit import plan_of
@@ -45,10 +46,30 @@ def machine_agrees(doc: Doc) -> None:
     closing = steps_with("E301", found)
     assert closing <= set().union(*parts)
     assert all(closing & part for part in parts)
+    assert routes_with(plan, found) == brute.idle_routes("n", node)
     assert survey(plan.nodes[0].machine).undecided == frozenset()
     assert ends_by_name(plan.nodes[0].machine) == {
         (result, name) for result, called in endings for name in called if is_name(name)
     }
+
+
+def routes_with(plan: Plan, found: list[Diagnostic]) -> set[tuple[str, str, str]]:
+    """The routes that W305 is about: step, key, and whether it is the route or its `max`."""
+    spans = {each.span for each in found if each.rule.code == "W305"}
+    routes = [
+        (at, step, route)
+        for at, step in enumerate(plan.nodes[0].machine.steps)
+        for route in step.written()
+    ]
+    told = set()
+    for at, step, route in routes:
+        path = route_path(plan, plan.nodes[0], at, route)
+        if plan.spec.source.key(path) in spans:
+            told.add((step.name, route.key, "route"))
+        if route.max is not None and plan.spec.source.value((*path, "max")) in spans:
+            told.add((step.name, route.key, "max"))
+    assert len(told) == len(spans)
+    return told
 
 
 def ends_by_name(machine: Machine) -> set[tuple[str, str]]:

@@ -11,11 +11,15 @@ from collections.abc import Callable, Iterator
 from engine.diagnostics import Diagnostic, Rule
 from engine.plan import Plan
 from engine.rules import (
+    dead_route,
     infinite_retry,
     never_succeeds,
     no_way_out,
+    retry_on_success,
     unreachable_node,
     unreachable_step,
+    unrouted_exit,
+    unused,
 )
 
 __all__ = ["RULES", "Check"]
@@ -26,6 +30,10 @@ RULES: tuple[tuple[Rule, Check], ...] = (
     (infinite_retry.RULE, infinite_retry.check),
     (unreachable_step.RULE, unreachable_step.check),
     (no_way_out.RULE, no_way_out.check),
+    (unrouted_exit.RULE, unrouted_exit.check),
+    (dead_route.RULE, dead_route.check),
+    (retry_on_success.RULE, retry_on_success.check),
     (unreachable_node.RULE, unreachable_node.check),
     (never_succeeds.RULE, never_succeeds.check),
+    (unused.RULE, unused.check),
 )

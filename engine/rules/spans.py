@@ -9,17 +9,36 @@ from engine.machine import Route
 from engine.plan import Edge, Node, Plan
 from engine.source import KeyPath, Span
 
-__all__ = ["edge_span", "needs_span", "route_path", "step_span"]
+__all__ = [
+    "edge_span",
+    "needs_span",
+    "retry_path",
+    "route_path",
+    "step_path",
+    "step_span",
+    "templates",
+]
 
 
 def step_span(plan: Plan, node: Node, step: int) -> Span:
     """The name of a step, or of the node it is written in."""
-    return plan.spec.source.key(plan.place(node, node.machine.steps[step].name))
+    return plan.spec.source.key(step_path(plan, node, step))
+
+
+def step_path(plan: Plan, node: Node, step: int) -> KeyPath:
+    """The key path of a step's table."""
+    return plan.place(node, node.machine.steps[step].name)
 
 
 def route_path(plan: Plan, node: Node, step: int, route: Route) -> KeyPath:
     """The key path of a route."""
-    return (*plan.place(node, node.machine.steps[step].name), "routes", route.key)
+    return (*step_path(plan, node, step), "routes", route.key)
+
+
+def retry_path(plan: Plan, node: Node, step: int, clause: int) -> KeyPath:
+    """The key path of a clause of `retry`, which may be an item of an array or the whole of it."""
+    path = (*step_path(plan, node, step), "retry")
+    return (*path, clause) if plan.spec.source.has((*path, clause)) else path
 
 
 def needs_span(plan: Plan, node: Node) -> Span:
@@ -43,13 +62,14 @@ def edge_span(plan: Plan, edge: Edge) -> Span:
 
 
 def _reads(plan: Plan, node: Node, name: str) -> Iterator[tuple[KeyPath, int, int]]:
-    for place, template in _templates(plan, node):
+    for place, template in templates(plan, node):
         for read in template.reads:
             if read.path[0] == name:
                 yield (*place, *read.at), read.start, read.end
 
 
-def _templates(plan: Plan, node: Node) -> Iterator[tuple[KeyPath, Template]]:
+def templates(plan: Plan, node: Node) -> Iterator[tuple[KeyPath, Template]]:
+    """The templates of a node, each with its place."""
     for step, body in zip(node.machine.steps, node.bodies, strict=True):
         yield (*plan.place(node, step.name), "with"), body.with_
     for key, template in (("when", node.when), ("outputs", node.outputs)):

@@ -1,0 +1,42 @@
+"""W306: a retry clause that takes exit 0. Source: LANGUAGE.md sections 4 and 16."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+
+from engine.diagnostics import Diagnostic, Rule
+from engine.plan import Node, Plan
+from engine.rules.spans import retry_path
+
+__all__ = ["RULE", "check"]
+
+RULE = Rule("W306", "retry-on-success", "a retry clause that tries again what has succeeded")
+
+
+def check(plan: Plan) -> Iterator[Diagnostic]:
+    """One finding for each clause that names exit 0, at its name."""
+    for node in plan.nodes:
+        if node.name not in plan.flawed:
+            for at, step in enumerate(node.machine.steps):
+                for index, clause in enumerate(step.retry):
+                    if 0 in clause.on:
+                        yield _finding(plan, node, at, index)
+
+
+def _finding(plan: Plan, node: Node, at: int, index: int) -> Diagnostic:
+    step = node.machine.steps[at]
+    written = plan.spec.nodes[node.name].steps[step.name].retry[index].on or ()
+    place = next(i for i, name in enumerate(written) if _is_zero(step.aliases, name))
+    return Diagnostic(
+        RULE,
+        f"`{step.name}` is tried again although it has succeeded, `{step.label(0)}` being exit 0",
+        plan.spec.source,
+        plan.spec.source.value((*retry_path(plan, node, at, index), "on", place)),
+        "to poll, let the task end with an exit of its own for `not yet`",
+        node.name,
+        step.name,
+    )
+
+
+def _is_zero(aliases: Mapping[str, int], name: str | int) -> bool:
+    return name in (0, "0") or (isinstance(name, str) and aliases.get(name) == 0)

@@ -1,0 +1,55 @@
+"""W304: a declared exit that a step with routes leaves to the default `fail`.
+
+A step without routes says that any exit but 0 is a failure; one with routes picks some of them, and
+may have forgotten others. Exit 1 by the name `failure` is what the default is for. Source:
+LANGUAGE.md sections 5 and 16.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from engine.diagnostics import Diagnostic, Rule
+from engine.machine import Step
+from engine.plan import Node, Plan
+from engine.rules.spans import step_path
+
+__all__ = ["RULE", "check"]
+
+RULE = Rule("W304", "unrouted-exit", "a declared exit that routes leave to the default `fail`")
+
+
+def check(plan: Plan) -> Iterator[Diagnostic]:
+    """One finding for each step that leaves exits out, in order."""
+    for node in plan.nodes:
+        if node.name not in plan.flawed:
+            for at, step in enumerate(node.machine.steps):
+                if step.routes and step.default is None and (left := _left(step)):
+                    yield _finding(plan, node, at, left)
+
+
+def _left(step: Step) -> list[int]:
+    """The exits with a name that can come and that no route takes."""
+    return [
+        code
+        for code, name in sorted(step.names.items())
+        if code != 0
+        and (code, name) != (1, "failure")
+        and code not in step.routes
+        and (step.codes is None or code in step.codes)
+    ]
+
+
+def _finding(plan: Plan, node: Node, at: int, left: list[int]) -> Diagnostic:
+    step = node.machine.steps[at]
+    names = ", ".join(f"`{step.names[code]}`" for code in left)
+    what = f"exit {names}" if len(left) == 1 else f"exits {names}"
+    return Diagnostic(
+        RULE,
+        f"`{step.name}` has no route for {what}, which can only mean `fail`",
+        plan.spec.source,
+        plan.spec.source.key((*step_path(plan, node, at), "routes")),
+        'say what is meant: a route for each, or `"*" = "fail"`',
+        node.name,
+        step.name,
+    )

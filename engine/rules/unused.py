@@ -1,0 +1,108 @@
+"""W701: what a spec declares and nothing uses: inputs, pools, pipelines, names of exits.
+
+An input is used if any expression reads it, or reads `inputs` as a whole. Pools are shared down the
+tree, so that a pool of a file is used if the file or a pipeline in it does. The name of an exit is
+used if a route, a retry or the `needs` of another node says it or its number; where its step has
+routes and no `"*"`, W304 tells of it already. Source: LANGUAGE.md section 16.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from engine.diagnostics import Diagnostic, Rule
+from engine.machine import Step
+from engine.plan import Node, Plan
+from engine.rules.spans import step_path, templates
+from engine.source import KeyPath
+from engine.spec import Spec
+
+__all__ = ["RULE", "check"]
+
+RULE = Rule("W701", "unused", "something declared that nothing uses")
+
+
+def check(plan: Plan) -> Iterator[Diagnostic]:
+    """One finding for each thing, in the order inputs, pools, pipelines, exits."""
+    if plan.flawed:
+        return  # what is wrong there may have been meant to use it
+    for name in plan.inputs.keys() - _inputs_read(plan):
+        yield _finding(plan, ("inputs", name), f"input `{name}` is never read")
+    if not plan.spec.at:
+        yield from _of_file(plan)
+    for node in plan.nodes:
+        yield from _exits(plan, node)
+
+
+def _of_file(plan: Plan) -> Iterator[Diagnostic]:
+    spec = plan.spec
+    pools = {node.pool for document in _documents(spec) for node in document.nodes.values()}
+    inside = (spec, *spec.pipelines.values())
+    named = {each for document in inside for each in _pipelines_named(document)}
+    for name in spec.pools.keys() - pools:
+        yield _finding(plan, ("pools", name), f"no node takes a place in pool `{name}`")
+    for name in spec.pipelines.keys() - named:
+        yield _finding(plan, ("pipelines", name), f"no step runs pipeline `{name}`")
+
+
+def _documents(spec: Spec) -> Iterator[Spec]:
+    """A document, the pipelines in it, and those of the files it names."""
+    yield spec
+    for inner in (*spec.pipelines.values(), *({} if spec.at else spec.files).values()):
+        yield from _documents(inner)
+
+
+def _pipelines_named(spec: Spec) -> Iterator[str]:
+    for node in spec.nodes.values():
+        for step in node.steps.values():
+            if step.pipeline is not None:
+                yield step.pipeline
+
+
+def _inputs_read(plan: Plan) -> set[str]:
+    """The inputs that expressions read; all of them if one reads `inputs` as a whole."""
+    found: set[str] = set()
+    for path in _paths(plan):
+        if path[0] == "inputs":
+            found |= {str(path[1])} if len(path) > 1 else plan.inputs.keys()
+    return found
+
+
+def _paths(plan: Plan) -> Iterator[KeyPath]:
+    for node in plan.nodes:
+        for _, template in templates(plan, node):
+            yield from (read.path for read in template.reads)
+    if plan.outputs is not None:
+        yield from (read.path for read in plan.outputs.reads)
+
+
+def _exits(plan: Plan, node: Node) -> Iterator[Diagnostic]:
+    asked = _asked(plan, node)
+    for at, step in enumerate(node.machine.steps):
+        if step.routes and step.default is None:
+            continue
+        for name, code in plan.spec.nodes[node.name].steps[step.name].exits.items():
+            if not ({name, code, str(code)} & (asked | _used(step))):
+                path = (*step_path(plan, node, at), "exits", name)
+                message = f"no route, retry or `needs` asks for exit `{name}` of `{step.name}`"
+                yield _finding(plan, path, message, node.name, step.name)
+
+
+def _asked(plan: Plan, node: Node) -> set[str | int]:
+    """The labels that other nodes ask of a node."""
+    found: set[str | int] = set()
+    for edge in plan.targets[node.index]:
+        found |= edge.condition.names | edge.condition.codes
+    return found
+
+
+def _used(step: Step) -> set[object]:
+    """The outcomes that the step's own routes and retries name."""
+    return {*step.routes, *(outcome for clause in step.retry for outcome in clause.on)}
+
+
+def _finding(
+    plan: Plan, path: KeyPath, message: str, node: str | None = None, step: str | None = None
+) -> Diagnostic:
+    source, place = plan.spec.source, (*plan.spec.at, *path)
+    return Diagnostic(RULE, message, source, source.key(place), "take it out", node, step)
