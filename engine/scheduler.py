@@ -102,7 +102,7 @@ class Scheduler:
         """
         self.now = now
         self._settle_ends()
-        if not self._stops:
+        if not self._stops and (self._deadlines or self.root.asked):
             self._strike_clock(now)
         stops, self._stops = self._stops, []
         return stops
@@ -265,7 +265,8 @@ class Scheduler:
                     ended.sort(key=_end_order)
                 for attempt, outcome in ended:
                     self._end(attempt, outcome)
-                self._decide_all()
+                if self._deciding:
+                    self._decide_all()
             if not self._cancelling:
                 return
             failed, self._cancelling = self._cancelling, []

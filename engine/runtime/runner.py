@@ -151,9 +151,7 @@ class Runner:
         breath = 0
         while attempt is not None:
             try:
-                if breath % _BREATH:
-                    await trio.lowlevel.checkpoint_if_cancelled()
-                else:
+                if attempt.stopping or not breath % _BREATH:
                     await trio.lowlevel.checkpoint()
                 if attempt.handle is None:
                     outcome = await self._perform(attempt)
