@@ -8,6 +8,7 @@ Source: LANGUAGE.md sections 2 to 9 and 16 (E2xx, E502, E504, E505).
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from functools import partial
 from itertools import pairwise
 from typing import Any, get_args
 
@@ -444,7 +445,7 @@ def _plan(work: _Work) -> Plan:
         name=spec.name,
         nodes=nodes,
         spec=spec,
-        hash=fingerprint(spec, nodes),
+        fingerprint=partial(fingerprint, spec, nodes),
         inputs=spec.inputs,
         outputs=work.outputs,
         pools=spec.pools if not spec.at else work.draft.pools,

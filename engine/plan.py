@@ -6,7 +6,7 @@ when asked for, so that checking a spec does not import networkx. Source: LANGUA
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -117,8 +117,8 @@ class Plan:
     name: str
     nodes: tuple[Node, ...]
     spec: Spec = attrs.field(repr=False)
-    hash: str = ""
-    """SHA-256 of the meaning; comments, layout, descriptions and groups are not part of it."""
+    fingerprint: Callable[[], str] = attrs.field(default=str, repr=False)
+    """Makes `hash`, when that is asked for."""
     inputs: Mapping[str, Mapping[str, Any]] = attrs.field(factory=dict)
     outputs: Template | None = None
     pools: Mapping[str, int] = attrs.field(factory=dict)
@@ -132,6 +132,11 @@ class Plan:
     """Unbounded loops, by node: a plan that has any is refused (E301)."""
     flawed: frozenset[str] = frozenset()
     """Nodes that are not all as the file means them, for it has errors there."""
+
+    @cached_property
+    def hash(self) -> str:
+        """SHA-256 of the meaning; comments, layout, descriptions and groups are not part of it."""
+        return self.fingerprint()
 
     @cached_property
     def folder(self) -> str:

@@ -52,7 +52,8 @@ class Scheduler:
         self._wakes: list[tuple[float, int, LiveNode]] = []
         self._ticket = 0
         self.root = LiveRun(plan, None, values)
-        self._tell("run_started", "", run=run_id, pipeline=plan.name, hash=plan.hash)
+        if listen is not None:
+            self._tell("run_started", "", run=run_id, pipeline=plan.name, hash=plan.hash)
         self._start_run(self.root)
 
     # -- what the runtime tells --------------------------------------------------------------------------------
