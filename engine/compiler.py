@@ -29,10 +29,13 @@ from engine.registry import Executor, Registry, Task, TaskError
 from engine.schemas import misfits, schema_error
 from engine.source import KeyPath
 from engine.spec import NeedSpec, NodeSpec, Spec, StepSpec
+from engine.written import whole
 
 __all__ = ["compile", "outline"]
 
 _CHILD_EXITS = {"success": 0, "failure": 1}
+_ENDING = ("start", "steps", "task", "pipeline", "exits", "routes", "timeout", "deadline")
+"""What decides with which labels a node can end."""
 _LATER_TASKS = {"human": "people"}
 
 
@@ -209,10 +212,13 @@ def _node(work: _Work, index: int, name: str, spec: NodeSpec) -> Node:
     if not spec.single and spec.start not in spec.steps:
         message = f"there is no step `{spec.start}` to start with"
         known = list(spec.steps)
-        draft.unknown(codes.UNKNOWN_NAME, message, (*path, "start"), spec.start, known, local=True)
+        relies = [(*path, "steps", spec.start)]
+        place = (*path, "start")
+        draft.unknown(codes.UNKNOWN_NAME, message, place, spec.start, known, relies=relies)
     if spec.pool is not None and spec.pool not in draft.pools:
         message = f"there is no pool `{spec.pool}`"
-        draft.unknown(codes.UNKNOWN_NAME, message, (*path, "pool"), spec.pool, list(draft.pools))
+        place, known, table = (*path, "pool"), list(draft.pools), ("pools", spec.pool)
+        draft.unknown(codes.UNKNOWN_NAME, message, place, spec.pool, known, relies=[table])
     steps, bodies = _steps(work, name, spec)
     start = list(spec.steps).index(spec.start) if spec.start in spec.steps else 0
     counters = 1 + max((r.counter for step in steps for r in step.written()), default=-1)
@@ -338,7 +344,8 @@ def _child(work: _Work, path: KeyPath, name: str) -> Plan | None:
     if name not in work.siblings:
         known = list(work.siblings)
         help = f"there is no pipeline `{name}`"
-        work.draft.unknown(codes.UNKNOWN_NAME, help, place, name, known)
+        relies = [("pipelines", name)]
+        work.draft.unknown(codes.UNKNOWN_NAME, help, place, name, known, relies=relies)
         return None
     if name in work.chain:
         shown = " → ".join([*work.chain[work.chain.index(name) :], name])
@@ -379,6 +386,7 @@ def _written(work: _Work, node: Node, spec: NodeSpec, names: Mapping[str, int]) 
                 source,
                 list(names),
                 key=key,
+                relies=[("nodes", source)],
             )
             continue
         yield Edge(
@@ -402,14 +410,15 @@ def _condition(
     if isinstance(need, str):
         return Condition(need)  # type: ignore[arg-type]
     labels = _labels(work.nodes[names[source]], work.draft.spec.nodes[source])
+    relies = [(*work.draft.node(source), key) for key in _ENDING]
     for index, label in enumerate(need):
-        if label not in labels and source not in work.draft.spec.broken:
+        if label not in labels:
             place = ("nodes", node.name, "needs", source, index)
             known = sorted(
                 known for known in labels if isinstance(known, str) and not known.isdigit()
             )
             message = f"`{source}` can never end with the label `{label}`"
-            work.draft.unknown(codes.UNKNOWN_EXIT, message, place, str(label), known)
+            work.draft.unknown(codes.UNKNOWN_EXIT, message, place, str(label), known, relies=relies)
     strings = frozenset(label for label in need if isinstance(label, str))
     return Condition(
         "labels", strings, frozenset(label for label in need if isinstance(label, int))
@@ -454,8 +463,14 @@ def _plan(work: _Work) -> Plan:
         env=_names(work, "env", [child.env for child in children]),
         secrets=_names(work, "secrets", [child.secrets for child in children]),
         loops=loops,
-        flawed=spec.broken | {d.node for d in work.draft.found if d.node is not None},
+        flawed=frozenset(_flawed(work.draft)),
     )
+
+
+def _flawed(draft: Draft) -> Iterator[str]:
+    """The nodes that are not all as the file means them."""
+    yield from (name for name in draft.spec.nodes if not whole(draft.spec, draft.node(name)))
+    yield from (found.node for found in draft.found if found.node is not None)
 
 
 def _names(work: _Work, root: str, inner: Sequence[Mapping[str, bool]]) -> Mapping[str, bool]:

@@ -632,7 +632,7 @@ def test_all_mistakes_are_told_at_once() -> None:
 
         [nodes.c]
         start = "s"
-        steps = { s = { task = "t", «tiemout» = 1 }, r = {} }
+        steps = { s = { task = "t", «tiemout» = 1 }, «r» = {} }
         """,
         ("E103", VERSION),
         ("E102", "`nam` is not a key here"),
@@ -646,6 +646,7 @@ def test_all_mistakes_are_told_at_once() -> None:
         EXPRESSION,
         ("E104", "`b b` is not a name"),
         ("E102", "`tiemout` is not a key here"),
+        ("E105", "`r` has no body"),
     )
 
 
@@ -654,7 +655,7 @@ def test_what_is_right_is_kept() -> None:
     assert spec is not None
     assert spec.nodes["a"] == NodeSpec({"a": StepSpec("shell")}, "a", single=True, join="any")
     assert spec.nodes["b"] == NodeSpec({"b": StepSpec("t")}, "b", single=True)
-    assert spec.broken == {"a"}
+    assert spec.broken == {("nodes", "a", "timeout"), ("pools", "gpu")}
 
 
 @pytest.mark.parametrize(
@@ -718,6 +719,89 @@ def test_items_of_an_array_are_left_out_by_number() -> None:
     assert len(found) == 3
     assert spec is not None
     assert list(spec.nodes["a"].needs) == [f"b{n}" for n in (0, 1, 3, 4, 5, 6, 7, 8, 11)]
+
+
+# ---------------------------------------------------------------------------------- no echoes, no gaps
+
+
+def with_inputs(text: str) -> str:
+    """The text with what `shell` needs, unless it gives that itself."""
+    given = 'task = "shell"\nwith = { argv = ["true"] }'
+    return text if "argv" in text else text.replace('task = "shell"', given)
+
+
+ALL_AT_ONCE = {
+    "beside an unknown key": (
+        'timout = "1s"\nroutes = { 6 = "nowhere" }',
+        [("E102", 1), ("E201", 16)],
+    ),
+    "in one table of routes": (
+        (
+            'routes = { 3 = { to = "a", max = 0 }, 4 = { to = "done", delay = "1s" }, '
+            '5 = { to = "a", then = "done" }, 6 = "nowhere" }'
+        ),
+        [("E103", 34), ("E103", 58), ("E103", 90), ("E201", 111)],
+    ),
+    "in one clause": (
+        'task = "collect"\nretry = { attempts = 2, on = ["nope", 300] }',
+        [("E203", 31), ("E103", 39)],
+    ),
+    "behind an item that was left out": (
+        'task = "collect"\nretry = { attempts = 2, on = [300, "nope"] }',
+        [("E103", 31), ("E203", 36)],
+    ),
+    "behind a clause that was left out": (
+        'task = "collect"\nretry = [{ attempts = 0 }, { attempts = 2, on = ["nope"] }]',
+        [("E103", 23), ("E203", 50)],
+    ),
+    "in `with`": (
+        'with = { argv = [nan, "${nobody}"] }\nwhen = "3"',
+        [("E103", 18), ("E201", 26), ("E505", 8)],
+    ),
+    "a loop beside an unknown key": (
+        'timout = "1s"\nroutes = { 3 = "a" }',
+        [("E102", 1), ("E301", 16)],
+    ),
+    "an input beside an exit": (
+        'task = "sleep"\nexits = { x = 256 }\nwith = { nobody = 1 }',
+        [("E103", 15), ("E504", 1), ("E201", 10)],
+    ),
+}
+
+
+@pytest.mark.parametrize(("text", "expected"), ALL_AT_ONCE.values(), ids=ALL_AT_ONCE)
+def test_all_mistakes_of_a_node_are_told_at_once(text: str, expected: list[Any]) -> None:
+    body = text if text.startswith("task") else f'task = "shell"\n{text}'
+    found = check(Source("x.toml", f"engine = 1\n[nodes.a]\n{with_inputs(body)}\n"))
+    assert [(each.rule.code, each.span.column) for each in found] == expected
+
+
+NO_ECHO = {
+    "a bound that is wrong": 'task = "shell"\nroutes = { 3 = { to = "a", max = 1001 } }',
+    "a bound that is misspelt": 'task = "shell"\nroutes = { 3 = { to = "a", mx = 2 } }',
+    "a bound that is wrong, with a then": (
+        'task = "shell"\nroutes = { 3 = { to = "a", max = 0, then = "done" } }'
+    ),
+    "a table of exits": 'task = "collect"\nexit = { odd = 3 }\nroutes = { odd = "done" }',
+    "an exit": 'task = "collect"\nexits = { odd = 256 }\nroutes = { odd = "done" }',
+    "a body": 'tsak = "gate"',
+    "inputs": 'task = "http"\nwiht = { url = "http://x" }',
+    "an input": 'task = "http"\nwith = { url = nan }',
+    "an item of an input": 'task = "shell"\nwith = { argv = [nan] }',
+    "a delay": 'task = "shell"\nretry = { attempts = 99, delay = "1s", factor = 2, max_dely = "1m" }',
+    "pools": 'task = "shell"\npool = "gpu"\n[pool]\ngpu = 1',
+    "a pool": 'task = "shell"\npool = "gpu"\n[pools]\ngpu = 0',
+    "all inputs": 'task = "shell"\nwhen = "inputs.x"\n[input]\nx = {}',
+    "a node": 'task = "shell"\nneeds = ["b"]\n[node.b]\ntask = "shell"',
+    "all pipelines": 'pipeline = "p"\n[pipelins.p.nodes.x]\ntask = "shell"',
+}
+
+
+@pytest.mark.parametrize("text", NO_ECHO.values(), ids=NO_ECHO)
+def test_what_was_left_out_is_not_missed(text: str) -> None:
+    head = "engine = 1\n[nodes.a]\n"
+    found = check(Source("x.toml", f"{head}{with_inputs(text)}\n"))
+    assert [each.rule.code[:2] for each in found] == ["E1"]
 
 
 # ---------------------------------------------------------------------------------- other files
