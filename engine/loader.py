@@ -51,7 +51,8 @@ def _load(
     try:
         data = parse(source)
     except Syntax as error:
-        return None, [Diagnostic(codes.SYNTAX, error.message, source, error.span)]
+        all_of_it = (error, *error.more)
+        return None, [Diagnostic(codes.SYNTAX, e.message, source, e.span) for e in all_of_it]
     spec, found = _document(source, data)
     return _with_files(spec, reader, known, chain, found), found
 
