@@ -114,13 +114,17 @@ def _inputs(work: _Work) -> None:
         path = ("inputs", name)
         if wrong := schema_error(schema):
             work.draft.report(
-                codes.WRONG_TYPE, f"not a JSON Schema: {wrong[1]}", (*path, *wrong[0])
+                codes.WRONG_TYPE,
+                f"`inputs.{name}` is no JSON Schema: {wrong[1]}",
+                (*path, *wrong[0]),
             )
         elif "default" in schema:
             for problem in misfits(schema, schema["default"]):
                 place = (*path, "default", *problem.path)
                 work.draft.report(
-                    codes.WRONG_TYPE, f"the default does not fit: {problem.message}", place
+                    codes.WRONG_TYPE,
+                    f"the default of `inputs.{name}` does not fit: {problem.message}",
+                    place,
                 )
 
 

@@ -10,7 +10,7 @@ from typing import Any
 
 from engine import codes
 from engine.draft import Draft
-from engine.expressions import template
+from engine.expressions import show, template
 from engine.plan import Plan
 from engine.schemas import Problem, misfits
 from engine.source import KeyPath
@@ -53,7 +53,8 @@ def _misfit(draft: Draft, path: KeyPath, spec: StepSpec, problem: Problem, whose
         )
         draft.report(codes.UNKNOWN_NAME, message, place, problem.help, key=True)
     else:
-        draft.report(codes.TYPE_MISMATCH, problem.message, place, relies=(place,))
+        message = f"`{show(('with', *problem.path))}`: {problem.message}"
+        draft.report(codes.TYPE_MISMATCH, message, place, relies=(place,))
 
 
 def _dynamic(value: Any, path: KeyPath) -> bool:

@@ -61,7 +61,7 @@ def says(text: str, *expected: tuple[Any, ...]) -> list[Found]:
     """Each mark in the text has its finding, in order: code, message, and if given the cure."""
     plain, marks = marked(text)
     _, found = loaded(plain)
-    assert [(f.code, f.message) for f in found] == [one[:2] for one in expected]
+    assert [(f.code, f.unnamed) for f in found] == [one[:2] for one in expected]
     assert [f.span for f in found] == marks
     for finding, one in zip(found, expected, strict=True):
         assert len(one) == 2 or finding.help == one[2]
@@ -588,6 +588,25 @@ def test_one_mistake_is_one_finding(text: str, expected: tuple[Any, ...]) -> Non
     says(text, expected)
 
 
+NAMED = {
+    "nodes": "engine = 1\nnodes = 3",
+    "inputs.x": A + "[inputs]\nx = 3",
+    "nodes.a.join": A + 'join = "al"',
+    "nodes.a.needs[1]": A + 'needs = ["b", 3]',
+    'nodes.a.routes["*"].max': A + 'routes = { "*" = { to = "a", max = 0 } }',
+    "nodes.a.retry.on[0]": A + "retry = { attempts = 2, on = [300] }",
+    "nodes.a.steps.s.timeout": M + "timeout = 1",
+    "pipelines.p.nodes.x.timeout": A + "[pipelines.p.nodes.x]\ntask = 't'\ntimeout = '1'",
+}
+
+
+@pytest.mark.parametrize(("key", "text"), NAMED.items(), ids=NAMED)
+def test_a_message_about_a_value_names_its_key(key: str, text: str) -> None:
+    (found,) = loaded(text)[1]
+    assert found.message.startswith(f"`{key}`: ")
+    assert found.code == "E103"
+
+
 @pytest.mark.parametrize(("text", "key", "what"), LATER.values(), ids=LATER)
 def test_what_comes_later_is_refused_by_name(text: str, key: str, what: str) -> None:
     message = f"`{key}` is not supported yet: this version does not run {what}"
@@ -678,8 +697,8 @@ def test_a_broken_input_or_pool_is_still_there_for_others() -> None:
     text = A + 'pool = "gpu"\nwith = { x = "${inputs.x}" }\n[inputs]\nx = 3\n[pools]\ngpu = 0\n'
     found = check(Source("x.toml", text), registry())
     assert [d.message for d in found] == [
-        "expected a JSON Schema (a table), found the number `3`",
-        "expected a whole number, 1 or more, found the number `0`",
+        "`inputs.x`: expected a JSON Schema (a table), found the number `3`",
+        "`pools.gpu`: expected a whole number, 1 or more, found the number `0`",
     ]
 
 
