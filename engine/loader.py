@@ -9,6 +9,7 @@ names, through `reader`. Source: LANGUAGE.md sections 1 to 5, 16.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import partial
 from pathlib import Path, PurePath
@@ -220,7 +221,8 @@ def _with_files(
             if target in (*chain, here):
                 found.append(tell(codes.PIPELINE_RECURSION, _circle((*chain, here), target)))
             elif name not in files:
-                child, other = _included(target, reader, known, (*chain, here))
+                written = _spelled(Path(spec.source.path).parent / name, target)
+                child, other = _included(written, target, reader, known, (*chain, here))
                 found += other
                 files |= {name: child} if child else {}
         except (OSError, ValueError) as error:
@@ -247,13 +249,19 @@ def _at_pipeline(source: Source, step: KeyPath, rule: Rule, message: str) -> Dia
     return Diagnostic(rule, message, source, span, None, *whose(step))
 
 
+def _spelled(path: Path, target: Path) -> Path:
+    """The path without detours, as long as it leads to the same file."""
+    short = Path(os.path.normpath(path))
+    return short if short.resolve() == target else path
+
+
 def _included(
-    target: Path, reader: Reader, known: dict[Path, Spec], chain: tuple[Path, ...]
+    path: Path, target: Path, reader: Reader, known: dict[Path, Spec], chain: tuple[Path, ...]
 ) -> tuple[Spec | None, list[Diagnostic]]:
-    """The Spec of another file with its findings."""
+    """The Spec of another file with its findings, which name it as `path`."""
     if target in known:
         return known[target], []
-    child, found = _load(reader(target), reader, known, chain)
+    child, found = _load(reader(path), reader, known, chain)
     if child:
         known[target] = child
     return child, found

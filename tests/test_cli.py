@@ -474,6 +474,29 @@ def test_run_ends_with_its_status(
     assert out.splitlines()[-1].startswith(f"a {verdict} after ")
 
 
+@pytest.mark.parametrize("spelled", ["par.toml", "./par.toml", "{}/par.toml", "link/../par.toml"])
+def test_a_finding_in_a_sub_pipeline_is_told_once(
+    spelled: str, write: Write, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write("par.toml", 'engine = 1\n[nodes.a]\npipeline = "./parts/../sub.toml"\n')
+    write("sub.toml", BROKEN)
+    write("parts/x", "")
+    write("link/x", "")
+    assert cli.main(["check", "--format", "concise", spelled.format(tmp_path), "sub.toml"]) == 1
+    assert capsys.readouterr().out.splitlines() == [
+        "sub.toml:3:8: E201 unknown-name: there is no task `slep`"
+    ]
+
+
+def test_a_sub_pipeline_is_named_as_its_parent_was(
+    write: Write, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write("x/par.toml", 'engine = 1\n[nodes.a]\npipeline = "../sub.toml"\n')
+    write("sub.toml", BROKEN)
+    assert cli.main(["check", "--format", "concise", "x/par.toml"]) == 1
+    assert capsys.readouterr().out.startswith("sub.toml:3:8: ")
+
+
 def test_run_of_a_broken_spec(write: Write, capsys: pytest.CaptureFixture[str]) -> None:
     status, out, err = printed(capsys, "run", write("a.toml", BROKEN))
     assert (status, out) == (2, "")
