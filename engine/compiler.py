@@ -14,7 +14,7 @@ from typing import Any, get_args
 import attrs
 
 from engine import codes
-from engine.diagnostics import Diagnostics
+from engine.diagnostics import Diagnostics, Rule
 from engine.draft import Draft
 from engine.exits import exits_of, make_step
 from engine.expressions import Template
@@ -22,10 +22,11 @@ from engine.fingerprint import fingerprint
 from engine.fits import fits, fits_child
 from engine.loader import is_file
 from engine.machine import Machine, Step, unbounded_loops
+from engine.modules import NoSuchTask, TaskError
 from engine.order import cycle_of
 from engine.plan import Body, Condition, Edge, Node, Plan
 from engine.references import Place, condition, names_set, nodes_read, values
-from engine.registry import Executor, Registry, Task, TaskError
+from engine.registry import Executor, Registry, Task
 from engine.schemas import misfits, schema_error
 from engine.source import KeyPath
 from engine.spec import NeedSpec, NodeSpec, Spec, StepSpec
@@ -60,6 +61,10 @@ class _Session:
     registry: Registry
     found: list[Any] = attrs.Factory(list)
     plans: dict[int, Plan] = attrs.Factory(dict)
+    unclear: bool = False
+    """Modules or entry points could not be loaded: which ids they have is not known."""
+    told: set[str] = attrs.Factory(set)
+    """The files in which broken entry points have been told."""
 
 
 @attrs.define(eq=False)
@@ -103,9 +108,9 @@ def _modules(work: _Work) -> None:
         try:
             work.session.registry.use(module, work.draft.folder)
         except TaskError as error:
-            work.draft.report(
-                codes.UNKNOWN_NAME, error.message, ("pipeline", "tasks", index), error.help
-            )
+            place = ("pipeline", "tasks", index)
+            work.draft.report(_rule_of(error), error.message, place, error.help)
+            work.session.unclear = True
 
 
 def _inputs(work: _Work) -> None:
@@ -331,13 +336,27 @@ def _task(work: _Work, path: KeyPath, id: str) -> Task | None:
     try:
         task = registry.find(id, work.draft.folder)
     except TaskError as error:
-        work.draft.report(codes.UNKNOWN_NAME, error.message, place, error.help)
+        work.draft.report(_rule_of(error), error.message, place, error.help)
         return None
-    if task is None:
-        work.draft.unknown(
-            codes.UNKNOWN_NAME, f"there is no task `{id}`", place, id, list(registry.ids())
-        )
+    if task is None and registry.broken():
+        _tell_broken(work, place)
+    elif task is None and not work.session.unclear:
+        known = list(registry.ids())
+        work.draft.unknown(codes.UNKNOWN_NAME, f"there is no task `{id}`", place, id, known)
     return task
+
+
+def _rule_of(error: TaskError) -> Rule:
+    return codes.UNKNOWN_NAME if isinstance(error, NoSuchTask) else codes.BROKEN_TASK
+
+
+def _tell_broken(work: _Work, place: KeyPath) -> None:
+    """Once a file: what entry points cannot be loaded, where a task is not found for it."""
+    file = str(work.draft.spec.source.path)
+    if file not in work.session.told:
+        work.session.told.add(file)
+        for error in work.session.registry.broken():
+            work.draft.report(codes.BROKEN_TASK, error.message, place, error.help)
 
 
 def _child(work: _Work, path: KeyPath, name: str) -> Plan | None:

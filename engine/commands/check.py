@@ -138,3 +138,5 @@ def _print(found: Diagnostics, files: int, form: str, console: Console) -> None:
             console.out(render.human(found, color=console.colored()) + "\n")
         if files:
             console.out(render.summary(found, files))
+        if found:
+            console.out(render.hint(found))

@@ -16,10 +16,12 @@ from engine.diagnostics import Diagnostic, Severity
 from engine.render.text import columns, plural, printable
 from engine.source import Source, Span
 
-__all__ = ["as_json", "concise", "human", "summary"]
+__all__ = ["as_json", "concise", "hint", "human", "summary"]
 
 WIDEST = 120
 """Characters of a source line that are shown; of a longer one, those around the span."""
+MOST_HINTED = 3
+"""Codes that a hint names."""
 BEFORE = 30
 """Characters shown before the span in a line that is cut."""
 
@@ -80,6 +82,12 @@ def summary(diagnostics: Sequence[Diagnostic], files: int) -> str:
     affected = len({str(each.source.path) for each in diagnostics})
     where = plural(affected, "file") if affected >= files else f"{affected} of {files} files"
     return f"found {' and '.join(found)} in {where}"
+
+
+def hint(diagnostics: Iterable[Diagnostic]) -> str:
+    """Where more is said about some findings."""
+    codes = list(dict.fromkeys(each.rule.code for each in diagnostics))
+    return f"`engine explain {' '.join(codes[:MOST_HINTED])}` says more"
 
 
 def _block(diagnostic: Diagnostic, paint: _Paint) -> Iterator[str]:
