@@ -125,6 +125,12 @@ def _checked(path: str) -> Diagnostics:
     return api.check(path)
 
 
+def _human(found: Diagnostics, console: Console) -> str:
+    from engine.render import diagnostics as render
+
+    return render.human(found, color=console.colored(), encoding=console.encoding)
+
+
 def _print(found: Diagnostics, files: int, form: str, console: Console) -> None:
     from engine.render import diagnostics as render
 
@@ -135,7 +141,7 @@ def _print(found: Diagnostics, files: int, form: str, console: Console) -> None:
             console.out(render.concise(found))
     else:
         if found:
-            console.out(render.human(found, color=console.colored()) + "\n")
+            console.out(_human(found, console) + "\n")
         if files:
             console.out(render.summary(found, files))
         if found:

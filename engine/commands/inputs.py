@@ -59,7 +59,8 @@ def tell(found: Diagnostics, console: Console) -> None:
 
     from engine.render.diagnostics import human, summary
 
-    console.note(human(found, color=console.colored(sys.stderr)) + "\n")
+    encoding = getattr(sys.stderr, "encoding", None)
+    console.note(human(found, color=console.colored(sys.stderr), encoding=encoding) + "\n")
     console.note(summary(found, 1))
 
 
