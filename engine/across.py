@@ -12,6 +12,7 @@ import attrs
 from engine import codes
 from engine.diagnostics import Diagnostic, Rule
 from engine.durations import LONGEST
+from engine.expressions import show
 from engine.source import KeyPath
 from engine.spec import NodeSpec, RetrySpec, RouteSpec, Spec, StepSpec
 from engine.structure import whose
@@ -31,6 +32,8 @@ class _Tell:
     ) -> Diagnostic:
         source, place = self.spec.source, in_file(self.spec, path)
         span = source.key(place) if key else source.value(place)
+        if rule is codes.WRONG_TYPE:  # its message names a key, but not of which table
+            message = f"`{show(place[:-1] if key else place)}`: {message}"
         return Diagnostic(rule, message, source, span, help, *whose(place))
 
     def lacks(self, table: KeyPath, *keys: str) -> bool:

@@ -434,8 +434,9 @@ def _condition(
         return Condition(need)  # type: ignore[arg-type]
     labels = _labels(work.nodes[names[source]], work.draft.spec.nodes[source])
     relies = [(*work.draft.node(source), key) for key in _ENDING]
+    known_bodies = all(body.task or body.plan for body in work.nodes[names[source]].bodies)
     for index, label in enumerate(need):
-        if label not in labels:
+        if label not in labels and known_bodies:
             place = ("nodes", node.name, "needs", source, index)
             known = sorted(
                 known for known in labels if isinstance(known, str) and not known.isdigit()

@@ -732,6 +732,12 @@ def test_rules_are_silent_where_an_error_may_mend_it() -> None:
     assert [d.rule.code for d in found] == ["E201"]
 
 
+def test_labels_of_an_unknown_task_are_not_known() -> None:
+    text = A + 'needs = { b = ["odd"] }\n[nodes.b]\ntask = "shel"\n'
+    found = check(Source("x.toml", text), registry())
+    assert [d.rule.code for d in found] == ["E201"]
+
+
 def test_items_of_an_array_are_left_out_by_number() -> None:
     items = ", ".join(["3" if n in (2, 9, 10) else f"'b{n}'" for n in range(12)])
     spec, found = loaded(A + f"needs = [{items}]\n")
@@ -807,6 +813,7 @@ NO_ECHO = {
     "inputs": 'task = "http"\nwiht = { url = "http://x" }',
     "an input": 'task = "http"\nwith = { url = nan }',
     "an item of an input": 'task = "shell"\nwith = { argv = [nan] }',
+    "a task": 'task = "collect"\nneeds = { b = ["odd"] }\n[nodes.b]\ntask = 3',
     "a delay": 'task = "shell"\nretry = { attempts = 99, delay = "1s", factor = 2, max_dely = "1m" }',
     "pools": 'task = "shell"\npool = "gpu"\n[pool]\ngpu = 1',
     "a pool": 'task = "shell"\npool = "gpu"\n[pools]\ngpu = 0',
