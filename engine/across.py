@@ -12,9 +12,11 @@ import attrs
 from engine import codes
 from engine.diagnostics import Diagnostic, Rule
 from engine.durations import LONGEST
+from engine.expressions import show
 from engine.source import KeyPath
 from engine.spec import NodeSpec, RetrySpec, RouteSpec, Spec, StepSpec
 from engine.structure import whose
+from engine.written import in_file, whole
 
 __all__ = ["across"]
 
@@ -28,21 +30,25 @@ class _Tell:
     def __call__(
         self, rule: Rule, message: str, path: KeyPath, help: str | None = None, *, key: bool = True
     ) -> Diagnostic:
-        source, place = self.spec.source, (*self.spec.at, *path)
+        source, place = self.spec.source, in_file(self.spec, path)
         span = source.key(place) if key else source.value(place)
+        if rule is codes.WRONG_TYPE:  # its message names a key, but not of which table
+            message = f"`{show(place[:-1] if key else place)}`: {message}"
         return Diagnostic(rule, message, source, span, help, *whose(place))
+
+    def lacks(self, table: KeyPath, *keys: str) -> bool:
+        """Whether none of the keys stands in the table of the file: nor one that was left out."""
+        return all(whole(self.spec, (*table, key)) for key in keys)
 
 
 def across(spec: Spec) -> Iterator[Diagnostic]:
-    """What is wrong with a document though each of its values is right; nodes that already have a
-    mistake are passed over."""
+    """What is wrong with a document though each of its values is right, or has been left out."""
     tell = _Tell(spec)
     if spec.at and spec.pipelines:
         message = "a pipeline inside a file holds no further ones"
         yield tell(codes.WRONG_TYPE, message, ("pipelines",))
     for name, node in spec.nodes.items():
-        if name not in spec.broken:
-            yield from _node(tell, ("nodes", name), node)
+        yield from _node(tell, ("nodes", name), node)
 
 
 def _node(tell: _Tell, path: KeyPath, node: NodeSpec) -> Iterator[Diagnostic]:
@@ -56,7 +62,8 @@ def _node(tell: _Tell, path: KeyPath, node: NodeSpec) -> Iterator[Diagnostic]:
 
 
 def _step(tell: _Tell, path: KeyPath, step: StepSpec) -> Iterator[Diagnostic]:
-    if step.task is None and step.pipeline is None:
+    bodies = ("task", "pipeline", *(("steps", "start") if len(path) == 2 else ()))
+    if step.task is None and step.pipeline is None and tell.lacks(path, *bodies):
         message, cure = f"`{path[-1]}` has no body", "give it a `task` or a `pipeline`"
         yield tell(codes.MISSING_KEY, message, path, cure)
     if step.task is not None and step.pipeline is not None:
@@ -72,7 +79,7 @@ def _step(tell: _Tell, path: KeyPath, step: StepSpec) -> Iterator[Diagnostic]:
 
 def _route(tell: _Tell, path: KeyPath, route: RouteSpec) -> Iterator[Diagnostic]:
     ends = route.to.partition(":")[0] in ("done", "fail")
-    if route.max is None and route.then is not None:
+    if route.max is None and route.then is not None and tell.lacks(path, "max"):
         cure = "say with `max` how often `to` is taken"
         yield tell(codes.WRONG_TYPE, "`then` without `max`", (*path, "then"), cure)
     if ends and route.max is not None:
@@ -82,10 +89,10 @@ def _route(tell: _Tell, path: KeyPath, route: RouteSpec) -> Iterator[Diagnostic]
 
 
 def _retry(tell: _Tell, path: KeyPath, clause: RetrySpec) -> Iterator[Diagnostic]:
-    if clause.max_delay is None and _longest(clause) > LONGEST:
+    endless = clause.max_delay is None and tell.lacks(path, "max_delay")
+    if endless and _longest(clause) > LONGEST:
         message = "the last delay of this retry is longer than a year"
-        place = path if tell.spec.source.has((*tell.spec.at, *path)) else path[:-1]
-        yield tell(codes.WRONG_TYPE, message, place, "set `max_delay`", key=False)
+        yield tell(codes.WRONG_TYPE, message, path, "set `max_delay`", key=False)
 
 
 def _longest(clause: RetrySpec) -> float:

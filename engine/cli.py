@@ -13,7 +13,7 @@ from types import ModuleType
 from typing import Any, NoReturn
 
 from engine import __version__
-from engine.commands import check, graph, run, simulate, tasks
+from engine.commands import check, explain, graph, run, simulate, tasks
 from engine.commands.console import Console
 from engine.errors import EngineError, InputError
 
@@ -25,6 +25,7 @@ COMMANDS: dict[str, ModuleType] = {
     "simulate": simulate,
     "graph": graph,
     "tasks": tasks,
+    "explain": explain,
 }
 """Each has SUMMARY, EXAMPLES, `configure(parser)` and `execute(arguments, console)`, which gives
 the status."""

@@ -10,6 +10,7 @@ from engine.diagnostics import Rule
 __all__ = [
     "BAD_EXPRESSION",
     "BAD_NAME",
+    "BROKEN_TASK",
     "CODES",
     "DEPENDENCY_CYCLE",
     "MISSING_INPUT",
@@ -42,6 +43,9 @@ PIPELINE_RECURSION = Rule("E204", "pipeline-recursion", "pipelines that include 
 POOL_DEADLOCK = Rule(
     "E205", "pool-deadlock", "a sub-pipeline that needs the pool its parent's node holds"
 )
+BROKEN_TASK = Rule(
+    "E206", "broken-task", "two tasks of one id, or a task that cannot be loaded as it is declared"
+)
 TYPE_MISMATCH = Rule("E502", "type-mismatch", "a value that the task's input schema refuses")
 MISSING_INPUT = Rule("E504", "missing-input", "a required input of a task is not given")
 BAD_EXPRESSION = Rule(
@@ -60,6 +64,7 @@ CODES = (
     UNKNOWN_EXIT,
     PIPELINE_RECURSION,
     POOL_DEADLOCK,
+    BROKEN_TASK,
     TYPE_MISMATCH,
     MISSING_INPUT,
     BAD_EXPRESSION,

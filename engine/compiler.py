@@ -15,7 +15,7 @@ from typing import Any, get_args
 import attrs
 
 from engine import codes
-from engine.diagnostics import Diagnostics
+from engine.diagnostics import Diagnostics, Rule
 from engine.draft import Draft
 from engine.exits import exits_of, make_step
 from engine.expressions import Template
@@ -23,17 +23,21 @@ from engine.fingerprint import fingerprint
 from engine.fits import fits, fits_child
 from engine.loader import is_file
 from engine.machine import Machine, Step, unbounded_loops
+from engine.modules import NoSuchTask, TaskError
 from engine.order import cycle_of
 from engine.plan import Body, Condition, Edge, Node, Plan
 from engine.references import Place, condition, names_set, nodes_read, values
-from engine.registry import Executor, Registry, Task, TaskError
+from engine.registry import Executor, Registry, Task
 from engine.schemas import misfits, schema_error
 from engine.source import KeyPath
 from engine.spec import NeedSpec, NodeSpec, Spec, StepSpec
+from engine.written import whole
 
 __all__ = ["compile", "outline"]
 
 _CHILD_EXITS = {"success": 0, "failure": 1}
+_ENDING = ("start", "steps", "task", "pipeline", "exits", "routes", "timeout", "deadline")
+"""What decides with which labels a node can end."""
 _LATER_TASKS = {"human": "people"}
 
 
@@ -58,6 +62,10 @@ class _Session:
     registry: Registry
     found: list[Any] = attrs.Factory(list)
     plans: dict[int, Plan] = attrs.Factory(dict)
+    unclear: bool = False
+    """Modules or entry points could not be loaded: which ids they have is not known."""
+    told: set[str] = attrs.Factory(set)
+    """The files in which broken entry points have been told."""
 
 
 @attrs.define(eq=False)
@@ -101,9 +109,9 @@ def _modules(work: _Work) -> None:
         try:
             work.session.registry.use(module, work.draft.folder)
         except TaskError as error:
-            work.draft.report(
-                codes.UNKNOWN_NAME, error.message, ("pipeline", "tasks", index), error.help
-            )
+            place = ("pipeline", "tasks", index)
+            work.draft.report(_rule_of(error), error.message, place, error.help)
+            work.session.unclear = True
 
 
 def _inputs(work: _Work) -> None:
@@ -112,13 +120,17 @@ def _inputs(work: _Work) -> None:
         path = ("inputs", name)
         if wrong := schema_error(schema):
             work.draft.report(
-                codes.WRONG_TYPE, f"not a JSON Schema: {wrong[1]}", (*path, *wrong[0])
+                codes.WRONG_TYPE,
+                f"`inputs.{name}` is no JSON Schema: {wrong[1]}",
+                (*path, *wrong[0]),
             )
         elif "default" in schema:
             for problem in misfits(schema, schema["default"]):
                 place = (*path, "default", *problem.path)
                 work.draft.report(
-                    codes.WRONG_TYPE, f"the default does not fit: {problem.message}", place
+                    codes.WRONG_TYPE,
+                    f"the default of `inputs.{name}` does not fit: {problem.message}",
+                    place,
                 )
 
 
@@ -210,10 +222,13 @@ def _node(work: _Work, index: int, name: str, spec: NodeSpec) -> Node:
     if not spec.single and spec.start not in spec.steps:
         message = f"there is no step `{spec.start}` to start with"
         known = list(spec.steps)
-        draft.unknown(codes.UNKNOWN_NAME, message, (*path, "start"), spec.start, known, local=True)
+        relies = [(*path, "steps", spec.start)]
+        place = (*path, "start")
+        draft.unknown(codes.UNKNOWN_NAME, message, place, spec.start, known, relies=relies)
     if spec.pool is not None and spec.pool not in draft.pools:
         message = f"there is no pool `{spec.pool}`"
-        draft.unknown(codes.UNKNOWN_NAME, message, (*path, "pool"), spec.pool, list(draft.pools))
+        place, known, table = (*path, "pool"), list(draft.pools), ("pools", spec.pool)
+        draft.unknown(codes.UNKNOWN_NAME, message, place, spec.pool, known, relies=[table])
     steps, bodies = _steps(work, name, spec)
     start = list(spec.steps).index(spec.start) if spec.start in spec.steps else 0
     counters = 1 + max((r.counter for step in steps for r in step.written()), default=-1)
@@ -322,13 +337,27 @@ def _task(work: _Work, path: KeyPath, id: str) -> Task | None:
     try:
         task = registry.find(id, work.draft.folder)
     except TaskError as error:
-        work.draft.report(codes.UNKNOWN_NAME, error.message, place, error.help)
+        work.draft.report(_rule_of(error), error.message, place, error.help)
         return None
-    if task is None:
-        work.draft.unknown(
-            codes.UNKNOWN_NAME, f"there is no task `{id}`", place, id, list(registry.ids())
-        )
+    if task is None and registry.broken():
+        _tell_broken(work, place)
+    elif task is None and not work.session.unclear:
+        known = list(registry.ids())
+        work.draft.unknown(codes.UNKNOWN_NAME, f"there is no task `{id}`", place, id, known)
     return task
+
+
+def _rule_of(error: TaskError) -> Rule:
+    return codes.UNKNOWN_NAME if isinstance(error, NoSuchTask) else codes.BROKEN_TASK
+
+
+def _tell_broken(work: _Work, place: KeyPath) -> None:
+    """Once a file: what entry points cannot be loaded, where a task is not found for it."""
+    file = str(work.draft.spec.source.path)
+    if file not in work.session.told:
+        work.session.told.add(file)
+        for error in work.session.registry.broken():
+            work.draft.report(codes.BROKEN_TASK, error.message, place, error.help)
 
 
 def _child(work: _Work, path: KeyPath, name: str) -> Plan | None:
@@ -339,7 +368,8 @@ def _child(work: _Work, path: KeyPath, name: str) -> Plan | None:
     if name not in work.siblings:
         known = list(work.siblings)
         help = f"there is no pipeline `{name}`"
-        work.draft.unknown(codes.UNKNOWN_NAME, help, place, name, known)
+        relies = [("pipelines", name)]
+        work.draft.unknown(codes.UNKNOWN_NAME, help, place, name, known, relies=relies)
         return None
     if name in work.chain:
         shown = " → ".join([*work.chain[work.chain.index(name) :], name])
@@ -380,6 +410,7 @@ def _written(work: _Work, node: Node, spec: NodeSpec, names: Mapping[str, int]) 
                 source,
                 list(names),
                 key=key,
+                relies=[("nodes", source)],
             )
             continue
         yield Edge(
@@ -403,14 +434,16 @@ def _condition(
     if isinstance(need, str):
         return Condition(need)  # type: ignore[arg-type]
     labels = _labels(work.nodes[names[source]], work.draft.spec.nodes[source])
+    relies = [(*work.draft.node(source), key) for key in _ENDING]
+    known_bodies = all(body.task or body.plan for body in work.nodes[names[source]].bodies)
     for index, label in enumerate(need):
-        if label not in labels and source not in work.draft.spec.broken:
+        if label not in labels and known_bodies:
             place = ("nodes", node.name, "needs", source, index)
             known = sorted(
                 known for known in labels if isinstance(known, str) and not known.isdigit()
             )
             message = f"`{source}` can never end with the label `{label}`"
-            work.draft.unknown(codes.UNKNOWN_EXIT, message, place, str(label), known)
+            work.draft.unknown(codes.UNKNOWN_EXIT, message, place, str(label), known, relies=relies)
     strings = frozenset(label for label in need if isinstance(label, str))
     return Condition(
         "labels", strings, frozenset(label for label in need if isinstance(label, int))
@@ -455,8 +488,14 @@ def _plan(work: _Work) -> Plan:
         env=_names(work, "env", [child.env for child in children]),
         secrets=_names(work, "secrets", [child.secrets for child in children]),
         loops=loops,
-        flawed=spec.broken | {d.node for d in work.draft.found if d.node is not None},
+        flawed=frozenset(_flawed(work.draft)),
     )
+
+
+def _flawed(draft: Draft) -> Iterator[str]:
+    """The nodes that are not all as the file means them."""
+    yield from (name for name in draft.spec.nodes if not whole(draft.spec, draft.node(name)))
+    yield from (found.node for found in draft.found if found.node is not None)
 
 
 def _names(work: _Work, root: str, inner: Sequence[Mapping[str, bool]]) -> Mapping[str, bool]:

@@ -6,7 +6,7 @@ complained about is not told twice.
 
 from __future__ import annotations
 
-from itertools import pairwise
+from collections.abc import Iterable
 from pathlib import Path
 
 import attrs
@@ -16,6 +16,7 @@ from engine.registry import Registry
 from engine.source import KeyPath
 from engine.spec import Spec
 from engine.structure import whose
+from engine.written import in_file, whole
 
 __all__ = ["Draft"]
 
@@ -53,21 +54,21 @@ class Draft:
         key: bool = False,
         within: tuple[int, int] | None = None,
         notes: tuple[tuple[str, KeyPath], ...] = (),
-        local: bool = False,
+        relies: Iterable[KeyPath] = (),
     ) -> None:
         """Note a finding at the value (or the key) of a path; `within` are offsets in the string
-        there. `local`: it is about what its own node lacks, and is not made where the loader has
-        left out wrong parts of that."""
-        place = self._written((*self.spec.at, *path))
-        node, step = whose(place)
-        if local and node in self.spec.broken:
+        there. It is not made unless all that it `relies` on is in the Spec as it is in the file:
+        the loader has told why not."""
+        if not all(whole(self.spec, part) for part in relies):
             return
+        place = in_file(self.spec, path)
+        node, step = whose(place)
         source = self.spec.source
         if within:
             span = source.within(place, *within)
         else:
             span = source.key(place) if key else source.value(place)
-        more = tuple(Note(text, source.key((*self.spec.at, *where))) for text, where in notes)
+        more = tuple(Note(text, source.key(in_file(self.spec, where))) for text, where in notes)
         self.found.append(Diagnostic(rule, message, source, span, help, node, step, more))
 
     def unknown(
@@ -79,18 +80,10 @@ class Draft:
         known: list[str],
         *,
         key: bool = False,
-        local: bool = False,
+        relies: Iterable[KeyPath] = (),
     ) -> None:
         """Note a name that is not there, with the nearest that is."""
         guess = nearest(name, known)
         listed = ", ".join(f"`{k}`" for k in sorted(known)[:12])
         cure = f"did you mean `{guess}`?" if guess else f"known here: {listed}" if known else None
-        self.report(rule, message, path, cure, key=key, local=local)
-
-    def _written(self, path: KeyPath) -> KeyPath:
-        """The path as the file has it: a single clause of `retry` may be a table of its own."""
-        for at, (part, index) in enumerate(pairwise(path)):
-            if part == "retry" and index == 0 and not self.spec.source.has(path):
-                single = path[: at + 1] + path[at + 2 :]
-                return single if self.spec.source.has(single) else path
-        return path
+        self.report(rule, message, path, cure, key=key, relies=relies)

@@ -74,7 +74,7 @@ def make_step(
         if key == "*":
             default = route
             continue
-        outcome = _outcome(draft, exits, key, place, key=True)
+        outcome = _outcome(draft, path, exits, key, place, key=True)
         if outcome is None:
             continue
         if outcome in written:
@@ -83,7 +83,7 @@ def make_step(
         written[outcome] = key
         routes[outcome] = route
     retry = tuple(
-        _clause(draft, exits, (*path, "retry"), index, clause, routes)
+        _clause(draft, path, exits, index, clause, routes)
         for index, clause in enumerate(spec.retry)
     )
     step = Step(name, exits.codes, exits.names, exits.aliases, routes, default, retry, times_out)
@@ -91,9 +91,9 @@ def make_step(
 
 
 def _outcome(
-    draft: Draft, exits: Exits, text: str | int, place: KeyPath, *, key: bool = False
+    draft: Draft, path: KeyPath, exits: Exits, text: str | int, place: KeyPath, *, key: bool = False
 ) -> Outcome | None:
-    """The outcome that a name or number means, or None with a finding."""
+    """The outcome that a name or number means in the step at `path`, or None with a finding."""
     if text in ("error", "timeout"):
         return text  # type: ignore[return-value]
     if text in _LATER:
@@ -108,7 +108,8 @@ def _outcome(
     known = [*exits.aliases, "error", "timeout"]
     what = f"exit {number}" if number is not None else f"`{text}`"
     message = f"this step has no {what}"
-    draft.unknown(codes.UNKNOWN_EXIT, message, place, str(text), known, key=key, local=True)
+    relies = (*path, "exits") if number is not None else (*path, "exits", str(text))
+    draft.unknown(codes.UNKNOWN_EXIT, message, place, str(text), known, key=key, relies=[relies])
     return None
 
 
@@ -121,15 +122,18 @@ def _route(
 ) -> Route | None:
     node = str(path[1])
     steps = list(draft.spec.nodes[node].steps)
-    to = _target(draft, steps, spec.to, (*place, "to"))
-    then = _target(draft, steps, "fail" if spec.then is None else spec.then, (*place, "then"))
+    to = _target(draft, node, steps, spec.to, (*place, "to"))
+    end = "fail" if spec.then is None else spec.then
+    then = _target(draft, node, steps, end, (*place, "then"))
     if to is None or then is None:
         return None
     taken = counter if spec.max is not None else -1
     return Route(key, to, spec.max, then, spec.delay or 0.0, taken)
 
 
-def _target(draft: Draft, steps: Sequence[str], text: str, place: KeyPath) -> Target | None:
+def _target(
+    draft: Draft, node: str, steps: Sequence[str], text: str, place: KeyPath
+) -> Target | None:
     """A step's index or an end, or None with a finding."""
     word, colon, label = text.partition(":")
     if word in _ENDS:
@@ -140,14 +144,15 @@ def _target(draft: Draft, steps: Sequence[str], text: str, place: KeyPath) -> Ta
     if text in steps:
         return steps.index(text)
     message = f"there is no step `{text}` in this node"
-    draft.unknown(codes.UNKNOWN_NAME, message, place, text, [*steps, *_ENDS], local=True)
+    relies = [(*draft.node(node), "steps", text)]
+    draft.unknown(codes.UNKNOWN_NAME, message, place, text, [*steps, *_ENDS], relies=relies)
     return None
 
 
 def _clause(
     draft: Draft,
-    exits: Exits,
     path: KeyPath,
+    exits: Exits,
     index: int,
     spec: RetrySpec,
     routes: Mapping[Outcome, Route],
@@ -161,10 +166,10 @@ def _clause(
     }
     if spec.on is None:
         return Clause(star=True, but=frozenset(routes), **common)  # type: ignore[arg-type]
+    place = (*path, "retry", index, "on")
     listed = {
         outcome
         for at, text in enumerate(spec.on)
-        if text != "*"
-        and (outcome := _outcome(draft, exits, text, (*path, index, "on", at))) is not None
+        if text != "*" and (outcome := _outcome(draft, path, exits, text, (*place, at))) is not None
     }
     return Clause(on=frozenset(listed), star="*" in spec.on, **common)  # type: ignore[arg-type]

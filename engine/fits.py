@@ -10,7 +10,7 @@ from typing import Any
 
 from engine import codes
 from engine.draft import Draft
-from engine.expressions import template
+from engine.expressions import show, template
 from engine.plan import Plan
 from engine.schemas import Problem, misfits
 from engine.source import KeyPath
@@ -40,19 +40,21 @@ def fits(
 
 def _misfit(draft: Draft, path: KeyPath, spec: StepSpec, problem: Problem, whose: str) -> None:
     place = (*path, "with", *problem.path)
+    missing = tuple((*place, name) for name in problem.name.split("` or `"))
     if problem.kind != "unknown" and _dynamic(spec.with_, problem.path):
         return
     if problem.kind == "missing":
         at = place if problem.path else (*path, "with") if spec.with_ else path
         message = f"{whose} needs input `{problem.name}`" if not problem.path else problem.message
-        draft.report(codes.MISSING_INPUT, message, at, key=True, local=True)
+        draft.report(codes.MISSING_INPUT, message, at, key=True, relies=missing)
     elif problem.kind == "unknown":
         message = (
             f"{whose} has no input `{problem.name}`" if len(problem.path) == 1 else problem.message
         )
         draft.report(codes.UNKNOWN_NAME, message, place, problem.help, key=True)
     else:
-        draft.report(codes.TYPE_MISMATCH, problem.message, place)
+        message = f"`{show(('with', *problem.path))}`: {problem.message}"
+        draft.report(codes.TYPE_MISMATCH, message, place, relies=(place,))
 
 
 def _dynamic(value: Any, path: KeyPath) -> bool:

@@ -19,8 +19,18 @@ import attrs
 
 from engine.errors import EngineError
 from engine.hints import plain
-from engine.modules import look_up
-from engine.registry import MARK, Body, Context, Executor, Exit, Task, TaskError, check_declaration
+from engine.modules import gathered, look_up
+from engine.registry import (
+    MARK,
+    Body,
+    Context,
+    Executor,
+    Exit,
+    Task,
+    TaskError,
+    check_declaration,
+    check_exits,
+)
 from engine.signatures import Signature, called, read_signature, return_schema
 
 if TYPE_CHECKING:
@@ -142,16 +152,20 @@ def _settled(made: Task) -> Task:
 
 
 def _of_function(function: Callable[..., Any], given: _Given) -> Task:
-    signature = read_signature(function)
-    executor, target = _place(function, given)
+    id = given.id or function.__name__
+    signature, (executor, target), exits = gathered(
+        lambda: read_signature(function),
+        lambda: _place(function, given),
+        lambda: _exits(id, given.exits),
+    )
     return Task(
-        id=given.id or function.__name__,
+        id=id,
         body=_body(function, signature, executor),
         name=given.name or "",
         description=given.description or _first_paragraph(inspect.getdoc(function)),
         input_schema=signature.schema if given.inputs is None else given.inputs,
         output_schema=signature.output if given.output is None else given.output,
-        exits=_exits(given.exits),
+        exits=exits,
         open=given.open,
         executor=executor,
         function=None if _is_async(function) else function,
@@ -208,12 +222,13 @@ def _body(function: Callable[..., Any], signature: Signature, executor: Executor
     return body
 
 
-def _exits(given: Mapping[str, int] | None) -> dict[str, int]:
+def _exits(id: str, given: Mapping[str, int] | None) -> dict[str, int]:
     exits = {"success": 0, "failure": 1}
     if given is None:
         return exits
     if not isinstance(given, Mapping):
         raise TaskError(f"exits are {given!r}, not names with codes", 'write `{"needs_review": 2}`')
+    check_exits(id, given)
     if 1 in given.values():
         del exits["failure"]
     return exits | dict(given)
@@ -224,22 +239,27 @@ def _exits(given: Mapping[str, int] | None) -> dict[str, int]:
 
 def _of_class(cls: type, given: _Given) -> Task:
     takes_context, output = _read_execute(cls)
-    if given.executor not in (None, "async"):
-        raise TaskError(f"{called(cls)} is async, which executor `{given.executor}` cannot run")
     says = _Sayings(cls)
-    exits = given.exits if given.exits is not None else says.get("exits")
+    id = given.id or says.get("id") or cls.__name__
+    named = given.exits if given.exits is not None else says.get("exits")
+    _, exits = gathered(lambda: _check_async(cls, given), lambda: _exits(id, named))
     inputs = says.get("inputs", "input_schema", "get_input_schema")
     outputs = says.get("output", "output_schema", "get_output_schema")
     return Task(
-        id=given.id or says.get("id") or cls.__name__,
+        id=id,
         body=_class_body(cls, takes_context),
         name=given.name or says.get("name") or "",
         description=given.description or says.get("description") or _first_paragraph(cls.__doc__),
         input_schema=inputs if given.inputs is None else given.inputs,
         output_schema=given.output or outputs or output,
-        exits=_exits(exits),
+        exits=exits,
         open=given.open,
     )
+
+
+def _check_async(cls: type, given: _Given) -> None:
+    if given.executor not in (None, "async"):
+        raise TaskError(f"{called(cls)} is async, which executor `{given.executor}` cannot run")
 
 
 def _read_execute(cls: type) -> tuple[bool, dict[str, Any] | None]:

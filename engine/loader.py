@@ -9,7 +9,8 @@ names, through `reader`. Source: LANGUAGE.md sections 1 to 5, 16.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+import os
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import partial
 from pathlib import Path, PurePath
 from typing import Any
@@ -24,6 +25,7 @@ from engine.source import KeyPath, Source, Syntax, parse, read
 from engine.spec import Limit, NodeSpec, Spec, StepSpec
 from engine.stray import strays, with_strays
 from engine.structure import Mistake, mistakes, structure, whose
+from engine.written import shifted
 
 __all__ = ["is_file", "load"]
 
@@ -50,7 +52,8 @@ def _load(
     try:
         data = parse(source)
     except Syntax as error:
-        return None, [Diagnostic(codes.SYNTAX, error.message, source, error.span)]
+        all_of_it = (error, *error.more)
+        return None, [Diagnostic(codes.SYNTAX, e.message, source, e.span) for e in all_of_it]
     spec, found = _document(source, data)
     return _with_files(spec, reader, known, chain, found), found
 
@@ -60,9 +63,9 @@ def _load(
 
 def _document(source: Source, data: dict[str, Any]) -> tuple[Spec, list[Diagnostic]]:
     found = [*_version(source, data), *_nodeless(source, data)]
-    spec, wrong = _structured({key: value for key, value in data.items() if key != "engine"})
+    spec, wrong, broken = _structured({k: value for k, value in data.items() if k != "engine"})
     found += [_told(source, mistake) for mistake in wrong]
-    spec = _placed(spec, source, (), PurePath(source.path).stem, wrong)
+    spec = _placed(spec, source, (), PurePath(source.path).stem, broken)
     found += [d for document in _documents(spec) for d in across(document)]
     return spec, found
 
@@ -87,18 +90,21 @@ def _nodeless(source: Source, data: Mapping[str, Any]) -> Iterator[Diagnostic]:
             yield Diagnostic(codes.MISSING_KEY, message, source, source.key(path), cure)
 
 
-def _structured(data: dict[str, Any]) -> tuple[Spec, list[Mistake]]:
-    """The Spec of what is right in the data, and all that is wrong."""
+def _structured(data: dict[str, Any]) -> tuple[Spec, list[Mistake], frozenset[KeyPath]]:
+    """The Spec of what is right in the data, all that is wrong, and what was left out for it."""
     stray = list(strays(data))
     spec, wrong = _tried(data)
     wrong = found = with_strays(_without_echo(wrong), stray)
+    meant = [(*m.path[:-1], m.meant) for m in found if m.rule is codes.UNKNOWN_KEY and m.meant]
+    broken: set[KeyPath] = set(meant)
     while wrong:
         mended = _mended(data, wrong)
         if mended == data:
-            return structure({}), found
+            return structure({}), found, frozenset({*broken, ()})
         data = mended
+        broken |= {shifted(broken, m.path) for m in wrong}
         spec, wrong = _tried(data)
-    return spec, found
+    return spec, found, frozenset(broken)
 
 
 def _tried(data: dict[str, Any]) -> tuple[Spec, list[Mistake]]:
@@ -158,32 +164,36 @@ def _told(source: Source, mistake: Mistake) -> Diagnostic:
     return Diagnostic(mistake.rule, mistake.message, source, span, mistake.help, node, step)
 
 
-def _placed(spec: Spec, source: Source, at: KeyPath, name: str, wrong: list[Mistake]) -> Spec:
-    """The Spec with its place filled in, and that of the pipelines inside it."""
-    broken = dict.fromkeys(_named(wrong, (*at, "nodes")))
-    held = {node: NodeSpec({node: StepSpec()}, node, single=True) for node in broken}
+def _placed(spec: Spec, source: Source, at: KeyPath, name: str, broken: frozenset[KeyPath]) -> Spec:
+    """The Spec with its place filled in, and that of the pipelines inside it; `broken` is what was
+    left out, below `at`."""
+    held = {
+        node: NodeSpec({node: StepSpec()}, node, single=True) for node in _named(broken, "nodes")
+    }
     return attrs.evolve(
         spec,
         source=source,
         at=at,
         name=spec.pipeline.name or name,
-        inputs={**{name: {} for name in _named(wrong, (*at, "inputs"))}, **spec.inputs},
-        pools={**dict.fromkeys(_named(wrong, (*at, "pools")), Limit(1)), **spec.pools},
+        inputs={**{name: {} for name in _named(broken, "inputs")}, **spec.inputs},
+        pools={**dict.fromkeys(_named(broken, "pools"), Limit(1)), **spec.pools},
         nodes={**spec.nodes, **{node: held[node] for node in held if node not in spec.nodes}},
         pipelines={
-            key: _placed(child, source, ("pipelines", key), key, wrong)
+            key: _placed(child, source, ("pipelines", key), key, _below(broken, key))
             for key, child in spec.pipelines.items()
         },
-        broken=frozenset(broken),
+        broken=broken,
     )
 
 
-def _named(wrong: list[Mistake], table: KeyPath) -> Iterator[str]:
-    """The names in a table about which later phases would only echo what is already said."""
-    depth = len(table)
-    for mistake in wrong:
-        if mistake.path[:depth] == table and len(mistake.path) > depth:
-            yield str(mistake.path[depth])
+def _named(broken: Iterable[KeyPath], table: str) -> list[str]:
+    """The names in a table of which parts were left out, in order."""
+    return sorted({str(gone[1]) for gone in broken if gone[:1] == (table,) and len(gone) > 1})
+
+
+def _below(broken: Iterable[KeyPath], pipeline: str) -> frozenset[KeyPath]:
+    """What was left out in a pipeline of the file."""
+    return frozenset(gone[2:] for gone in broken if gone[:2] == ("pipelines", pipeline))
 
 
 def _documents(spec: Spec) -> Iterator[Spec]:
@@ -211,7 +221,8 @@ def _with_files(
             if target in (*chain, here):
                 found.append(tell(codes.PIPELINE_RECURSION, _circle((*chain, here), target)))
             elif name not in files:
-                child, other = _included(target, reader, known, (*chain, here))
+                written = _spelled(Path(spec.source.path).parent / name, target)
+                child, other = _included(written, target, reader, known, (*chain, here))
                 found += other
                 files |= {name: child} if child else {}
         except (OSError, ValueError) as error:
@@ -238,13 +249,19 @@ def _at_pipeline(source: Source, step: KeyPath, rule: Rule, message: str) -> Dia
     return Diagnostic(rule, message, source, span, None, *whose(step))
 
 
+def _spelled(path: Path, target: Path) -> Path:
+    """The path without detours, as long as it leads to the same file."""
+    short = Path(os.path.normpath(path))
+    return short if short.resolve() == target else path
+
+
 def _included(
-    target: Path, reader: Reader, known: dict[Path, Spec], chain: tuple[Path, ...]
+    path: Path, target: Path, reader: Reader, known: dict[Path, Spec], chain: tuple[Path, ...]
 ) -> tuple[Spec | None, list[Diagnostic]]:
-    """The Spec of another file with its findings."""
+    """The Spec of another file with its findings, which name it as `path`."""
     if target in known:
         return known[target], []
-    child, found = _load(reader(target), reader, known, chain)
+    child, found = _load(reader(path), reader, known, chain)
     if child:
         known[target] = child
     return child, found

@@ -10,13 +10,23 @@ from __future__ import annotations
 import importlib
 import sys
 import traceback
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 from engine.diagnostics import nearest
 
-__all__ = ["TaskError", "cause", "import_module", "look_up", "member"]
+__all__ = [
+    "NoSuchTask",
+    "TaskError",
+    "cause",
+    "gathered",
+    "import_module",
+    "look_up",
+    "member",
+    "together",
+]
 
 
 class TaskError(ValueError):
@@ -29,6 +39,31 @@ class TaskError(ValueError):
         super().__init__(f"{message} ({help})" if help else message)
 
 
+class NoSuchTask(TaskError):
+    """There is nothing of the name by which a task or its module was asked for."""
+
+
+def together(errors: Sequence[TaskError]) -> TaskError:
+    """One error that says all of them."""
+    if len(errors) == 1:
+        return errors[0]
+    cures = dict.fromkeys(error.help for error in errors if error.help)
+    return TaskError("; ".join(error.message for error in errors), "; ".join(cures) or None)
+
+
+def gathered(*checks: Callable[[], Any]) -> list[Any]:
+    """What the checks give; where some raise a `TaskError`, all are made before it is raised."""
+    found, wrong = [], []
+    for check in checks:
+        try:
+            found.append(check())
+        except TaskError as error:
+            wrong.append(error)
+    if wrong:
+        raise together(wrong)
+    return found
+
+
 def import_module(name: str, folder: Path) -> ModuleType:
     """Import `name`, with `folder` and the current directory importable from now on.
 
@@ -36,7 +71,7 @@ def import_module(name: str, folder: Path) -> ModuleType:
     hidden by another one.
     """
     if not all(part.isidentifier() for part in name.split(".")):
-        raise TaskError(f"`{name}` is not the name of a module", "write it as `package.module`")
+        raise NoSuchTask(f"`{name}` is not the name of a module", "write it as `package.module`")
     _make_importable(folder)
     try:
         module = importlib.import_module(name)
@@ -54,7 +89,7 @@ def member(module: ModuleType, qualname: str) -> object:
         if not hasattr(found, part):
             names = getattr(found, "__dict__", {})
             candidates = [name for name, value in names.items() if callable(value)]
-            raise TaskError(f"`{module.__name__}` has no `{qualname}`", _meant(part, candidates))
+            raise NoSuchTask(f"`{module.__name__}` has no `{qualname}`", _meant(part, candidates))
         found = getattr(found, part)
     return found
 
@@ -88,7 +123,7 @@ def _make_importable(folder: Path) -> None:
 def _not_imported(name: str, error: BaseException) -> TaskError:
     missing = error.name if isinstance(error, ModuleNotFoundError) else None
     if missing is not None and f"{name}.".startswith(f"{missing}."):
-        return TaskError(f"there is no module `{name}`", _meant_module(missing))
+        return NoSuchTask(f"there is no module `{name}`", _meant_module(missing))
     return TaskError(f"module `{name}` cannot be imported: {cause(error, name)}")
 
 

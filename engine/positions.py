@@ -14,7 +14,19 @@ from collections.abc import Iterator
 
 import attrs
 
-__all__ = ["Clash", "Extent", "Place", "characters", "clash", "places", "unclosed", "walk"]
+__all__ = [
+    "Clash",
+    "Extent",
+    "Place",
+    "characters",
+    "clash",
+    "latest",
+    "next_header",
+    "places",
+    "statement",
+    "unclosed",
+    "walk",
+]
 
 Extent = tuple[int, int]
 """Offsets of the first character and of the one after the last."""
@@ -125,6 +137,28 @@ def clash(text: str, end: int) -> Clash | None:
         found = Clash(name, part.span(1), taken.key[0])
         table, pos = taken.inside, part.end()
     return found
+
+
+def latest(text: str) -> int:
+    """Where the latest key or header begins of what is still open at the end of the text."""
+    return _scanned(text).latest
+
+
+def statement(text: str) -> int:
+    """Where the latest pair or header begins that is in no inline table."""
+    return _scanned(text).statement
+
+
+def next_header(text: str, start: int) -> int:
+    """Where the next header begins behind the pairs from `start` on, or the text ends."""
+    scan = _Scan(text, start)
+    with contextlib.suppress(_Cut):
+        scan.take(_BLANK)
+        while scan.pos < len(text) and text[scan.pos] != "[":
+            scan.pair()
+            scan.take(_BLANK)
+        return scan.pos
+    return len(text)
 
 
 def unclosed(text: str) -> int | None:

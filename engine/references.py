@@ -102,10 +102,12 @@ def _check(draft: Draft, place: Place, read: Read) -> None:
         message = "`steps` cannot be read here: only a node's own steps and `outputs` see them"
         draft.report(codes.BAD_EXPRESSION, message, where, within=(read.start, read.end))
     elif root == "steps" and place.node is not None:
-        if place.node not in draft.spec.broken:
-            _known(draft, where, read, rest, list(draft.spec.nodes[place.node].steps), "step")
+        steps = list(draft.spec.nodes[place.node].steps)
+        relies = ((*draft.node(place.node), "steps", *rest[:1]),)
+        _known(draft, where, read, rest, steps, "step", relies)
     elif root == "inputs":
-        _known(draft, where, read, rest, list(draft.spec.inputs), "input")
+        relies = (("inputs", *rest[:1]),)
+        _known(draft, where, read, rest, list(draft.spec.inputs), "input", relies)
     elif root == "run":
         _known(draft, where, read, rest, list(_RUN_FIELDS[place.when]), "field of `run`")
     elif root in ("env", "secrets"):
@@ -114,7 +116,8 @@ def _check(draft: Draft, place: Place, read: Read) -> None:
             draft.report(codes.BAD_EXPRESSION, message, where, within=(read.start, read.end))
     elif root not in draft.spec.nodes:
         known = [*draft.spec.nodes, *_ALWAYS, *(["steps"] if place.steps else [])]
-        _unknown(draft, where, read, root, known, f"there is no node `{root}`")
+        message = f"there is no node `{root}`"
+        _unknown(draft, where, read, root, known, message, (("nodes", root),))
 
 
 def _known(
@@ -124,18 +127,27 @@ def _known(
     rest: tuple[str | int, ...],
     known: list[str],
     what: str,
+    relies: tuple[KeyPath, ...] = (),
 ) -> None:
     if rest and rest[0] not in known:
-        _unknown(draft, where, read, str(rest[0]), known, f"there is no {what} `{rest[0]}`")
+        message = f"there is no {what} `{rest[0]}`"
+        _unknown(draft, where, read, str(rest[0]), known, message, relies)
 
 
 def _unknown(
-    draft: Draft, where: KeyPath, read: Read, name: str, known: list[str], message: str
+    draft: Draft,
+    where: KeyPath,
+    read: Read,
+    name: str,
+    known: list[str],
+    message: str,
+    relies: tuple[KeyPath, ...] = (),
 ) -> None:
     guess = nearest(name, known)
     cure = f"did you mean `{guess}`?" if guess else None
     span = (read.start, read.end)
-    draft.report(codes.UNKNOWN_NAME, f"{message} (`{show(read.path)}`)", where, cure, within=span)
+    told = f"{message} (`{show(read.path)}`)"
+    draft.report(codes.UNKNOWN_NAME, told, where, cure, within=span, relies=relies)
 
 
 def nodes_read(draft: Draft, templates: list[Template]) -> dict[str, bool]:

@@ -11,6 +11,7 @@ LANGUAGE.md sections 3, 4 and 9.
 from __future__ import annotations
 
 import fnmatch
+import functools
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from pathlib import Path
 from types import ModuleType
@@ -19,7 +20,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import attrs
 
 from engine.light import light
-from engine.modules import TaskError, cause, import_module, member
+from engine.modules import NoSuchTask, TaskError, cause, gathered, import_module, member, together
 
 if TYPE_CHECKING:
     from importlib.metadata import EntryPoint
@@ -37,6 +38,7 @@ __all__ = [
     "Task",
     "TaskError",
     "check_declaration",
+    "check_exits",
     "check_schemas",
 ]
 
@@ -143,14 +145,23 @@ def check_declaration(task: Task) -> None:
         raise TaskError(
             f"`{task.id}` is no id of a task", "use names joined by dots: `acme.review`"
         )
+    check_exits(task.id, task.exits)
+
+
+def check_exits(id: str, exits: Mapping[str, int]) -> None:
+    """Raise `TaskError` for all that is wrong with names and codes of exits."""
+    wrong: list[TaskError] = []
     codes: dict[int, str] = {}
-    for name, code in task.exits.items():
-        _check_exit(task.id, name, code)
-        if code in codes:
-            raise TaskError(
-                f"exits `{codes[code]}` and `{name}` of task `{task.id}` are both {code}"
-            )
-        codes[code] = name
+    for name, code in exits.items():
+        if error := _wrong_exit(id, name, code):
+            wrong.append(error)
+        elif code in codes:
+            both = f"exits `{codes[code]}` and `{name}` of task `{id}` are both {code}"
+            wrong.append(TaskError(both))
+        else:
+            codes[code] = name
+    if wrong:
+        raise together(wrong)
 
 
 def check_schemas(task: Task) -> None:
@@ -173,8 +184,8 @@ class Registry:
 
     `builtin` maps ids to functions that give the task; each is called once, when it is first looked
     for. Entry points are loaded when a project's task is registered or an id is not found without
-    them. `allow` is a list of patterns like "llm.*" (of `fnmatch`, case counts): any other id is
-    refused.
+    them; what keeps one from being loaded `broken` tells. `allow` is a list of patterns like
+    "llm.*" (of `fnmatch`, case counts): any other id is refused.
     """
 
     def __init__(
@@ -188,6 +199,7 @@ class Registry:
         self._loaded: dict[str, _Entry] = {}  # built-in tasks and `python:` functions
         self._registered: dict[str, _Entry] = {}
         self._external: dict[str, _Entry] | None = None if entry_points else {}
+        self._broken: list[TaskError] = []
 
     def register(self, source: object) -> Task:
         """Add a `Task`, what `@task` decorated, or a class with `async def execute`; give the task
@@ -203,15 +215,15 @@ class Registry:
 
     def use(self, module: str, folder: Path) -> tuple[Task, ...]:
         """Import `module`, looked for in `folder` too, and register all tasks among its globals,
-        imported ones included."""
-        return tuple(self.register(found) for found in _declared_in(import_module(module, folder)))
+        imported ones included; what is wrong with some is raised when all have been tried."""
+        found = _declared_in(import_module(module, folder))
+        return tuple(gathered(*(functools.partial(self.register, task) for task in found)))
 
     def find(self, id: str, folder: Path) -> Task | None:
         """The task `id`, or None if there is none. `python:module:function` is imported, also from
         `folder`.
 
-        Raises `TaskError` for an id that is not allowed, and for a function or an entry point that
-        cannot be had.
+        Raises `TaskError` for an id that is not allowed, and for a function that cannot be had.
         """
         if id.startswith(_PYTHON):
             self._check_allowed(id)
@@ -228,6 +240,11 @@ class Registry:
         """The allowed ids in order, without `python:` ones."""
         known = {*self._builtin, *self._registered, *self._externals()}
         return tuple(sorted(name for name in known if self._allows(name)))
+
+    def broken(self) -> tuple[TaskError, ...]:
+        """Why entry points give no tasks, or not all of theirs; loads them."""
+        self._externals()
+        return tuple(self._broken)
 
     def origin(self, id: str) -> str | None:
         """Where task `id` comes from: "built-in", "entry point NAME of DISTRIBUTION" or
@@ -248,8 +265,12 @@ class Registry:
         """What entry points give, loaded all at once: a module's ids cannot be known otherwise."""
         if self._external is None:
             found: dict[str, _Entry] = {}
-            for entry in _entry_points():
-                _add(found, entry, self._builtin_entry(entry.task.id))
+            for add in _entry_points():
+                try:
+                    for entry in add():
+                        _add(found, entry, self._builtin_entry(entry.task.id))
+                except TaskError as error:
+                    self._broken.append(error)
             self._external = found
         return self._external
 
@@ -259,7 +280,7 @@ class Registry:
     def _check_allowed(self, id: str) -> None:
         if not self._allows(id):
             patterns = ", ".join(f"`{pattern}`" for pattern in self._allow or ())
-            raise TaskError(f"task `{id}` is not allowed here", f"allowed: {patterns or 'none'}")
+            raise NoSuchTask(f"task `{id}` is not allowed here", f"allowed: {patterns or 'none'}")
 
 
 _PYTHON = "python:"
@@ -314,20 +335,29 @@ def _python(id: str, folder: Path) -> _Entry:
 
     name, _, qualname = id.removeprefix(_PYTHON).partition(":")
     if not name or not qualname:
-        raise TaskError(f"`{id}` names no function", "write `python:module:function`")
+        raise NoSuchTask(f"`{id}` names no function", "write `python:module:function`")
     source = member(import_module(name, folder), qualname)
     task = attrs.evolve(as_task(source), id=id)
     check_schemas(task)
     return _Entry(task, f"{name}:{qualname}", source)
 
 
-def _entry_points() -> Iterable[_Entry]:
+def _entry_points() -> Iterable[Callable[[], list[_Entry]]]:
+    """For each entry point what loads its tasks."""
     from importlib.metadata import entry_points
 
     for point in sorted(entry_points(group=_GROUP), key=lambda point: (point.name, point.value)):
-        where = f"entry point {point.name}" + (f" of {point.dist.name}" if point.dist else "")
-        for source in _loaded(point, where):
-            yield _entry(source, where)
+        yield functools.partial(_tasks_of, point)
+
+
+def _tasks_of(point: EntryPoint) -> list[_Entry]:
+    where = f"entry point {point.name}" + (f" of {point.dist.name}" if point.dist else "")
+    try:
+        return [_entry(source, where) for source in _loaded(point, where)]
+    except TaskError as error:
+        named = error.message.startswith(where)
+        message = error.message if named else f"{where} cannot be loaded: {error.message}"
+        raise TaskError(message, error.help) from error
 
 
 def _loaded(point: EntryPoint, where: str) -> tuple[object, ...]:
@@ -338,17 +368,17 @@ def _loaded(point: EntryPoint, where: str) -> tuple[object, ...]:
     return _declared_in(loaded) if isinstance(loaded, ModuleType) else (loaded,)
 
 
-def _check_exit(id: str, name: object, code: object) -> None:
+def _wrong_exit(id: str, name: object, code: object) -> TaskError | None:
+    what = f"exit `{name}` of task `{id}`"
     if not isinstance(name, str) or not name.isidentifier() or not name.isascii():
-        raise TaskError(f"exit `{name}` of task `{id}` is not an identifier")
+        return TaskError(f"{what} is not an identifier")
     if name in _OUTCOMES:
-        raise TaskError(
-            f"exit `{name}` of task `{id}` has the name of an outcome that the engine gives"
-        )
+        return TaskError(f"{what} has the name of an outcome that the engine gives")
     if isinstance(code, bool) or not isinstance(code, int) or not 0 <= code <= 255:
-        raise TaskError(f"exit `{name}` of task `{id}` is {code!r}, not a code from 0 to 255")
+        return TaskError(f"{what} is {code!r}, not a code from 0 to 255")
     if name == "success" and code != 0:
-        raise TaskError(f"exit `success` of task `{id}` is {code}, but success is 0")
+        return TaskError(f"{what} is {code}, but success is 0")
+    return None
 
 
 def _check_schema(schema: object, what: str) -> None:

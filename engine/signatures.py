@@ -15,7 +15,8 @@ from typing import Any
 import attrs
 
 from engine.hints import any_of, build, is_json, members, plain, resolve, schema_of
-from engine.registry import Context, Exit, TaskError
+from engine.modules import TaskError, together
+from engine.registry import Context, Exit
 
 __all__ = ["Signature", "called", "read_signature", "return_schema"]
 
@@ -78,17 +79,19 @@ def _namespace(function: Callable[..., Any]) -> Mapping[str, Any]:
 
 def _check_kinds(function: Callable[..., Any], signature: inspect.Signature) -> None:
     raw = inspect.unwrap(function)
+    wrong = []
     if inspect.isgeneratorfunction(raw) or inspect.isasyncgenfunction(raw):
-        raise TaskError(f"{called(function)} is a generator: a task returns one value")
+        wrong.append(TaskError(f"{called(function)} is a generator: a task returns one value"))
     for parameter in signature.parameters.values():
         if parameter.kind in (parameter.POSITIONAL_ONLY, parameter.VAR_POSITIONAL):
-            raise TaskError(
-                f"parameter `{parameter}` of {called(function)} cannot be given by name",
-                "inputs are named: take keyword parameters only",
-            )
+            message = f"parameter `{parameter}` of {called(function)} cannot be given by name"
+            wrong.append(TaskError(message, "inputs are named: take keyword parameters only"))
     local = function.__qualname__.rpartition("<locals>.")[2]
     if "." in local and next(iter(signature.parameters), None) == "self":
-        raise TaskError(f"{called(function)} is a method", "decorate its class, or a function")
+        message = f"{called(function)} is a method"
+        wrong.append(TaskError(message, "decorate its class, or a function"))
+    if wrong:
+        raise together(wrong)
 
 
 def _takes_context(parameter: inspect.Parameter, namespace: Mapping[str, Any]) -> bool:

@@ -12,14 +12,21 @@ import itertools
 import os
 import pathlib
 import re
+from collections.abc import Iterator
 from functools import cached_property
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import attrs
 
 from engine import positions, syntax
 
+if TYPE_CHECKING:
+    import tomli
+
 __all__ = ["KeyPath", "Source", "Span", "Syntax", "parse", "read"]
+
+_MOST = 20
+"""Mistakes in a text that are told at once."""
 
 KeyPath = tuple[str | int, ...]
 """The keys that lead to a value; an int is an index into an array, or into an array of tables."""
@@ -36,11 +43,12 @@ class Span:
 
 
 class Syntax(ValueError):
-    """The text is not TOML; `span` is where that shows."""
+    """The text is not TOML; `span` is where that shows. `more` are further mistakes in the text."""
 
-    def __init__(self, message: str, span: Span) -> None:
+    def __init__(self, message: str, span: Span, more: tuple[Syntax, ...] = ()) -> None:
         self.message = message
         self.span = span
+        self.more = more
         super().__init__(message)
 
 
@@ -154,8 +162,8 @@ def parse(source: Source) -> dict[str, Any]:
     try:
         data = tomli.loads(source.text)
     except tomli.TOMLDecodeError as error:
-        at = source.offset(error.lineno, error.colno)
-        raise _refused(source, syntax.explain(source.text, error, at)) from None
+        first, *more = _mistakes(source, error)
+        raise Syntax(first.message, first.span, tuple(more)) from None
     except (ValueError, RecursionError):
         raise _refused(source, syntax.beyond_limits(source.text)) from None
     if syntax.is_suspect(source.text, data):
@@ -163,6 +171,27 @@ def parse(source: Source) -> dict[str, Any]:
         if found is not None:
             raise _refused(source, found)
     return data
+
+
+def _mistakes(source: Source, error: tomli.TOMLDecodeError) -> Iterator[Syntax]:
+    """What tomli has found, and what it finds when that is blanked out, some rounds long."""
+    import tomli
+
+    text = source.text
+    for _ in range(_MOST):
+        at = source.offset(error.lineno, error.colno)
+        yield _refused(source, syntax.explain(text, error, at))
+        left = syntax.without(text, error, at)
+        if left is None:
+            return
+        text = left
+        try:
+            tomli.loads(text)
+            return
+        except tomli.TOMLDecodeError as next_error:
+            error = next_error
+        except (ValueError, RecursionError):
+            return
 
 
 def _refused(source: Source, found: tuple[str, positions.Extent] | None) -> Syntax:

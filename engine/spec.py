@@ -139,5 +139,5 @@ class Spec:
     pipelines: Mapping[str, Spec] = attrs.field(factory=dict)
     files: Mapping[str, Spec] = attrs.field(factory=dict, repr=False)
     """Sub-pipelines in other files, by the path as written; filled by `loader`."""
-    broken: frozenset[str] = frozenset()
-    """Nodes of which the loader left out wrong parts: what they lack is not to be told again."""
+    broken: frozenset[KeyPath] = frozenset()
+    """What the loader left out, below the document: see `written`."""

@@ -18,6 +18,7 @@ from cattrs.gen import make_dict_structure_fn, override
 
 from engine import codes
 from engine.diagnostics import Rule, nearest
+from engine.expressions import show
 from engine.shapes import (
     Hook,
     Wrong,
@@ -319,7 +320,10 @@ def mistakes(error: BaseException, path: KeyPath = ()) -> Iterator[Mistake]:
     match error:
         case Wrong():
             place = _written(path + error.at)
-            yield Mistake(place, error.rule, error.message, error.help, error.key)
+            # A message about a value names its key, so that it says enough without its place.
+            named = error.rule is codes.WRONG_TYPE and place and not error.key
+            message = f"`{show(place)}`: {error.message}" if named else error.message
+            yield Mistake(place, error.rule, message, error.help, error.key)
         case ForbiddenExtraKeysError():
             for name in sorted(error.extra_fields):
                 yield _unknown(name, error.cl, path)

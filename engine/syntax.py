@@ -1,8 +1,9 @@
 """Why a text is no TOML: the parser's error -> a message that stands alone, and its extent.
 
 tomli refuses a text at its first mistake, so what stands before is sound and `positions` can read
-it. Beyond TOML there are limits, so that nothing later has to fear what it is given: depth, and
-integers too long to print. Knows text and offsets only.
+it; blanked out, the mistake lets the next one be found. Beyond TOML there are limits, so that
+nothing later has to fear what it is given: depth, and integers too long to print. Knows text and
+offsets only.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from engine.positions import Extent
 if TYPE_CHECKING:
     import tomli
 
-__all__ = ["DEEPEST", "beyond_limits", "explain", "is_suspect"]
+__all__ = ["DEEPEST", "beyond_limits", "explain", "is_suspect", "without"]
 
 DEEPEST = 100
 """How many keys may lead to a table or an array: whatever walks a spec may recurse."""
@@ -45,6 +46,7 @@ _UNCLOSED = {
     "[": "this array is not closed",
     "{": "this inline table does not end on its line",
 }
+_LONG_QUOTES = ('"' * 3, "'" * 3)
 _TOKEN = re.compile(r"[\w.+:-]{1,40}|(?!\r?\n)[\s\S]")
 _LINE_END = re.compile(r"\r?\n|\Z")
 _INTEGER = re.compile(r"[+-]?[0-9][0-9A-Za-z_]{999,}")
@@ -53,7 +55,7 @@ _LONG_LITERAL = re.compile(r"0[xob](?<=\b0.)\w{3500}")
 
 def explain(text: str, error: tomli.TOMLDecodeError, at: int) -> tuple[str, Extent]:
     """The message and the extent of what tomli found at the character `at`."""
-    if error.msg.startswith(("Cannot ", "Duplicate ")):
+    if _is_taken(error):
         return _taken(text, at)
     if _LINE_END.match(text, at):
         start = positions.unclosed(text[:at])
@@ -63,6 +65,21 @@ def explain(text: str, error: tomli.TOMLDecodeError, at: int) -> tuple[str, Exte
         start = text.rfind("\\", 0, at)
         return _ESCAPES[error.msg], (start, min(at, _end_of_line(text, start)))
     return _unexpected(text, error.msg, at)
+
+
+def without(text: str, error: tomli.TOMLDecodeError, at: int) -> str | None:
+    """The text with what is wrong at the character `at` blanked out, so that the parser can go on;
+    None where all that follows may be part of it. Lines and columns stay."""
+    start = at if error.msg == "Invalid statement" else positions.statement(text[:at])
+    if _is_taken(error):
+        start = positions.latest(text[:at])
+        if text[start] != "[":
+            before = text[:start].rstrip()
+            return _blanked(text, len(before) - before.endswith(","), at)
+    elif "\n" in text[start:at] or _goes_on(text, at):
+        return None
+    end = _end_of_line(text, at)
+    return _blanked(text, start, end if text[start] != "[" else positions.next_header(text, end))
 
 
 def is_suspect(text: str, data: dict[str, Any]) -> bool:
@@ -79,6 +96,20 @@ def beyond_limits(text: str) -> tuple[str, Extent] | None:
         if place.value is not None and _is_too_long(text, place.value):
             return "an integer of thousands of digits", place.value
     return None
+
+
+def _is_taken(error: tomli.TOMLDecodeError) -> bool:
+    return error.msg.startswith(("Cannot ", "Duplicate "))
+
+
+def _goes_on(text: str, at: int) -> bool:
+    """Whether something is open at a character that may hold further lines."""
+    start = positions.unclosed(text[:at])
+    return start is not None and (text[start] in "[{" or text[start : start + 3] in _LONG_QUOTES)
+
+
+def _blanked(text: str, start: int, end: int) -> str:
+    return text[:start] + re.sub(r"[^\r\n]", " ", text[start:end]) + text[end:]
 
 
 def _taken(text: str, at: int) -> tuple[str, Extent]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 
 from engine.diagnostics import Diagnostic
@@ -20,6 +21,13 @@ class Found:
     help: str | None
     node: str | None
     step: str | None
+
+    @property
+    def unnamed(self) -> str:
+        """The message without the key of the value that it begins with."""
+        return re.sub(
+            r"^`(?:nodes|inputs|pools|outputs|pipelines?|with)[^` ]*`: ", "", self.message
+        )
 
 
 def shown(diagnostic: Diagnostic) -> Found:

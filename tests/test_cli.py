@@ -172,7 +172,10 @@ def test_check_ends_with_a_summary(write: Write, capsys: pytest.CaptureFixture[s
     status, out, err = printed(capsys, "check", write("a.toml", BROKEN), write("b.toml", SOUND))
     assert (status, err) == (1, "")
     assert out.startswith("error[E201 unknown-name]")
-    assert out.splitlines()[-1] == "found 1 error in 1 of 2 files"
+    assert out.splitlines()[-2:] == [
+        "found 1 error in 1 of 2 files",
+        "`engine explain E201` says more",
+    ]
 
 
 @pytest.mark.parametrize("form", [["--json"], ["--format", "json"]])
@@ -197,7 +200,7 @@ def test_check_with_warnings_alone_succeeds(
     found = Diagnostic(rule, "this is odd", Source("a.toml", SOUND), Span(1, 1, 1, 7))
     monkeypatch.setattr("engine.api.check", lambda path: Diagnostics.of([found]))
     status, out, _ = printed(capsys, "check", write("a.toml", SOUND))
-    assert (status, out.splitlines()[-1]) == (0, "found 1 warning in 1 file")
+    assert (status, out.splitlines()[-2]) == (0, "found 1 warning in 1 file")
 
 
 def test_check_goes_on_after_a_file_that_cannot_be_read(
@@ -474,6 +477,29 @@ def test_run_ends_with_its_status(
     assert out.splitlines()[-1].startswith(f"a {verdict} after ")
 
 
+@pytest.mark.parametrize("spelled", ["par.toml", "./par.toml", "{}/par.toml", "link/../par.toml"])
+def test_a_finding_in_a_sub_pipeline_is_told_once(
+    spelled: str, write: Write, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write("par.toml", 'engine = 1\n[nodes.a]\npipeline = "./parts/../sub.toml"\n')
+    write("sub.toml", BROKEN)
+    write("parts/x", "")
+    write("link/x", "")
+    assert cli.main(["check", "--format", "concise", spelled.format(tmp_path), "sub.toml"]) == 1
+    assert capsys.readouterr().out.splitlines() == [
+        "sub.toml:3:8: E201 unknown-name: there is no task `slep`"
+    ]
+
+
+def test_a_sub_pipeline_is_named_as_its_parent_was(
+    write: Write, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write("x/par.toml", 'engine = 1\n[nodes.a]\npipeline = "../sub.toml"\n')
+    write("sub.toml", BROKEN)
+    assert cli.main(["check", "--format", "concise", "x/par.toml"]) == 1
+    assert capsys.readouterr().out.startswith("sub.toml:3:8: ")
+
+
 def test_run_of_a_broken_spec(write: Write, capsys: pytest.CaptureFixture[str]) -> None:
     status, out, err = printed(capsys, "run", write("a.toml", BROKEN))
     assert (status, out) == (2, "")
@@ -688,3 +714,79 @@ def test_tasks_of_a_spec(write: Write) -> None:
 def test_a_module_that_cannot_be_had(capsys: pytest.CaptureFixture[str]) -> None:
     status, _, err = printed(capsys, "tasks", "python:no_such_module:f")
     assert (status, err) == (2, "error: there is no module `no_such_module`\n")
+
+
+def test_tasks_of_a_broken_spec(write: Write, capsys: pytest.CaptureFixture[str]) -> None:
+    status, out, err = printed(capsys, "tasks", "--from", write("a.toml", BROKEN))
+    assert (status, out) == (2, "")
+    assert "there is no task `slep`" in err
+
+
+def test_tasks_beside_a_broken_package(
+    write: Write,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    write("site/plugin-1.dist-info/METADATA", "Metadata-Version: 2.1\nName: plugin\nVersion: 1")
+    write("site/plugin-1.dist-info/entry_points.txt", "[engine.tasks]\nx = gone.away\n")
+    monkeypatch.syspath_prepend(tmp_path / "site")
+    status, out, err = printed(capsys, "tasks")
+    assert status == 2
+    assert "shell" in out
+    assert err.startswith("error: entry point x of plugin cannot be loaded: ModuleNotFoundError")
+    assert printed(capsys, "tasks", "shell")[0] == 0
+
+
+# -- explain ---------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("asked", ["E301", "e301", "infinite-retry", "infinite_retry"])
+def test_explain_prints_the_page_of_a_rule(
+    asked: str, write: Write, capsys: pytest.CaptureFixture[str]
+) -> None:
+    page = (ROOT / "engine" / "rules" / "infinite_retry.md").read_text()
+    assert printed(capsys, "explain", asked) == (0, page, "")
+
+
+def test_explain_prints_several_pages(write: Write, capsys: pytest.CaptureFixture[str]) -> None:
+    _, out, _ = printed(capsys, "explain", "E302", "E301", "E302")
+    assert re.findall("^# (.*)$", out, re.MULTILINE) == [
+        "E302 unreachable-step",
+        "E301 infinite-retry",
+    ]
+
+
+def test_explain_lists_all_rules(write: Write, capsys: pytest.CaptureFixture[str]) -> None:
+    status, out, _ = printed(capsys, "explain")
+    codes = [line.split()[0] for line in out.splitlines()[1:]]
+    assert status == 0
+    assert codes == sorted(codes, key=lambda code: code[1:])
+    assert {"E101", "E301", "E505"} <= set(codes)
+
+
+def test_explain_as_json(write: Write, capsys: pytest.CaptureFixture[str]) -> None:
+    _, out, _ = printed(capsys, "explain", "E105", "--json")
+    (rule,) = json.loads(out)
+    assert rule.pop("text").startswith("# E105 missing-key\n")
+    assert rule == {
+        "code": "E105",
+        "name": "missing-key",
+        "severity": "error",
+        "summary": "a required key is not there",
+    }
+
+
+@pytest.mark.parametrize(
+    ("asked", "guess"),
+    [
+        ("E3011", ", did you mean `E301`?"),
+        ("infinit-retry", ", did you mean `infinite-retry`?"),
+        ("zzz", ": `engine explain` lists all"),
+    ],
+)
+def test_explain_knows_no_such_rule(
+    asked: str, guess: str, write: Write, capsys: pytest.CaptureFixture[str]
+) -> None:
+    message = f"error: there is no rule `{asked}`{guess}\n"
+    assert printed(capsys, "explain", asked) == (2, "", message)

@@ -71,7 +71,7 @@ def says(text: str, *expected: tuple[Any, ...], **files: str) -> list[Found]:
     _, marks = marked("engine = 1\n" + text)
     plan, found = compiled(plain, **files)
     assert plan is None
-    assert [(f.code, f.message) for f in found] == [one[:2] for one in expected]
+    assert [(f.code, f.unnamed) for f in found] == [one[:2] for one in expected]
     assert [f.span for f in found] == marks
     for finding, one in zip(found, expected, strict=True):
         assert len(one) == 2 or finding.help == one[2]
@@ -377,28 +377,28 @@ WRONG: dict[str, tuple[str, tuple[Any, ...]]] = {
         '[inputs]\nx = { type = «"strng"» }\n' + A,
         (
             "E103",
-            f'not a JSON Schema: expected one of {KINDS}, found "strng"',
+            f'`inputs.x` is no JSON Schema: expected one of {KINDS}, found "strng"',
         ),
     ),
     "a schema with a bad pattern": (
         '[inputs]\nx = { pattern = «"("» }\n' + A,
-        ("E103", 'not a JSON Schema: "(" is no regex'),
+        ("E103", '`inputs.x` is no JSON Schema: "(" is no regex'),
     ),
     "a schema that refers to nothing": (
         '[inputs]\nx = { "$ref" = «"#/nope"» }\n' + A,
-        ("E103", "not a JSON Schema: there is no `#/nope` in it"),
+        ("E103", "`inputs.x` is no JSON Schema: there is no `#/nope` in it"),
     ),
     "a schema inside": (
         "[inputs]\nx = { properties = { a = { minLength = «-1» } } }\n" + A,
-        ("E103", "not a JSON Schema: -1 is below the minimum 0"),
+        ("E103", "`inputs.x` is no JSON Schema: -1 is below the minimum 0"),
     ),
     "a default that does not fit": (
         '[inputs]\nx = { type = "integer", default = «"3"» }\n' + A,
-        ("E103", 'the default does not fit: expected integer, found "3"'),
+        ("E103", 'the default of `inputs.x` does not fit: expected integer, found "3"'),
     ),
     "an item of a default": (
         '[inputs]\nx = { items = { type = "string" }, default = ["a", «1»] }\n' + A,
-        ("E103", "the default does not fit: expected string, found 1"),
+        ("E103", "the default of `inputs.x` does not fit: expected string, found 1"),
     ),
     # expressions
     "unclosed": (

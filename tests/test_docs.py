@@ -141,12 +141,18 @@ def test_the_page_of_the_tasks_is_that_of_their_declarations() -> None:
     assert made["TARGET"].read_text(encoding="utf-8") == made["page"]()
 
 
+def test_the_table_of_rules_is_that_of_their_declarations() -> None:
+    made = runpy.run_path(str(ROOT / "tools" / "docs_rules.py"))
+    text = made["TARGET"].read_text(encoding="utf-8")
+    assert made["between"](text)[1] == made["table"]()
+
+
 def test_the_reference_lists_every_diagnostic() -> None:
     from engine import codes
 
     rules: list[Rule] = [*codes.CODES, *(rule for rule, _ in RULES)]
     listed = re.findall(
-        r"^\| ([EW]\d+) `([a-z-]+)` \|", find("(.*)", "docs/language.md"), re.MULTILINE
+        r"^\| ([EW]\d+) \[`([a-z-]+)`\]", find("(.*)", "docs/language.md"), re.MULTILINE
     )
     assert sorted(listed) == sorted((rule.code, rule.name) for rule in rules)
 

@@ -16,7 +16,7 @@ LAYERS = (
     "syntax ends",
     "source",
     "diagnostics expressions spec",
-    "codes cel modules schemas",
+    "codes cel modules schemas written",
     "registry shapes",
     "plan structure dumper signatures tasks",
     "functions draft fingerprint across once stray values",

@@ -61,7 +61,7 @@ def says(text: str, *expected: tuple[Any, ...]) -> list[Found]:
     """Each mark in the text has its finding, in order: code, message, and if given the cure."""
     plain, marks = marked(text)
     _, found = loaded(plain)
-    assert [(f.code, f.message) for f in found] == [one[:2] for one in expected]
+    assert [(f.code, f.unnamed) for f in found] == [one[:2] for one in expected]
     assert [f.span for f in found] == marks
     for finding, one in zip(found, expected, strict=True):
         assert len(one) == 2 or finding.help == one[2]
@@ -588,6 +588,25 @@ def test_one_mistake_is_one_finding(text: str, expected: tuple[Any, ...]) -> Non
     says(text, expected)
 
 
+NAMED = {
+    "nodes": "engine = 1\nnodes = 3",
+    "inputs.x": A + "[inputs]\nx = 3",
+    "nodes.a.join": A + 'join = "al"',
+    "nodes.a.needs[1]": A + 'needs = ["b", 3]',
+    'nodes.a.routes["*"].max': A + 'routes = { "*" = { to = "a", max = 0 } }',
+    "nodes.a.retry.on[0]": A + "retry = { attempts = 2, on = [300] }",
+    "nodes.a.steps.s.timeout": M + "timeout = 1",
+    "pipelines.p.nodes.x.timeout": A + "[pipelines.p.nodes.x]\ntask = 't'\ntimeout = '1'",
+}
+
+
+@pytest.mark.parametrize(("key", "text"), NAMED.items(), ids=NAMED)
+def test_a_message_about_a_value_names_its_key(key: str, text: str) -> None:
+    (found,) = loaded(text)[1]
+    assert found.message.startswith(f"`{key}`: ")
+    assert found.code == "E103"
+
+
 @pytest.mark.parametrize(("text", "key", "what"), LATER.values(), ids=LATER)
 def test_what_comes_later_is_refused_by_name(text: str, key: str, what: str) -> None:
     message = f"`{key}` is not supported yet: this version does not run {what}"
@@ -632,7 +651,7 @@ def test_all_mistakes_are_told_at_once() -> None:
 
         [nodes.c]
         start = "s"
-        steps = { s = { task = "t", «tiemout» = 1 }, r = {} }
+        steps = { s = { task = "t", «tiemout» = 1 }, «r» = {} }
         """,
         ("E103", VERSION),
         ("E102", "`nam` is not a key here"),
@@ -646,6 +665,7 @@ def test_all_mistakes_are_told_at_once() -> None:
         EXPRESSION,
         ("E104", "`b b` is not a name"),
         ("E102", "`tiemout` is not a key here"),
+        ("E105", "`r` has no body"),
     )
 
 
@@ -654,7 +674,7 @@ def test_what_is_right_is_kept() -> None:
     assert spec is not None
     assert spec.nodes["a"] == NodeSpec({"a": StepSpec("shell")}, "a", single=True, join="any")
     assert spec.nodes["b"] == NodeSpec({"b": StepSpec("t")}, "b", single=True)
-    assert spec.broken == {"a"}
+    assert spec.broken == {("nodes", "a", "timeout"), ("pools", "gpu")}
 
 
 @pytest.mark.parametrize(
@@ -677,8 +697,8 @@ def test_a_broken_input_or_pool_is_still_there_for_others() -> None:
     text = A + 'pool = "gpu"\nwith = { x = "${inputs.x}" }\n[inputs]\nx = 3\n[pools]\ngpu = 0\n'
     found = check(Source("x.toml", text), registry())
     assert [d.message for d in found] == [
-        "expected a JSON Schema (a table), found the number `3`",
-        "expected a whole number, 1 or more, found the number `0`",
+        "`inputs.x`: expected a JSON Schema (a table), found the number `3`",
+        "`pools.gpu`: expected a whole number, 1 or more, found the number `0`",
     ]
 
 
@@ -712,12 +732,102 @@ def test_rules_are_silent_where_an_error_may_mend_it() -> None:
     assert [d.rule.code for d in found] == ["E201"]
 
 
+def test_labels_of_an_unknown_task_are_not_known() -> None:
+    text = A + 'needs = { b = ["odd"] }\n[nodes.b]\ntask = "shel"\n'
+    found = check(Source("x.toml", text), registry())
+    assert [d.rule.code for d in found] == ["E201"]
+
+
 def test_items_of_an_array_are_left_out_by_number() -> None:
     items = ", ".join(["3" if n in (2, 9, 10) else f"'b{n}'" for n in range(12)])
     spec, found = loaded(A + f"needs = [{items}]\n")
     assert len(found) == 3
     assert spec is not None
     assert list(spec.nodes["a"].needs) == [f"b{n}" for n in (0, 1, 3, 4, 5, 6, 7, 8, 11)]
+
+
+# ---------------------------------------------------------------------------------- no echoes, no gaps
+
+
+def with_inputs(text: str) -> str:
+    """The text with what `shell` needs, unless it gives that itself."""
+    given = 'task = "shell"\nwith = { argv = ["true"] }'
+    return text if "argv" in text else text.replace('task = "shell"', given)
+
+
+ALL_AT_ONCE = {
+    "beside an unknown key": (
+        'timout = "1s"\nroutes = { 6 = "nowhere" }',
+        [("E102", 1), ("E201", 16)],
+    ),
+    "in one table of routes": (
+        (
+            'routes = { 3 = { to = "a", max = 0 }, 4 = { to = "done", delay = "1s" }, '
+            '5 = { to = "a", then = "done" }, 6 = "nowhere" }'
+        ),
+        [("E103", 34), ("E103", 58), ("E103", 90), ("E201", 111)],
+    ),
+    "in one clause": (
+        'task = "collect"\nretry = { attempts = 2, on = ["nope", 300] }',
+        [("E203", 31), ("E103", 39)],
+    ),
+    "behind an item that was left out": (
+        'task = "collect"\nretry = { attempts = 2, on = [300, "nope"] }',
+        [("E103", 31), ("E203", 36)],
+    ),
+    "behind a clause that was left out": (
+        'task = "collect"\nretry = [{ attempts = 0 }, { attempts = 2, on = ["nope"] }]',
+        [("E103", 23), ("E203", 50)],
+    ),
+    "in `with`": (
+        'with = { argv = [nan, "${nobody}"] }\nwhen = "3"',
+        [("E103", 18), ("E201", 26), ("E505", 8)],
+    ),
+    "a loop beside an unknown key": (
+        'timout = "1s"\nroutes = { 3 = "a" }',
+        [("E102", 1), ("E301", 16)],
+    ),
+    "an input beside an exit": (
+        'task = "sleep"\nexits = { x = 256 }\nwith = { nobody = 1 }',
+        [("E103", 15), ("E504", 1), ("E201", 10)],
+    ),
+}
+
+
+@pytest.mark.parametrize(("text", "expected"), ALL_AT_ONCE.values(), ids=ALL_AT_ONCE)
+def test_all_mistakes_of_a_node_are_told_at_once(text: str, expected: list[Any]) -> None:
+    body = text if text.startswith("task") else f'task = "shell"\n{text}'
+    found = check(Source("x.toml", f"engine = 1\n[nodes.a]\n{with_inputs(body)}\n"))
+    assert [(each.rule.code, each.span.column) for each in found] == expected
+
+
+NO_ECHO = {
+    "a bound that is wrong": 'task = "shell"\nroutes = { 3 = { to = "a", max = 1001 } }',
+    "a bound that is misspelt": 'task = "shell"\nroutes = { 3 = { to = "a", mx = 2 } }',
+    "a bound that is wrong, with a then": (
+        'task = "shell"\nroutes = { 3 = { to = "a", max = 0, then = "done" } }'
+    ),
+    "a table of exits": 'task = "collect"\nexit = { odd = 3 }\nroutes = { odd = "done" }',
+    "an exit": 'task = "collect"\nexits = { odd = 256 }\nroutes = { odd = "done" }',
+    "a body": 'tsak = "gate"',
+    "inputs": 'task = "http"\nwiht = { url = "http://x" }',
+    "an input": 'task = "http"\nwith = { url = nan }',
+    "an item of an input": 'task = "shell"\nwith = { argv = [nan] }',
+    "a task": 'task = "collect"\nneeds = { b = ["odd"] }\n[nodes.b]\ntask = 3',
+    "a delay": 'task = "shell"\nretry = { attempts = 99, delay = "1s", factor = 2, max_dely = "1m" }',
+    "pools": 'task = "shell"\npool = "gpu"\n[pool]\ngpu = 1',
+    "a pool": 'task = "shell"\npool = "gpu"\n[pools]\ngpu = 0',
+    "all inputs": 'task = "shell"\nwhen = "inputs.x"\n[input]\nx = {}',
+    "a node": 'task = "shell"\nneeds = ["b"]\n[node.b]\ntask = "shell"',
+    "all pipelines": 'pipeline = "p"\n[pipelins.p.nodes.x]\ntask = "shell"',
+}
+
+
+@pytest.mark.parametrize("text", NO_ECHO.values(), ids=NO_ECHO)
+def test_what_was_left_out_is_not_missed(text: str) -> None:
+    head = "engine = 1\n[nodes.a]\n"
+    found = check(Source("x.toml", f"{head}{with_inputs(text)}\n"))
+    assert [each.rule.code[:2] for each in found] == ["E1"]
 
 
 # ---------------------------------------------------------------------------------- other files

@@ -9,8 +9,10 @@ from typing import Any
 import pytest
 import trio
 
+from engine.api import check
 from engine.functions import call_arguments, task
 from engine.registry import Context, Exit, Registry, Task, TaskError
+from engine.source import Source
 
 CONTEXT = Context("run", "pipeline", "node", "step", 1, 1, "key")
 
@@ -438,8 +440,47 @@ def test_a_built_in_task_is_found_without_loading_entry_points(plugin: Write) ->
 )
 def test_a_broken_entry_point_is_named(plugin: Write, text: str, points: str, message: str) -> None:
     plugin(text, points)
-    with pytest.raises(TaskError, match=f"entry point {message}"):
-        Registry().find("unknown", Path())
+    registry = Registry()
+    assert registry.find("unknown", Path()) is None
+    (error,) = registry.broken()
+    assert error.message.startswith(f"entry point {message}")
+
+
+def test_a_broken_entry_point_hides_no_other(plugin: Write) -> None:
+    plugin(TASKS, "a = gone.away\nx = plugged")
+    registry = Registry()
+    assert registry.ids() == ("Two", "one")
+    assert len(registry.broken()) == 1
+
+
+def test_a_broken_entry_point_is_told_once_a_file(plugin: Write) -> None:
+    plugin("raise ValueError('no')", "x = plugged")
+    nodes = "".join(f'[nodes.{name}]\ntask = "{name}"\n' for name in "abc")
+    found = check(Source("x.toml", f"engine = 1\n{nodes}"), Registry())
+    assert [(each.rule.code, each.span.line) for each in found] == [("E206", 3)]
+
+
+def test_two_tasks_of_one_id_are_no_unknown_name(write: Write) -> None:
+    write("twice.py", TASKS + "@task(id='one')\ndef other(): ...\n")
+    text = 'engine = 1\npipeline.tasks = ["twice"]\n[nodes.a]\ntask = "Two"\n[nodes.b]\ntask = "x"'
+    found = check(Source("x.toml", text), Registry(entry_points=False))
+    assert [(each.rule.code, each.span.line) for each in found] == [("E206", 2)]
+    assert "task `one` is defined twice" in found[0].message
+
+
+def test_all_that_is_wrong_with_a_declaration_is_told_at_once() -> None:
+    with pytest.raises(TaskError) as caught:
+
+        @task(exits={"x": 999, "error": 3}, executor="gpu")  # type: ignore[arg-type]
+        def a(*args: int) -> None: ...
+
+    told = caught.value.message.split("; ")
+    assert [each.split(" of ")[0] for each in told] == [
+        "parameter `*args: int`",
+        "executor `gpu`",
+        "exit `x`",
+        "exit `error`",
+    ]
 
 
 def test_the_id_of_an_entry_point_cannot_be_taken(plugin: Write) -> None:
@@ -459,9 +500,8 @@ def test_a_projects_module_may_import_a_plugins_task(plugin: Write, write: Write
 def test_an_entry_point_cannot_take_a_built_in_id(plugin: Write) -> None:
     plugin(TASKS, "x = plugged:one")
     registry = Registry({"one": lambda: Task("one", _body)})
-    message = "task `one` is defined twice: built-in and entry point x of plugin"
-    with pytest.raises(TaskError, match=message):
-        registry.ids()
+    (error,) = registry.broken()
+    assert "task `one` is defined twice: built-in and entry point x of plugin" in error.message
 
 
 # --- what a sync function means for the others

@@ -229,3 +229,12 @@ def test_summary(found: list[Rule], files: int, expected: str) -> None:
 def test_summary_counts_files_with_findings() -> None:
     found = Diagnostics.of([finding(path="a.toml"), finding(path="b.toml")])
     assert summary(found, 1) == summary(found, 2) == "found 2 errors in 2 files"
+
+
+def test_carets_stand_right_where_the_output_has_no_such_characters() -> None:
+    text = 'x = "日é" y = 3\n'
+    source = Source("a.toml", text)
+    found = Diagnostic(Rule("E999", "odd", "odd"), "odd", source, Span(1, 10, 1, 11))
+    *_, line, carets = human([found], color=False, encoding="ascii").split("\n")
+    assert line == '1 | x = "\\u65e5\\xe9" y = 3'
+    assert carets.index("^") == line.index("y")

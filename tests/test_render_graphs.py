@@ -152,3 +152,44 @@ def test_no_text_becomes_markup_in_mermaid(text: str) -> None:
     rest = re.sub(r"#[0-9]+;", "", label)
     assert not set(rest) & set("#&<>`\\;[](){}|*~'")
     assert not re.match(r"[-+]|[0-9]{1,2}\.", label)
+
+
+def test_the_routes_of_a_single_step_to_ends_are_drawn() -> None:
+    again = {"to": "a", "max": 2, "then": "done:gave_up", "delay": "1m30s"}
+    node = {**SHELL, "exits": {"again": 4}, "routes": {"again": again, "error": "fail:bad"}}
+    found = mermaid(plan({"a": node}))
+    assert (
+        found
+        == """
+flowchart TD
+  subgraph n0["a"]
+    n0_start((" "))
+    n0_0["a<br/>shell"]
+    n0_end0(["fail:bad"])
+    n0_end1(["done"])
+    n0_end2(["done:gave_up"])
+    n0_start --> n0_0
+    n0_0 -->|"success"| n0_end1
+    n0_0 -.->|"error"| n0_end0
+    n0_0 -.->|"again, max 2, after 1m30s"| n0_0
+    n0_0 -.->|"again, then"| n0_end2
+  end
+""".strip()
+    )
+
+
+@pytest.mark.parametrize(
+    ("routes", "drawn"),
+    [
+        ({"success": "done", "3": "fail", "error": "fail", "*": "fail"}, False),
+        ({"success": "done:well"}, True),
+        ({"3": "done"}, True),
+        ({"success": "fail"}, True),
+        ({"3": {"to": "a", "max": 1}}, False),
+        ({"3": {"to": "a", "max": 1, "then": "done"}}, True),
+    ],
+)
+def test_routes_that_say_no_more_than_the_default_are_not_drawn(
+    routes: dict[str, Any], drawn: bool
+) -> None:
+    assert ("subgraph" in mermaid(plan({"a": {**SHELL, "routes": routes}}))) is drawn

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import json
+import re
 from typing import Any
+
+import attrs
 
 from engine.render.results import as_json, nodes, report
 from engine.result import Attempt, NodeResult, Reason, Result
@@ -84,6 +87,16 @@ succeeded, 1 failed, 3 skipped):
 `build` failed: exit 2
 """.strip()
     )
+
+
+def test_in_a_narrow_terminal_no_line_is_too_long() -> None:
+    long = node("a_node_with_quite_a_long_name_of_its_own", "failed", "exit 1 " * 9)
+    ran = attrs.evolve(long, attempts=(attempt(1, 0.0, 1.0),))
+    notes = {f"{long.name}/build": ["a line of progress that is longer than forty columns"]}
+    found = report(result(ran), width=40, notes=notes)
+    assert [line for line in found.split("\n") if len(line) > 40] == []
+    assert "  | a line of progress that is longer\n  | than forty columns\n" in found
+    assert re.search(r"^a_node_with_quite_a_long_name_o…  failed$", found, re.MULTILINE)
 
 
 def test_columns_go_before_lines_get_too_long() -> None:

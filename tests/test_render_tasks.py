@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import textwrap
+import tomllib
 from typing import Any
 
 import pytest
 
-from engine.registry import Task
+from engine.api import check
+from engine.registry import Registry, Task
 from engine.render.tasks import as_json, detail, listing, type_of
+from engine.source import Source
 
 
 async def body(inputs: Any, context: Any) -> None:
@@ -79,8 +83,49 @@ output
 exits
   0  success
   any other code from 0 to 255 may come
+
+example
+  [nodes.bare]
+  task = "bare"
 """.strip()
     )
+
+
+VALUES: dict[str, Any] = {
+    "text": {"type": "string"},
+    "count": {"type": ["integer", "null"], "minimum": 3},
+    "share": {"type": "number"},
+    "on": {"type": "boolean"},
+    "mode": {"enum": ["fast", "slow"]},
+    "kind": {"const": {"a b": [1, "x"]}},
+    "tags": {"type": "array", "items": {"type": "string"}},
+    "point": {"type": "object", "required": ["x"], "properties": {"x": {"type": "integer"}}},
+    "some": {"type": "object"},
+    "either": {"anyOf": [{"type": "integer"}, {"type": "string"}]},
+    "any": {},
+    "all": True,
+    "odd name": {"type": "string"},
+}
+
+
+def test_an_example_is_made_of_what_is_required() -> None:
+    schema = {
+        "type": "object",
+        "required": list(VALUES),
+        "properties": {**VALUES, "spare": {"type": "string"}},
+        "additionalProperties": False,
+    }
+    made = Task("acme.my-task", body, input_schema=schema)
+    example = detail(made, "x").partition("\nexample\n")[2]
+    text = "engine = 1\n" + textwrap.dedent(example)
+    registry = Registry({made.id: lambda: made}, entry_points=False)
+    assert [str(each) for each in check(Source("x.toml", text), registry)] == []
+    given = tomllib.loads(text)["nodes"]["my_task"]["with"]
+    assert list(given) == list(VALUES)
+
+
+def test_an_example_has_no_reserved_name() -> None:
+    assert "[nodes.list_]\n" in detail(Task("acme.list", body), "x")
 
 
 def test_inputs_that_are_not_closed() -> None:

@@ -104,6 +104,17 @@ def test_where_too_little_is_left_the_last_column_goes_beneath() -> None:
     ]
 
 
+def test_where_all_is_too_wide_the_first_column_is_clipped() -> None:
+    rows = [("a_name_that_goes_on", "succeeded", "so it was"), ("b", "failed", "")]
+    assert table(("name", "result", "why"), rows, PLAIN, width=24) == [
+        "name           result",
+        "a_name_that_…  succeeded",
+        "    so it was",
+        "b              failed",
+    ]
+    assert table(("name", "result", "why"), rows, PLAIN, width=9)[1] == "a_name_…  succeeded"
+
+
 def test_colours_change_nothing_else() -> None:
     rows = [(Styled("bad", "x"), "1", Styled("dim", "some more"))]
     colored = "\n".join(table(("name", "n", "why"), rows, painter(True), width=14))

@@ -6,14 +6,16 @@ from __future__ import annotations
 import argparse
 import os
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING
+
+import attrs
 
 from engine.commands.console import Console
 from engine.errors import EngineError
 
 if TYPE_CHECKING:
-    from engine.diagnostics import Diagnostics
+    from engine.diagnostics import Diagnostic, Diagnostics
 
 __all__ = ["EXAMPLES", "SUMMARY", "configure", "execute", "specs_in"]
 
@@ -48,13 +50,15 @@ def execute(arguments: argparse.Namespace, console: Console) -> int:
 
     findings: list[Diagnostics] = []
     unread = 0
-    for path in _specs(arguments.paths):
+    paths = tuple(_specs(arguments.paths))
+    for path in paths:
         try:
             findings.append(_checked(path))
         except EngineError as error:
             console.error(str(error))
             unread += 1
-    found = Diagnostics.of(each for part in findings for each in part)
+    given = {os.path.realpath(path): path for path in paths}
+    found = Diagnostics.of(_spelled(each, given) for part in findings for each in part)
     _print(found, len(findings), arguments.format, console)
     if unread:
         return 2
@@ -80,6 +84,17 @@ def _specs(paths: Iterable[str]) -> Iterator[str]:
             if real not in seen:
                 seen.add(real)
                 yield found
+
+
+def _spelled(found: Diagnostic, given: Mapping[str, str]) -> Diagnostic:
+    """A finding in a file that was given itself has that one's path: it is not told twice."""
+    from pathlib import Path
+
+    source = found.source
+    path = Path(given.get(os.path.realpath(source.path), source.path))
+    if path == source.path:
+        return found
+    return attrs.evolve(found, source=attrs.evolve(source, path=path))
 
 
 def _expanded(path: str) -> Iterable[str]:
@@ -110,6 +125,12 @@ def _checked(path: str) -> Diagnostics:
     return api.check(path)
 
 
+def _human(found: Diagnostics, console: Console) -> str:
+    from engine.render import diagnostics as render
+
+    return render.human(found, color=console.colored(), encoding=console.encoding)
+
+
 def _print(found: Diagnostics, files: int, form: str, console: Console) -> None:
     from engine.render import diagnostics as render
 
@@ -120,6 +141,8 @@ def _print(found: Diagnostics, files: int, form: str, console: Console) -> None:
             console.out(render.concise(found))
     else:
         if found:
-            console.out(render.human(found, color=console.colored()) + "\n")
+            console.out(_human(found, console) + "\n")
         if files:
             console.out(render.summary(found, files))
+        if found:
+            console.out(render.hint(found))

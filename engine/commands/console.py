@@ -52,6 +52,11 @@ class Console:
         return is_terminal(stream or sys.stdout)
 
     @property
+    def encoding(self) -> str:
+        """What standard output is written in."""
+        return getattr(sys.stdout, "encoding", None) or "utf-8"
+
+    @property
     def width(self) -> int | None:
         """Columns of the terminal that standard output is, or None."""
         return size(sys.stdout)[0] if _is_a_tty(sys.stdout) else None

@@ -17,9 +17,10 @@ from engine.commands.console import Console
 from engine.errors import EngineError, InputError
 
 if TYPE_CHECKING:
+    from engine.diagnostics import Diagnostics
     from engine.plan import Plan
 
-__all__ = ["add_inputs", "inputs_of", "load_plan", "read_json", "read_secrets", "seconds"]
+__all__ = ["add_inputs", "inputs_of", "load_plan", "read_json", "read_secrets", "seconds", "tell"]
 
 
 def add_inputs(parser: argparse.ArgumentParser) -> None:
@@ -41,19 +42,26 @@ def add_inputs(parser: argparse.ArgumentParser) -> None:
 def load_plan(path: str, console: Console) -> Plan | None:
     """The plan of a spec; None when it has errors, which are printed on standard error. Of warnings
     their number is."""
-    import sys
-
     from engine import api
-    from engine.render.diagnostics import human, summary
     from engine.render.text import plural, printable
 
     plan, found = api.analyse(path)
     if plan is None:
-        console.note(human(found, color=console.colored(sys.stderr)) + "\n")
-        console.note(summary(found, 1))
+        tell(found, console)
     elif found:
         console.note(f"{plural(len(found), 'warning')}: see `engine check {printable(path)}`")
     return plan
+
+
+def tell(found: Diagnostics, console: Console) -> None:
+    """Print the findings of a spec on standard error."""
+    import sys
+
+    from engine.render.diagnostics import human, summary
+
+    encoding = getattr(sys.stderr, "encoding", None)
+    console.note(human(found, color=console.colored(sys.stderr), encoding=encoding) + "\n")
+    console.note(summary(found, 1))
 
 
 def inputs_of(plan: Plan, arguments: argparse.Namespace) -> dict[str, Any]:

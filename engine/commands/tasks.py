@@ -49,8 +49,10 @@ def _show(arguments: argparse.Namespace, console: Console) -> int:
 
     registry = api.default_registry()
     folder = _used(registry, arguments.spec, console)
+    if folder is None:
+        return 2
     names = registry.ids() if arguments.name is None else (arguments.name,)
-    found = [_find(registry, name, folder) for name in names]
+    found = [_find(registry, name, folder, console) for name in names]
     width, color = console.width, console.colored()
     if arguments.json:
         data = [render.as_json(task, registry.origin(task.id) or "") for task in found]
@@ -60,27 +62,38 @@ def _show(arguments: argparse.Namespace, console: Console) -> int:
     else:
         origin = registry.origin(found[0].id) or ""
         console.out(render.detail(found[0], origin, width=width, color=color))
-    return 0
+    return _told(registry, console) if arguments.name is None else 0
 
 
-def _used(registry: Registry, spec: str | None, console: Console) -> Path:
+def _told(registry: Registry, console: Console) -> int:
+    """Tell what could not be loaded; the status."""
+    for error in registry.broken():
+        console.error(str(error))
+    return 2 if registry.broken() else 0
+
+
+def _used(registry: Registry, spec: str | None, console: Console) -> Path | None:
     """Let compiling the spec register what its modules declare; the folder to look for modules
-    in."""
+    in, None if the spec has errors, which are printed."""
     if spec is None:
         return Path()
     from engine import api
-    from engine.render.text import printable
+    from engine.commands.inputs import tell
 
-    if api.analyse(spec, registry)[1].errors:
-        console.note(f"{printable(spec)} has errors: see `engine check`")
+    plan, found = api.analyse(spec, registry)
+    if plan is None:
+        tell(found, console)
+        return None
     return Path(spec).parent
 
 
-def _find(registry: Registry, name: str, folder: Path) -> Task:
+def _find(registry: Registry, name: str, folder: Path, console: Console) -> Task:
     from engine.diagnostics import nearest
 
     task = registry.find(name, folder)
     if task is None:
+        for error in registry.broken():
+            console.error(str(error))
         guess = nearest(name, registry.ids())
         raise EngineError(
             f"there is no task `{name}`" + (f", did you mean `{guess}`?" if guess else "")

@@ -16,10 +16,12 @@ from engine.diagnostics import Diagnostic, Severity
 from engine.render.text import columns, plural, printable
 from engine.source import Source, Span
 
-__all__ = ["as_json", "concise", "human", "summary"]
+__all__ = ["as_json", "concise", "hint", "human", "summary"]
 
 WIDEST = 120
 """Characters of a source line that are shown; of a longer one, those around the span."""
+MOST_HINTED = 3
+"""Codes that a hint names."""
 BEFORE = 30
 """Characters shown before the span in a line that is cut."""
 
@@ -32,8 +34,19 @@ _COLORS = {
 }
 _RESET = "\x1b[0m"
 
-_Paint = Callable[[str, str], str]
-"""Style and text to text."""
+
+@attrs.frozen
+class _Pen:
+    """Writes a text in a style, and shows what comes from a file in the output's encoding."""
+
+    paint: Callable[[str, str], str]
+    encoding: str
+
+    def __call__(self, style: str, text: str) -> str:
+        return self.paint(style, text)
+
+    def show(self, text: str) -> str:
+        return printable(text).encode(self.encoding, "backslashreplace").decode(self.encoding)
 
 
 @attrs.frozen
@@ -46,12 +59,13 @@ class _Mark:
     label: str = ""
 
 
-def human(diagnostics: Iterable[Diagnostic], *, color: bool) -> str:
+def human(diagnostics: Iterable[Diagnostic], *, color: bool, encoding: str | None = "utf-8") -> str:
     """Each finding with its source lines, notes and help, an empty line between them.
 
-    `color` adds ANSI colours and changes nothing else.
+    `color` adds ANSI colours and changes nothing else. What `encoding` does not have is escaped
+    here, where columns are counted.
     """
-    paint = _colored if color else _plain
+    paint = _Pen(_colored if color else _plain, encoding or "utf-8")
     return "\n\n".join("\n".join(_block(each, paint)) for each in diagnostics)
 
 
@@ -82,18 +96,24 @@ def summary(diagnostics: Sequence[Diagnostic], files: int) -> str:
     return f"found {' and '.join(found)} in {where}"
 
 
-def _block(diagnostic: Diagnostic, paint: _Paint) -> Iterator[str]:
+def hint(diagnostics: Iterable[Diagnostic]) -> str:
+    """Where more is said about some findings."""
+    codes = list(dict.fromkeys(each.rule.code for each in diagnostics))
+    return f"`engine explain {' '.join(codes[:MOST_HINTED])}` says more"
+
+
+def _block(diagnostic: Diagnostic, paint: _Pen) -> Iterator[str]:
     severity = diagnostic.rule.severity.value
     marks = _marks(diagnostic)
     margin = " " * len(str(marks[-1].span.line))
     head = paint(severity, f"{severity}[{diagnostic.rule.code} {diagnostic.rule.name}]")
-    yield head + paint("strong", f": {printable(diagnostic.message)}")
-    yield f"{margin}{paint('note', '-->')} {_place(diagnostic)}"
+    yield head + paint("strong", f": {paint.show(diagnostic.message)}")
+    yield f"{margin}{paint('note', '-->')} {paint.show(_place(diagnostic))}"
     yield paint("note", f"{margin} |")
     yield from _snippet(diagnostic.source, marks, margin, paint)
     if diagnostic.help is not None:
         label = paint("help", "help")
-        yield f"{margin} {paint('note', '=')} {label}: {printable(diagnostic.help)}"
+        yield f"{margin} {paint('note', '=')} {label}: {paint.show(diagnostic.help)}"
 
 
 def _marks(diagnostic: Diagnostic) -> list[_Mark]:
@@ -103,7 +123,7 @@ def _marks(diagnostic: Diagnostic) -> list[_Mark]:
     return sorted([finding, *notes], key=lambda m: (m.span.line, m is not finding, m.span))
 
 
-def _snippet(source: Source, marks: list[_Mark], margin: str, paint: _Paint) -> Iterator[str]:
+def _snippet(source: Source, marks: list[_Mark], margin: str, paint: _Pen) -> Iterator[str]:
     above: int | None = None
     for number, together in itertools.groupby(marks, key=lambda mark: mark.span.line):
         if above is not None and number > above + 1:
@@ -113,21 +133,21 @@ def _snippet(source: Source, marks: list[_Mark], margin: str, paint: _Paint) -> 
 
 
 def _annotated(
-    line: str, number: int, marks: list[_Mark], margin: str, paint: _Paint
+    line: str, number: int, marks: list[_Mark], margin: str, paint: _Pen
 ) -> Iterator[str]:
     """The source line, underlined for each mark; a line that is cut is shown for each anew."""
     label = paint("note", f"{number:>{len(margin)}} |")
     shown: str | None = None
     for mark in marks:
-        text, start, end = _window(line, mark.span)
+        text, start, end = _window(line, mark.span, paint)
         if text != shown:
             shown = text
             yield f"{label} {text}".rstrip()
-        underline = f"{mark.sign * (end - start)} {printable(mark.label)}".rstrip()
+        underline = f"{mark.sign * (end - start)} {paint.show(mark.label)}".rstrip()
         yield f"{paint('note', f'{margin} |')} {' ' * start}{paint(mark.style, underline)}"
 
 
-def _window(line: str, span: Span) -> tuple[str, int, int]:
+def _window(line: str, span: Span, paint: _Pen) -> tuple[str, int, int]:
     """What is shown of a line, and from which to which column of that the span goes."""
     first = min(span.column - 1, len(line))
     last = min(span.end_column - 1, len(line)) if span.end_line == span.line else len(line)
@@ -135,9 +155,9 @@ def _window(line: str, span: Span) -> tuple[str, int, int]:
     shown = line[cut : cut + WIDEST]
     head = "..." if cut else ""
     tail = "..." if cut + WIDEST < len(line) else ""
-    start = len(head) + columns(printable(shown[: first - cut]))
-    width = columns(printable(shown[first - cut : last - cut]))
-    return head + printable(shown) + tail, start, start + max(width, 1)
+    start = len(head) + columns(paint.show(shown[: first - cut]))
+    width = columns(paint.show(shown[first - cut : last - cut]))
+    return head + paint.show(shown) + tail, start, start + max(width, 1)
 
 
 def _place(diagnostic: Diagnostic) -> str:

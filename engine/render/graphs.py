@@ -14,6 +14,7 @@ from typing import Literal
 
 import attrs
 
+from engine.durations import format_duration
 from engine.machine import End, Machine, Route, Step, Target
 from engine.plan import Body, Edge, Node, Plan
 from engine.render.text import clip, printable
@@ -66,9 +67,7 @@ class _Drawing:
 
 def _draw(plan: Plan) -> _Drawing:
     arrows = [_edge(edge) for node in plan.nodes for edge in node.edges]
-    arrows += [
-        arrow for node in plan.nodes if len(node.machine.steps) == 1 for arrow in _loops(node)
-    ]
+    arrows += [arrow for node in plan.nodes if not _framed(node) for arrow in _loops(node)]
     return _Drawing(plan.name, tuple(_grouped(plan)), tuple(arrows))
 
 
@@ -92,7 +91,7 @@ def _grouped(plan: Plan) -> Iterator[_Box | _Cluster]:
 def _node(plan: Plan, node: Node) -> _Box | _Cluster:
     notes = _notes(plan, node)
     steps = node.machine.steps
-    if len(steps) == 1:
+    if not _framed(node):
         return _step(f"n{node.index}", node, 0, notes)
     base = f"n{node.index}"
     start = _Box(f"{base}_start", (), "start")
@@ -100,6 +99,26 @@ def _node(plan: Plan, node: Node) -> _Box | _Cluster:
     ends = [_Box(_id(base, node.machine, end), (str(end),), "end") for end in _ends(node.machine)]
     arrows = [_Arrow(start.id, f"{base}_{node.machine.start}"), *_routes(base, node.machine)]
     return _Cluster(base, (node.name, *notes), (start, *boxes, *ends), tuple(arrows))
+
+
+def _framed(node: Node) -> bool:
+    """Whether a node is drawn with what is inside: several steps, or a route of its only one that
+    says more than which exits go on."""
+    steps = node.machine.steps
+    return len(steps) > 1 or any(
+        end.label is not None or (end.result == "succeeded") is not (key == "0")
+        for key, end in _ended(steps[0])
+    )
+
+
+def _ended(step: Step) -> Iterator[tuple[str, End]]:
+    """The ends that routes of a step name, each with the exit, `0` for that of success."""
+    for route in step.written():
+        key = "0" if step.routes.get(0) is route else route.key
+        if isinstance(route.to, End):
+            yield key, route.to
+        if route.max is not None and isinstance(route.then, End):
+            yield key, route.then
 
 
 def _notes(plan: Plan, node: Node) -> tuple[str, ...]:
@@ -180,7 +199,10 @@ def _key(route: Route) -> str:
 
 
 def _bounded(route: Route) -> str:
-    return _key(route) if route.max is None else f"{_key(route)}, max {route.max}"
+    parts = [_key(route)]
+    parts += [f"max {route.max}"] if route.max is not None else []
+    parts += [f"after {format_duration(route.delay)}"] if route.delay else []
+    return ", ".join(parts)
 
 
 def _line(step: Step, route: Route) -> Line:

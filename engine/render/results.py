@@ -114,7 +114,8 @@ def _failures(
         inner = _inner(node)
         why = ": ".join([f"{prefix}{node.name} failed", *filter(None, [node.reason.message])])
         lines = _lines(printable(why), "bad", paint, width)
-        lines += [paint(Styled("dim", f"  | {printable(note)}")) for note in notes.get(path, ())]
+        for note in notes.get(path, ()):
+            lines += _lines(printable(note), "dim", paint, width, "  | ")
         led_to = skipped.get(node.name, [])
         if led_to:
             shown = ", ".join(led_to[:_MOST]) + (
@@ -168,4 +169,4 @@ def _verdict(result: Result) -> str:
 
 def _lines(text: str, style: str, paint: Paint, width: int | None, indent: str = "") -> list[str]:
     lines = [text] if width is None else wrap(text, max(width - len(indent), 1))
-    return [indent + paint(Styled(style, line) if style else line) for line in lines]
+    return [paint(Styled(style, indent + line) if style else indent + line) for line in lines]

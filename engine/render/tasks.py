@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from engine.registry import Task
 from engine.render.text import Paint, Styled, painter, printable, table, wrap
+from engine.shapes import RESERVED
 
 __all__ = ["as_json", "detail", "listing", "type_of"]
 
@@ -29,10 +31,8 @@ def detail(task: Task, origin: str, *, width: int | None = None, color: bool = F
         _block("output", _schema(task.output_schema, paint, width), paint),
         _block("exits", _exits(task), paint),
     ]
-    if task.example.strip():
-        blocks.append(
-            _block("example", [printable(line) for line in task.example.strip().split("\n")], paint)
-        )
+    example = task.example.strip() or _example(task)
+    blocks.append(_block("example", [printable(line) for line in example.split("\n")], paint))
     return "\n\n".join("\n".join(block) for block in blocks)
 
 
@@ -74,6 +74,68 @@ def _kind(kind: str, schema: Mapping[str, Any]) -> str:
     if items == "any":
         return kind
     return f"array of ({items})" if " | " in items else f"array of {items}"
+
+
+def _example(task: Task) -> str:
+    """A node that gives the task what it must be given, for one that brings no example."""
+    schema = task.input_schema or {}
+    properties = schema.get("properties", {})
+    node = re.sub(r"\W", "_", task.id.rpartition(".")[2].rpartition(":")[2], flags=re.ASCII)
+    node += "_" * (node in RESERVED)
+    lines = [f"[nodes.{node}]", f"task = {_json(task.id)}"]
+    given = [
+        f"{_key(name)} = {_sample(properties.get(name, {}))}" for name in schema.get("required", ())
+    ]
+    return "\n".join([*lines, f"with = {{ {', '.join(given)} }}"] if given else lines)
+
+
+def _key(name: str) -> str:
+    return name if re.fullmatch(r"[A-Za-z0-9_-]+", name) else _json(name)
+
+
+def _sample(schema: Any) -> str:
+    """A value in TOML that shows what a schema wants: one that it names, else the least of its
+    type."""
+    if not isinstance(schema, Mapping):
+        return '"…"'
+    for key in ("const", "default"):
+        if schema.get(key) is not None:
+            return _toml(schema[key])
+    for key in ("enum", "examples"):
+        if schema.get(key):
+            return _toml(schema[key][0])
+    for key in ("anyOf", "oneOf"):
+        if schema.get(key):
+            return _sample(schema[key][0])
+    kinds = schema.get("type", "string")
+    return _sample_of(kinds if isinstance(kinds, str) else kinds[0], schema)
+
+
+def _sample_of(kind: str, schema: Mapping[str, Any]) -> str:
+    match kind:
+        case "integer" | "number":
+            return _toml(schema.get("minimum", 1))
+        case "boolean":
+            return "true"
+        case "array":
+            return f"[{_sample(schema.get('items', {}))}]"
+        case "object":
+            inside = schema.get("properties", {})
+            pairs = [
+                f"{_key(name)} = {_sample(inside.get(name, {}))}"
+                for name in schema.get("required", ())
+            ]
+            return f"{{ {', '.join(pairs)} }}" if pairs else "{}"
+        case _:
+            return '"…"'
+
+
+def _toml(value: Any) -> str:
+    if isinstance(value, Mapping):
+        return "{ " + ", ".join(f"{_key(k)} = {_toml(v)}" for k, v in value.items()) + " }"
+    if isinstance(value, (list, tuple)):
+        return "[" + ", ".join(map(_toml, value)) + "]"
+    return _json(value)
 
 
 def _described(task: Task, width: int | None) -> Iterator[str]:

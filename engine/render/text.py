@@ -32,6 +32,8 @@ _TAB = "    "
 _GAP = "  "
 _LEAST = 24
 """Columns below which the last column of a table goes beneath its row."""
+_NARROWEST = 8
+"""Columns that the first column of a table keeps when lines are too long for the terminal."""
 _INDENT = "    "
 
 _STYLES = {
@@ -142,12 +144,16 @@ def table(
 ) -> list[str]:
     """The lines of a table; cells are printable. Columns named in `right` are set to the right.
 
-    The last column is wrapped into `width`, or where too little is left put beneath its row.
-    Without a `width` every row is a line.
+    The last column is wrapped into `width`, or where too little is left put beneath its row; where
+    the others are too wide by themselves the first is clipped. Without a `width` every row is a
+    line.
     """
     cells = [tuple(Styled("dim", name) for name in head), *rows]
     widths = [max(columns(bare(row[at])) for row in cells) for at in range(len(head))]
     fixed = sum(widths[:-1]) + len(_GAP) * (len(head) - 1)
+    over = 0 if width is None else fixed - len(_GAP) - width
+    if over > 0 and len(head) > 1:
+        widths[0] = max(widths[0] - over, min(widths[0], _NARROWEST))
     room = widths[-1] if width is None else max(width - fixed, 0)
     beneath = widths[-1] > room and room < _LEAST
     lines: list[str] = []
@@ -169,6 +175,7 @@ def table(
 
 
 def _padded(piece: Piece, width: int, right: bool, paint: Paint) -> str:
+    piece = _like(piece, clip(bare(piece), width))
     fill = " " * (width - columns(bare(piece)))
     return fill + paint(piece) if right else paint(piece) + fill
 

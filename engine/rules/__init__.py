@@ -7,7 +7,9 @@ and says nothing that errors in its `flawed` nodes could make untrue. A page's e
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from pathlib import Path
 
+from engine.codes import CODES
 from engine.diagnostics import Diagnostic, Rule
 from engine.plan import Plan
 from engine.rules import (
@@ -22,7 +24,7 @@ from engine.rules import (
     unused,
 )
 
-__all__ = ["RULES", "Check"]
+__all__ = ["ALL", "RULES", "Check", "page"]
 
 Check = Callable[[Plan], Iterator[Diagnostic]]
 
@@ -37,3 +39,14 @@ RULES: tuple[tuple[Rule, Check], ...] = (
     (never_succeeds.RULE, never_succeeds.check),
     (unused.RULE, unused.check),
 )
+
+ALL: tuple[Rule, ...] = tuple(
+    sorted((*CODES, *(rule for rule, _ in RULES)), key=lambda rule: rule.code[1:])
+)
+"""Every rule there is, those of reading and compiling too, by code."""
+
+
+def page(rule: Rule) -> str:
+    """What a rule's page says, as Markdown."""
+    path = Path(__file__).parent / f"{rule.name.replace('-', '_')}.md"
+    return path.read_text(encoding="utf-8")

@@ -12,6 +12,7 @@ from engine.machine import Hop
 from engine.plan import Node, Plan
 from engine.rules.spans import route_path
 from engine.source import Span
+from engine.written import whole
 
 __all__ = ["RULE", "check"]
 
@@ -23,8 +24,15 @@ def check(plan: Plan) -> Iterator[Diagnostic]:
     for index, loop in plan.loops:
         node = plan.nodes[index]
         # What was left out, or written without `max`, may be the bound: the loader has told.
-        if node.name not in plan.spec.broken and not any(_half(plan, node, hop) for hop in loop):
+        if _whole(plan, node, loop) and not any(_half(plan, node, hop) for hop in loop):
             yield _finding(plan, node, loop)
+
+
+def _whole(plan: Plan, node: Node, loop: tuple[Hop, ...]) -> bool:
+    """Whether the start and the routes of the loop are all that the file has there."""
+    routes = [route_path(plan, node, hop.step, hop.route) for hop in loop]
+    places = [(*plan.place(node), "start"), *routes]
+    return all(whole(plan.spec, place[len(plan.spec.at) :]) for place in places)
 
 
 def _finding(plan: Plan, node: Node, loop: tuple[Hop, ...]) -> Diagnostic:
