@@ -62,9 +62,10 @@ class Scheduler:
         """An attempt's body is really over; None: it was stopped before it could end."""
         self._ended.append((attempt, outcome))
 
-    def cancel(self, message: str) -> None:
-        """Somebody asks to cancel the run; done at the next `strike`, like the outermost deadline of its instant."""
+    def cancel(self, message: str, now: float) -> None:
+        """Somebody asks, at `now`, to cancel the run; done at the next `strike`, like the outermost deadline of its instant."""
         if self.result is None and self.root.cause is None and not self.root.asked:
+            self.now = now
             self.root.asked = True
             self.root.message = self.root.message or message
             self._tell("cancel_asked", "", message=message)
@@ -182,7 +183,8 @@ class Scheduler:
         if attempt.over:
             return
         first = not attempt.stopping
-        if first or why == "cancelled":
+        # A body may take its time to stop, and what ends more than the attempt may strike meanwhile.
+        if first or why == "cancelled" or attempt.stopping == "timeout":
             attempt.stopping = why
         if attempt.child is not None:
             self._cancel(attempt.child, "parent", f"`{attempt.path}` was stopped")
@@ -455,10 +457,14 @@ class Scheduler:
             self._deciding.append(target)
 
     def _decide_all(self) -> None:
+        """Decide in the order of the file, and after that what these decisions let decide."""
         while self._deciding:
-            node = self._deciding.pop()
-            if node.result is None and node.run.cause is None:
-                self._decide(node)
+            deciding, self._deciding = self._deciding, []
+            if len(deciding) > 1:
+                deciding.sort(key=_file_order)
+            for node in deciding:
+                if node.result is None and node.run.cause is None:
+                    self._decide(node)
 
     def _decide(self, node: LiveNode) -> None:
         """All edges are settled: run, or be skipped."""
@@ -509,7 +515,11 @@ class Scheduler:
 
 
 def _end_order(ended: tuple[LiveAttempt, Outcome | None]) -> tuple[int, ...]:
-    return ended[0].node.order[1::2]
+    return _file_order(ended[0].node)
+
+
+def _file_order(node: LiveNode) -> tuple[int, ...]:
+    return node.order[1::2]
 
 
 def _child_outcome(run: LiveRun, result: Result) -> Outcome | None:

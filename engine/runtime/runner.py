@@ -41,7 +41,7 @@ class Runner:
 
     def cancel(self, message: str) -> None:
         """Ask for the run to be cancelled; `run` still gives its result."""
-        self._scheduler.cancel(message)
+        self._scheduler.cancel(message, self._now())
         self._wake.set()
 
     def note(self, attempt: LiveAttempt, message: str) -> None:
@@ -56,7 +56,7 @@ class Runner:
                 try:
                     await self._over.wait()
                 except trio.Cancelled:
-                    self._scheduler.cancel(_OUTSIDE)
+                    self._scheduler.cancel(_OUTSIDE, self._now())
                     raise
         assert self._scheduler.result is not None
         return self._scheduler.result
@@ -141,7 +141,7 @@ class Runner:
 
     def _end_from_outside(self) -> None:
         """A cancellation that is not ours becomes the run's, so that its record is whole."""
-        self._scheduler.cancel(_OUTSIDE)
+        self._scheduler.cancel(_OUTSIDE, self._now())
         self._turn()
 
     # -- attempts ----------------------------------------------------------------------------------------------
