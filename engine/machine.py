@@ -93,7 +93,7 @@ class Clause:
     def wait(self, retry: int, draw: Callable[[], float], asked: float | None) -> float:
         """Seconds before retry number `retry` (from 1); `draw` gives a number in [0, 1)."""
         try:
-            seconds = self.delay * self.factor ** (retry - 1)
+            seconds = self.delay * self.factor ** (retry - 1) if self.delay else 0.0
         except OverflowError:
             seconds = float("inf")
         cap = self.max_delay
@@ -284,7 +284,8 @@ class Hop:
 
 
 def unbounded_loops(machine: Machine) -> tuple[tuple[Hop, ...], ...]:
-    """One loop for each unbounded part that can be reached; empty if the machine is bounded. Source: section 5."""
+    """Loops that can be reached, one for each route (or `then`) that must be bounded, which is its last hop; empty if the machine
+    is bounded. Source: section 5."""
     reached = _reach(machine)
     hops = {
         at: [h for route in machine.steps[at].written() if (h := _unbounded_hop(at, route))]
@@ -320,9 +321,8 @@ def _target(hop: Hop) -> int:
 
 
 def _loops(hops: Mapping[int, list[Hop]]) -> Iterator[tuple[Hop, ...]]:
-    """Depth-first search without recursion; each edge back to the path closes a loop, one is given for a set of steps."""
+    """Depth-first search without recursion; each edge back to the path closes a loop, and without those there is none."""
     done: set[int] = set()
-    told: set[int] = set()
     for root in hops:
         path: list[Hop] = []
         place = {root: 0}
@@ -337,10 +337,7 @@ def _loops(hops: Mapping[int, list[Hop]]) -> Iterator[tuple[Hop, ...]]:
                 continue
             to = _target(hop)
             if to in place:
-                loop = (*path[place[to] :], hop)
-                if told.isdisjoint(h.step for h in loop):
-                    told.update(h.step for h in loop)
-                    yield loop
+                yield (*path[place[to] :], hop)
             elif to not in done:
                 path.append(hop)
                 place[to] = len(place)

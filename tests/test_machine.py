@@ -77,6 +77,19 @@ def test_a_delay_that_would_overflow_is_capped() -> None:
     )
 
 
+def test_no_delay_stays_none_however_it_grows() -> None:
+    clause = Clause(100, star=True, factor=1e9)
+    assert clause.wait(99, middle, None) == 0.0
+    assert clause.wait(99, middle, 7.0) == 7.0
+
+
+def test_a_factor_that_grows_without_end_kills_no_run() -> None:
+    retry = {"attempts": 100, "factor": 1e9, "on": ["failure"]}
+    plan = plan_of({"engine": 1, "nodes": {"a": {"task": "probe", "retry": retry}}})
+    result = simulate(plan, {"a/a": (Ending(1, retry_after=1.0),)})
+    assert len(result.nodes["a"].attempts) == 100
+
+
 def test_jitter_depends_on_the_seed_and_not_on_what_else_runs() -> None:
     node = {"task": "probe", "retry": {"attempts": 3, "delay": "1s", "jitter": 0.5}}
     script = {"a/a": (Ending(1), Ending(1), Ending(0))}

@@ -20,7 +20,7 @@ RULE = Rule("E301", "infinite-retry", "steps that can follow each other for ever
 
 
 def check(plan: Plan) -> Iterator[Diagnostic]:
-    """One finding for each unbounded part of a machine, at the route that closes a loop."""
+    """One finding for each route that must be bounded, which closes a loop."""
     for index, loop in plan.loops:
         node = plan.nodes[index]
         # What was left out, or written without `max`, may be the bound: the loader has told.
