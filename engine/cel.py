@@ -167,7 +167,7 @@ def _reads(body: str, start: int, at: KeyPath) -> Iterator[Read]:
     asked = {path.parts for path in found if path.asked}
     for path in found:
         guarded = any(path.parts[: len(parts)] == parts for parts in asked)
-        yield Read(path.parts, guarded, at, start + path.start, start + path.end)
+        yield Read(path.parts, guarded, at, start + path.start, start + path.end, plain=False)
 
 
 def _check_calls(tokens: list[re.Match[str]], start: int, at: KeyPath) -> None:
@@ -181,7 +181,7 @@ def _check_calls(tokens: list[re.Match[str]], start: int, at: KeyPath) -> None:
             guess = nearest(token[0], FUNCTIONS)
             cure = f"did you mean `{guess}`?" if guess else None
             raise BadExpression(f"there is no function `{token[0]}`", *place, cure, at)
-        if after == "{":
+        if after == "{" and token[0] != "in":
             raise BadExpression("there are no messages here, only maps", *place, None, at)
         if before == "." and _is_first(texts, token, tokens):
             raise BadExpression("a name does not begin with `.`", *place, None, at)

@@ -11,7 +11,7 @@ A node left without an ending is `stuck`: where it runs, nothing behind it does.
 machine never ends. Places, delays and the deadlines of others are not weighed.
 
 Besides exits count `timeout` where the node has a deadline, and `error` where its `when` or
-`outputs` reads outputs, which may turn out different; a `when` that reads anything goes either way.
+`outputs` reads what may turn out absent or different; a `when` that reads anything goes either way.
 Source: LANGUAGE.md sections 6 to 8 and 15 (T3).
 """
 
@@ -51,7 +51,6 @@ Lit = Mapping[int, int]
 When = Literal["none", "free", "never"]
 """A node's `when`: there is none, goes either way, always false."""
 
-_WITHOUT_OUTPUTS = frozenset({"inputs", "run", "env", "secrets"})
 _EVALUATION = Ending("failed", "error", None, 0)
 _DEADLINE = Ending("failed", "timeout", None, 0)
 
@@ -174,7 +173,7 @@ def _endings(node: Node, labels: Iterable[Condition]) -> list[Ending]:
     found = list(ends_of(node.machine, _codes(labels)))
     if node.deadline is not None:
         found.append(_DEADLINE)
-    if _reads_outputs(node.outputs) or _reads_outputs(node.when):
+    if node.may_misread:
         found.append(_EVALUATION)
     return sorted(found, key=_rank)
 
@@ -188,10 +187,6 @@ def _codes(labels: Iterable[Condition]) -> set[int]:
 def _rank(ending: Ending) -> tuple[bool, str, int, int]:
     code = -1 if ending.code is None else ending.code
     return (ending.result == "failed", ending.label, code, ending.step)
-
-
-def _reads_outputs(template: Template | None) -> bool:
-    return template is not None and any(r.path[0] not in _WITHOUT_OUTPUTS for r in template.reads)
 
 
 # -- masks -----------------------------------------------------------------------------------------

@@ -330,16 +330,15 @@ def _runs_there(draft: Draft, node: str, task: Task) -> None:
 def _task(work: _Work, path: KeyPath, id: str) -> Task | None:
     registry = work.session.registry
     place = (*path, "task")
-    if id in _LATER_TASKS and id not in registry.ids():
-        message = f"`{id}` is not supported yet: this version does not ask {_LATER_TASKS[id]}"
-        work.draft.report(codes.NOT_SUPPORTED, message, place)
-        return None
     try:
         task = registry.find(id, work.draft.folder)
     except TaskError as error:
         work.draft.report(_rule_of(error), error.message, place, error.help)
         return None
-    if task is None and registry.broken():
+    if task is None and id in _LATER_TASKS:
+        message = f"`{id}` is not supported yet: this version does not ask {_LATER_TASKS[id]}"
+        work.draft.report(codes.NOT_SUPPORTED, message, place)
+    elif task is None and registry.broken():
         _tell_broken(work, place)
     elif task is None and not work.session.unclear:
         known = list(registry.ids())
@@ -433,7 +432,7 @@ def _condition(
 ) -> Condition:
     if isinstance(need, str):
         return Condition(need)  # type: ignore[arg-type]
-    labels = _labels(work.nodes[names[source]], work.draft.spec.nodes[source])
+    labels = _labels(work.nodes[names[source]])
     relies = [(*work.draft.node(source), key) for key in _ENDING]
     known_bodies = all(body.task or body.plan for body in work.nodes[names[source]].bodies)
     for index, label in enumerate(need):
@@ -450,11 +449,13 @@ def _condition(
     )
 
 
-def _labels(node: Node, spec: NodeSpec) -> set[str | int]:
+def _labels(node: Node) -> set[str | int]:
     """Every label, and every number of an exit that can become one, that some run of the node alone can give."""
     from engine.ends import ends_of
 
-    found: set[str | int] = {"timeout"} if spec.deadline is not None else set()
+    found: set[str | int] = {"timeout"} if node.deadline is not None else set()
+    if node.may_misread:
+        found.add("error")
     for end in ends_of(node.machine):
         found.add(end.label)
         if end.code is not None:

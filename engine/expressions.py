@@ -64,6 +64,8 @@ class Read:
     """Where in the templated value the string stands; `start` to `end` is the path in it."""
     start: int
     end: int
+    plain: bool = True
+    """It is all of its expression, with its default if it has one."""
 
 
 @attrs.frozen(eq=False)
@@ -329,10 +331,12 @@ def _part(part: str | int) -> str:
 
 def show(path: Sequence[str | int]) -> str:
     """A path as it is written."""
-    text = str(path[0])
-    for part in path[1:]:
+    text = ""
+    for part in path:
         if isinstance(part, int):
             text += f"[{part}]"
+        elif not text:
+            text = part
         else:
             text += f".{part}" if part.isidentifier() else f"[{json.dumps(part)}]"
     return text

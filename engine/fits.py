@@ -43,18 +43,23 @@ def _misfit(draft: Draft, path: KeyPath, spec: StepSpec, problem: Problem, whose
     missing = tuple((*place, name) for name in problem.name.split("` or `"))
     if problem.kind != "unknown" and _dynamic(spec.with_, problem.path):
         return
+    told = _told(problem, whose)
     if problem.kind == "missing":
         at = place if problem.path else (*path, "with") if spec.with_ else path
-        message = f"{whose} needs input `{problem.name}`" if not problem.path else problem.message
+        message = f"{whose} needs input `{problem.name}`" if not problem.path else told
         draft.report(codes.MISSING_INPUT, message, at, key=True, relies=missing)
     elif problem.kind == "unknown":
-        message = (
-            f"{whose} has no input `{problem.name}`" if len(problem.path) == 1 else problem.message
-        )
+        message = f"{whose} has no input `{problem.name}`" if len(problem.path) == 1 else told
         draft.report(codes.UNKNOWN_NAME, message, place, problem.help, key=True)
     else:
-        message = f"`{show(('with', *problem.path))}`: {problem.message}"
-        draft.report(codes.TYPE_MISMATCH, message, place, relies=(place,))
+        draft.report(codes.TYPE_MISMATCH, told, place, relies=(place,))
+
+
+def _told(problem: Problem, whose: str) -> str:
+    """The problem with the input it is about, so that the message stands alone."""
+    path = problem.path[:-1] if problem.kind == "unknown" else problem.path
+    head = f"input `{show(path)}`" if path else "inputs"
+    return f"{head} of {whose}: {problem.message}"
 
 
 def _dynamic(value: Any, path: KeyPath) -> bool:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import attrs
 
-from engine.expressions import Template
+from engine.expressions import Read, Template
 from engine.machine import Hop, Machine, Step
 from engine.registry import Executor, Task
 from engine.source import KeyPath
@@ -108,6 +108,21 @@ class Node:
     executor: Executor | None = None
     group: str = ""
     description: str = ""
+
+    @property
+    def may_misread(self) -> bool:
+        """Whether its `when` or `outputs` may turn out not to be evaluated, for what they read is absent or of another kind."""
+        return any(
+            _doubtful(read) for made in (self.when, self.outputs) if made for read in made.reads
+        )
+
+
+_ALWAYS_THERE = frozenset({"inputs", "run", "env", "secrets"})
+"""What has its names before a run begins; what lies deeper in them may be absent."""
+
+
+def _doubtful(read: Read) -> bool:
+    return not read.plain or len(read.path) > 2 or read.path[0] not in _ALWAYS_THERE
 
 
 @attrs.frozen(eq=False)

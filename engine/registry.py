@@ -21,6 +21,7 @@ import attrs
 
 from engine.light import light
 from engine.modules import NoSuchTask, TaskError, cause, gathered, import_module, member, together
+from engine.schemas import Problem, schema_error
 
 if TYPE_CHECKING:
     from importlib.metadata import EntryPoint
@@ -382,13 +383,7 @@ def _wrong_exit(id: str, name: object, code: object) -> TaskError | None:
 
 
 def _check_schema(schema: object, what: str) -> None:
-    from jsonschema import Draft202012Validator
-    from jsonschema.exceptions import SchemaError
-
     if not isinstance(schema, Mapping):
         raise TaskError(f"{what} is a {type(schema).__name__}, not a table")
-    try:
-        Draft202012Validator.check_schema(dict(schema))
-    except SchemaError as error:
-        place = "".join(f" in `{part}`" for part in error.absolute_path)
-        raise TaskError(f"{what} is no JSON Schema: {error.message}{place}") from error
+    if wrong := schema_error(dict(schema)):
+        raise TaskError(f"{what} is no JSON Schema: {Problem('misfit', *wrong)}")

@@ -17,6 +17,7 @@ import attrs
 
 from engine.diagnostics import nearest
 from engine.quick import Sure, sure
+from engine.expressions import show
 from engine.source import KeyPath
 
 if TYPE_CHECKING:
@@ -37,8 +38,7 @@ class Problem:
     help: str | None = None
 
     def __str__(self) -> str:
-        where = ".".join(map(str, self.path))
-        return f"`{where}`: {self.message}" if where else self.message
+        return f"`{show(self.path)}`: {self.message}" if self.path else self.message
 
 
 def misfits(schema: Mapping[str, Any], value: Any) -> list[Problem]:

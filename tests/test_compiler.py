@@ -318,7 +318,7 @@ WRONG: dict[str, tuple[str, tuple[Any, ...]]] = {
     ),
     "a missing key in a table": (
         T + "with = { n = 1, «deep» = {} }",
-        ("E504", "`a` is missing"),
+        ("E504", "input `deep` of task `typed`: `a` is missing"),
     ),
     "an unknown input": (
         T + 'with = { n = 1, «mod» = "fast" }',
@@ -330,34 +330,43 @@ WRONG: dict[str, tuple[str, tuple[Any, ...]]] = {
     ),
     "an unknown key in a table": (
         T + 'with = { n = 1, deep = { a = "a", «b» = 1 } }',
-        ("E201", "`b` is not known here"),
+        ("E201", "input `deep` of task `typed`: `b` is not known here"),
     ),
-    "a wrong type": (T + 'with = { n = «"3"» }', ("E502", 'expected integer, found "3"')),
-    "true is no number": (T + "with = { n = «true» }", ("E502", "expected integer, found true")),
+    "a wrong type": (
+        T + 'with = { n = «"3"» }',
+        ("E502", 'input `n` of task `typed`: expected integer, found "3"'),
+    ),
+    "true is no number": (
+        T + "with = { n = «true» }",
+        ("E502", "input `n` of task `typed`: expected integer, found true"),
+    ),
     "a number that is not whole": (
         T + "with = { n = «3.7» }",
-        ("E502", "expected integer, found 3.7"),
+        ("E502", "input `n` of task `typed`: expected integer, found 3.7"),
     ),
-    "a number out of range": (T + "with = { n = «0» }", ("E502", "0 is below the minimum 1")),
+    "a number out of range": (
+        T + "with = { n = «0» }",
+        ("E502", "input `n` of task `typed`: 0 is below the minimum 1"),
+    ),
     "none of a list": (
         T + 'with = { n = 1, mode = «"quick"» }',
-        ("E502", 'expected one of "fast", "slow", found "quick"'),
+        ("E502", 'input `mode` of task `typed`: expected one of "fast", "slow", found "quick"'),
     ),
     "an item": (
         T + 'with = { n = 1, items = ["a", «2»] }',
-        ("E502", "expected string, found 2"),
+        ("E502", "input `items[1]` of task `typed`: expected string, found 2"),
     ),
     "an item beside expressions": (
         T + 'with = { n = "${run.visit}", items = ["${run.id}", «2»] }',
-        ("E502", "expected string, found 2"),
+        ("E502", "input `items[1]` of task `typed`: expected string, found 2"),
     ),
     "an empty list": (
         T + "with = { n = 1, items = «[]» }",
-        ("E502", "[] is too short: at least 1"),
+        ("E502", "input `items` of task `typed`: [] is too short: at least 1"),
     ),
     "a pattern": (
         T + 'with = { n = 1, deep = { a = «"A"» } }',
-        ("E502", '"A" does not match ^[a-z]+$'),
+        ("E502", 'input `deep.a` of task `typed`: "A" does not match ^[a-z]+$'),
     ),
     # inputs of sub-pipelines
     "a child's missing input": (
@@ -370,7 +379,7 @@ WRONG: dict[str, tuple[str, tuple[Any, ...]]] = {
     ),
     "a child's wrong input": (
         C + "with = { n = «'1'» }",
-        ("E502", 'expected integer, found "1"'),
+        ("E502", 'input `n` of pipeline `child`: expected integer, found "1"'),
     ),
     # [inputs]
     "a schema that is none": (
@@ -607,6 +616,41 @@ def test_every_name_of_an_exit_may_be_used(key: str) -> None:
 def test_an_open_task_has_every_number() -> None:
     plan = plan_of(A + 'routes = { "0" = "done", "255" = "done", timeout = "fail" }')
     assert set(plan.nodes[0].machine.steps[0].routes) == {0, 255, "timeout"}
+
+
+READER = """
+[inputs]
+s = {}
+[nodes.b]
+task = "shell"
+[nodes.c]
+task = "shell"
+needs = { a = [«"error"»] }
+[nodes.a]
+task = "probe"
+routes = { "*" = "fail:gone" }
+"""
+"""No exit of `a` gives the label `error`."""
+
+
+@pytest.mark.parametrize(
+    "keys",
+    [
+        'outputs = { x = "${b.stdout}" }',
+        'outputs = { x = "${inputs.s.x}" }',
+        'outputs = { x = "${10 / inputs.s}" }',
+        'when = "b.stdout"',
+        'when = "inputs.s > 1"',
+    ],
+)
+def test_what_may_turn_out_not_to_be_evaluated_can_end_with_error(keys: str) -> None:
+    plan = plan_of(marked(READER)[0] + keys)
+    assert edges(plan, "c") == [("a", "error", True)]
+
+
+@pytest.mark.parametrize("keys", ["", 'outputs = { x = "${inputs.s} ${run.id}" }'])
+def test_what_is_sure_to_be_evaluated_cannot_end_with_error(keys: str) -> None:
+    says(READER + keys, ("E203", "`a` can never end with the label `error`"))
 
 
 @pytest.mark.parametrize("label", ['"late"', '"needs_review"', "2", '"look"', '"error"'])

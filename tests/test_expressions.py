@@ -327,6 +327,7 @@ def test_what_is_not_reached_need_not_be_there() -> None:
         ("n.x // m.y\n + 1", [("n.x", False)]),
         ("[n.x, true, null, 1.5e3, 0x1F, 1u]", [("n.x", False)]),
         ("'a' in n.x", [("n.x", False)]),
+        ("n.x in {'é': 1}", [("n.x", False)]),
         ("type(n.x) == string", [("n.x", False)]),
         ("int(n.x) + size(n.y)", [("n.x", False), ("n.y", False)]),
         ("-n.x", [("n.x", False)]),

@@ -10,7 +10,9 @@ import pytest
 import trio
 
 from engine.api import check
+from engine.compiler import compile as compile_spec
 from engine.functions import call_arguments, task
+from engine.loader import load
 from engine.registry import Context, Exit, Registry, Task, TaskError
 from engine.source import Source
 
@@ -151,7 +153,7 @@ def test_a_built_in_task_itself_may_be_registered() -> None:
         (Task("t", _body, exits={"late": 300}), "exit `late` of task `t` is 300"),
         (
             Task("t", _body, input_schema={"type": "objekt"}),
-            "input schema of task `t` is no JSON Schema: 'objekt' is not valid .* in `type`",
+            'input schema of task `t` is no JSON Schema: `type`: expected one of .*, found "objekt"',
         ),
         (
             Task("t", _body, input_schema={"type": "array"}),
@@ -164,7 +166,15 @@ def test_a_built_in_task_itself_may_be_registered() -> None:
         ),
         (
             Task("t", _body, output_schema={"minimum": "1"}),
-            "output schema of task `t` is no JSON Schema: '1' is not of type 'number' in `minimum`",
+            'output schema of task `t` is no JSON Schema: `minimum`: expected number, found "1"',
+        ),
+        (
+            Task("t", _body, output_schema={"items": {"$ref": "#/$defs/gone"}}),
+            r"output schema of task `t` is no JSON Schema: .*: there is no `#/.defs/gone` in it",
+        ),
+        (
+            Task("t", _body, input_schema={"type": "object", "$ref": "#gone"}),
+            r"input schema of task `t` is no JSON Schema: `\$ref`: there is no `#gone` in it",
         ),
         (3, "`3` is neither a function nor a class"),
     ],
@@ -481,6 +491,16 @@ def test_all_that_is_wrong_with_a_declaration_is_told_at_once() -> None:
         "exit `x`",
         "exit `error`",
     ]
+
+
+def test_a_broken_entry_point_is_no_traceback_where_a_task_is_of_the_language(
+    plugin: Write,
+) -> None:
+    plugin("raise ValueError('no')", "x = plugged")
+    spec, _ = load(Source("x.toml", 'engine = 1\n[nodes.a]\ntask = "human"'))
+    assert spec is not None
+    _, found = compile_spec(spec, Registry())
+    assert [each.rule.code for each in found] == ["E106"]
 
 
 def test_the_id_of_an_entry_point_cannot_be_taken(plugin: Write) -> None:

@@ -101,7 +101,9 @@ def test_one_of_several_keys_is_enough() -> None:
 
 def test_a_problem_reads_as_a_line() -> None:
     (found,) = misfits({"properties": {"a": {"items": {"type": "null"}}}}, {"a": [1]})
-    assert str(found) == "`a.0`: expected null, found 1"
+    assert str(found) == "`a[0]`: expected null, found 1"
+    (found,) = misfits({"items": {"type": "null"}}, [1])
+    assert str(found) == "`[0]`: expected null, found 1"
 
 
 def test_a_schema_that_never_ends_is_a_misfit() -> None:
