@@ -41,7 +41,7 @@ DEPENDENCY_CYCLE = Rule("E202", "dependency-cycle", "nodes that wait for each ot
 UNKNOWN_EXIT = Rule("E203", "unknown-exit", "an exit or label that its source can never give")
 PIPELINE_RECURSION = Rule("E204", "pipeline-recursion", "pipelines that include each other")
 POOL_DEADLOCK = Rule(
-    "E205", "pool-deadlock", "a sub-pipeline that needs the pool its parent's node holds"
+    "E205", "pool-deadlock", "a sub-pipeline that waits for a pool which is held until it ends"
 )
 BROKEN_TASK = Rule(
     "E206", "broken-task", "two tasks of one id, or a task that cannot be loaded as it is declared"

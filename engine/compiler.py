@@ -26,6 +26,7 @@ from engine.machine import Machine, Step, unbounded_loops
 from engine.modules import NoSuchTask, TaskError
 from engine.order import cycle_of
 from engine.plan import Body, Condition, Edge, Node, Plan
+from engine.pools import pool_deadlocks
 from engine.references import Place, condition, names_set, nodes_read, values
 from engine.registry import Executor, Registry, Task
 from engine.schemas import misfits, schema_error
@@ -200,15 +201,8 @@ def _outputs(work: _Work) -> None:
 
 
 def _held_pools(work: _Work) -> None:
-    """A sub-pipeline must not need the pool that its parent's node holds."""
-    for node in work.nodes:
-        for step, body in zip(node.machine.steps, node.bodies, strict=True):
-            if node.pool and body.plan and node.pool in _pools_of(body.plan):
-                message = f"`{node.name}` holds a place in pool `{node.pool}` that its sub-pipeline waits for"
-                path = (*work.draft.step(node.name, step.name), "pipeline")
-                work.draft.report(
-                    codes.POOL_DEADLOCK, message, path, "take `pool` from one of the two"
-                )
+    """A sub-pipeline must not wait for a pool that is held until it ends."""
+    work.draft.found += pool_deadlocks(work.draft.spec, work.nodes, work.draft.pools)
 
 
 PASSES = (_modules, _inputs, _pipelines, _bodies, _edges, _cycles, _outputs, _held_pools)
@@ -377,14 +371,6 @@ def _child(work: _Work, path: KeyPath, name: str) -> Plan | None:
     return _document(
         work.session, work.siblings[name], work.siblings, work.draft.pools, (*work.chain, name)
     )
-
-
-def _pools_of(plan: Plan) -> set[str]:
-    found = {node.pool for node in plan.nodes if node.pool}
-    for node in plan.nodes:
-        for body in node.bodies:
-            found |= _pools_of(body.plan) if body.plan else set()
-    return found
 
 
 # -- edges -----------------------------------------------------------------------------------------------------

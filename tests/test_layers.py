@@ -23,7 +23,7 @@ LAYERS = (
     "choices",
     "live",
     "reasons",
-    "exits fits references feasibility loader scheduler",
+    "exits fits pools references feasibility loader scheduler",
     "verdicts",
     "compiler rules runtime",
     "checker testing render",
