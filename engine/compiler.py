@@ -21,9 +21,9 @@ from engine.exits import exits_of, make_step
 from engine.expressions import Template
 from engine.fingerprint import fingerprint
 from engine.fits import fits, fits_child
-from engine.loader import is_file
 from engine.machine import Machine, Step, unbounded_loops
 from engine.modules import NoSuchTask, TaskError
+from engine.nesting import is_file, nested_too_deep, too_deep
 from engine.order import cycle_of
 from engine.plan import Body, Condition, Edge, Node, Plan
 from engine.pools import pool_deadlocks
@@ -51,16 +51,17 @@ def compile(spec: Spec, registry: Registry) -> tuple[Plan | None, Diagnostics]:
 def outline(spec: Spec, registry: Registry) -> tuple[Plan, Diagnostics]:
     """The plan as far as the spec is understood: not to be run where there are errors, but rules
     can look at what is not `flawed`."""
-    session = _Session(registry)
+    session = _Session(registry, nested_too_deep(spec))
     plan = _document(session, spec, spec.pipelines, spec.pools, ())
     return plan, Diagnostics.of(session.found)
 
 
 @attrs.define(eq=False)
 class _Session:
-    """What all documents of one compilation share: the registry, findings, plans made so far."""
+    """What all documents of one compilation share: the registry, steps to cut off, findings, plans made so far."""
 
     registry: Registry
+    too_deep: frozenset[tuple[int, str]]
     found: list[Any] = attrs.Factory(list)
     plans: dict[int, Plan] = attrs.Factory(dict)
     unclear: bool = False
@@ -355,6 +356,10 @@ def _tell_broken(work: _Work, place: KeyPath) -> None:
 
 def _child(work: _Work, path: KeyPath, name: str) -> Plan | None:
     place = (*path, "pipeline")
+    if (id(work.draft.spec), name) in work.session.too_deep:
+        message, help = too_deep(name)
+        work.draft.report(codes.WRONG_TYPE, message, place, help)
+        return None
     if is_file(name):
         child = work.draft.spec.files.get(name)
         return _document(work.session, child, child.pipelines, child.pools, ()) if child else None

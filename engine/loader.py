@@ -20,6 +20,7 @@ import attrs
 from engine import codes
 from engine.across import across
 from engine.diagnostics import Diagnostic, Diagnostics, Rule
+from engine.nesting import DEEPEST, is_file, too_deep
 from engine.shapes import LANGUAGE, Wrong
 from engine.source import KeyPath, Source, Syntax, parse, read
 from engine.spec import Limit, NodeSpec, Spec, StepSpec
@@ -27,14 +28,9 @@ from engine.stray import strays, with_strays
 from engine.structure import Mistake, mistakes, structure, whose
 from engine.written import shifted
 
-__all__ = ["is_file", "load"]
+__all__ = ["load"]
 
 Reader = Callable[[Path], Source]
-
-
-def is_file(pipeline: str) -> bool:
-    """Whether a step's `pipeline` is a path rather than a name in the same file."""
-    return "/" in pipeline or pipeline.endswith(".toml")
 
 
 def load(source: Source, reader: Reader = read) -> tuple[Spec | None, Diagnostics]:
@@ -220,6 +216,8 @@ def _with_files(
             target = (here.parent / name).resolve()
             if target in (*chain, here):
                 found.append(tell(codes.PIPELINE_RECURSION, _circle((*chain, here), target)))
+            elif len(chain) + 2 > DEEPEST:
+                found.append(tell(codes.WRONG_TYPE, *too_deep(name)))
             elif name not in files:
                 written = _spelled(Path(spec.source.path).parent / name, target)
                 child, other = _included(written, target, reader, known, (*chain, here))
@@ -244,9 +242,11 @@ def _named_files(spec: Spec) -> Iterator[tuple[KeyPath, str]]:
                     yield place if node.single else (*place, "steps", step_name), step.pipeline
 
 
-def _at_pipeline(source: Source, step: KeyPath, rule: Rule, message: str) -> Diagnostic:
+def _at_pipeline(
+    source: Source, step: KeyPath, rule: Rule, message: str, help: str | None = None
+) -> Diagnostic:
     span = source.value((*step, "pipeline"))
-    return Diagnostic(rule, message, source, span, None, *whose(step))
+    return Diagnostic(rule, message, source, span, help, *whose(step))
 
 
 def _spelled(path: Path, target: Path) -> Path:

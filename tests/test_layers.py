@@ -17,7 +17,7 @@ LAYERS = (
     "source",
     "diagnostics expressions spec",
     "codes cel modules schemas written",
-    "registry shapes",
+    "registry shapes nesting",
     "plan structure dumper signatures tasks",
     "functions draft fingerprint across once stray values",
     "choices",
