@@ -7,7 +7,7 @@ A `Rule` is a code and a name, stable for ever. A `Diagnostic` stands alone: its
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from enum import StrEnum
 
 import attrs
@@ -110,5 +110,30 @@ def nearest(word: str, candidates: Iterable[str]) -> str | None:
     folded = {c.lower(): c for c in known}
     if word.lower() in folded and folded[word.lower()] != word:
         return folded[word.lower()]
-    found = difflib.get_close_matches(word, known, n=1, cutoff=0.6)
-    return found[0] if found else None
+    return _closest(word, known)
+
+
+_CUTOFF = 0.6
+
+
+def _closest(word: str, known: Iterable[str]) -> str | None:
+    """What `difflib.get_close_matches` would put first; the likeliest is compared first, so that few of many have to be."""
+    letters = {letter: word.count(letter) for letter in word}
+    matcher = difflib.SequenceMatcher()
+    matcher.set_seq2(word)
+    best, found = _CUTOFF, ""
+    for bound, candidate in sorted(((_bound(word, letters, c), c) for c in known), reverse=True):
+        if bound < best:
+            break
+        matcher.set_seq1(candidate)
+        best, found = max((best, found), (matcher.ratio(), candidate))
+    return found or None
+
+
+def _bound(word: str, letters: Mapping[str, int], candidate: str) -> float:
+    """What the ratio of two words cannot exceed: by their lengths, then by the letters they share."""
+    shorter, both = min(len(word), len(candidate)), len(word) + len(candidate)
+    if 2.0 * shorter < _CUTOFF * both:
+        return 0.0
+    shared = sum(min(count, candidate.count(letter)) for letter, count in letters.items())
+    return 2.0 * shared / both if both else 1.0

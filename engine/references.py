@@ -69,27 +69,35 @@ def _no_condition(made: Template) -> str | None:
 
 
 def _checked(draft: Draft, place: Place, value: Any, make: Callable[[Any], Template]) -> Template:
-    """The template; a string that is wrong is reported and left out, so that the rest is read."""
-    while True:
-        try:
-            made = make(value)
-            break
-        except BadExpression as error:
-            span, path = (error.start, error.end), (*place.path, *error.at)
-            draft.report(codes.BAD_EXPRESSION, error.message, path, error.help, within=span)
-            value = _blanked(value, error.at)
-            make = template
+    """The template; strings that are wrong are reported and left out, so that the rest is read."""
+    try:
+        made = make(value)
+    except BadExpression:
+        made = template(_without_wrong(draft, place, value, (), make))
     for read in made.reads:
         _check(draft, place, read)
     return made
 
 
-def _blanked(value: Any, at: KeyPath) -> Any:
-    if not at:
+def _without_wrong(
+    draft: Draft, place: Place, value: Any, at: KeyPath, make: Callable[[Any], Template]
+) -> Any:
+    """The value with every string that is no template reported and made empty."""
+    if isinstance(value, dict):
+        return {k: _without_wrong(draft, place, v, (*at, k), make) for k, v in value.items()}
+    if isinstance(value, list):
+        return [_without_wrong(draft, place, v, (*at, i), make) for i, v in enumerate(value)]
+    if not isinstance(value, str):
+        return value
+    try:
+        make(value)
+    except BadExpression as error:
+        span = (error.start, error.end)
+        draft.report(
+            codes.BAD_EXPRESSION, error.message, (*place.path, *at), error.help, within=span
+        )
         return ""
-    items = value.items() if isinstance(value, dict) else enumerate(value)
-    found = {key: _blanked(item, at[1:]) if key == at[0] else item for key, item in items}
-    return found if isinstance(value, dict) else list(found.values())
+    return value
 
 
 def _check(draft: Draft, place: Place, read: Read) -> None:

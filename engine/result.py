@@ -7,6 +7,7 @@ Source: LANGUAGE.md sections 3, 6 and 8.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import cached_property
 from typing import Any, Literal
 
 import attrs
@@ -107,16 +108,35 @@ class Result:
 
     def why(self, name: str, most: int = 10) -> tuple[str, ...]:
         """The chain of causes behind a node's result, from it to the first cause; the middle of a long one is left out."""
+        length, last = self._chains[name]
         chain: list[str] = []
-        seen: set[str] = set()
-        node: NodeResult | None = self.nodes[name]
-        while node and node.name not in seen:
-            seen.add(node.name)
-            chain.append(_sentence(node))
-            node = self.nodes[node.reason.because[0]] if node.reason.because else None
-        if len(chain) > most:
-            chain[most - 1 : -1] = [f"… {len(chain) - most} more …"]
+        at: str | None = name
+        while at is not None and len(chain) < (length if length <= most else most - 1):
+            chain.append(_sentence(self.nodes[at]))
+            at = self._cause(at)
+        if length > most:
+            chain += [f"… {length - most} more …", _sentence(self.nodes[last])]
         return tuple(chain)
+
+    @cached_property
+    def _chains(self) -> Mapping[str, tuple[int, str]]:
+        """By node, how many sentences its chain has, and which node is the first cause."""
+        found: dict[str, tuple[int, str]] = {}
+        for name in self.nodes:
+            at: str | None = name
+            path: dict[str, None] = {}
+            while at is not None and at not in found and at not in path:
+                path[at] = None
+                at = self._cause(at)
+            length, last = found.get(at or "", (0, ""))
+            for each in reversed(path):
+                length, last = length + 1, last or each
+                found[each] = (length, last)
+        return found
+
+    def _cause(self, name: str) -> str | None:
+        because = self.nodes[name].reason.because
+        return because[0] if because else None
 
     def to_json(self) -> dict[str, Any]:
         """The printed form: `status`, `nodes`, `outputs`, and who and why."""

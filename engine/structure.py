@@ -127,11 +127,14 @@ def _needs(value: Any, _: Any) -> dict[str, NeedSpec]:
     if type(value) is not list:
         raise wanted("an array of nodes, or a table from nodes to conditions", value)
 
-    def source(index: int, name: Any) -> None:
+    named: set[str] = set()
+
+    def source(_: int, name: Any) -> None:
         if type(name) is not str:
             raise wanted("a node", name)
-        if name in value[:index]:
+        if name in named:
             raise Wrong(codes.WRONG_TYPE, f"`{name}` is named twice")
+        named.add(name)
 
     each(enumerate(value), source)
     return dict.fromkeys(value, "success")

@@ -141,14 +141,9 @@ def _next(script: Script, used: dict[str, int], path: str) -> Ending:
     return endings[min(count, len(endings) - 1)]
 
 
-class _Placeholders(dict[str, str]):
-    """Environment variables and secrets of a simulation: what is not set stands for itself."""
-
-    def __contains__(self, name: object) -> bool:
-        return True
-
-    def __getitem__(self, name: str) -> str:
-        return self.get(name, f"<{name}>")
+def _placeholders(names: Mapping[str, bool], known: Mapping[str, str]) -> dict[str, str]:
+    """The variables or secrets that must be set; one that is not stands for itself."""
+    return {name: known.get(name, f"<{name}>") for name, needed in names.items() if needed}
 
 
 def simulate(
@@ -173,8 +168,8 @@ def simulate(
     from engine.runtime.runs import Options, open_run
 
     options = Options(
-        env=_Placeholders(os.environ),
-        secrets=_Placeholders(),
+        env=_placeholders(plan.env, os.environ),
+        secrets=_placeholders(plan.secrets, {}),
         run_id="simulation",
         seed=seed,
         on_event=on_event,

@@ -554,14 +554,27 @@ def test_an_output_that_is_not_json_is_an_error(value: Any) -> None:
     assert "output" in (message := error_of(end)) or "recursion" in message
 
 
-def test_an_output_that_breaks_its_schema_is_an_error() -> None:
-    async def end(inputs: dict[str, Any], context: Context) -> dict[str, int]:
-        return {"b": 1}
+@pytest.mark.parametrize(
+    ("end", "outcome"),
+    [
+        (Exit(0, {"b": 1}), "error"),
+        (Exit(0, None), "error"),
+        (Exit(3, {"b": 1}), "error"),
+        (Exit(3, {"a": 1}), 3),
+        (Exit(3), 3),
+    ],
+)
+def test_an_output_that_breaks_its_schema_is_an_error_whatever_the_exit(
+    end: Exit, outcome: int | str
+) -> None:
+    async def body(inputs: dict[str, Any], context: Context) -> Exit:
+        return end
 
-    made = Task("t", end, output_schema={"type": "object", "required": ["a"]})
+    schema = {"type": "object", "required": ["a"]}
+    made = Task("t", body, output_schema=schema, exits={"success": 0, "other": 3})
     node = engine.run(plan_of({"nodes": {"n": {"task": "t"}}}, made)).nodes["n"]
-    assert node.attempts[0].outcome == "error"
-    assert str(node.attempts[0].error).startswith("output: ")
+    assert node.attempts[0].outcome == outcome
+    assert (outcome == "error") == str(node.attempts[0].error).startswith("output: ")
 
 
 def test_an_input_that_breaks_the_schema_is_one_permanent_error() -> None:
