@@ -90,15 +90,40 @@ def template(value: Any) -> Template:
 def bare(text: str) -> Template:
     """The template of a condition, which may be written with or without `${…}`."""
     pieces = [(0, len(text), None)] if "${" not in text else _unpadded(_split(text, ()))
-    if len(pieces) != 1 or pieces[0][2] is not None:
-        message, cure = "a condition is one expression, not a text", "put all of it into one `${…}`"
-        raise BadExpression(message, 0, len(text), cure)
+    if all(literal is not None for *_, literal in pieces):
+        return _escaped(text, "".join(str(literal) for *_, literal in pieces))
+    if len(pieces) != 1:
+        raise _no_condition(text)
     start, end, _ = pieces[0]
     if not text.strip():
         raise BadExpression("empty expression", 0, len(text))
     reads: list[Read] = []
     make = _expression(text[start:end], start, (), reads)
     return Template(tuple(reads), False, make)
+
+
+def _no_condition(text: str) -> BadExpression:
+    message, cure = "a condition is one expression, not a text", "put all of it into one `${…}`"
+    return BadExpression(message, 0, len(text), cure)
+
+
+def _escaped(text: str, body: str) -> Template:
+    """A bare expression in whose strings `$${` stands for `${`; places are those in `text`."""
+    if "${" in _CLOSER.sub(_blank, body):
+        raise _no_condition(text)
+    reads: list[Read] = []
+    try:
+        make = _expression(body, 0, (), reads)
+    except BadExpression as error:
+        span = (_before(body, error.start), _before(body, error.end))
+        raise BadExpression(error.message, *span, error.help) from None
+    moved = [attrs.evolve(r, start=_before(body, r.start), end=_before(body, r.end)) for r in reads]
+    return Template(tuple(moved), False, make)
+
+
+def _before(body: str, offset: int) -> int:
+    """Where an offset lies in the text in which each `${` of the body is written with one more `$`."""
+    return offset + body.count("${", 0, offset + 1)
 
 
 Piece = tuple[int, int, str | None]

@@ -407,6 +407,20 @@ def test_a_condition_is_no_text(text: str) -> None:
         bare(text)
 
 
+def test_a_bare_condition_may_have_an_escape_in_its_strings() -> None:
+    text = "n.x == '$${x}' + '$${' + m.y"
+    made = bare(text)
+    assert [text[r.start : r.end] for r in made.reads] == ["n.x", "m.y"]
+    assert made.evaluate({"n": {"x": "${x}${z"}, "m": {"y": "z"}}) is True
+
+
+def test_what_is_wrong_behind_an_escape_is_found_where_it_is_written() -> None:
+    text = "n.x == '$${x}' + lenght(n.y)"
+    with pytest.raises(BadExpression) as caught:
+        bare(text)
+    assert text[caught.value.start : caught.value.end] == "lenght"
+
+
 def test_a_bad_string_is_found_in_a_table() -> None:
     with pytest.raises(BadExpression) as caught:
         template({"a": [1, {"b": "${"}]})
