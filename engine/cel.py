@@ -18,6 +18,7 @@ from typing import Any
 import attrs
 from cel import compile as compile_cel
 
+from engine.cel_words import check_integers, failure, misplaced, no_json
 from engine.diagnostics import nearest
 from engine.expressions import (
     QUOTED,
@@ -68,6 +69,7 @@ def parse(body: str, start: int, at: KeyPath) -> Cel:
 
     def evaluate(scope: Scope) -> Any:
         try:
+            check_integers(reads, scope)
             return _json(program.execute(_values(reads, scope)), body)
         except (ValueError, TypeError, ArithmeticError, LookupError, RuntimeError) as error:
             raise EvaluationError(_why(body, reads, scope, error)) from None
@@ -94,7 +96,7 @@ def _values(reads: tuple[Read, ...], scope: Scope) -> dict[str, Any]:
 # -- what went wrong ---------------------------------------------------------------------------
 
 _ERROR = re.compile(r"ERROR: <input>:(\d+):(\d+): (Syntax error: )?(.*)")
-_EXPECTING = re.compile(r"\s*expecting .*")
+_EXPECTING = re.compile(r"\s*expecting [\s\S]*")
 
 
 def _bad(body: str, start: int, at: KeyPath, message: str) -> BadExpression:
@@ -106,8 +108,8 @@ def _bad(body: str, start: int, at: KeyPath, message: str) -> BadExpression:
     offset = min(sum(len(line) + 1 for line in before) + int(found[2]), len(body)) - 1
     token = _TOKEN.match(body, offset)
     end = token.end() if token else offset + 1
-    why = _EXPECTING.sub("", found[4]).replace("'<EOF>'", "the end")
-    return BadExpression(f"not a CEL expression: {why}", start + offset, start + end, None, at)
+    why, cure = misplaced(_EXPECTING.sub("", found[4]))
+    return BadExpression(f"not a CEL expression: {why}", start + offset, start + end, cure, at)
 
 
 def _why(body: str, reads: tuple[Read, ...], scope: Scope, error: Exception) -> str:
@@ -118,8 +120,7 @@ def _why(body: str, reads: tuple[Read, ...], scope: Scope, error: Exception) -> 
             return message
     if isinstance(error, KeyError):
         return f"`{body}`: there is no `{error.args[0]}`"
-    sentence = str(error).strip().split("\n")[0].split(". ")[0].rstrip(".")
-    return f"`{body}`: {sentence[:1].lower()}{sentence[1:]}"
+    return f"`{body}`: {failure(str(error), _TOKEN.finditer(body), reads, scope)}"
 
 
 def _json(value: Any, body: str) -> Any:
@@ -133,7 +134,7 @@ def _json(value: Any, body: str) -> Any:
         return value
     if isinstance(value, float) and math.isfinite(value):
         return value
-    raise EvaluationError(f"`{body}` gives a value that JSON does not have: {value!r}")
+    raise EvaluationError(f"`{body}` gives a value that JSON does not have: {no_json(value)}")
 
 
 # -- what it reads -----------------------------------------------------------------------------

@@ -16,6 +16,7 @@ LAYERS = (
     "syntax ends",
     "source",
     "diagnostics expressions spec",
+    "cel_words",
     "codes cel modules schemas written",
     "registry shapes nesting",
     "plan structure dumper signatures tasks",
