@@ -7,8 +7,10 @@ A `Rule` is a code and a name, stable for ever. A `Diagnostic` stands alone: its
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable, Mapping
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from enum import StrEnum
+from functools import lru_cache
 
 import attrs
 
@@ -110,19 +112,22 @@ def nearest(word: str, candidates: Iterable[str]) -> str | None:
     folded = {c.lower(): c for c in known}
     if word.lower() in folded and folded[word.lower()] != word:
         return folded[word.lower()]
-    return _closest(word, known)
+    return _closest(word, tuple(known))
 
 
 _CUTOFF = 0.6
 
 
-def _closest(word: str, known: Iterable[str]) -> str | None:
+def _closest(word: str, known: tuple[str, ...]) -> str | None:
     """What `difflib.get_close_matches` would put first; the likeliest is compared first, so that few of many have to be."""
-    letters = {letter: word.count(letter) for letter in word}
+    by_letter, shared = _by_letter(known), Counter[int]()
+    for letter in _letters(word):
+        shared.update(by_letter.get(letter, ()))
+    bounds = ((2.0 * n / (len(word) + len(known[at])), known[at]) for at, n in shared.items())
     matcher = difflib.SequenceMatcher()
     matcher.set_seq2(word)
     best, found = _CUTOFF, ""
-    for bound, candidate in sorted(((_bound(word, letters, c), c) for c in known), reverse=True):
+    for bound, candidate in sorted((pair for pair in bounds if pair[0] >= _CUTOFF), reverse=True):
         if bound < best:
             break
         matcher.set_seq1(candidate)
@@ -130,10 +135,19 @@ def _closest(word: str, known: Iterable[str]) -> str | None:
     return found or None
 
 
-def _bound(word: str, letters: Mapping[str, int], candidate: str) -> float:
-    """What the ratio of two words cannot exceed: by their lengths, then by the letters they share."""
-    shorter, both = min(len(word), len(candidate)), len(word) + len(candidate)
-    if 2.0 * shorter < _CUTOFF * both:
-        return 0.0
-    shared = sum(min(count, candidate.count(letter)) for letter, count in letters.items())
-    return 2.0 * shared / both if both else 1.0
+@lru_cache(maxsize=16)
+def _by_letter(known: tuple[str, ...]) -> Mapping[tuple[str, int], Sequence[int]]:
+    """The words that have a letter, and have it a second time, and so on; a spec's mistakes ask the same words."""
+    found: dict[tuple[str, int], list[int]] = {}
+    for at, word in enumerate(known):
+        for letter in _letters(word):
+            found.setdefault(letter, []).append(at)
+    return found
+
+
+def _letters(word: str) -> Iterator[tuple[str, int]]:
+    """Each letter with how many of it came before; words cannot match in more than they share of these."""
+    count: dict[str, int] = {}
+    for letter in word:
+        count[letter] = count.get(letter, -1) + 1
+        yield letter, count[letter]
