@@ -16,8 +16,8 @@ from typing import TYPE_CHECKING, Any
 import attrs
 
 from engine.diagnostics import nearest
-from engine.quick import Sure, sure
 from engine.expressions import show
+from engine.quick import Sure, sure
 from engine.source import KeyPath
 
 if TYPE_CHECKING:
