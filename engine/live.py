@@ -92,6 +92,21 @@ class LiveNode:
         self.deadline_struck = False
 
     @property
+    def joined(self) -> bool:
+        """Whether its join holds, all its edges having settled."""
+        if not self.refused:
+            return True
+        if self.plan.join == "all":
+            return False
+        written = {edge.source for edge in self.plan.edges if edge.written}
+        return self.taken > 0 and written.issuperset(self.refused)
+
+    @property
+    def over(self) -> bool:
+        """Whether it has its result."""
+        return self.result is not None
+
+    @property
     def path(self) -> str:
         """Its name, with the parents' `node/step` before it."""
         return self.run.prefix + self.plan.name
@@ -137,3 +152,8 @@ class LiveRun:
         self.cause: Why | None = None
         self.asked = False
         self.message = ""
+
+    @property
+    def over(self) -> bool:
+        """Whether all its nodes have their results."""
+        return not self.left

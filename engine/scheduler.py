@@ -9,9 +9,9 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable
-from heapq import heappop, heappush
 from typing import Any, Literal
 
+from engine.alarms import Alarms, Owner
 from engine.durations import whole
 from engine.events import Event
 from engine.expressions import EvaluationError
@@ -21,6 +21,7 @@ from engine.places import Limit, Places
 from engine.plan import Body, Edge, Plan
 from engine.reasons import of_needs, of_stop
 from engine.result import ABSENT, Attempt, NodeResult, Outcome, Reason, Result, Status
+from engine.scopes import of_attempt, of_node, of_run
 from engine.values import Values, child_inputs, task_inputs
 
 __all__ = ["LiveAttempt", "Scheduler"]
@@ -48,9 +49,7 @@ class Scheduler:
         self._deciding: list[LiveNode] = []
         self._stops: list[LiveAttempt] = []
         self._cancelling: list[LiveRun] = []
-        self._deadlines: list[tuple[float, int, tuple[int, ...], int, Any]] = []
-        self._wakes: list[tuple[float, int, LiveNode]] = []
-        self._ticket = 0
+        self._alarms = Alarms()
         self.root = LiveRun(plan, None, values)
         if listen is not None:
             self._tell("run_started", "", run=run_id, pipeline=plan.name, hash=plan.hash)
@@ -92,10 +91,7 @@ class Scheduler:
     @property
     def next_time(self) -> float | None:
         """When something happens by the clock alone."""
-        first = self._deadlines[0][0] if self._deadlines else None
-        if self._wakes and (first is None or self._wakes[0][0] < first):
-            return self._wakes[0][0]
-        return first
+        return self._alarms.next_time
 
     def strike(self, now: float) -> list[LiveAttempt]:
         """Ends, then cancellations, then deadlines up to `now`; gives the attempts whose bodies must be stopped.
@@ -104,7 +100,7 @@ class Scheduler:
         """
         self.now = now
         self._settle_ends()
-        if not self._stops and (self._deadlines or self.root.asked):
+        if not self._stops and (self._alarms.deadlines or self.root.asked):
             self._strike_clock(now)
         stops, self._stops = self._stops, []
         return stops
@@ -112,19 +108,18 @@ class Scheduler:
     def _strike_clock(self, now: float) -> None:
         if self.root.asked and self.root.cause is None:
             self._cancel(self.root, "requested", self.root.message)
-        if self._deadlines and self._deadlines[0][0] <= now:
-            while self._deadlines and self._deadlines[0][0] <= now:
-                self._strike(heappop(self._deadlines)[4])
+        owner = self._alarms.struck(now)
+        if owner is not None:
+            while owner is not None:
+                self._strike(owner)
+                owner = self._alarms.struck(now)
             self._settle_ends()
 
     def give(self, now: float) -> list[LiveAttempt]:
         """Wake-ups up to `now`, then places: gives the attempts to start, in order."""
         self.now = now
-        while self._wakes and self._wakes[0][0] <= now:
-            _, ticket, node = heappop(self._wakes)
-            if node.waking == ticket:
-                node.waking = 0
-                self._ask(node)
+        while self._alarms.wakes and (node := self._alarms.awake(now)) is not None:
+            self._ask(node)
         starts: list[LiveAttempt] = []
         while self._places and not self.root.asked:
             first = self._places.next()
@@ -139,7 +134,7 @@ class Scheduler:
 
     def _start_run(self, run: LiveRun) -> None:
         if run.plan.deadline is not None:
-            self._deadline(run.plan.deadline, 3 * run.depth, run.order, run)
+            self._deadline(run.plan.deadline, run, run)
         self._deciding += [node for node in run.nodes if not node.open]
         self._decide_all()
 
@@ -152,7 +147,7 @@ class Scheduler:
             status, message = "failed", run.failed
         elif run.plan.outputs is not None:
             try:
-                outputs = run.plan.outputs.evaluate(run.values.scope(self._run_fields(run)))
+                outputs = run.plan.outputs.evaluate(of_run(run, self.run_id))
             except EvaluationError as error:
                 status, message = "failed", f"outputs: {error}"
         nodes = {node.plan.name: node.result for node in run.nodes if node.result}
@@ -191,17 +186,18 @@ class Scheduler:
         elif first:
             self._stops.append(attempt)
 
-    def _deadline(self, seconds: float, depth: int, order: tuple[int, ...], owner: Any) -> None:
-        self._ticket += 1
-        heappush(self._deadlines, (whole(self.now + seconds), depth, order, self._ticket, owner))
+    def _deadline(self, seconds: float, run: LiveRun, owner: Owner) -> None:
+        self._alarms.set_deadline(whole(self.now + seconds), run, owner)
 
-    def _strike(self, owner: LiveRun | LiveNode | LiveAttempt) -> None:
+    def _strike(self, owner: Owner) -> None:
+        if owner.over:
+            return
         if isinstance(owner, LiveRun):
             self._cancel(owner, "deadline", f"the deadline of `{owner.plan.name}` struck")
         elif isinstance(owner, LiveAttempt):
-            if not owner.over and not owner.stopping:
+            if not owner.stopping:
                 self._stop(owner, "timeout")
-        elif owner.result is None and owner.run.cause is None:
+        elif owner.run.cause is None:
             owner.deadline_struck = True
             if owner.attempt is None:
                 self._deadline_end(owner)
@@ -223,13 +219,13 @@ class Scheduler:
         record = Attempt(step, state.visits[state.step], state.attempt, self.now)
         attempt = LiveAttempt(node, body, record)
         if not node.attempts and node.plan.deadline is not None:
-            self._deadline(node.plan.deadline, 3 * run.depth + 1, node.order, node)
+            self._deadline(node.plan.deadline, run, node)
         node.attempts.append(record)
         node.attempt = attempt
         if self._listen is not None:
             self._tell("attempt_started", attempt.path, visit=record.visit, attempt=record.attempt)
         if body.timeout is not None:
-            self._deadline(body.timeout, 3 * run.depth + 2, node.order, attempt)
+            self._deadline(body.timeout, run, attempt)
         problem = self._inputs(attempt)
         if problem is not None:
             self._ended.append((attempt, Outcome("error", error=problem, permanent=True)))
@@ -245,7 +241,7 @@ class Scheduler:
         if body.with_.constant and body.schema is None and body.plan is None:
             attempt.inputs = body.with_.evaluate({})
             return None
-        scope = node.run.values.scope(self._attempt_fields(attempt), node.steps)
+        scope = of_attempt(attempt, self.run_id)
         try:
             given = body.with_.evaluate(scope)
         except EvaluationError as error:
@@ -351,9 +347,7 @@ class Scheduler:
         if self._listen is not None:
             self._tell_move(attempt, after, move)
         if move.delay:
-            self._ticket += 1
-            node.waking = self._ticket
-            heappush(self._wakes, (whole(self.now + move.delay), self._ticket, node))
+            self._alarms.set_wake(whole(self.now + move.delay), node)
         else:
             self._ask(node)
 
@@ -384,9 +378,7 @@ class Scheduler:
         output = outcome.output
         if node.plan.outputs is not None and output is not ABSENT:
             try:
-                output = node.plan.outputs.evaluate(
-                    node.run.values.scope(self._node_fields(node), node.steps)
-                )
+                output = node.plan.outputs.evaluate(of_node(node, self.run_id))
             except EvaluationError as error:
                 self._settle(node, "failed", Reason("evaluation", f"outputs: {error}"), "error")
                 return
@@ -468,13 +460,13 @@ class Scheduler:
 
     def _decide(self, node: LiveNode) -> None:
         """All edges are settled: run, or be skipped."""
-        if node.refused is not None and not _joined(node):
+        if not node.joined:
             self._settle(node, "skipped", of_needs(node))
             return
         when = node.plan.when
         if when is not None:
             try:
-                wanted = when.evaluate(node.run.values.scope(self._node_fields(node)))
+                wanted = when.evaluate(of_node(node, self.run_id))
                 if not isinstance(wanted, bool):
                     raise EvaluationError(f"expected true or false, found {type(wanted).__name__}")
             except EvaluationError as error:
@@ -486,25 +478,7 @@ class Scheduler:
         node.state = begin(node.plan.machine)
         self._ask(node)
 
-    # -- values and events -------------------------------------------------------------------------------------
-
-    def _run_fields(self, run: LiveRun) -> dict[str, Any]:
-        return {"id": self.run_id, "pipeline": run.plan.name}
-
-    def _node_fields(self, node: LiveNode) -> dict[str, Any]:
-        fields = self._run_fields(node.run)
-        if node.attempts:
-            last = node.attempts[-1]
-            fields |= {
-                "node": node.plan.name,
-                "step": last.step,
-                "visit": last.visit,
-                "attempt": last.attempt,
-            }
-        return fields
-
-    def _attempt_fields(self, attempt: LiveAttempt) -> dict[str, Any]:
-        return self._node_fields(attempt.node) | {"key": f"{self.run_id}/{attempt.key}"}
+    # -- events ---------------------------------------------------------------------------------------------------
 
     def _tell(self, kind: Any, path: str, **data: Any) -> None:
         if self._listen is not None:
@@ -526,13 +500,3 @@ def _child_outcome(run: LiveRun, result: Result) -> Outcome | None:
     if result.status == "succeeded":
         return Outcome(0, dict(result.outputs))
     return Outcome(1, error=result.message or None) if result.status == "failed" else None
-
-
-def _joined(node: LiveNode) -> bool:
-    """Whether a join holds although some edge is dead."""
-    if node.plan.join == "all":
-        return False
-    edges = {edge.source: edge for edge in node.plan.edges}
-    if any(not edges[source].written for source in node.refused or ()):
-        return False
-    return node.taken > 0

@@ -23,7 +23,7 @@ LAYERS = (
     "functions draft fingerprint across once stray values",
     "choices",
     "live",
-    "reasons",
+    "alarms reasons scopes",
     "exits fits pools references feasibility loader scheduler",
     "verdicts",
     "compiler rules runtime",

@@ -1,0 +1,46 @@
+"""What the expressions of a run under way see: its values, and `run` as it is at the place.
+
+Source: LANGUAGE.md section 9; which fields are there when is in `references`.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from engine.live import LiveAttempt, LiveNode, LiveRun
+from engine.values import Scope
+
+__all__ = ["of_attempt", "of_node", "of_run"]
+
+
+def of_run(run: LiveRun, id: str) -> Scope:
+    """For the outputs of a run."""
+    return run.values.scope(_run(run, id))
+
+
+def of_node(node: LiveNode, id: str) -> Scope:
+    """For a node's `when`, before its first attempt, and its `outputs`, after its last."""
+    return node.run.values.scope(_node(node, id), node.steps)
+
+
+def of_attempt(attempt: LiveAttempt, id: str) -> Scope:
+    """For the `with` of an attempt."""
+    fields = _node(attempt.node, id) | {"key": f"{id}/{attempt.key}"}
+    return attempt.node.run.values.scope(fields, attempt.node.steps)
+
+
+def _run(run: LiveRun, id: str) -> dict[str, Any]:
+    return {"id": id, "pipeline": run.plan.name}
+
+
+def _node(node: LiveNode, id: str) -> dict[str, Any]:
+    fields = _run(node.run, id)
+    if node.attempts:
+        last = node.attempts[-1]
+        fields |= {
+            "node": node.plan.name,
+            "step": last.step,
+            "visit": last.visit,
+            "attempt": last.attempt,
+        }
+    return fields
