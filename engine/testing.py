@@ -151,6 +151,13 @@ class _Placeholders(dict[str, str]):
         return self.get(name, f"<{name}>")
 
 
+class _Secrets(_Placeholders):
+    """Long enough to be hidden, whatever the name."""
+
+    def __getitem__(self, name: str) -> str:
+        return f"<secret {name}>"
+
+
 def simulate(
     plan: Plan,
     script: Script | None = None,
@@ -174,7 +181,7 @@ def simulate(
 
     options = Options(
         env=_Placeholders(os.environ),
-        secrets=_Placeholders(),
+        secrets=_Secrets(),
         run_id="simulation",
         seed=seed,
         on_event=on_event,

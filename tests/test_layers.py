@@ -19,7 +19,7 @@ LAYERS = (
     "codes cel modules schemas written",
     "registry shapes",
     "plan structure dumper signatures tasks",
-    "functions draft fingerprint across once stray values",
+    "functions draft fingerprint across once stray unset values",
     "choices",
     "live",
     "reasons",
