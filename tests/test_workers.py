@@ -420,3 +420,14 @@ def test_a_function_ends_with_the_engine(bench):
                 await trio.sleep(0.01)
 
     trio.run(gone)
+
+
+def test_sigterm_before_the_first_call_is_no_traceback() -> None:
+    program = (
+        "import os, signal, sys, threading\n"
+        "from engine.runtime import worker_main\n"
+        "threading.Thread.start = lambda self: os.kill(os.getpid(), signal.SIGTERM)\n"
+        "worker_main.main(*os.pipe())\n"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, timeout=60)
+    assert (done.returncode, done.stderr) == (-15, b"")

@@ -8,7 +8,6 @@ may run. Started by path: it must import next to nothing.
 
 from __future__ import annotations
 
-import contextlib
 import json
 import math
 import os
@@ -47,11 +46,14 @@ def main(requests: int, replies: int) -> None:
     sys.stdout = sys.stderr
     for fd in (requests, replies):
         os.set_inheritable(fd, False)
-    signal.signal(signal.SIGTERM, _on_term)
     calls: SimpleQueue[dict[str, Any] | None] = SimpleQueue()
-    threading.Thread(target=_read, args=(requests, calls), daemon=True).start()
-    with contextlib.suppress(Stopped, BrokenPipeError):
+    try:  # from here on a signal that comes before the first call, or after the last, unwinds too
+        signal.signal(signal.SIGTERM, _on_term)
+        threading.Thread(target=_read, args=(requests, calls), daemon=True).start()
         _serve(calls, replies)
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    except (Stopped, BrokenPipeError):
+        pass
     if _Life.stopping:
         signal.signal(signal.SIGTERM, signal.SIG_DFL)
         os.kill(os.getpid(), signal.SIGTERM)
