@@ -32,6 +32,7 @@ __all__ = [
     "Context",
     "Executor",
     "Exit",
+    "Failure",
     "Permanent",
     "Registry",
     "RetryAfter",
@@ -54,7 +55,8 @@ be killed."""
 class Exit:
     """How an attempt ended: `code` is 0 to 255 or a name that the task or the step declares.
 
-    `permanent` says that trying again cannot help; `retry_after` asks for at least that many
+    `permanent` says that trying again cannot help: only a retry whose `on` names the exit serves it.
+    `retry_after` asks for at least that many
     seconds before the next try.
     """
 
@@ -66,6 +68,10 @@ class Exit:
 
 class Permanent(Exception):
     """Raise it from a task: outcome `error`, and no retry."""
+
+
+class Failure(Exception):
+    """What a built-in task says in its own words: outcome `error`, told without the exception's type."""
 
 
 class RetryAfter(Exception):

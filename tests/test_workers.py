@@ -429,5 +429,7 @@ def test_sigterm_before_the_first_call_is_no_traceback() -> None:
         "threading.Thread.start = lambda self: os.kill(os.getpid(), signal.SIGTERM)\n"
         "worker_main.main(*os.pipe())\n"
     )
-    done = subprocess.run([sys.executable, "-c", program], capture_output=True, timeout=60)
+    done = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, timeout=60, check=False
+    )
     assert (done.returncode, done.stderr) == (-15, b"")

@@ -17,7 +17,7 @@ import trio
 
 from engine.diagnostics import nearest
 from engine.functions import call_arguments, plain_result
-from engine.registry import Context, Exit, Permanent, RetryAfter, Task
+from engine.registry import Context, Exit, Failure, Permanent, RetryAfter, Task
 from engine.result import Outcome
 from engine.runtime.threads import in_trio, run_in_thread
 from engine.runtime.workers import Died, Failed, Value, Workers
@@ -224,7 +224,7 @@ def _told(error: BaseException) -> str:
         text = str(error).strip()
     except Exception:  # the task's own, which cannot even say what it is
         text = ""
-    if isinstance(error, (Permanent, RetryAfter)) and text:
+    if isinstance(error, (Failure, Permanent, RetryAfter)) and text:
         return text
     return f"{type(error).__name__}: {text}" if text else type(error).__name__
 
