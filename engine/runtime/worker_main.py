@@ -1,13 +1,15 @@
 """The program of a worker process: takes calls, runs functions, replies, until the pipe closes.
 
 Requests and replies are lines of JSON on two pipes of their own; what the function prints goes to
-stderr. A thread reads the requests, so that the worker notices the end of the engine in the middle
-of a call and takes its whole group along. SIGTERM unwinds the function, that its `finally` blocks
-may run. Started by path: it must import next to nothing.
+stderr, or with the replies if the call asks for it. A thread reads the requests, so that the worker
+notices the end of the engine in the middle of a call and takes its whole group along. SIGTERM
+unwinds the function, that its `finally` blocks may run. Started by path: it must import next to
+nothing.
 """
 
 from __future__ import annotations
 
+import contextlib
 import json
 import math
 import os
@@ -117,9 +119,16 @@ def _run(call: dict[str, Any], send: Callable[[dict[str, Any]], None]) -> Any:
     def note(message: str) -> None:
         send({"call": call["call"], "note": str(message)})
 
-    function, task = _resolve(call["target"])
-    context = Context(**call["context"], note=note)
-    return function(**call_arguments(task, call["inputs"], context))
+    with _printing(note) if call["prints"] else contextlib.nullcontext():
+        function, task = _resolve(call["target"])
+        context = Context(**call["context"], note=note)
+        return function(**call_arguments(task, call["inputs"], context))
+
+
+def _printing(note: Callable[[str], None]) -> contextlib.AbstractContextManager[None]:
+    from engine.prints import hearing
+
+    return hearing(note)
 
 
 @lru_cache

@@ -249,7 +249,8 @@ A status in `expect`, by default 200 to 299, is `success`; else 300 to 399 is `r
 a retry serves them only if its `on` names them. A `Retry-After` of the answer lengthens the wait before a retry.
 
 A redirect to another server (another host or port, or from https to http) takes along, of the headers given, only Accept, \
-Accept-Language, Content-Type and User-Agent; a body goes along with 307 and 308. Proxies are those of the environment: HTTP_PROXY, HTTPS_PROXY, ALL_PROXY, NO_PROXY.""",
+Accept-Language, Content-Type and User-Agent; a body goes along with 307 and 308. Proxies \
+are those of the environment: HTTP_PROXY, HTTPS_PROXY, ALL_PROXY, NO_PROXY.""",
     input_schema={
         "$schema": "https://json-schema.org/draft/2020-12/schema",
         "type": "object",
