@@ -343,7 +343,7 @@ def _python(id: str, folder: Path) -> _Entry:
     if not name or not qualname:
         raise NoSuchTask(f"`{id}` names no function", "write `python:module:function`")
     source = member(import_module(name, folder), qualname)
-    task = attrs.evolve(as_task(source), id=id)
+    task = attrs.evolve(as_task(source, f"{name}:{qualname}"), id=id)
     check_schemas(task)
     return _Entry(task, f"{name}:{qualname}", source)
 

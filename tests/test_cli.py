@@ -806,7 +806,49 @@ def test_a_simulation_that_never_ends_is_told(write: Write) -> None:
     script = write("s.json", '{"a/a": [{"outcome": "hang"}]}')
     done = spawn("simulate", write("a.toml", FAILS), "--script", script)
     assert done.returncode == 2
-    assert done.stderr.startswith("error: the run would never end")
+    assert done.stderr.startswith("error: the run would never end: `a/a` hangs, and neither")
+
+
+NESTED = """\
+engine = 1
+[nodes.a]
+pipeline = "inner"
+[pipelines.inner.nodes.b]
+task = "shell"
+with = { argv = ["x"], output = "json" }
+[pipelines.inner.nodes.c]
+task = "shell"
+with = { argv = ["${b.stdout.x}"] }
+"""
+
+
+@pytest.mark.parametrize(
+    ("script", "message"),
+    [
+        (
+            '{"a/a/b/b": [{"exit": 1, "outcome": "error"}]}',
+            "`a/a/b/b`, end 1: `exit` and `outcome` exclude each other",
+        ),
+        (
+            '{"a/a/b/b": [{"outcome": "error", "output": 3}]}',
+            "`a/a/b/b`, end 1: `output` goes with an exit, not with `outcome`",
+        ),
+        ('{"a/a": [{}]}', "`a/a` is a sub-pipeline: script its steps, such as `a/a/b/b`"),
+    ],
+)
+def test_what_is_wrong_with_a_script(
+    script: str, message: str, write: Write, capsys: pytest.CaptureFixture[str]
+) -> None:
+    argv = ["simulate", write("a.toml", NESTED), "--script", write("s.json", script)]
+    assert printed(capsys, *argv) == (2, "", f"error: {message}\n")
+
+
+def test_what_a_script_does_not_give_is_told_where_it_is_read(
+    write: Write, capsys: pytest.CaptureFixture[str]
+) -> None:
+    status, out, _ = printed(capsys, "simulate", write("a.toml", NESTED))
+    assert status == 1
+    assert "has no field `stdout`: the script gives `a/a/b/b` no output" in out
 
 
 @pytest.mark.parametrize(

@@ -216,7 +216,7 @@ def test_an_exit_with_no_real_code_is_an_error(bench):
 def test_an_exception_is_an_error_with_the_frames_of_the_user(bench):
     reply = bench.one("fail")
     assert isinstance(reply, Failed)
-    assert reply.message == "ZeroDivisionError: division by zero"
+    assert reply.message == "ZeroDivisionError: division by zero (work.py:20)"
     assert (reply.permanent, reply.retry_after) == (False, None)
     files = [line for line in reply.traceback.splitlines() if line.startswith("  File")]
     assert len(files) == 1
@@ -238,7 +238,7 @@ def test_retry_after_says_when(bench):
 def test_leaving_python_is_an_error(bench):
     reply = bench.one("leave")
     assert isinstance(reply, Failed)
-    assert reply.message == "SystemExit: 3"
+    assert reply.message == "SystemExit: 3 (work.py:23)"
 
 
 @pytest.mark.parametrize(

@@ -18,6 +18,7 @@ import trio
 
 from engine import prints
 from engine.diagnostics import nearest
+from engine.frames import raised_at
 from engine.functions import call_arguments, plain_result
 from engine.registry import Context, Exit, Failure, Permanent, RetryAfter, Task
 from engine.result import Outcome
@@ -229,7 +230,7 @@ def _exits(attempt: LiveAttempt) -> Mapping[str, int]:
 
 
 def _told(error: BaseException) -> str:
-    """What an exception says; its type where that says more."""
+    """What an exception says, and where it was raised; its type where that says more."""
     if isinstance(error, BaseExceptionGroup):
         return "; ".join(_told(part) for part in error.exceptions)
     try:
@@ -238,7 +239,9 @@ def _told(error: BaseException) -> str:
         text = ""
     if isinstance(error, (Failure, Permanent, RetryAfter)) and text:
         return text
-    return f"{type(error).__name__}: {text}" if text else type(error).__name__
+    said = f"{type(error).__name__}: {text}" if text else type(error).__name__
+    place = raised_at(error)
+    return f"{said} ({place})" if place else said
 
 
 def plain(value: Any, depth: int = 0) -> Any:

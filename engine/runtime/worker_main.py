@@ -192,15 +192,18 @@ def _problem(value: Any, at: str) -> str | None:
 
 
 def _failure(error: BaseException) -> dict[str, Any]:
+    from engine.frames import raised_at
     from engine.registry import Permanent, RetryAfter
 
     more = {
         "permanent": isinstance(error, Permanent),
         "retry_after": error.seconds if isinstance(error, RetryAfter) else None,
     }
-    named = () if isinstance(error, (Permanent, RetryAfter)) else (type(error).__name__,)
-    text = ": ".join(part for part in (*named, str(error)) if part)
-    return _error(text or type(error).__name__, traceback=_traceback(error), **more)
+    own = isinstance(error, (Permanent, RetryAfter))
+    named = () if own else (type(error).__name__,)
+    text = ": ".join(part for part in (*named, str(error)) if part) or type(error).__name__
+    place = None if own else raised_at(error)
+    return _error(f"{text} ({place})" if place else text, traceback=_traceback(error), **more)
 
 
 def _error(message: str, **more: Any) -> dict[str, Any]:
