@@ -101,8 +101,8 @@ def run(
     """Run a spec to its end and give its result; blocks. `options` are those of
     `engine.runtime.Options`.
 
-    In the main thread Ctrl-C and SIGTERM cancel the run, which still gives its result; a second
-    signal ends the grace period. Raises SpecError, InputError, EngineError, and TypeError for an
+    In the main thread Ctrl-C, SIGTERM, SIGHUP and SIGQUIT cancel the run, which still gives its
+    result; a second signal ends the grace period. Raises SpecError, InputError, EngineError, and TypeError for an
     option that there is not.
     """
     from engine.runtime.blocking import run_blocking

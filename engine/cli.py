@@ -15,7 +15,7 @@ from typing import Any, NoReturn
 from engine import __version__
 from engine.commands import check, explain, graph, run, simulate, tasks
 from engine.commands.console import Console
-from engine.errors import EngineError, InputError
+from engine.errors import EngineError, InputError, Missing
 
 __all__ = ["main"]
 
@@ -43,8 +43,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         return _execute(sys.argv[1:] if argv is None else list(argv), console)
     except InputError as error:
-        for problem in error.problems:
-            console.error(problem)
+        _tell(error.problems, console)
         return 2
     except EngineError as error:
         console.error(str(error))
@@ -60,13 +59,34 @@ def _execute(argv: list[str], console: Console) -> int:
         arguments = _parser(argv).parse_args(argv)
     except _Wrong as wrong:
         console.error(str(wrong))
-        console.note(f"see `{wrong.prog} --help`")
+        console.note(f"see `{_named(wrong.prog, argv)} --help`")
         return 2
     except SystemExit as end:  # --help and --version have printed what they had to
         return end.code if isinstance(end.code, int) else 0
     console.use(arguments.color)
-    status: int = COMMANDS[arguments.command].execute(arguments, console)
+    with console.apart():
+        status: int = COMMANDS[arguments.command].execute(arguments, console)
     return status
+
+
+def _named(prog: str, argv: list[str]) -> str:
+    """The command that was called: what is too much, argparse says of the program as a whole."""
+    return f"{prog} {argv[0]}" if " " not in prog and argv and argv[0] in COMMANDS else prog
+
+
+_CURES = {
+    "input": "give it with `-i {name}=…`",
+    "secret": "set the environment variable `{name}`, or give `--secrets FILE`",
+    "environment variable": "set it, or write `?? '…'` after the path for a default",
+}
+"""What to do about what is missing, by its kind."""
+
+
+def _tell(problems: Sequence[str], console: Console) -> None:
+    for problem in problems:
+        console.error(problem)
+        if isinstance(problem, Missing):
+            console.note(f"  = help: {_CURES[problem.kind].format(name=problem.name)}")
 
 
 class _Wrong(Exception):

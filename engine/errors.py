@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from engine.diagnostics import Diagnostics
 
-__all__ = ["EngineError", "InputError", "SpecError"]
+__all__ = ["EngineError", "InputError", "Missing", "SpecError"]
 
 
 class EngineError(Exception):
@@ -32,3 +32,15 @@ class InputError(EngineError):
     def __init__(self, problems: tuple[str, ...]) -> None:
         self.problems = problems
         super().__init__("; ".join(problems))
+
+
+class Missing(str):
+    """A problem of an InputError: `name` was not given, and is a `kind` of thing; who knows how it can be given says so."""
+
+    def __new__(cls, message: str, kind: str, name: str) -> Missing:
+        made = super().__new__(cls, message)
+        made.kind, made.name = kind, name
+        return made
+
+    kind: str
+    name: str

@@ -105,12 +105,14 @@ def marked(found: object) -> Task | None:
     return mark if isinstance(mark, Task) else None
 
 
-def as_task(found: object) -> Task:
+def as_task(found: object, name: str | None = None) -> Task:
     """The task that `found` is, was declared as, or can be declared as; raises `TaskError`.
+
+    `name` is what the user calls it.
 
     The module of `found` must have been imported to its end: only now the executor is settled.
     """
-    return _settled(marked(found) or _declared(found, _Given()))
+    return _settled(marked(found) or _declared(found, _Given(), name))
 
 
 def call_arguments(task: Task, inputs: Mapping[str, Any], context: Context) -> dict[str, Any]:
@@ -129,11 +131,12 @@ def plain_result(returned: Any) -> Any:
     return plain(returned)
 
 
-def _declared(found: Any, given: _Given) -> Task:
+def _declared(found: Any, given: _Given, name: str | None = None) -> Task:
     if isinstance(found, type):
         return _of_class(found, given)
     if not inspect.isroutine(found):
-        raise TaskError(f"`{found!r}` is neither a function nor a class")
+        what = f"`{name}`" if name else f"a value of type `{type(found).__name__}`"
+        raise TaskError(f"{what} is neither a function nor a class")
     return _of_function(found, given)
 
 

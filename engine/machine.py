@@ -224,12 +224,16 @@ def advance(
     permanent: bool = False,
     asked: float | None = None,
 ) -> tuple[State, Move]:
-    """What follows from an attempt's outcome. `permanent` forbids retries; `asked` is a wait the task asked for, in seconds."""
+    """What follows from an attempt's outcome. `asked` is a wait the task asked for, in seconds.
+
+    `permanent` forbids retries; of an exit only where no clause names it, for whoever writes the spec has the last word.
+    """
     step = machine.steps[state.step]
-    if step.retry and not permanent:
+    if step.retry and not (permanent and outcome == "error"):
         for index, clause in enumerate(step.retry):
             if clause.serves(outcome):
-                if state.served[index] < clause.attempts - 1:
+                refused = permanent and outcome not in clause.on
+                if not refused and state.served[index] < clause.attempts - 1:
                     return _again(state, index, clause, draw, asked)
                 break
     route = step.route(outcome)

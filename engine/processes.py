@@ -93,7 +93,7 @@ async def run(
     """Run a child to its end.
 
     `env` is its whole environment; without `stdin` it reads nothing. `on_line` is given each line
-    of stderr as it comes, cut at 4096 bytes. When the child has ended, what is left of its group is
+    of stderr as it comes, cut at 4096 bytes and marked with `…` if it is longer. When the child has ended, what is left of its group is
     killed, even if it still holds the pipes. On cancel the group gets SIGTERM, after `grace`
     seconds SIGKILL, and the call returns when none of the child's descendants is left. Raises
     OSError, naming the file, if the child cannot be started, and OutputTooLarge.
@@ -259,7 +259,7 @@ class _Output:
         """Take what was left in the pipe: a stranger at its other end might never close it."""
         self._take(pending(self.stream.fileno()))
         if self._rest and self.on_line is not None:
-            self.on_line(self._rest.decode(errors="replace"))
+            self.on_line(_line(self._rest))
 
     def _take(self, chunk: bytes) -> None:
         if not self.full:
@@ -267,9 +267,15 @@ class _Output:
             self.full = len(self.data) > self.limit
         if self.on_line is not None:
             *lines, rest = (self._rest + chunk).split(b"\n")
-            self._rest = rest[:_LINE]
+            self._rest = rest[: _LINE + 1]
             for line in lines:
-                self.on_line(line[:_LINE].decode(errors="replace"))
+                self.on_line(_line(line))
+
+
+def _line(data: bytes) -> str:
+    """A line to be shown: where it was cut stands `…`, as at every cut."""
+    text = data[:_LINE].decode(errors="replace")
+    return text.rstrip("\ufffd") + "…" if len(data) > _LINE else text
 
 
 async def _attend(

@@ -33,6 +33,7 @@ __all__ = [
     "Context",
     "Executor",
     "Exit",
+    "Failure",
     "Permanent",
     "Registry",
     "RetryAfter",
@@ -55,7 +56,8 @@ be killed."""
 class Exit:
     """How an attempt ended: `code` is 0 to 255 or a name that the task or the step declares.
 
-    `permanent` says that trying again cannot help; `retry_after` asks for at least that many
+    `permanent` says that trying again cannot help: only a retry whose `on` names the exit serves it.
+    `retry_after` asks for at least that many
     seconds before the next try.
     """
 
@@ -67,6 +69,10 @@ class Exit:
 
 class Permanent(Exception):
     """Raise it from a task: outcome `error`, and no retry."""
+
+
+class Failure(Exception):
+    """What a built-in task says in its own words: outcome `error`, told without the exception's type."""
 
 
 class RetryAfter(Exception):
@@ -338,7 +344,7 @@ def _python(id: str, folder: Path) -> _Entry:
     if not name or not qualname:
         raise NoSuchTask(f"`{id}` names no function", "write `python:module:function`")
     source = member(import_module(name, folder), qualname)
-    task = attrs.evolve(as_task(source), id=id)
+    task = attrs.evolve(as_task(source, f"{name}:{qualname}"), id=id)
     check_schemas(task)
     return _Entry(task, f"{name}:{qualname}", source)
 

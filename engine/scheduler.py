@@ -89,6 +89,16 @@ class Scheduler:
         return not self.pending and self.next_time is None and self.result is None
 
     @property
+    def running(self) -> tuple[str, ...]:
+        """The paths of the attempts whose bodies are under way, in order."""
+        runs, found = [self.root], []
+        for run in runs:
+            attempts = [node.attempt for node in run.nodes if node.attempt is not None]
+            runs += [attempt.child for attempt in attempts if attempt.child is not None]
+            found += [attempt.path for attempt in attempts if attempt.child is None]
+        return tuple(found)
+
+    @property
     def next_time(self) -> float | None:
         """When something happens by the clock alone."""
         return self._alarms.next_time

@@ -1,8 +1,9 @@
 """JSON Schema: does a value fit, and if not, where and why, in the engine's words.
 
 Draft 2020-12 through jsonschema, which is imported when the first schema is used. `true` is no
-number and `"3"` no integer. A `$ref` is looked up in its own schema and nowhere else; nothing is
-ever fetched. Source: LANGUAGE.md section 9; FEATURES.md 42 and 43.
+number and `"3"` no integer. A schema may bring its own words for a pattern: `x-expected = "a URL"`.
+A `$ref` is looked up in its own schema and nowhere else; nothing is ever fetched. Source:
+LANGUAGE.md section 9; FEATURES.md 42 and 43.
 """
 
 from __future__ import annotations
@@ -49,7 +50,8 @@ def misfits(schema: Mapping[str, Any], value: Any) -> list[Problem]:
         return []
     validator = _validator(_ById(schema))
     try:
-        found = [problem for error in validator.iter_errors(value) for problem in _problems(error)]
+        errors = validator.iter_errors(value)
+        found = list(dict.fromkeys(problem for error in errors for problem in _problems(error)))
     except RecursionError:
         return [Problem("misfit", (), "its schema refers to itself without end")]
     return sorted(found, key=lambda p: ([str(part) for part in p.path], p.message))
@@ -125,6 +127,9 @@ def _validator(key: _ById) -> Draft202012Validator:
 
 def _problems(error: Any) -> list[Problem]:
     path = tuple(error.absolute_path)
+    if rivals := _rivals(error):
+        listed = " and ".join(f"`{name}`" for name in rivals)
+        return [Problem("misfit", path, f"{listed} exclude each other")]
     match error.validator:
         case "required":
             return [_required(error, path)]
@@ -135,6 +140,24 @@ def _problems(error: Any) -> list[Problem]:
         case "additionalProperties" if isinstance(error.instance, dict):
             return _extra(error, path)
     return [Problem("misfit", path, _why(error))]
+
+
+def _rivals(error: Any) -> list[str]:
+    """The keys that exclude each other, sorted, if that is what is wrong: several alternatives are there, or a key is there
+    whose `dependentSchemas` forbids others."""
+    where, rule = list(error.absolute_schema_path), error.validator_value
+    if error.validator == "oneOf" and not error.context:
+        return sorted(_given(rule, error.instance))
+    if error.validator == "not" and where[-3:-2] == ["dependentSchemas"] and "anyOf" in rule:
+        return sorted({str(where[-2]), *_given(rule["anyOf"], error.instance)})
+    return []
+
+
+def _given(alternatives: Any, instance: Any) -> Iterator[str]:
+    """The keys in a table that alternatives ask for, if that is all they ask."""
+    asks = [isinstance(each, Mapping) and [*each] == ["required"] for each in alternatives]
+    if all(asks) and isinstance(instance, Mapping):
+        yield from (key for each in alternatives for key in each["required"] if key in instance)
 
 
 def _one_of(error: Any) -> str | None:
@@ -182,6 +205,8 @@ def _why(error: Any) -> str:
     shown = json.dumps(error.instance, ensure_ascii=False, default=str)
     shown = shown if len(shown) <= 60 else shown[:57] + "…"
     match rule:
+        case None:
+            return f"{shown} is not allowed here"
         case "type":
             kinds = " or ".join(value) if isinstance(value, list) else value
             return f"expected {kinds}, found {shown}"
@@ -209,6 +234,7 @@ def _why(error: Any) -> str:
         case "maxLength" | "maxItems" | "maxProperties":
             return f"{shown} is too long: at most {value}"
         case "pattern":
-            return f"{shown} does not match {value}"
+            expected = error.schema.get("x-expected")
+            return f"{shown} is not {expected}" if expected else f"{shown} does not match {value}"
         case _:
             return f"{shown} does not fit `{rule}`"

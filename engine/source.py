@@ -8,10 +8,12 @@ Knows nothing of specs.
 from __future__ import annotations
 
 import bisect
+import errno
 import itertools
 import os
 import pathlib
 import re
+import stat
 from collections.abc import Iterator
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
@@ -23,7 +25,7 @@ from engine import positions, syntax
 if TYPE_CHECKING:
     import tomli
 
-__all__ = ["KeyPath", "Source", "Span", "Syntax", "parse", "read"]
+__all__ = ["KeyPath", "Source", "Span", "Syntax", "parse", "read", "read_bytes"]
 
 _MOST = 20
 """Mistakes in a text that are told at once."""
@@ -140,13 +142,34 @@ def read(path: str | os.PathLike[str]) -> Source:
 
     Raises OSError as it comes when there is no such file or it cannot be read.
     """
-    data = pathlib.Path(path).read_bytes()
+    data = read_bytes(path)
     try:
         return Source(pathlib.Path(path), data.decode())
     except UnicodeDecodeError as error:
         source = Source(pathlib.Path(path), data.decode(errors="replace"))
         start = len(data[: error.start].decode().removeprefix("\ufeff"))
         return attrs.evolve(source, undecodable=source.span(start, start + 1))
+
+
+_LARGEST = 64 * 1024 * 1024
+"""Bytes of a pipe that are read; a file's size is its owner's business."""
+
+
+def read_bytes(path: str | os.PathLike[str]) -> bytes:
+    """What is in a file, or in a pipe that this process was given (`/dev/stdin`, `<(…)` of a shell).
+
+    Raises OSError for everything else: a device or a FIFO might never end.
+    """
+    name = os.fspath(path)
+    mode = os.stat(name).st_mode
+    given = stat.S_ISFIFO(mode) and name.startswith(("/dev/", "/proc/self/fd/"))
+    if not (stat.S_ISREG(mode) or stat.S_ISDIR(mode) or given):
+        raise OSError(errno.EINVAL, "it is not a file", name)
+    with open(name, "rb") as file:
+        data = file.read(_LARGEST + 1 if given else -1)
+    if given and len(data) > _LARGEST:
+        raise OSError(errno.EFBIG, f"it has more than {_LARGEST} bytes", name)
+    return data
 
 
 def parse(source: Source) -> dict[str, Any]:

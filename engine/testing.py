@@ -6,6 +6,7 @@ repeats; what is not in it ends with exit 0 after a second. Source: LANGUAGE.md 
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, Literal
 
@@ -15,7 +16,7 @@ from engine.diagnostics import nearest
 from engine.durations import whole
 from engine.errors import InputError
 from engine.events import Event
-from engine.plan import Plan
+from engine.plan import Node, Plan
 from engine.result import Outcome, Result
 from engine.scheduler import LiveAttempt
 
@@ -47,7 +48,10 @@ def parse_script(data: Any, plan: Plan) -> Script:
     problems: list[str] = []
     script: dict[str, tuple[Ending, ...]] = {}
     for path, endings in data.items():
-        if path not in known:
+        if any(step.startswith(f"{path}/") for step in known):
+            inner = next(step for step in known if step.startswith(f"{path}/"))
+            problems.append(f"`{path}` is a sub-pipeline: script its steps, such as `{inner}`")
+        elif path not in known:
             guess = nearest(path, known)
             problems.append(
                 f"there is no step `{path}`" + (f", did you mean `{guess}`?" if guess else "")
@@ -84,19 +88,26 @@ def _ending(path: str, index: int, entry: Any, problems: list[str]) -> Ending:
             problems.append(
                 f"{where}: unknown key `{key}`" + (f", did you mean `{guess}`?" if guess else "")
             )
-    if "exit" in entry and "outcome" in entry:
-        problems.append(f"{where}: `exit` and `outcome` exclude each other")
-    outcome: Any = entry.get("exit", entry.get("outcome", 0))
-    if "exit" in entry and (type(outcome) is not int or not 0 <= outcome <= 255):
-        problems.append(f"{where}: `exit` is a code from 0 to 255")
-    if "outcome" in entry and outcome not in ("error", "hang"):
-        problems.append(f'{where}: `outcome` is "error" or "hang"')
+    outcome = _outcome(entry, where, problems)
     duration = _seconds(entry, "duration", 1.0, where, problems)
     asked = _seconds(entry, "retry_after", None, where, problems)
     message, permanent = entry.get("message", "scripted error"), entry.get("permanent", False)
     if not isinstance(message, str) or not isinstance(permanent, bool):
         problems.append(f"{where}: `message` is a string, `permanent` true or false")
     return Ending(outcome, duration or 0.0, entry.get("output"), message, permanent, asked)
+
+
+def _outcome(entry: Mapping[str, Any], where: str, problems: list[str]) -> Any:
+    code, word = entry.get("exit", 0), entry.get("outcome")
+    if "exit" in entry and "outcome" in entry:
+        problems.append(f"{where}: `exit` and `outcome` exclude each other")
+    elif "outcome" in entry and "output" in entry:
+        problems.append(f"{where}: `output` goes with an exit, not with `outcome`")
+    if type(code) is not int or not 0 <= code <= 255:
+        problems.append(f"{where}: `exit` is a code from 0 to 255")
+    if "outcome" in entry and word not in ("error", "hang"):
+        problems.append(f'{where}: `outcome` is "error" or "hang"')
+    return code if word is None else word
 
 
 def _seconds(
@@ -141,9 +152,10 @@ def _next(script: Script, used: dict[str, int], path: str) -> Ending:
     return endings[min(count, len(endings) - 1)]
 
 
-def _placeholders(names: Mapping[str, bool], known: Mapping[str, str]) -> dict[str, str]:
-    """The variables or secrets that must be set; one that is not stands for itself."""
-    return {name: known.get(name, f"<{name}>") for name, needed in names.items() if needed}
+def _placeholders(names: Mapping[str, bool], known: Mapping[str, str], form: str) -> dict[str, str]:
+    """The variables or secrets that must be set; one that is not stands for itself, in a text that
+    is long enough to be hidden."""
+    return {name: known.get(name, form.format(name)) for name, needed in names.items() if needed}
 
 
 def simulate(
@@ -168,8 +180,8 @@ def simulate(
     from engine.runtime.runs import Options, open_run
 
     options = Options(
-        env=_placeholders(plan.env, os.environ),
-        secrets=_placeholders(plan.secrets, {}),
+        env=_placeholders(plan.env, os.environ, "<{}>"),
+        secrets=_placeholders(plan.secrets, {}, "<secret {}>"),
         run_id="simulation",
         seed=seed,
         on_event=on_event,
@@ -184,4 +196,47 @@ def simulate(
                 run.cancel("the simulation's caller asked")
             return await run.result()
 
-    return trio.run(main, clock=MockClock(autojump_threshold=0))
+    result = trio.run(main, clock=MockClock(autojump_threshold=0))
+    return _explained(plan, result, script or {}, "")
+
+
+_NULL = re.compile(r"null `(?:steps\.)?(?P<name>\w+)` has no (?:field `[^`]*`|item \d+)")
+
+
+def _explained(plan: Plan, result: Result, script: Script, prefix: str) -> Result:
+    """The result; where an output was read that the script does not give, its message says so."""
+    nodes = {}
+    for name, node in result.nodes.items():
+        children = _children(plan.nodes[plan.index[name]])
+        inner = f"{prefix}{name}/"
+
+        def told(text: str, own: str = inner) -> str:
+            return _with_cause(plan, text, script, prefix, own)
+
+        for attempt in node.attempts:
+            attempt.error = None if attempt.error is None else told(attempt.error)
+            if attempt.run is not None:
+                child, within = children[attempt.step], f"{inner}{attempt.step}/"
+                attempt.run = _explained(child, attempt.run, script, within)
+        reason = attrs.evolve(node.reason, message=told(node.reason.message))
+        nodes[name] = attrs.evolve(node, reason=reason)
+    message = _with_cause(plan, result.message, script, prefix, "")
+    return attrs.evolve(result, nodes=nodes, message=message)
+
+
+def _children(node: Node) -> dict[str, Plan]:
+    """The sub-pipelines of a node's steps."""
+    bodies = zip(node.machine.steps, node.bodies, strict=True)
+    return {step.name: body.plan for step, body in bodies if body.plan is not None}
+
+
+def _with_cause(plan: Plan, text: str, script: Script, prefix: str, own: str) -> str:
+    found = _NULL.search(text)
+    if found is None or "the script gives" in text:
+        return text
+    name = found["name"]
+    node = plan.nodes[plan.index[name]] if name in plan.index else None
+    last = f"{prefix}{name}/{node.machine.steps[0].name}" if node else f"{own}{name}"
+    if script.get(last):
+        return text
+    return f"{text[: found.end()]}: the script gives `{last}` no output{text[found.end() :]}"

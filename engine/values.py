@@ -8,6 +8,7 @@ from typing import Any
 import attrs
 
 from engine.diagnostics import nearest
+from engine.errors import Missing
 from engine.plan import Body, Plan
 from engine.schemas import misfits
 
@@ -77,7 +78,7 @@ def task_inputs(body: Body, given: dict[str, Any]) -> str | None:
 
 def child_inputs(plan: Plan, given: Mapping[str, Any]) -> tuple[dict[str, Any], tuple[str, ...]]:
     """A pipeline's inputs with defaults filled in, and everything that is wrong with those given."""
-    problems = []
+    problems: list[str] = []
     inputs: dict[str, Any] = {}
     for name, schema in plan.inputs.items():
         if name in given:
@@ -88,7 +89,7 @@ def child_inputs(plan: Plan, given: Mapping[str, Any]) -> tuple[dict[str, Any], 
         elif "default" in schema:
             inputs[name] = schema["default"]
         else:
-            problems.append(f"input `{name}` is missing")
+            problems.append(Missing(f"input `{name}` is missing", "input", name))
     for name in given:
         if name not in plan.inputs:
             guess = nearest(name, plan.inputs)

@@ -5,6 +5,8 @@ may do.
 from __future__ import annotations
 
 import asyncio
+import inspect
+import json
 import logging
 import os
 import signal
@@ -194,14 +196,6 @@ def test_the_async_api_needs_an_event_loop() -> None:
         coroutine.send(None)
 
 
-def test_the_blocking_api_does_not_block_a_trio_program() -> None:
-    async def main() -> None:
-        engine.run(plan_of({"nodes": {"a": SLEEP}}))
-
-    with pytest.raises(engine.EngineError, match="in async code"):
-        trio.run(main)
-
-
 def test_importing_the_package_imports_neither_trio_nor_networkx() -> None:
     code = "import engine, sys; print(sorted({'trio', 'networkx', 'asyncio'} & set(sys.modules)))"
     root = Path(__file__).parents[1]
@@ -231,6 +225,15 @@ def with_asyncio(main: Any) -> Any:
 
 
 both = pytest.mark.parametrize("loop", [with_trio, with_asyncio])
+
+
+@both
+def test_the_blocking_api_does_not_block_an_async_program(loop: Any) -> None:
+    async def main() -> None:
+        engine.run(plan_of({"nodes": {"a": SLEEP}}))
+
+    with pytest.raises(engine.EngineError, match=r"await engine\.runtime\.run"):
+        loop(main)
 
 
 def engine_threads() -> list[str]:
@@ -435,7 +438,7 @@ def test_a_secret_is_in_no_error() -> None:
     plan = one(fail, **{"with": {"text": "${secrets.TOKEN}"}})
     events: list[Event] = []
     result = engine.run(plan, secrets={"TOKEN": "s3cr3t"}, on_event=events.append)
-    assert result.nodes["n"].attempts[0].error == "ValueError: refused ***"
+    assert result.nodes["n"].attempts[0].error == at_line("ValueError: refused ***", fail)
     assert "s3cr3t" not in str(result.to_json()) + str(events)
 
 
@@ -465,7 +468,26 @@ def test_what_a_task_raises_is_an_error(error: BaseException, message: str) -> N
     async def fail() -> None:
         raise error
 
-    assert error_of(fail) == message
+    grouped = isinstance(error, ExceptionGroup)
+    assert error_of(fail) == (message if grouped or "…" in message else at_line(message, fail))
+
+
+def at_line(message: str, function: Any) -> str:
+    """A message with the place of a function's one line."""
+    code = inspect.unwrap(function).__code__
+    return f"{message} ({Path(code.co_filename).name}:{code.co_firstlineno + 1})"
+
+
+def test_the_place_of_an_exception_is_the_users_innermost_line() -> None:
+    def inner() -> None:
+        json.loads("{")
+
+    async def fail() -> None:
+        inner()
+
+    message = error_of(fail)
+    assert message is not None
+    assert message.endswith(at_line("", inner))
 
 
 def test_a_thread_may_raise_too() -> None:
@@ -473,8 +495,9 @@ def test_a_thread_may_raise_too() -> None:
     def fail() -> None:
         raise SystemExit("gone")
 
+    line = fail.__code__.co_firstlineno + 2
     result = engine.run(plan_of({"nodes": {"n": {"task": "t"}}}, fail))
-    assert result.nodes["n"].attempts[0].error == "SystemExit: gone"
+    assert result.nodes["n"].attempts[0].error == f"SystemExit: gone (test_api.py:{line})"
 
 
 RETRY = {"attempts": 3, "delay": "1h"}

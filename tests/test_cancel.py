@@ -25,6 +25,7 @@ from engine.errors import EngineError
 from engine.events import Event
 from engine.plan import Plan
 from engine.result import Outcome, Result
+from engine.runtime.blocking import run_blocking
 from engine.runtime.runs import Options, open_run, run_plan
 from engine.scheduler import LiveAttempt
 from engine.testing import parse_script, scripted
@@ -398,7 +399,7 @@ ALL = {"shell", "blocked", "spinning", "waiting", "after"}
 
 
 @LINUX
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT])
 def test_a_signal_cancels_whatever_runs_and_leaves_nothing(
     tmp_path: Path, number: signal.Signals
 ) -> None:
@@ -408,6 +409,24 @@ def test_a_signal_cancels_whatever_runs_and_leaves_nothing(
         check_program(program, f"{number.name} received", ALL)
     notes = [event["message"] for event in program.events if event["event"] == "attempt_noted"]
     assert "cleaned up" in notes
+
+
+def test_a_signal_that_no_python_code_handles_is_left_alone(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    known = signal.getsignal
+    foreign = lambda number: None if number == signal.SIGHUP else known(number)  # noqa: E731
+    monkeypatch.setattr(signal, "getsignal", foreign)
+    before = known(signal.SIGHUP)
+    seen: list[Any] = []
+
+    async def perform(attempt: LiveAttempt) -> Outcome:
+        seen.append(known(signal.SIGHUP))
+        return Outcome(0, None)
+
+    plan = plan_of({"engine": 1, "nodes": {"c": NODE}})
+    assert run_blocking(plan, {}, Options(perform=perform)).status == "succeeded"
+    assert seen == [before]
 
 
 @LINUX

@@ -138,8 +138,7 @@ def test_version(capsys: pytest.CaptureFixture[str]) -> None:
         ([], "the following arguments are required: COMMAND"),
         (["run"], "the following arguments are required: SPEC"),
         (["check", "a", "--formt", "json"], "unrecognized arguments: --formt json"),
-        (["run", "a", "--grace", "-1"], "--grace: `-1` is not a number of seconds"),
-        (["run", "a", "--grace", "nan"], "--grace: `nan` is not a number of seconds"),
+        (["run", "a", "b"], "unrecognized arguments: b"),
     ],
 )
 def test_a_wrong_call_is_one_line_and_2(
@@ -307,7 +306,7 @@ def test_a_full_disk_is_told(write: Write) -> None:
     with open("/dev/full", "w") as full:
         done = spawn("check", write("a.toml", SOUND), stdout=full, stderr=subprocess.PIPE)
     assert done.returncode == 2
-    assert done.stderr == "error: cannot write to <stdout>: No space left on device\n"
+    assert done.stderr == "error: cannot write to standard output: No space left on device\n"
 
 
 def test_no_standard_output_at_all(write: Write) -> None:
@@ -384,6 +383,7 @@ def test_all_wrong_inputs_at_once(write: Write, capsys: pytest.CaptureFixture[st
         "error: input `x` is given twice",
         'error: input `x`: expected integer, found "c"',
         "error: input `topic` is missing",
+        "  = help: give it with `-i topic=…`",
         "error: there is no input `topc`, did you mean `topic`?",
     ]
 
@@ -462,6 +462,152 @@ def test_a_wrong_line_of_secrets_is_not_shown(
         "",
         "error: `s.env`, line 2: expected NAME=VALUE\n",
     )
+
+
+@pytest.mark.parametrize("grace", ["-1", "nan", "soon"])
+def test_every_mistake_of_a_call_at_once(
+    grace: str, write: Write, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = write("s.env", "hunter2\nTOKEN=abcd\nhunter3\n")
+    argv = ["--secrets", file, "--grace", grace, "-i", "n=1"]
+    assert printed(capsys, "run", write("a.toml", SECRET), *argv) == (
+        2,
+        "",
+        f"""\
+error: there is no input `n`
+error: `s.env`, line 1: expected NAME=VALUE
+error: `s.env`, line 3: expected NAME=VALUE
+error: `--grace {grace}`: expected a number of seconds
+""",
+    )
+
+
+def test_what_is_not_set_is_told_with_place_and_cure(
+    write: Write, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("TOKEN", raising=False)
+    assert printed(capsys, "run", write("a.toml", SECRET)) == (
+        2,
+        "",
+        """\
+error: secret `TOKEN` is not set, which a.toml:4 reads
+  = help: set the environment variable `TOKEN`, or give `--secrets FILE`
+""",
+    )
+
+
+def test_a_name_twice_in_inputs_is_told(write: Write, capsys: pytest.CaptureFixture[str]) -> None:
+    file = write("i.json", '{"x": 1, "x": 2}')
+    message = "error: `i.json` is not JSON: `x` is given twice in one object\n"
+    assert printed(capsys, "run", write("a.toml", SOUND), "--inputs", file) == (2, "", message)
+
+
+def test_too_many_arguments_refer_to_the_help_of_the_command(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    _, _, err = printed(capsys, "run", "a", "b")
+    assert err.splitlines()[1] == "see `engine run --help`"
+
+
+# -- what is no file ---------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("verb", ["check", "run", "graph"])
+def test_what_is_no_file_is_refused(
+    verb: str, write: Write, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write("a.toml", SOUND)
+    os.mkfifo("fifo.toml")
+    for path in ("fifo.toml", "/dev/zero"):
+        message = f"error: `{path}` cannot be read: it is not a file\n"
+        assert printed(capsys, verb, path) == (2, "", message)
+
+
+def test_a_fifo_in_a_folder_is_told(write: Write, capsys: pytest.CaptureFixture[str]) -> None:
+    write("a.toml", SOUND)
+    os.mkfifo("fifo.toml")
+    status, _, err = printed(capsys, "check", ".")
+    assert (status, err) == (2, "error: `./fifo.toml` cannot be read: it is not a file\n")
+
+
+def test_a_spec_may_come_through_a_pipe(write: Write) -> None:
+    done = subprocess.run(
+        command("check", "/dev/stdin"),
+        input=SOUND,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        env=environment(),
+        check=False,
+    )
+    assert (done.returncode, done.stdout) == (0, "1 file is sound\n")
+
+
+# -- what bodies print -------------------------------------------------------------------------
+
+PRINTS = """engine = 1
+[nodes.a]
+task = "python:talk:KIND"
+"""
+TALK = """import os, sys, logging
+print("imported")
+
+def thread(): return say()
+def process(): return say()
+async def async_(): return say()
+
+def say():
+    print("one")
+    print("two", file=sys.stderr)
+    logging.getLogger("x").warning("three")
+    print("four", end="")
+    if sys.argv[0].endswith("engine/__main__.py"):
+        os.write(1, b"descriptor\\n")
+"""
+
+
+@pytest.mark.parametrize("kind", ["async_", "thread", "process"])
+def test_what_bodies_print_becomes_notes(kind: str, write: Write) -> None:
+    write("talk.py", TALK)
+    spec = PRINTS.replace("KIND", kind)
+    spec += 'executor = "thread"\n' if kind == "thread" else ""
+    done = spawn("run", write("a.toml", spec), "--json")
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout)["status"] == "succeeded"
+    said = [line.split("s  ", 1)[-1] for line in done.stderr.splitlines() if "a  |" in line]
+    imported = ["a  | imported"] * (kind == "process")
+    assert said == [*imported, "a  | one", "a  | two", "a  | three", "a  | four"]
+    assert ("descriptor" in done.stderr) == (kind != "process")
+    assert "imported" in done.stderr
+
+
+def test_what_a_child_of_a_body_prints_is_not_on_standard_output(write: Write) -> None:
+    write("talk.py", "import subprocess\nasync def shout(): subprocess.run(['echo', 'loud'])\n")
+    done = spawn("run", write("a.toml", PRINTS.replace("KIND", "shout")), "--json")
+    assert json.loads(done.stdout)["status"] == "succeeded"
+    assert "loud" in done.stderr
+
+
+def test_standard_error_that_cannot_be_written_to_changes_nothing(write: Write) -> None:
+    with open("/dev/full", "w") as full:
+        done = launch(command("run", write("a.toml", SOUND)), stdout=subprocess.PIPE, stderr=full)
+        assert (done.returncode, done.stdout.startswith("node ")) == (0, True)
+        done = launch(command("run", "none.toml"), stdout=subprocess.PIPE, stderr=full)
+        assert (done.returncode, done.stdout) == (2, "")
+
+
+def test_ctrl_c_while_the_program_is_being_imported_is_no_traceback() -> None:
+    code = (
+        "import sys\n"
+        "class Interrupts:\n"
+        "    def find_spec(self, name, *more):\n"
+        "        if name == 'engine.cli': raise KeyboardInterrupt\n"
+        "sys.meta_path.insert(0, Interrupts())\n"
+        "from engine.__main__ import main\n"
+        "sys.exit(main())\n"
+    )
+    done = launch([sys.executable, "-c", code])
+    assert (done.returncode, done.stdout, done.stderr) == (130, "", "")
 
 
 # -- run ---------------------------------------------------------------------------------------
@@ -660,7 +806,49 @@ def test_a_simulation_that_never_ends_is_told(write: Write) -> None:
     script = write("s.json", '{"a/a": [{"outcome": "hang"}]}')
     done = spawn("simulate", write("a.toml", FAILS), "--script", script)
     assert done.returncode == 2
-    assert done.stderr.startswith("error: the run would never end")
+    assert done.stderr.startswith("error: the run would never end: `a/a` hangs, and neither")
+
+
+NESTED = """\
+engine = 1
+[nodes.a]
+pipeline = "inner"
+[pipelines.inner.nodes.b]
+task = "shell"
+with = { argv = ["x"], output = "json" }
+[pipelines.inner.nodes.c]
+task = "shell"
+with = { argv = ["${b.stdout.x}"] }
+"""
+
+
+@pytest.mark.parametrize(
+    ("script", "message"),
+    [
+        (
+            '{"a/a/b/b": [{"exit": 1, "outcome": "error"}]}',
+            "`a/a/b/b`, end 1: `exit` and `outcome` exclude each other",
+        ),
+        (
+            '{"a/a/b/b": [{"outcome": "error", "output": 3}]}',
+            "`a/a/b/b`, end 1: `output` goes with an exit, not with `outcome`",
+        ),
+        ('{"a/a": [{}]}', "`a/a` is a sub-pipeline: script its steps, such as `a/a/b/b`"),
+    ],
+)
+def test_what_is_wrong_with_a_script(
+    script: str, message: str, write: Write, capsys: pytest.CaptureFixture[str]
+) -> None:
+    argv = ["simulate", write("a.toml", NESTED), "--script", write("s.json", script)]
+    assert printed(capsys, *argv) == (2, "", f"error: {message}\n")
+
+
+def test_what_a_script_does_not_give_is_told_where_it_is_read(
+    write: Write, capsys: pytest.CaptureFixture[str]
+) -> None:
+    status, out, _ = printed(capsys, "simulate", write("a.toml", NESTED))
+    assert status == 1
+    assert "has no field `stdout`: the script gives `a/a/b/b` no output" in out
 
 
 @pytest.mark.parametrize(

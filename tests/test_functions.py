@@ -170,7 +170,7 @@ async def _async_generator() -> Any:
         (math.sqrt, "cannot be given by name"),
         (_generator, "`_generator` is a generator: a task returns one value"),
         (_async_generator, "`_async_generator` is a generator: a task returns one value"),
-        (3, "`3` is neither a function nor a class"),
+        (3, "a value of type `int` is neither a function nor a class"),
         (dict.fromkeys, "cannot be given by name|no signature"),
     ],
 )

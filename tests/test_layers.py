@@ -11,7 +11,7 @@ import pytest
 ROOT = Path(__file__).parents[1] / "engine"
 
 LAYERS = (
-    "durations errors events hints language light order places positions processes quick",
+    "durations errors events frames hints language light order places positions prints processes quick",
     "machine result",
     "syntax ends",
     "source",
@@ -20,7 +20,7 @@ LAYERS = (
     "codes cel modules schemas written",
     "registry shapes nesting",
     "plan structure dumper signatures tasks",
-    "functions draft fingerprint across once stray values",
+    "functions draft fingerprint across once stray unset values",
     "choices",
     "live",
     "alarms reasons scopes",

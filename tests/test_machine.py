@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from typing import Any
+
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -39,6 +42,23 @@ def test_a_permanent_failure_is_not_retried_but_routed() -> None:
         permanent=True,
     )
     assert isinstance(move, Enter)
+
+
+@pytest.mark.parametrize(
+    ("clause", "outcome", "again"),
+    [
+        (Clause(3, on=frozenset([4])), 4, True),
+        (Clause(3, star=True), 4, False),
+        (Clause(3, star=True, on=frozenset([5])), 4, False),
+        (Clause(3, on=frozenset(["error"])), "error", False),
+    ],
+)
+def test_a_permanent_exit_is_retried_if_a_clause_names_it(
+    clause: Clause, outcome: Any, again: bool
+) -> None:
+    machine = Machine((Step("a", retry=(clause,)),))
+    _, move = advance(machine, begin(machine), outcome, middle, permanent=True)
+    assert isinstance(move, Retry) == again
 
 
 def test_a_wait_the_task_asks_for_is_taken_if_longer() -> None:

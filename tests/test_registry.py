@@ -176,7 +176,7 @@ def test_a_built_in_task_itself_may_be_registered() -> None:
             Task("t", _body, input_schema={"type": "object", "$ref": "#gone"}),
             r"input schema of task `t` is no JSON Schema: `\$ref`: there is no `#gone` in it",
         ),
-        (3, "`3` is neither a function nor a class"),
+        (3, "a value of type `int` is neither a function nor a class"),
     ],
 )
 def test_wrong_declarations_are_refused(registry: Registry, wrong: Any, message: str) -> None:
@@ -376,7 +376,7 @@ def test_a_declared_function_keeps_its_declaration(registry: Registry, write: Wr
         ("python:mytask:one", "there is no module `mytask` (did you mean `mytasks`?)"),
         ("python:mytasks", "`python:mytasks` names no function (write `python:module:function`)"),
         ("python::one", "`python::one` names no function (write `python:module:function`)"),
-        ("python:mytasks:__name__", "`'mytasks'` is neither a function nor a class"),
+        ("python:mytasks:__name__", "`mytasks:__name__` is neither a function nor a class"),
         ("python:mytasks:one.x", "`mytasks` has no `one.x`"),
         ("python:mytasks:__name__.x", "`mytasks` has no `__name__.x`"),
     ],

@@ -37,6 +37,24 @@ EITHER = {"oneOf": [{"required": ["a"]}, {"required": ["b"]}]}
         ({"minLength": 2}, "é", '"é" is too short: at least 2'),
         ({"maxItems": 1}, [1, 2], "[1, 2] is too long: at most 1"),
         ({"pattern": "^a"}, "b", '"b" does not match ^a'),
+        ({"pattern": "^a", "x-expected": "an a"}, "b", '"b" is not an a'),
+        (EITHER, {"a": 1, "b": 2}, "`a` and `b` exclude each other"),
+        (
+            {"dependentSchemas": {"a": {"not": {"anyOf": [{"required": ["b"]}]}}}},
+            {"a": 1, "b": 2},
+            "`a` and `b` exclude each other",
+        ),
+        (
+            {
+                "dependentSchemas": {
+                    "a": {"not": {"anyOf": [{"required": ["b"]}]}},
+                    "b": {"not": {"anyOf": [{"required": ["a"]}]}},
+                }
+            },
+            {"a": 1, "b": 2},
+            "`a` and `b` exclude each other",
+        ),
+        (False, 1, "1 is not allowed here"),
         ({"multipleOf": 3}, 4, "4 is no multiple of 3"),
         ({"uniqueItems": True}, [1, 1], "[1, 1] has an item twice"),
         ({"not": {}}, 1, "1 does not fit `not`"),

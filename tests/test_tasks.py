@@ -12,7 +12,7 @@ import trio.testing
 from jsonschema import Draft202012Validator
 
 from engine import tasks
-from engine.registry import Context, Exit, Permanent
+from engine.registry import Context, Exit, Failure, Permanent
 
 
 def context(folder: Any = ".", notes: list[str] | None = None) -> Context:
@@ -101,7 +101,7 @@ class TestShell:
 
     @pytest.mark.parametrize("text", ["", "{", "NaN", "[Infinity]"])
     def test_what_is_not_json_is_an_error_after_success(self, text):
-        with pytest.raises(ValueError, match=r"^the output of `echo` is not JSON: "):
+        with pytest.raises(Failure, match=r"^the output of `echo` is not JSON: "):
             do("shell", {"argv": ["echo", text], "output": "json"})
 
     def test_what_is_not_json_is_text_after_failure(self):
@@ -109,12 +109,32 @@ class TestShell:
         assert do("shell", inputs).output["stdout"] == "oops"
 
     def test_death_by_signal_is_an_error(self):
-        with pytest.raises(ChildProcessError, match=r"^killed by SIGKILL$"):
+        with pytest.raises(Failure, match=r"^killed by SIGKILL$"):
             do("shell", {"command": "kill -KILL $$", "shell": True})
 
     def test_missing_command_is_an_error(self):
-        with pytest.raises(FileNotFoundError, match="`no-such-command`"):
+        with pytest.raises(Failure, match="`no-such-command`"):
             do("shell", {"argv": ["no-such-command"]})
+
+    @pytest.mark.parametrize(
+        ("inputs", "message"),
+        [
+            ({"argv": [""]}, "the first of `argv` is empty"),
+            ({"argv": ["a", "b\0"]}, "holds a null character"),
+            ({"argv": ["true"], "cwd": "\0"}, "holds a null character"),
+            ({"argv": ["true"], "env": {"A": "\0"}}, "holds a null character"),
+            ({"argv": ["true"], "env": {"A=B": "c"}}, "`A=B` cannot be the name of"),
+            ({"argv": ["true"], "env": {"": "c"}}, "is empty"),
+        ],
+    )
+    def test_what_no_program_can_be_started_with_is_told(self, inputs, message):
+        with pytest.raises(Permanent, match=message):
+            do("shell", inputs)
+
+    def test_json_that_is_nested_too_deeply_is_told(self):
+        code = "print('[' * 100_000 + ']' * 100_000)"
+        with pytest.raises(Failure, match="it is nested too deeply"):
+            do("shell", {"argv": [sys.executable, "-c", code], "output": "json"})
 
     def test_it_runs_in_the_folder_of_the_spec(self, tmp_path):
         done = do("shell", {"argv": ["pwd", "-P"]}, context(tmp_path))

@@ -216,7 +216,7 @@ def test_an_exit_with_no_real_code_is_an_error(bench):
 def test_an_exception_is_an_error_with_the_frames_of_the_user(bench):
     reply = bench.one("fail")
     assert isinstance(reply, Failed)
-    assert reply.message == "ZeroDivisionError: division by zero"
+    assert reply.message == "ZeroDivisionError: division by zero (work.py:20)"
     assert (reply.permanent, reply.retry_after) == (False, None)
     files = [line for line in reply.traceback.splitlines() if line.startswith("  File")]
     assert len(files) == 1
@@ -238,7 +238,7 @@ def test_retry_after_says_when(bench):
 def test_leaving_python_is_an_error(bench):
     reply = bench.one("leave")
     assert isinstance(reply, Failed)
-    assert reply.message == "SystemExit: 3"
+    assert reply.message == "SystemExit: 3 (work.py:23)"
 
 
 @pytest.mark.parametrize(
@@ -420,3 +420,16 @@ def test_a_function_ends_with_the_engine(bench):
                 await trio.sleep(0.01)
 
     trio.run(gone)
+
+
+def test_sigterm_before_the_first_call_is_no_traceback() -> None:
+    program = (
+        "import os, signal, sys, threading\n"
+        "from engine.runtime import worker_main\n"
+        "threading.Thread.start = lambda self: os.kill(os.getpid(), signal.SIGTERM)\n"
+        "worker_main.main(*os.pipe())\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, timeout=60, check=False
+    )
+    assert (done.returncode, done.stderr) == (-15, b"")

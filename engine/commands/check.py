@@ -24,6 +24,8 @@ EXAMPLES = """\
   engine check pipeline.toml
   engine check .                       every spec in a folder and below
   engine check --format concise specs  a line for each finding
+
+  exit status: 0 no errors, 1 errors, 2 something could not be read
 """
 
 _HEAD = re.compile(r"""^[ \t]*(?:engine|"engine"|'engine')[ \t]*=""", re.MULTILINE)
@@ -106,7 +108,9 @@ def _expanded(path: str) -> Iterable[str]:
 
 def _looks_like_spec(path: str) -> bool:
     """Whether `engine =` stands before the first table, or there is a table `nodes`; an unreadable
-    file is one."""
+    file is one, to be told of."""
+    if not os.path.isfile(path):
+        return True
     try:
         with open(path, encoding="utf-8", errors="replace") as file:
             text = file.read()

@@ -1,13 +1,16 @@
 """Where the command line prints: results on standard output, everything else on standard error.
 
-A reader that has gone away is no error: what is written then is lost, the status stays. Colours are
-for terminals, unless NO_COLOR or FORCE_COLOR say otherwise.
+A reader that has gone away is no error: what is written then is lost, the status stays. So it is with a
+standard error that cannot be written to: there is nowhere to say so. Colours are for terminals, unless
+NO_COLOR or FORCE_COLOR say otherwise.
 """
 
 from __future__ import annotations
 
 import os
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager, redirect_stdout, suppress
 from typing import TextIO
 
 from engine.errors import EngineError
@@ -21,10 +24,29 @@ class Console:
 
     def __init__(self) -> None:
         self._color: bool | None = None
+        self._apart = False
+        self._stdout: TextIO | None = None
         for stream in (sys.stdout, sys.stderr):
             reconfigure = getattr(stream, "reconfigure", None)
             if reconfigure is not None:  # a name may hold what the terminal's encoding does not
                 reconfigure(errors="backslashreplace")
+
+    @contextmanager
+    def apart(self) -> Iterator[None]:
+        """While the block runs, all that others print on standard output, and what they start, goes to
+        standard error."""
+        with _own(sys.stdout) as own, redirect_stdout(sys.stderr):
+            self._apart, self._stdout = True, own
+            try:
+                yield
+            finally:
+                _write(own, "")
+                self._apart = False
+
+    @property
+    def stdout(self) -> TextIO | None:
+        """Standard output, apart from what others print."""
+        return self._stdout if self._apart else sys.stdout
 
     def use(self, color: bool | None) -> None:
         """Colours never (False), or as the terminal and the environment say (None)."""
@@ -32,11 +54,12 @@ class Console:
 
     def out(self, text: str) -> None:
         """Print a text of what was asked for."""
-        _write(sys.stdout, text + "\n")
+        _write(self.stdout, text + "\n")
 
     def note(self, text: str) -> None:
         """Print a text about it on standard error."""
-        _write(sys.stderr, text + "\n")
+        with suppress(EngineError):
+            _write(sys.stderr, text + "\n")
 
     def error(self, message: str) -> None:
         """Print a mistake on standard error."""
@@ -49,7 +72,7 @@ class Console:
             return False
         if os.environ.get("FORCE_COLOR", "0") not in ("", "0"):
             return True
-        return is_terminal(stream or sys.stdout)
+        return is_terminal(stream or self.stdout)
 
     @property
     def encoding(self) -> str:
@@ -59,12 +82,14 @@ class Console:
     @property
     def width(self) -> int | None:
         """Columns of the terminal that standard output is, or None."""
-        return size(sys.stdout)[0] if _is_a_tty(sys.stdout) else None
+        stream = self.stdout
+        return size(stream)[0] if stream is not None and _is_a_tty(stream) else None
 
     def close(self) -> None:
         """Write out what is left."""
-        for stream in (sys.stdout, sys.stderr):
-            _write(stream, "")
+        with suppress(EngineError):
+            _write(sys.stderr, "")
+        _write(sys.stdout, "")
 
 
 def is_terminal(stream: TextIO | None) -> bool:
@@ -85,6 +110,28 @@ def _is_a_tty(stream: TextIO | None) -> bool:
     return stream is not None and not stream.closed and stream.isatty()
 
 
+@contextmanager
+def _own(stream: TextIO | None) -> Iterator[TextIO | None]:
+    """A stream of our own in place of one with a descriptor, which is standard error while the block runs."""
+    try:
+        if stream is None:
+            raise ValueError
+        stream.flush()
+        number = stream.fileno()
+        kept = os.dup(number)
+        os.dup2(2, number)
+    except (OSError, ValueError):  # closed, or a text in memory
+        yield stream
+        return
+    own = open(kept, "w", encoding=stream.encoding, errors=stream.errors)  # noqa: SIM115
+    try:
+        yield own
+    finally:
+        os.dup2(kept, number)
+        with suppress(OSError):
+            own.close()
+
+
 def _write(stream: TextIO | None, text: str) -> None:
     if stream is None or stream.closed:
         return
@@ -95,7 +142,8 @@ def _write(stream: TextIO | None, text: str) -> None:
         _discard(stream)
     except OSError as error:
         _discard(stream)
-        raise EngineError(f"cannot write to {stream.name}: {error.strerror}") from None
+        name = "standard error" if stream is sys.stderr else "standard output"
+        raise EngineError(f"cannot write to {name}: {error.strerror}") from None
 
 
 def _discard(stream: TextIO) -> None:

@@ -16,7 +16,7 @@ from typing import TextIO
 from engine.commands.console import is_terminal, size
 from engine.events import Event
 from engine.render.progress import PLAIN_SPINNER, SPINNER, Board, line
-from engine.render.text import painter
+from engine.render.text import painter, printable
 
 __all__ = ["Display", "Lines", "Live", "display"]
 
@@ -33,11 +33,12 @@ class Lines:
     def feed(self, event: Event) -> None:
         """An event has happened."""
         said = line(event)
-        if (
-            said is not None
-            and self._stream is not None
-            and not _written(self._stream, said + "\n")
-        ):
+        if said is not None:
+            self.say(said)
+
+    def say(self, text: str) -> None:
+        """Show a line that belongs to no event."""
+        if self._stream is not None and not _written(self._stream, printable(text) + "\n"):
             self._stream = None
 
 
@@ -52,6 +53,7 @@ class Live:
         self._thread = threading.Thread(target=self._draw_on, name="progress", daemon=True)
         self._start: float | None = None
         self._drawn = 0
+        self._said: list[str] = []
 
     def __enter__(self) -> None:
         self._thread.start()
@@ -59,7 +61,7 @@ class Live:
     def __exit__(self, *exception: object) -> None:
         self._over.set()
         self._thread.join()
-        _written(self._stream, self._back() + "\x1b[J")
+        _written(self._stream, self._back() + self._take() + "\x1b[J")
 
     def feed(self, event: Event) -> None:
         """An event has happened."""
@@ -67,6 +69,11 @@ class Live:
             if self._start is None:
                 self._start = time.monotonic() - event.time
             self._board.feed(event)
+
+    def say(self, text: str) -> None:
+        """Show a line that belongs to no event, above what is redrawn; it stays."""
+        with self._lock:
+            self._said.append(printable(text))
 
     def _draw_on(self) -> None:
         frame = 0
@@ -80,10 +87,18 @@ class Live:
             now = 0.0 if self._start is None else time.monotonic() - self._start
             lines = self._board.frame(now, width, height, spin)
         painted = ("".join(map(self._paint, pieces)) for pieces in lines)
-        text = self._back() + "".join(f"{each}\x1b[K\n" for each in painted) + "\x1b[J"
+        text = (
+            self._back() + self._take() + "".join(f"{each}\x1b[K\n" for each in painted) + "\x1b[J"
+        )
         if not _written(self._stream, text):
             self._over.set()
         self._drawn = len(lines)
+
+    def _take(self) -> str:
+        """The lines that are to stay."""
+        with self._lock:
+            said, self._said = self._said, []
+        return "".join(f"{each}\x1b[K\n" for each in said)
 
     def _back(self) -> str:
         """To the beginning of the first line that was drawn."""

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from engine.commands.console import Console
 from engine.errors import EngineError, InputError
+from engine.source import read_bytes
 
 if TYPE_CHECKING:
     from engine.diagnostics import Diagnostics
@@ -32,9 +33,12 @@ def add_inputs(parser: argparse.ArgumentParser) -> None:
         metavar="NAME=VALUE",
         action="append",
         default=[],
-        help="one input; goes before --inputs",
+        help="one input; goes before --inputs. VALUE is the input's text where its schema takes it, else the JSON in "
+        "it: 3 is text for a string and a number for an integer; where any type goes, it is text",
     )
-    parser.add_argument("--inputs", metavar="FILE.json", help="inputs as a JSON object")
+    parser.add_argument(
+        "--inputs", metavar="FILE.json", help="inputs as a JSON object, each name once"
+    )
     parser.add_argument("--json", action="store_true", help="print the result as JSON")
     parser.add_argument("--seed", help="what jitter is drawn from: the same seed, the same waits")
 
@@ -68,8 +72,13 @@ def inputs_of(plan: Plan, arguments: argparse.Namespace) -> dict[str, Any]:
     """The inputs that the arguments give; InputError tells all that is wrong with them."""
     from engine.values import child_inputs
 
-    given = read_object(arguments.inputs) if arguments.inputs is not None else {}
     texts, problems = _pairs(arguments.input)
+    given: dict[str, Any] = {}
+    if arguments.inputs is not None:
+        try:
+            given = read_object(arguments.inputs)
+        except EngineError as error:  # what else is missing cannot be known
+            raise InputError((str(error), *problems)) from None
     given |= {name: _value(plan.inputs.get(name), text) for name, text in texts.items()}
     if problems:
         raise InputError((*problems, *child_inputs(plan, given)[1]))
@@ -95,26 +104,27 @@ def read_json(path: str) -> Any:
 def read_secrets(path: str) -> dict[str, str]:
     """The `NAME=VALUE` lines of a file; empty lines and those that begin with `#` are left out."""
     found: dict[str, str] = {}
+    problems = []
     for number, line in enumerate(_read(path).splitlines(), 1):
         if not line.strip() or line.lstrip().startswith("#"):
             continue
         name, equals, value = line.partition("=")
-        if (
-            not equals or not name.strip().isidentifier()
-        ):  # what is there is not shown: it may be the secret
-            raise EngineError(f"`{path}`, line {number}: expected NAME=VALUE")
+        if not equals or not name.strip().isidentifier():  # not shown: it may be the secret
+            problems.append(f"`{path}`, line {number}: expected NAME=VALUE")
         found[name.strip()] = value
+    if problems:
+        raise InputError(tuple(problems))
     return found
 
 
 def seconds(text: str) -> float:
-    """A number of seconds, 0 or more."""
+    """A number of seconds, 0 or more; InputError for what is none."""
     try:
         found = float(text)
     except ValueError:
         found = math.nan
     if not 0 <= found < math.inf:
-        raise argparse.ArgumentTypeError(f"`{text}` is not a number of seconds")
+        raise InputError((f"`--grace {text}`: expected a number of seconds",))
     return found
 
 
@@ -149,7 +159,16 @@ def _value(schema: Mapping[str, Any] | None, text: str) -> Any:
 
 
 def _parse(text: str) -> Any:
-    return json.loads(text, parse_constant=_no_constant)
+    return json.loads(text, parse_constant=_no_constant, object_pairs_hook=_object)
+
+
+def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found: dict[str, Any] = {}
+    for name, value in pairs:
+        if name in found:
+            raise ValueError(f"`{name}` is given twice in one object")
+        found[name] = value
+    return found
 
 
 def _no_constant(name: str) -> None:
@@ -158,8 +177,7 @@ def _no_constant(name: str) -> None:
 
 def _read(path: str) -> str:
     try:
-        with open(path, encoding="utf-8-sig") as file:
-            return file.read()
+        return read_bytes(path).decode("utf-8-sig")
     except IsADirectoryError:
         raise EngineError(f"`{path}` is a folder, not a file") from None
     except OSError as error:

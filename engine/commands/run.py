@@ -5,10 +5,11 @@ from __future__ import annotations
 
 import argparse
 import sys
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from engine.commands.console import Console
 from engine.commands.inputs import add_inputs, inputs_of, load_plan, read_secrets, seconds
+from engine.errors import EngineError, InputError
 
 if TYPE_CHECKING:
     from engine.commands.display import Display
@@ -24,6 +25,9 @@ EXAMPLES = """\
   engine run pipeline.toml
   engine run pipeline.toml -i topic=tea -i words=300
   engine run pipeline.toml --inputs inputs.json --json > result.json
+
+  exit status: 0 succeeded, 1 failed, 2 the spec or the call is wrong, 130 cancelled
+  Ctrl-C cancels the run, a second one ends the grace period, a third one ends the engine
 """
 
 STATUS = {"succeeded": 0, "failed": 1, "waiting": 3, "cancelled": 130}
@@ -33,12 +37,14 @@ def configure(parser: argparse.ArgumentParser) -> None:
     """Add the arguments."""
     add_inputs(parser)
     parser.add_argument(
-        "--secrets", metavar="FILE", help="secrets as NAME=VALUE lines; go before the environment"
+        "--secrets",
+        metavar="FILE",
+        help="secrets as NAME=VALUE lines, the value as it is up to the end of the line; empty lines and "
+        "those that begin with # are left out; go before the environment",
     )
     parser.add_argument(
         "--grace",
         metavar="SECONDS",
-        type=seconds,
         help="how long a cancelled attempt may take to end; default 5",
     )
 
@@ -74,20 +80,35 @@ def show(
 def _run(plan: Plan, arguments: argparse.Namespace, console: Console, notes: Notes) -> Result:
     from engine import api
     from engine.commands.display import display
+    from engine.prints import hearing
 
-    inputs = inputs_of(plan, arguments)
-    options = {"grace": arguments.grace} if arguments.grace is not None else {}
-    secrets = read_secrets(arguments.secrets) if arguments.secrets is not None else {}
+    given = _given(plan, arguments)
     shown, block = display(len(plan.nodes), sys.stderr, console.colored(sys.stderr))
-    with block:
-        return api.run(
-            plan,
-            inputs,
-            secrets=secrets,
-            seed=arguments.seed,
-            on_event=_Both(shown, notes),
-            **options,
-        )
+    with block, hearing(shown.say):
+        return api.run(plan, seed=arguments.seed, on_event=_Both(shown, notes), **given)
+
+
+def _given(plan: Plan, arguments: argparse.Namespace) -> dict[str, Any]:
+    """Inputs and options; InputError tells all that is wrong with any of them."""
+    problems: list[str] = []
+    found: dict[str, Any] = {"inputs": None}
+    for name, read in (
+        ("inputs", lambda: inputs_of(plan, arguments)),
+        ("secrets", lambda: read_secrets(arguments.secrets)),
+        ("grace", lambda: seconds(arguments.grace)),
+    ):
+        try:
+            found |= {name: read()} if getattr(arguments, name) is not None or name in found else {}
+        except InputError as error:
+            problems += error.problems
+        except EngineError as error:
+            problems.append(str(error))
+    if problems:
+        from engine.values import child_inputs
+
+        more = child_inputs(plan, found["inputs"])[1] if found["inputs"] is not None else ()
+        raise InputError((*more, *problems))
+    return found
 
 
 class _Both:

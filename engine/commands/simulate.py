@@ -13,7 +13,7 @@ __all__ = ["EXAMPLES", "SUMMARY", "configure", "execute"]
 
 SUMMARY = "try a spec: exits from a script, real routes, retries and deadlines, no waiting"
 EXAMPLES = """\
-  engine simulate pipeline.toml                       all goes well
+  engine simulate pipeline.toml                       every step exits 0, its output is null
   engine simulate pipeline.toml --script script.json  it goes as the script says
 
   a script says how the attempts of steps end, one after the other; the last repeats:
@@ -26,7 +26,9 @@ def configure(parser: argparse.ArgumentParser) -> None:
     """Add the arguments."""
     add_inputs(parser)
     parser.add_argument(
-        "--script", metavar="FILE.json", help="how attempts end; without it all exit 0 after 1 s"
+        "--script",
+        metavar="FILE.json",
+        help="how attempts end; what it leaves out exits 0 after 1 s, its output null",
     )
 
 

@@ -9,15 +9,18 @@ and 14.
 from __future__ import annotations
 
 import math
+import threading
 from collections.abc import Callable, Mapping
 from typing import Any
 
 import attrs
 import trio
 
+from engine import prints
 from engine.diagnostics import nearest
+from engine.frames import raised_at
 from engine.functions import call_arguments, plain_result
-from engine.registry import Context, Exit, Permanent, RetryAfter, Task
+from engine.registry import Context, Exit, Failure, Permanent, RetryAfter, Task
 from engine.result import Outcome
 from engine.runtime.threads import in_trio, run_in_thread
 from engine.runtime.workers import Died, Failed, Value, Workers
@@ -53,6 +56,7 @@ class Performer:
         """Run the attempt's body to its end."""
         task = attempt.body.task
         assert task is not None
+        heard = prints.attend(self._noter(attempt)) if prints.listening() else None
         try:
             if task.function is None:  # the common case, without a coroutine in between
                 inputs = attempt.inputs if attempt.body.with_.constant else _copied(attempt.inputs)
@@ -62,6 +66,9 @@ class Performer:
         except BaseException as error:  # a task may raise anything, and here it becomes `error`
             _let_pass(error)
             return self._raised(error)
+        finally:
+            if heard is not None:
+                prints.leave(heard)
         return self._outcome(attempt, task, value)
 
     async def _value(self, attempt: LiveAttempt, task: Task) -> Any:
@@ -77,8 +84,7 @@ class Performer:
     async def _in_thread(self, attempt: LiveAttempt, task: Task) -> Any:
         assert task.function is not None
         function = task.function
-        token, tell = trio.lowlevel.current_trio_token(), self._noter(attempt)
-        context = self._context(attempt, lambda message: in_trio(token, tell, str(message)))
+        context = self._context(attempt, self._noter(attempt))
         inputs = _copied(attempt.inputs)
 
         def call() -> Any:
@@ -124,12 +130,19 @@ class Performer:
         )
 
     def _noter(self, attempt: LiveAttempt) -> Callable[[str], None]:
-        """What a body says after its end is not heard."""
+        """From any thread; what a body says after its end is not heard."""
+        here, token = threading.get_ident(), trio.lowlevel.current_trio_token()
+
+        def tell(text: str) -> None:
+            if not attempt.over:
+                self.note(attempt, text)
 
         def note(message: str) -> None:
             text = self.redact(str(message))
-            if not attempt.over:
-                self.note(attempt, text)
+            if threading.get_ident() == here:
+                tell(text)
+            else:
+                in_trio(token, tell, text)
 
         return note
 
@@ -217,16 +230,18 @@ def _exits(attempt: LiveAttempt) -> Mapping[str, int]:
 
 
 def _told(error: BaseException) -> str:
-    """What an exception says; its type where that says more."""
+    """What an exception says, and where it was raised; its type where that says more."""
     if isinstance(error, BaseExceptionGroup):
         return "; ".join(_told(part) for part in error.exceptions)
     try:
         text = str(error).strip()
     except Exception:  # the task's own, which cannot even say what it is
         text = ""
-    if isinstance(error, (Permanent, RetryAfter)) and text:
+    if isinstance(error, (Failure, Permanent, RetryAfter)) and text:
         return text
-    return f"{type(error).__name__}: {text}" if text else type(error).__name__
+    said = f"{type(error).__name__}: {text}" if text else type(error).__name__
+    place = raised_at(error)
+    return f"{said} ({place})" if place else said
 
 
 def plain(value: Any, depth: int = 0) -> Any:

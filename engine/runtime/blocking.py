@@ -1,5 +1,5 @@
-"""A run from plain code: starts trio, and turns Ctrl-C and SIGTERM into the cancellation of the
-run.
+"""A run from plain code: starts trio, and turns the signals that end a program (Ctrl-C, SIGTERM, the
+SIGHUP of a terminal that closes, SIGQUIT) into the cancellation of the run.
 
 The first signal cancels, the second ends the grace period, a third does what it would have done
 without us. Source: LANGUAGE.md section 14.
@@ -7,6 +7,7 @@ without us. Source: LANGUAGE.md section 14.
 
 from __future__ import annotations
 
+import asyncio
 import signal
 import threading
 from collections.abc import Iterator, Mapping
@@ -23,15 +24,16 @@ from engine.runtime.runs import Control, Options, execute, outermost, prepare
 
 __all__ = ["run_blocking"]
 
-_SIGNALS = (signal.SIGINT, signal.SIGTERM)
+_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT)
 
 
 def run_blocking(plan: Plan, inputs: Mapping[str, Any] | None, options: Options) -> Result:
     """Run to the end.
 
-    Signals are left alone outside the main thread, and those that are ignored.
+    Signals are left alone outside the main thread, and those that are ignored or that no Python
+    code handles.
     """
-    if trio.lowlevel.in_trio_run():
+    if trio.lowlevel.in_trio_run() or _in_asyncio():
         raise EngineError(
             "`engine.run` blocks: in async code write `await engine.runtime.run(plan, …)`"
         )
@@ -50,6 +52,14 @@ def run_blocking(plan: Plan, inputs: Mapping[str, Any] | None, options: Options)
         raise AssertionError
 
     return trio.run(main)
+
+
+def _in_asyncio() -> bool:
+    try:
+        asyncio.get_running_loop()
+    except RuntimeError:
+        return False
+    return True
 
 
 @contextmanager
@@ -80,7 +90,7 @@ def _signals(control: Control, nursery: trio.Nursery) -> Iterator[None]:
             signal.raise_signal(number)
 
     for number in _SIGNALS:
-        if signal.getsignal(number) is not signal.SIG_IGN:
+        if signal.getsignal(number) not in (signal.SIG_IGN, None):
             before[number] = signal.signal(number, handle)
     try:
         yield

@@ -89,8 +89,9 @@ class Runner:
         await wait_all_tasks_blocked()
         asleep = trio.lowlevel.current_statistics().seconds_to_next_deadline == math.inf
         if asleep and self._turned and self._scheduler.idle and not self._wake.is_set():
+            hanging = ", ".join(f"`{path}`" for path in self._scheduler.running)
             raise EngineError(
-                "the run would never end: an attempt hangs, and neither a timeout nor a deadline stops it"
+                f"the run would never end: {hanging} hangs, and neither a timeout nor a deadline stops it"
             )
 
     # -- turns -------------------------------------------------------------------------------------------------

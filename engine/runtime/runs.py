@@ -27,7 +27,7 @@ from engine.result import Result
 from engine.runtime.attempts import Performer
 from engine.runtime.listeners import Hear, Listeners
 from engine.runtime.runner import Perform, Runner
-from engine.runtime.secrets import Redactor, chosen
+from engine.runtime.secrets import Redactor, chosen, too_short
 from engine.runtime.workers import Workers
 from engine.scheduler import LiveAttempt, Scheduler
 from engine.values import Values, child_inputs
@@ -191,10 +191,11 @@ def prepare(plan: Plan, given: Mapping[str, Any] | None, options: Options) -> Pr
             (f"inputs are a mapping from names to values, not `{type(given).__name__}`",)
         )
     inputs, problems = child_inputs(plan, given)
-    env, missing = chosen(plan.env, (options.env, os.environ), "environment variable")
-    hidden, unset = chosen(plan.secrets, (options.secrets, os.environ), "secret")
-    if problems or missing or unset:
-        raise InputError((*problems, *missing, *unset))
+    env, missing = chosen(plan, "env", (options.env, os.environ), "environment variable")
+    hidden, unset = chosen(plan, "secrets", (options.secrets, os.environ), "secret")
+    wrong = (*problems, *missing, *unset, *too_short(hidden))
+    if wrong:
+        raise InputError(wrong)
     run_id = options.run_id or random_source.token_hex(8)
     values = Values(inputs, env, hidden)
     return Prepared(plan, values, options, run_id, Redactor(hidden.values()), any(hidden.values()))
@@ -246,7 +247,7 @@ async def _supervise(
 def _without_secrets(prepared: Prepared, hear: Hear) -> Hear:
     if not prepared.hides:
         return hear
-    return lambda event: hear(attrs.evolve(event, data=prepared.redactor.value(event.data)))
+    return lambda event: hear(attrs.evolve(event, data=prepared.redactor.event(event.data)))
 
 
 def _owner(run_id: str) -> str:

@@ -11,39 +11,71 @@ from typing import Any
 
 import attrs
 
+from engine.errors import Missing
+from engine.plan import Plan
 from engine.result import ABSENT, Attempt, NodeResult, Result
+from engine.runtime.disguises import heads, pattern
+from engine.unset import place
 
-__all__ = ["HIDDEN", "Redactor", "chosen"]
+__all__ = ["HIDDEN", "SHORTEST", "Redactor", "chosen", "too_short"]
 
 HIDDEN = "***"
+SHORTEST = 4
+"""Characters of a secret: a shorter one would hide half of every text, or be guessed by what is hidden."""
+
+_FREE = frozenset({"message", "error", "output", "outputs"})
+"""What in an event's data is not the engine's own word, nor a name of the spec."""
 
 
 def chosen(
-    names: Mapping[str, bool], given: Iterable[Mapping[str, str]], what: str
+    plan: Plan, root: str, given: Iterable[Mapping[str, str]], what: str
 ) -> tuple[dict[str, str], list[str]]:
-    """The values of the names a plan reads, from the first mapping that has one, and what is wrong with those it needs."""
+    """The values of the names of `root` (`env`, `secrets`) that a plan reads, from the first mapping that has one, and what is
+    wrong with those it needs."""
     sources = list(given)
     found: dict[str, str] = {}
-    problems = []
+    problems: list[str] = []
+    names: Mapping[str, bool] = getattr(plan, root)
     for name, needed in names.items():
         value = next((source[name] for source in sources if name in source), None)
         if value is not None:
             found[name] = value
         elif needed:
-            problems.append(f"{what} `{name}` is not set")
+            where = place(plan, root, name)
+            read = f", which {where} reads" if where else ""
+            problems.append(Missing(f"{what} `{name}` is not set{read}", what, name))
     return found, problems
 
 
+def too_short(secrets: Mapping[str, str]) -> list[str]:
+    """What is wrong with secrets that are too short to be hidden; an empty one has nothing to hide."""
+    return [
+        f"secret `{name}` is too short to be kept secret: at least {SHORTEST} characters"
+        for name, value in secrets.items()
+        if 0 < len(value) < SHORTEST
+    ]
+
+
 class Redactor:
-    """Puts `***` where a secret stands, in texts and anywhere in JSON values."""
+    """Puts `***` where a secret stands, in texts and anywhere in JSON values.
+
+    It knows a secret as written, its longer lines, and both in the forms that `disguises` lists; before `…`, the mark of all cuts,
+    it knows the first part of one too.
+    """
 
     def __init__(self, secrets: Iterable[str]) -> None:
-        words = sorted({secret for secret in secrets if secret}, key=len, reverse=True)
-        self._find = re.compile("|".join(map(re.escape, words))) if words else None
+        words = sorted({part for secret in secrets for part in _parts(secret)}, key=len)
+        patterns = [form for word in reversed(words) for form in pattern(word)]
+        self._find = re.compile("|".join(patterns)) if words else None
+        self._heads = sorted({form for word in words for form in heads(word)})
 
     def text(self, text: str) -> str:
         """A text without secrets."""
-        return self._find.sub(HIDDEN, text) if self._find else text
+        if self._find is None:
+            return text
+        if "…" in text:
+            text = "…".join(self._cut(text.split("…")))
+        return self._find.sub(HIDDEN, text)
 
     def value(self, value: Any) -> Any:
         """A JSON value without secrets, in keys too."""
@@ -55,13 +87,30 @@ class Redactor:
             return {self.text(str(key)): self.value(item) for key, item in value.items()}
         return [self.value(item) for item in value] if isinstance(value, (list, tuple)) else value
 
+    def event(self, data: Mapping[str, Any]) -> dict[str, Any]:
+        """An event's data without secrets; names and the engine's own words stay as they are."""
+        return {key: self._free(key, value) for key, value in data.items()}
+
     def result(self, result: Result) -> Result:
         """A result without secrets, sub-pipelines included."""
         if self._find is None:
             return result
         nodes = {name: self._node(node) for name, node in result.nodes.items()}
-        outputs = self.value(result.outputs)
+        outputs = self._free("outputs", result.outputs)
         return attrs.evolve(result, nodes=nodes, outputs=outputs, message=self.text(result.message))
+
+    def _free(self, key: str, value: Any) -> Any:
+        if key == "outputs":  # its keys are names of the spec
+            return {name: self.value(item) for name, item in value.items()}
+        return self.value(value) if key in _FREE else value
+
+    def _cut(self, parts: list[str]) -> list[str]:
+        return [*map(self._without_head, parts[:-1]), parts[-1]]
+
+    def _without_head(self, text: str) -> str:
+        """A text before a mark of a cut, without the first part of a secret at its end."""
+        most = max((_overlap(text, head) for head in self._heads), default=0)
+        return text[: len(text) - most] + HIDDEN if most >= SHORTEST else text
 
     def _node(self, node: NodeResult) -> NodeResult:
         reason = attrs.evolve(node.reason, message=self.text(node.reason.message))
@@ -72,3 +121,22 @@ class Redactor:
         error = None if attempt.error is None else self.text(attempt.error)
         run = None if attempt.run is None else self.result(attempt.run)
         return attrs.evolve(attempt, error=error, run=run)
+
+
+_LINE = 8
+"""Characters of a line of a secret of several lines that is worth hiding by itself; a brace is not."""
+
+
+def _parts(secret: str) -> list[str]:
+    lines = [line for each in secret.splitlines() if (line := each.strip())]
+    least = SHORTEST if len(lines) == 1 else _LINE
+    parts = [secret, *(line for line in lines if len(line) >= least)]
+    return [part for part in parts if part.strip()]
+
+
+def _overlap(text: str, head: str) -> int:
+    """How many characters at the end of a text are the first of `head`, if as many as are worth hiding."""
+    for count in range(min(len(text), len(head)), SHORTEST - 1, -1):
+        if text.endswith(head[:count]):
+            return count
+    return 0

@@ -1,9 +1,10 @@
 """The program of a worker process: takes calls, runs functions, replies, until the pipe closes.
 
 Requests and replies are lines of JSON on two pipes of their own; what the function prints goes to
-stderr. A thread reads the requests, so that the worker notices the end of the engine in the middle
-of a call and takes its whole group along. SIGTERM unwinds the function, that its `finally` blocks
-may run. Started by path: it must import next to nothing.
+stderr, or with the replies if the call asks for it. A thread reads the requests, so that the worker
+notices the end of the engine in the middle of a call and takes its whole group along. SIGTERM
+unwinds the function, that its `finally` blocks may run. Started by path: it must import next to
+nothing.
 """
 
 from __future__ import annotations
@@ -47,11 +48,14 @@ def main(requests: int, replies: int) -> None:
     sys.stdout = sys.stderr
     for fd in (requests, replies):
         os.set_inheritable(fd, False)
-    signal.signal(signal.SIGTERM, _on_term)
     calls: SimpleQueue[dict[str, Any] | None] = SimpleQueue()
-    threading.Thread(target=_read, args=(requests, calls), daemon=True).start()
-    with contextlib.suppress(Stopped, BrokenPipeError):
+    try:  # from here on a signal that comes before the first call, or after the last, unwinds too
+        signal.signal(signal.SIGTERM, _on_term)
+        threading.Thread(target=_read, args=(requests, calls), daemon=True).start()
         _serve(calls, replies)
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    except (Stopped, BrokenPipeError):
+        pass
     if _Life.stopping:
         signal.signal(signal.SIGTERM, signal.SIG_DFL)
         os.kill(os.getpid(), signal.SIGTERM)
@@ -115,9 +119,16 @@ def _run(call: dict[str, Any], send: Callable[[dict[str, Any]], None]) -> Any:
     def note(message: str) -> None:
         send({"call": call["call"], "note": str(message)})
 
-    function, task = _resolve(call["target"])
-    context = Context(**call["context"], note=note)
-    return function(**call_arguments(task, call["inputs"], context))
+    with _printing(note) if call["prints"] else contextlib.nullcontext():
+        function, task = _resolve(call["target"])
+        context = Context(**call["context"], note=note)
+        return function(**call_arguments(task, call["inputs"], context))
+
+
+def _printing(note: Callable[[str], None]) -> contextlib.AbstractContextManager[None]:
+    from engine.prints import hearing
+
+    return hearing(note)
 
 
 @lru_cache
@@ -181,15 +192,18 @@ def _problem(value: Any, at: str) -> str | None:
 
 
 def _failure(error: BaseException) -> dict[str, Any]:
+    from engine.frames import raised_at
     from engine.registry import Permanent, RetryAfter
 
     more = {
         "permanent": isinstance(error, Permanent),
         "retry_after": error.seconds if isinstance(error, RetryAfter) else None,
     }
-    named = () if isinstance(error, (Permanent, RetryAfter)) else (type(error).__name__,)
-    text = ": ".join(part for part in (*named, str(error)) if part)
-    return _error(text or type(error).__name__, traceback=_traceback(error), **more)
+    own = isinstance(error, (Permanent, RetryAfter))
+    named = () if own else (type(error).__name__,)
+    text = ": ".join(part for part in (*named, str(error)) if part) or type(error).__name__
+    place = None if own else raised_at(error)
+    return _error(f"{text} ({place})" if place else text, traceback=_traceback(error), **more)
 
 
 def _error(message: str, **more: Any) -> dict[str, Any]:

@@ -21,7 +21,7 @@ from typing import Any, TypeAlias
 import attrs
 import trio
 
-from engine import processes
+from engine import prints, processes
 from engine.registry import Exit
 
 __all__ = ["Died", "Failed", "Reply", "Value", "Workers"]
@@ -99,7 +99,8 @@ class Workers:
         """Run the function `target`, "module:qualname", in a worker process.
 
         `paths` are added to the end of the worker's sys.path. `inputs` are what its task's schema
-        wants, `context` the fields of Context but `note`; that is called with lines of progress.
+        wants, `context` the fields of Context but `note`; that is called with lines of progress,
+        and with what the function prints while that is caught (`prints`).
         On cancel it ends the worker (SIGTERM, which unwinds the function; `grace` seconds; SIGKILL)
         and returns when nothing of it is left.
         """
@@ -167,6 +168,7 @@ class _Worker:
             "paths": [*self.paths, _ROOT],
             "inputs": dict(inputs),
             "context": dict(context),
+            "prints": prints.listening(),
         }
         reply = None
         async with trio.open_nursery() as nursery:

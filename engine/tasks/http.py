@@ -14,7 +14,8 @@ from email.utils import parsedate_to_datetime
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
-from engine.registry import Context, Exit, Permanent, Task
+from engine.registry import Context, Exit, Failure, Permanent, Task
+from engine.tasks.http_errors import reason
 
 if TYPE_CHECKING:
     import ssl
@@ -26,6 +27,8 @@ __all__ = ["TASK", "body"]
 _MAX_BYTES = 16 * 1024 * 1024
 _WORTH_A_RETRY = frozenset({408, 425})
 """The client errors that say "not now"."""
+_FOR_ANYONE = frozenset({"accept", "accept-language", "content-type", "user-agent"})
+"""Headers given in `with` that a redirect to another place takes along."""
 
 
 async def body(inputs: dict[str, Any], context: Context) -> Exit:
@@ -36,19 +39,52 @@ async def body(inputs: dict[str, Any], context: Context) -> Exit:
     method = inputs.get("method", "GET").upper()
     url = _url(inputs, method)
     what = f"{method} {_plain(url)}"
+    trail = _Trail(url, inputs.get("headers", {}))
     client = httpx.AsyncClient(
         timeout=None,
         verify=_tls() if inputs.get("verify", True) else False,
         follow_redirects=inputs.get("follow_redirects", True),
+        event_hooks={"request": [trail.follow]},
     )
     try:
         async with client, client.stream(method, url, **_content(inputs)) as response:
-            data = await _read(response, inputs.get("max_bytes", _MAX_BYTES), what)
+            data = await _read(response, inputs.get("max_bytes", _MAX_BYTES), what + trail.tail)
     except httpx.LocalProtocolError:
         raise Permanent(f"{what}: HTTP does not allow this request, look at its headers") from None
     except httpx.RequestError as error:
-        raise ConnectionError(f"{what}: {_reason(error)}") from None
-    return _exit(response, data, inputs.get("expect"), what)
+        raise Failure(f"{what}{trail.tail}: {reason(error)}") from None
+    what += trail.tail
+    end = _exit(response, data, inputs.get("expect"), what)
+    if end.code != 0:
+        context.note(f"{what}: {response.status_code} {response.reason_phrase}".rstrip())
+    return end
+
+
+class _Trail:
+    """Where a request has gone, redirects followed: a header that was meant for one place is not given to another."""
+
+    def __init__(self, url: httpx.URL, headers: Mapping[str, str]) -> None:
+        self._first = self._last = url
+        self._meant = {name.lower() for name in headers} - _FOR_ANYONE
+
+    async def follow(self, request: httpx.Request) -> None:
+        """Look at a request before it is sent."""
+        self._last = request.url
+        if not _same_place(self._first, request.url):
+            for name in self._meant:
+                request.headers.pop(name, None)
+
+    @property
+    def tail(self) -> str:
+        """What to say after the URL asked for, if the request was sent on."""
+        return "" if self._last == self._first else f", redirected to {_plain(self._last)}"
+
+
+def _same_place(first: httpx.URL, other: httpx.URL) -> bool:
+    """Whether both are one server's; the step from http to https stays with it."""
+    safer = (first.scheme, other.scheme) == ("http", "https") and first.port is None
+    same = (first.host, first.port) == (other.host, other.port)
+    return same and (safer or first.scheme == other.scheme)
 
 
 def _url(inputs: Mapping[str, Any], method: str) -> httpx.URL:
@@ -61,6 +97,8 @@ def _url(inputs: Mapping[str, Any], method: str) -> httpx.URL:
         raise Permanent(f"{method}: `url` is not a valid URL") from None
     if url.scheme not in ("http", "https") or not url.host:
         raise Permanent(f"{method}: `url` does not begin with http:// or https:// and a host")
+    if url.port is not None and not 0 < url.port < 65_536:
+        raise Permanent(f"{method} {_plain(url)}: there is no port {url.port}")
     return url.copy_merge_params(inputs["params"]) if "params" in inputs else url
 
 
@@ -98,7 +136,7 @@ async def _read(response: httpx.Response, limit: int, what: str) -> bytes:
             room = -1
             break
     if room < 0:
-        raise ValueError(f"{what}: the body is longer than {limit} bytes")
+        raise Failure(f"{what}: the body is longer than {limit} bytes")
     return bytes(data)
 
 
@@ -132,7 +170,7 @@ def _exit(response: httpx.Response, data: bytes, expect: list[int] | None, what:
             return Exit("client_error", output, retry_after=_retry_after(response.headers))
         case 5:
             return Exit("server_error", output, retry_after=_retry_after(response.headers))
-    raise ValueError(f"{what}: the status {status} is not among those of `expect`")
+    raise Failure(f"{what}: the status {status} is not among those of `expect`")
 
 
 def _body(response: httpx.Response, data: bytes, what: str | None) -> Any:
@@ -142,9 +180,10 @@ def _body(response: httpx.Response, data: bytes, what: str | None) -> Any:
     if kind == "application/json" or kind.endswith("+json"):
         try:
             return json.loads(data, parse_constant=_no_constant) if data.strip() else None
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
+            why = "it is nested too deeply" if isinstance(error, RecursionError) else error
             if what is not None:
-                raise ValueError(f"{what}: the body is not the JSON it claims: {error}") from None
+                raise Failure(f"{what}: the body is not the JSON it claims: {why}") from None
     try:
         return data.decode(response.charset_encoding or "utf-8", errors="replace")
     except LookupError:
@@ -179,19 +218,6 @@ def _plain(url: httpx.URL, *, query: bool = False) -> str:
     return str(plain if query else plain.copy_with(query=None))
 
 
-def _reason(error: BaseException) -> str:
-    """One line from the innermost cause that has something to say."""
-    said = type(error).__name__
-    at: BaseException | None = error
-    while at is not None:
-        if isinstance(at, BaseExceptionGroup):
-            at = at.exceptions[0]
-        text = (isinstance(at, OSError) and at.strerror) or str(at)
-        said = text.strip() or said
-        at = at.__cause__ or at.__context__
-    return said.splitlines()[0][:200]
-
-
 @lru_cache(maxsize=1)
 def _tls() -> ssl.SSLContext:
     """Reading the certificates takes longer than most requests: once is enough."""
@@ -202,7 +228,10 @@ def _tls() -> ssl.SSLContext:
 
 def _one_of(*keys: str) -> dict[str, Any]:
     """A schema by which each key forbids the others."""
-    return {key: {"properties": {other: False for other in keys if other != key}} for key in keys}
+    return {
+        key: {"not": {"anyOf": [{"required": [other]} for other in keys if other != key]}}
+        for key in keys
+    }
 
 
 _SCALAR = ["string", "number", "boolean"]
@@ -212,7 +241,16 @@ TASK = Task(
     id="http",
     body=body,
     name="HTTP request",
-    description="Send one HTTP request; the class of the answer's status is the exit.",
+    description="""\
+Send one HTTP request; the class of the answer's status is the exit.
+
+A status in `expect`, by default 200 to 299, is `success`; else 300 to 399 is `redirect`, 429 `rate_limited`, 400 to 499 \
+`client_error`, 500 to 599 `server_error`. No answer is `error`. `redirect` and `client_error`, but for 408 and 425, are permanent: \
+a retry serves them only if its `on` names them. A `Retry-After` of the answer lengthens the wait before a retry.
+
+A redirect to another server (another host or port, or from https to http) takes along, of the headers given, only Accept, \
+Accept-Language, Content-Type and User-Agent; a body goes along with 307 and 308. Proxies \
+are those of the environment: HTTP_PROXY, HTTPS_PROXY, ALL_PROXY, NO_PROXY.""",
     input_schema={
         "$schema": "https://json-schema.org/draft/2020-12/schema",
         "type": "object",
@@ -220,7 +258,12 @@ TASK = Task(
         "required": ["url"],
         "dependentSchemas": _one_of("json", "data", "body"),
         "properties": {
-            "url": {"type": "string", "description": "Where to; begins with http:// or https://."},
+            "url": {
+                "type": "string",
+                "pattern": "^[Hh][Tt][Tt][Pp][Ss]?://",
+                "x-expected": "a URL that begins with http:// or https://",
+                "description": "Where to; begins with http:// or https://.",
+            },
             "method": {
                 "type": "string",
                 "pattern": "^[A-Za-z]+$",

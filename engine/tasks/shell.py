@@ -12,7 +12,7 @@ import os
 from typing import Any
 
 from engine import processes
-from engine.registry import Context, Exit, Task
+from engine.registry import Context, Exit, Failure, Permanent, Task
 
 __all__ = ["TASK", "body"]
 
@@ -21,23 +21,46 @@ async def body(inputs: dict[str, Any], context: Context) -> Exit:
     """Run the command to its end; raises if a signal killed it or its output is not what `output`
     says."""
     argv = inputs["argv"] if "argv" in inputs else ["/bin/sh", "-c", inputs["command"]]
-    stdin = inputs.get("stdin")
-    done = await processes.run(
-        argv,
-        cwd=os.path.join(context.folder, inputs.get("cwd", ".")),
-        env={**os.environ, **inputs.get("env", {})},
-        stdin=None if stdin is None else stdin.encode(),
-        grace=context.grace,
-        on_line=context.note,
-    )
+    _refuse(argv, inputs)
+    done = await _run(argv, inputs, context)
     if done.returncode < 0:
-        raise ChildProcessError(f"killed by {processes.signal_name(-done.returncode)}")
+        raise Failure(f"killed by {processes.signal_name(-done.returncode)}")
     output = {
         "stdout": _decode(done, inputs.get("output", "text"), argv[0]),
         "stderr": _text(done.stderr),
         "status": done.returncode,
     }
     return Exit(done.returncode, output)
+
+
+def _refuse(argv: list[str], inputs: dict[str, Any]) -> None:
+    """Raise for what no program can be started with; the system would say so in words of its own."""
+    env = inputs.get("env", {})
+    if not argv[0]:
+        raise Permanent("the first of `argv` is empty: it names the program")
+    if any("\0" in text for text in (*argv, inputs.get("cwd", ""), *env, *env.values())):
+        raise Permanent(
+            "`argv`, `cwd` or `env` holds a null character, which no program can be given"
+        )
+    if wrong := next((name for name in env if "=" in name), None):
+        raise Permanent(f"`{wrong}` cannot be the name of an environment variable")
+    if "" in env:
+        raise Permanent("the name of an environment variable is empty")
+
+
+async def _run(argv: list[str], inputs: dict[str, Any], context: Context) -> processes.Completed:
+    stdin = inputs.get("stdin")
+    try:
+        return await processes.run(
+            argv,
+            cwd=os.path.join(context.folder, inputs.get("cwd", ".")),
+            env={**os.environ, **inputs.get("env", {})},
+            stdin=None if stdin is None else stdin.encode(),
+            grace=context.grace,
+            on_line=context.note,
+        )
+    except (OSError, processes.OutputTooLarge) as error:
+        raise Failure(str(error)) from None
 
 
 def _decode(done: processes.Completed, form: str, command: str) -> Any:
@@ -49,9 +72,10 @@ def _decode(done: processes.Completed, form: str, command: str) -> Any:
         case "json":
             try:
                 return json.loads(done.stdout, parse_constant=_no_constant)
-            except ValueError as error:
+            except (ValueError, RecursionError) as error:
+                why = "it is nested too deeply" if isinstance(error, RecursionError) else error
                 if done.returncode == 0:
-                    raise ValueError(f"the output of `{command}` is not JSON: {error}") from None
+                    raise Failure(f"the output of `{command}` is not JSON: {why}") from None
     return _text(done.stdout)
 
 

@@ -41,6 +41,7 @@ TASK = Task(
             "duration": {
                 "type": "string",
                 "pattern": r"^([0-9]+(\.[0-9]+)?(ms|[dhms]))+$",
+                "x-expected": 'a duration such as "1m30s"',
                 "description": 'How long, as a duration such as "1m30s".',
             },
         },

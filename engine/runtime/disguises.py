@@ -1,0 +1,59 @@
+"""The forms in which a text turns up elsewhere: in URLs, in JSON, in Python's repr, in base64.
+
+A character has a few forms, and a text is found in any mixture of them: what is escaped in a URL depends on the part of the URL, and on
+the library.
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+import re
+from collections.abc import Iterator
+from urllib.parse import quote, quote_plus
+
+__all__ = ["heads", "pattern"]
+
+_SHORTEST = 6
+"""Bytes of a text that is looked for in base64: of less too little stays the same there."""
+
+
+def pattern(text: str) -> list[str]:
+    """Regular expressions that find a text in each of its forms."""
+    return ["".join(map(_character, text)), *_base64(text)]
+
+
+def heads(text: str) -> set[str]:
+    """The forms of a text whose first part may be told by comparing."""
+    return {
+        text,
+        json.dumps(text)[1:-1],
+        json.dumps(text, ensure_ascii=False)[1:-1],
+        repr(text)[1:-1],
+        quote(text, errors="replace"),
+        quote(text, safe="", errors="replace"),
+        quote_plus(text, errors="replace"),
+    }
+
+
+def _character(character: str) -> str:
+    """One character in any of its forms, longer ones first."""
+    if character.isascii() and (character.isalnum() or character in "_-~"):
+        return re.escape(character)
+    forms = {json.dumps(character)[1:-1], repr(character)[1:-1], "\\" + character, character}
+    forms |= {"+"} if character == " " else set()
+    percent = "".join(f"%{byte:02X}" for byte in character.encode(errors="replace"))
+    longest = sorted(forms, key=lambda form: (-len(form), form))
+    return f"(?:(?i:{percent})|{'|'.join(map(re.escape, longest))})"
+
+
+def _base64(text: str) -> Iterator[str]:
+    """What stays the same in base64 of a text, at each of the three places it can begin at."""
+    data = text.encode(errors="replace")
+    if len(data) < _SHORTEST:
+        return
+    for before in range(3):
+        code = base64.b64encode(bytes(before) + data).decode()
+        sure = code[(0, 2, 3)[before] : (before + len(data)) * 8 // 6]
+        for form in dict.fromkeys((sure, sure.replace("+", "-").replace("/", "_"))):
+            yield re.escape(form) + "[A-Za-z0-9+/_-]?={0,2}"

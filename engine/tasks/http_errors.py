@@ -1,0 +1,58 @@
+"""Why there was no answer to a request: exceptions of httpx and what is below it, in our words.
+
+The texts of those libraries may hold secrets (a header, a URL), or are made for their developers.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import socket
+import ssl
+from collections.abc import Iterator
+
+__all__ = ["reason"]
+
+_NAMED = {
+    "TooManyRedirects": "more redirects than it may follow",
+    "UnsupportedProtocol": "not http:// or https://",
+    "DecodingError": "the body cannot be unpacked as its headers say",
+    "ProxyError": "the proxy refused",
+    "RemoteProtocolError": "the server did not answer in HTTP, or not to the end",
+    "ReadError": "the connection broke while the answer was read",
+    "WriteError": "the connection broke while the request was sent",
+    "ConnectError": "no connection",
+}
+
+
+def reason(error: BaseException) -> str:
+    """One line: what the system says if it says anything, else what kind of failure it was."""
+    said = next(filter(None, map(_of_system, _causes(error))), None)
+    kinds = (kind.__name__ for kind in type(error).__mro__)
+    return said or next((_NAMED[kind] for kind in kinds if kind in _NAMED), "no answer")
+
+
+def _of_system(error: BaseException) -> str | None:
+    if isinstance(error, ssl.SSLCertVerificationError):
+        return f"the server's certificate is not valid: {error.verify_message.lower()}"
+    if isinstance(error, ssl.SSLError):
+        return f"TLS failed: {(error.reason or 'no reason given').replace('_', ' ').lower()}"
+    if isinstance(error, socket.gaierror):
+        return "there is no such host"
+    if isinstance(error, OSError) and error.errno is not None and error.errno in errno.errorcode:
+        return os.strerror(error.errno).lower()
+    return None
+
+
+def _causes(error: BaseException) -> Iterator[BaseException]:
+    """An exception and what it came of, the last first: the innermost knows best."""
+    chain: list[BaseException] = []
+    at: BaseException | None = error
+    while at is not None and at not in chain:
+        chain.append(at)
+        if isinstance(at, BaseExceptionGroup):
+            chain += [part for part in at.exceptions if part not in chain]
+            at = at.exceptions[0]
+        else:
+            at = at.__cause__ or at.__context__
+    yield from reversed(chain)
