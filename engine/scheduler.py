@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable
+from functools import partial
 from typing import Any, Literal
 
 from engine.alarms import Alarms, Owner
@@ -342,14 +343,9 @@ class Scheduler:
             node.steps.pop(attempt.record.step, None)
         else:
             node.steps[attempt.record.step] = outcome.output
-        after, move = advance(
-            machine,
-            node.state,
-            ends,  # type: ignore[arg-type]
-            lambda: random.Random(f"{self._seed}:{attempt.key}").random(),
-            outcome.permanent,
-            outcome.retry_after,
-        )
+        draw = partial(_drawn, self._seed, attempt)
+        permanent, asked = outcome.permanent, outcome.retry_after
+        after, move = advance(machine, node.state, ends, draw, permanent, asked)  # type: ignore[arg-type]
         node.state = after
         if isinstance(move, Stop):
             self._stopped(node, move, at, outcome)
@@ -358,6 +354,8 @@ class Scheduler:
             self._tell_move(attempt, after, move)
         if move.delay:
             self._alarms.set_wake(whole(self.now + move.delay), node)
+        elif isinstance(move, Retry):
+            self._places.ask(node)  # the same step needs the same places
         else:
             self._ask(node)
 
@@ -496,6 +494,11 @@ class Scheduler:
 
 
 # -- helpers without state -------------------------------------------------------------------------------------
+
+
+def _drawn(seed: int | str, attempt: LiveAttempt) -> float:
+    """The attempt's own random number, the same in every run of the seed."""
+    return random.Random(f"{seed}:{attempt.key}").random()
 
 
 def _end_order(ended: tuple[LiveAttempt, Outcome | None]) -> tuple[int, ...]:

@@ -32,7 +32,8 @@ class Runner:
 
     def __init__(self, scheduler: Scheduler, perform: Perform, exact: bool = False) -> None:
         self._scheduler, self._perform, self._exact = scheduler, perform, exact
-        self._start = trio.current_time()
+        self._clock = trio.lowlevel.current_clock().current_time
+        self._start = self._clock()
         self._wake = trio.Event()
         self._over = trio.Event()
         self._sleep = trio.CancelScope()
@@ -97,7 +98,7 @@ class Runner:
     # -- turns -------------------------------------------------------------------------------------------------
 
     def _now(self) -> float:
-        return whole(trio.current_time() - self._start)
+        return whole(self._clock() - self._start)
 
     def _turn(self) -> LiveAttempt | None:
         """Tell the scheduler the time, do what it says; the first attempt to start is the caller's to run."""
