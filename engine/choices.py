@@ -12,7 +12,10 @@ machine never ends. Places, delays and the deadlines of others are not weighed.
 
 Besides exits count `timeout` where the node has a deadline, and `error` where its `when` or
 `outputs` reads what may turn out absent or different; a `when` that reads anything goes either way.
-Source: LANGUAGE.md sections 6 to 8 and 15 (T3).
+
+Where it is asked whether outputs are there, a further bit of a node says that it ended without one.
+A run that succeeds is one in which no node fails unhandled, whatever `on_failure`.
+Source: LANGUAGE.md sections 6 to 9 and 15 (T3).
 """
 
 from __future__ import annotations
@@ -24,7 +27,7 @@ import attrs
 
 from engine.ends import Ending, ends_of
 from engine.expressions import Template
-from engine.machine import Verdict
+from engine.machine import End, Outcome, Route, Verdict
 from engine.once import per_plan
 from engine.order import topological
 from engine.plan import Condition, Edge, Node, Plan
@@ -35,10 +38,16 @@ __all__ = [
     "Lit",
     "choices_of",
     "common",
+    "ending_of",
+    "endings_of",
+    "excused",
     "fits",
+    "gives_output",
     "joined",
     "live",
+    "silences_of",
     "spoils",
+    "successes_of",
     "union",
 ]
 
@@ -59,23 +68,41 @@ _DEADLINE = Ending("failed", "timeout", None, 0)
 class Choices:
     """All by node: `links` stand beside `Node.edges`, `endings` are masks, successes first."""
 
-    order: tuple[int, ...]
+    order: Sequence[int]
     """Every node after those it waits for."""
-    links: tuple[tuple[Link, ...], ...]
-    any: tuple[bool, ...]
-    when: tuple[When, ...]
-    endings: tuple[tuple[int, ...], ...]
+    links: Sequence[tuple[Link, ...]]
+    any: Sequence[bool]
+    when: Sequence[When]
+    endings: Sequence[tuple[int, ...]]
     stuck: frozenset[int]
     """Nodes that do not end well, however they end."""
+    silent: Mapping[int, int]
+    """Of nodes that this is asked of, the bit that says: ended without an output."""
 
 
 @per_plan
 def choices_of(plan: Plan) -> Choices:
     """The choices of all nodes of a plan; its sub-pipelines are not looked into."""
+    return _choices(plan, plan.on_failure, frozenset())
+
+
+def silences_of(plan: Plan, nodes: frozenset[int]) -> Choices:
+    """The same, where `nodes` tell whether they ended with an output."""
+    return _choices(plan, plan.on_failure, nodes)
+
+
+def successes_of(plan: Plan, nodes: frozenset[int]) -> Choices:
+    """The same over runs that succeed: no node fails unhandled there."""
+    return _choices(plan, "cancel", nodes)
+
+
+def _choices(plan: Plan, on_failure: str, asked: frozenset[int]) -> Choices:
     bits = [_bits(edges) for edges in plan.targets]
-    when = tuple(_when(node.when) for node in plan.nodes)
     memo: dict[object, tuple[int, ...]] = {}
-    endings = tuple(_masks(plan, node, bits[node.index], memo) for node in plan.nodes)
+    endings = [
+        _masks(node, _Asked(bits[at], on_failure, at in asked), memo)
+        for at, node in enumerate(plan.nodes)
+    ]
     return Choices(
         order=tuple(topological([[edge.source for edge in node.edges] for node in plan.nodes])),
         links=tuple(
@@ -83,25 +110,32 @@ def choices_of(plan: Plan) -> Choices:
             for node in plan.nodes
         ),
         any=tuple(node.join == "any" for node in plan.nodes),
-        when=when,
-        endings=endings,
+        when=tuple(_when(node.when) for node in plan.nodes),
+        endings=tuple(endings),
         stuck=frozenset(index for index, found in enumerate(endings) if not found),
+        silent={index: 1 << len(bits[index]) for index in asked},
     )
+
+
+@attrs.frozen
+class _Asked:
+    """What is asked of a node's endings: the conditions on its edges, whether a failure that none
+    of them names ends the run, whether there is an output."""
+
+    bits: Mapping[object, Condition]
+    on_failure: str
+    output: bool
 
 
 def _bits(edges: Iterable[Edge]) -> dict[object, Condition]:
     """The distinct conditions on edges, by what tells them apart; their places are their bits."""
-    return {_key(e.condition): e.condition for e in edges if e.condition.kind != "always"}
-
-
-def _key(condition: Condition) -> object:
-    return condition if condition.kind == "labels" else condition.kind
+    return {e.condition.key: e.condition for e in edges if e.condition.kind != "always"}
 
 
 def _bit(bits: Mapping[object, Condition], condition: Condition) -> int:
     if condition.kind == "always":
         return 0
-    return 1 << list(bits).index(_key(condition)) if len(bits) > 1 else 1
+    return 1 << list(bits).index(condition.key) if len(bits) > 1 else 1
 
 
 def _when(when: Template | None) -> When:
@@ -112,50 +146,75 @@ def _when(when: Template | None) -> When:
     return "none" if when.constant or when.evaluate({}) is True else "never"
 
 
-def _masks(
-    plan: Plan,
-    node: Node,
-    bits: Mapping[object, Condition],
-    memo: dict[object, tuple[int, ...]],
-) -> tuple[int, ...]:
+def _masks(node: Node, asked: _Asked, memo: dict[object, tuple[int, ...]]) -> tuple[int, ...]:
     """The masks of a node's endings that leave the run going, each once, those of success first."""
-    conditions = tuple(bits.values())
-    labels = [c for c in conditions if c.kind == "labels"]
-    if labels:
-        return _kept(plan, node, conditions, _endings(node, labels))
+    if asked.output or any(c.kind == "labels" for c in asked.bits.values()):
+        return tuple(dict(_kept(node, asked, endings_of(node, asked.bits.values()))))
     results = _results(node)
-    key = (results, node.allow_failure, tuple(bits))
+    key = (results, node.allow_failure, tuple(asked.bits))
     if key not in memo:
         endings = [Ending(result, "", None, 0) for result in results]
-        memo[key] = _kept(plan, node, conditions, endings)
+        memo[key] = tuple(dict(_kept(node, asked, endings)))
     return memo[key]
 
 
 def spoils(plan: Plan, node: Node) -> bool:
     """Whether some ending of the node is a failure that nothing handles."""
-    conditions = tuple(_bits(plan.targets[node.index]).values())
-    labels = [c for c in conditions if c.kind == "labels"]
-    return any(lost for _, lost in _judged(node, conditions, _endings(node, labels)))
+    asked = _Asked(_bits(plan.targets[node.index]), "finish", output=False)
+    endings = endings_of(node, asked.bits.values())
+    return any(lost for _, _, lost in _judged(node, asked, endings))
 
 
-def _kept(
-    plan: Plan, node: Node, conditions: Sequence[Condition], endings: Iterable[Ending]
-) -> tuple[int, ...]:
-    judged = _judged(node, conditions, endings)
-    ends_all = plan.on_failure == "cancel"
-    return tuple(dict.fromkeys(mask for mask, lost in judged if not (lost and ends_all)))
+def _kept(node: Node, asked: _Asked, endings: Iterable[Ending]) -> Iterator[tuple[int, Ending]]:
+    """The endings that leave the run going, each with its mask."""
+    ends_all = asked.on_failure == "cancel"
+    for mask, ending, lost in _judged(node, asked, endings):
+        if not (lost and ends_all):
+            yield mask, ending
 
 
 def _judged(
-    node: Node, conditions: Sequence[Condition], endings: Iterable[Ending]
-) -> Iterator[tuple[int, bool]]:
-    """The mask of each ending, and whether it is a failure that nothing handles."""
+    node: Node, asked: _Asked, endings: Iterable[Ending]
+) -> Iterator[tuple[int, Ending, bool]]:
+    """Each ending with its mask, and whether it is a failure that nothing handles."""
+    conditions = tuple(asked.bits.values())
     for ending in endings:
         step = node.machine.steps[ending.step]
         holds = [c.holds(ending.result, ending.label, ending.code, step) for c in conditions]
         handled = any(c.names_failure and held for c, held in zip(conditions, holds, strict=True))
         lost = ending.result == "failed" and not (handled or node.allow_failure)
-        yield sum(held << at for at, held in enumerate(holds)), lost
+        silent = asked.output and not gives_output(node, ending)
+        yield sum(held << at for at, held in enumerate((*holds, silent))), ending, lost
+
+
+def ending_of(plan: Plan, choices: Choices, index: int, mask: int) -> Ending:
+    """An ending of a node whose mask this is, a success if there is one."""
+    node = plan.nodes[index]
+    asked = _Asked(_bits(plan.targets[index]), "finish", index in choices.silent)
+    for found, ending in _kept(node, asked, endings_of(node, asked.bits.values())):
+        if found == mask:
+            return ending
+    raise AssertionError("a mask that no ending has")
+
+
+def excused(node: Node) -> Iterator[tuple[int, Outcome | Literal["*"]]]:
+    """The outcomes, by step, that are not exit 0 and that a route may lead to a success."""
+    for at, step in enumerate(node.machine.steps):
+        if step.routes or step.default:
+            written: list[tuple[Outcome | Literal["*"], Route]] = [*step.routes.items()]
+            written += [("*", step.default)] if step.default else []
+            for key, route in written:
+                ends = (route.to, route.then)
+                if key != 0 and any(isinstance(t, End) and t.result == "succeeded" for t in ends):
+                    yield at, key
+
+
+def gives_output(node: Node, ending: Ending) -> bool:
+    """Whether a node that ends so has an output: it does unless its last attempt ended without an
+    exit code, or was a sub-pipeline that failed."""
+    return ending.exit is not None and not (
+        ending.exit == 1 and node.bodies[ending.step].plan is not None
+    )
 
 
 def _results(node: Node) -> tuple[Verdict, ...]:
@@ -164,13 +223,13 @@ def _results(node: Node) -> tuple[Verdict, ...]:
     if len(node.machine.steps) == 1 and not step.routes and not step.default:
         good = step.codes is None or 0 in step.codes
         return ("succeeded", "failed") if good else ("failed",)
-    found = {ending.result for ending in _endings(node, ())}
+    found = {ending.result for ending in endings_of(node, ())}
     return tuple(sorted(found, reverse=True))
 
 
-def _endings(node: Node, labels: Iterable[Condition]) -> list[Ending]:
-    """One ending for each sort that the labels can tell apart, successes first."""
-    found = list(ends_of(node.machine, _codes(labels)))
+def endings_of(node: Node, conditions: Iterable[Condition]) -> list[Ending]:
+    """One ending for each sort that the conditions can tell apart, successes first."""
+    found = list(ends_of(node.machine, _codes(conditions)))
     if node.deadline is not None:
         found.append(_DEADLINE)
     if node.may_misread:
@@ -178,15 +237,16 @@ def _endings(node: Node, labels: Iterable[Condition]) -> list[Ending]:
     return sorted(found, key=_rank)
 
 
-def _codes(labels: Iterable[Condition]) -> set[int]:
+def _codes(conditions: Iterable[Condition]) -> set[int]:
     """The codes that conditions name, as numbers or in the label of an exit without a name."""
+    labels = [c for c in conditions if c.kind == "labels"]
     found = {code for c in labels for code in c.codes}
     return found | {int(n) for c in labels for n in c.names if n.isdecimal() and int(n) < 256}
 
 
-def _rank(ending: Ending) -> tuple[bool, str, int, int]:
-    code = -1 if ending.code is None else ending.code
-    return (ending.result == "failed", ending.label, code, ending.step)
+def _rank(ending: Ending) -> tuple[bool, str, int, int, int]:
+    code, exit = (-1 if each is None else each for each in (ending.code, ending.exit))
+    return (ending.result == "failed", ending.label, code, ending.step, exit)
 
 
 # -- masks -----------------------------------------------------------------------------------------

@@ -1,6 +1,7 @@
 """The rules of reading and compiling: codes and names, stable for ever. Source: LANGUAGE.md section 16.
 
-E1xx are found by `loader`, E2xx and E5xx here by `compiler`; rules over a whole plan stand in `engine.rules`.
+E1xx are found by `loader`, E2xx and E5xx here by `compiler`; rules over a whole plan stand in `engine.rules`. E502 is found by
+both, literals here and references there, and belongs to the latter.
 """
 
 from __future__ import annotations
@@ -46,7 +47,9 @@ POOL_DEADLOCK = Rule(
 BROKEN_TASK = Rule(
     "E206", "broken-task", "two tasks of one id, or a task that cannot be loaded as it is declared"
 )
-TYPE_MISMATCH = Rule("E502", "type-mismatch", "a value that the task's input schema refuses")
+TYPE_MISMATCH = Rule(
+    "E502", "type-mismatch", "a value or reference that the task's input schema refuses"
+)
 MISSING_INPUT = Rule("E504", "missing-input", "a required input of a task is not given")
 BAD_EXPRESSION = Rule(
     "E505", "bad-expression", "an expression that cannot be understood where it stands"
@@ -65,7 +68,6 @@ CODES = (
     PIPELINE_RECURSION,
     POOL_DEADLOCK,
     BROKEN_TASK,
-    TYPE_MISMATCH,
     MISSING_INPUT,
     BAD_EXPRESSION,
 )

@@ -20,10 +20,12 @@ __all__ = ["Diagnostic", "Diagnostics", "Note", "Rule", "Severity", "nearest"]
 
 
 class Severity(StrEnum):
-    """How bad: an error keeps a spec from compiling or running, a warning does not."""
+    """How bad: an error keeps a spec from compiling or running, a warning does not; a note says what
+    was left open and never counts."""
 
     ERROR = "error"
     WARNING = "warning"
+    NOTE = "note"
 
 
 @attrs.frozen
@@ -36,8 +38,11 @@ class Rule:
 
     @property
     def severity(self) -> Severity:
-        """`error` for E codes, `warning` for W codes."""
-        return Severity.ERROR if self.code.startswith("E") else Severity.WARNING
+        """`error` for E codes, `warning` for W codes, `note` for N codes."""
+        return _SEVERITIES[self.code[0]]
+
+
+_SEVERITIES = {"E": Severity.ERROR, "W": Severity.WARNING, "N": Severity.NOTE}
 
 
 @attrs.frozen

@@ -39,6 +39,8 @@ class Ending:
     label: str
     code: int | None
     step: int
+    exit: int | None = None
+    """The exit code of the last attempt, None if it ended without one."""
 
 
 @attrs.frozen
@@ -80,12 +82,13 @@ def ends_of(machine: Machine, apart: Iterable[int] | None = None) -> frozenset[E
             route = step.route(outcome)
             if route is None:
                 verdict: Verdict = "succeeded" if outcome == 0 else "failed"
-                found.add(Ending(verdict, step.label(outcome), code, at))
+                found.add(Ending(verdict, step.label(outcome), code, at, code))
                 continue
             for target in _targets(route, seen.spent):
                 if isinstance(target, End):
                     label = target.label or step.label(outcome)
-                    found.add(Ending(target.result, label, None if target.label else code, at))
+                    named = None if target.label else code
+                    found.add(Ending(target.result, label, named, at, code))
     return frozenset(found)
 
 

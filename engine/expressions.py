@@ -28,6 +28,7 @@ __all__ = [
     "Template",
     "absent",
     "bare",
+    "is_text",
     "show",
     "template",
     "unquote",
@@ -124,6 +125,13 @@ def _escaped(text: str, body: str) -> Template:
 def _before(body: str, offset: int) -> int:
     """Where an offset lies in the text in which each `${` of the body is written with one more `$`."""
     return offset + body.count("${", 0, offset + 1)
+
+
+def is_text(text: str) -> bool:
+    """Whether a string of a template gives text, whatever is put into it: it is not one whole
+    `${…}`."""
+    pieces = list(_split(text, ()))
+    return len(pieces) != 1 or pieces[0][2] is not None
 
 
 Piece = tuple[int, int, str | None]

@@ -23,12 +23,16 @@ from engine.plan import Edge, Plan
 
 __all__ = [
     "EFFORT",
+    "SKIPPED",
     "Cause",
     "Clash",
     "Dead",
     "Feasibility",
+    "Found",
+    "Search",
     "Shut",
     "Stuck",
+    "TooMuch",
     "decide",
     "skips_all",
 ]
@@ -36,7 +40,8 @@ __all__ = [
 EFFORT = 100_000
 """How often searching one plan may look at a node."""
 _TRIALS = 8
-_SKIPPED = -1
+SKIPPED = -1
+"""A pick: the node's own `when` is false."""
 
 
 # -- what is found ---------------------------------------------------------------------------------
@@ -112,20 +117,20 @@ def skips_all(plan: Plan) -> bool | None:
     )
     try:
         never = {node for node in choices.order if choices.when[node] == "never"}
-        search = _Search(plan, whole, EFFORT, skipped=never)
-        return search._finds(whole.order, sorted(choices.stuck - never))
-    except _TooMuch:
+        search = Search(plan, whole, EFFORT, skipped=never)
+        return search._finds(whole.order, sorted(choices.stuck - never)) is not None
+    except TooMuch:
         return None
 
 
 def _searched(plan: Plan, choices: Choices, runs: set[int]) -> Feasibility:
-    search = _Search(plan, choices, EFFORT)
+    search = Search(plan, choices, EFFORT)
     never: dict[int, Cause] = {}
     undecided = []
     for node in choices.order:
         try:
             cause = None if node in runs else search.cause(node)
-        except _TooMuch:
+        except TooMuch:
             undecided.append(node)
         else:
             if cause is None:
@@ -197,12 +202,21 @@ def _trial(choices: Choices, wanted: Collection[int], prefer: Prefer) -> set[int
 # -- the search ------------------------------------------------------------------------------------
 
 
-class _TooMuch(Exception):
+class TooMuch(Exception):
     """The effort is used up."""
 
 
+@attrs.frozen(eq=False)
+class Found:
+    """A run: endings picked for nodes, what is asked of others; it starts the last of `cone`."""
+
+    cone: Sequence[int]
+    picks: Lit
+    asked: Lit
+
+
 @attrs.define(eq=False)
-class _Search:
+class Search:
     """The search over one plan: what is known of the nodes decided so far, and the effort left."""
 
     plan: Plan
@@ -226,14 +240,27 @@ class _Search:
             return Shut()
         if not self._joined(target):
             return Dead(tuple(self._dead(target)))
-        cone = self._cone(target)
-        perils = [n for n in cone[:-1] if n in self.choices.stuck and n not in self.skipped]
+        cone = self._cone(target, bool(self.choices.stuck))
+        perils = self._perils(cone, ())
         if self._finds(cone, perils):
             return None
         clash = self._clash(target, self._needed, only=True)
         if clash is None and perils and self._finds(cone, ()):
             return Stuck(perils[-1])
         return clash or self._clash(target, self._supported(cone), only=False)
+
+    def run(self, target: int, shunned: Collection[int] = ()) -> Found | None:
+        """A run that starts the target and skips what is shunned, of what the target waits for."""
+        cone = self._cone(target, bool(self.choices.stuck or shunned))
+        return self._finds(cone, self._perils(cone, shunned))
+
+    def sure(self) -> dict[int, int]:
+        """The nodes that start in every run, with what they satisfy however they end."""
+        return self._must(self.choices.order, {})
+
+    def _perils(self, cone: Sequence[int], shunned: Collection[int]) -> list[int]:
+        bad = [node for node in cone[:-1] if node in self.choices.stuck or node in shunned]
+        return [node for node in bad if node not in self.skipped]
 
     def _joined(self, node: int) -> bool:
         return joined(self.choices.links[node], self.choices.any[node], self.lit)
@@ -247,11 +274,10 @@ class _Search:
     def _spend(self, effort: int) -> None:
         self.left -= effort
         if self.left < 0:
-            raise _TooMuch
+            raise TooMuch
 
-    def _cone(self, target: int) -> list[int]:
-        """What the target's running depends on, in order, itself last."""
-        always = bool(self.choices.stuck)
+    def _cone(self, target: int, always: bool) -> list[int]:
+        """What the target's running depends on, in order, itself last; or all that it waits for."""
         seen, stack = {target}, [target]
         while stack:
             self._spend(1)
@@ -262,8 +288,8 @@ class _Search:
         self.place = self.place or {n: at for at, n in enumerate(self.choices.order)}
         return sorted(seen, key=self.place.__getitem__)
 
-    def _finds(self, cone: Sequence[int], perils: Sequence[int]) -> bool:
-        """Whether some picks make the last node of the cone run and skip all perils."""
+    def _finds(self, cone: Sequence[int], perils: Sequence[int]) -> Found | None:
+        """Picks that make the last node of the cone run and skip all perils."""
         target = cone[-1]
         stack: list[dict[int, int]] = [{}]
         while stack:
@@ -278,9 +304,9 @@ class _Search:
             if node is None and any(peril in may for peril in perils):
                 node = next(n for n in cone if n not in picks and self._varies(n))
             if node is None:
-                return True
+                return Found(cone, picks, asked)
             stack += [{**picks, node: pick} for pick in self._options(node, asked, perils)]
-        return False
+        return None
 
     def _may(self, cone: Sequence[int], picks: Lit) -> dict[int, int]:
         """The nodes that run under some completion of the picks, with all they might satisfy."""
@@ -305,7 +331,7 @@ class _Search:
         return must
 
     def _skips(self, node: int, picks: Lit) -> bool:
-        return node in self.skipped or picks.get(node) == _SKIPPED
+        return node in self.skipped or picks.get(node) == SKIPPED
 
     def _masks(self, node: int, picks: Lit) -> tuple[int, ...]:
         return (picks[node],) if node in picks else self.choices.endings[node]
@@ -348,7 +374,7 @@ class _Search:
         """What to try, the most promising last; to skip a node helps against perils alone."""
         want = asked.get(node, 0)
         if perils and self.choices.when[node] == "free":
-            yield _SKIPPED
+            yield SKIPPED
         masks = reversed(self.choices.endings[node])
         yield from sorted(masks, key=lambda mask: (want & mask).bit_count())
 

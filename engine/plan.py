@@ -55,6 +55,11 @@ class Condition:
         return code in self.codes or any(step.aliases.get(name) == code for name in self.names)
 
     @property
+    def key(self) -> object:
+        """What tells it from others, cheap to look up."""
+        return self if self.kind == "labels" else self.kind
+
+    @property
     def names_failure(self) -> bool:
         """Whether a live edge of this kind handles its source's failure (section 8)."""
         return self.kind in ("failure", "labels")
@@ -115,6 +120,20 @@ class Node:
         return any(
             _doubtful(read) for made in (self.when, self.outputs) if made for read in made.reads
         )
+
+    @cached_property
+    def sources(self) -> Mapping[int, Edge]:
+        """Incoming edges by their source."""
+        return {edge.source: edge for edge in self.edges}
+
+    @cached_property
+    def written(self) -> int:
+        """How many of its edges `needs` writes."""
+        return sum(edge.written for edge in self.edges)
+
+    def insists(self, edge: Edge) -> bool:
+        """Whether it runs only if this one of its edges is live."""
+        return self.join == "all" or not edge.written or self.written == 1
 
 
 _ALWAYS_THERE = frozenset({"inputs", "run", "env", "secrets"})

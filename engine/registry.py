@@ -125,6 +125,9 @@ class Task:
     input_schema: Mapping[str, Any] | None = None
     """JSON Schema of the whole `with` table (an object), or None when anything goes."""
     output_schema: Mapping[str, Any] | None = None
+    output: Literal["checked", "exact", "inputs"] = "checked"
+    """How far `output_schema` holds: it is checked, and null may come with exits other than 0; it is
+    true by construction whatever the exit, and not checked; or the output is the inputs as given."""
     exits: Mapping[str, int] = attrs.field(factory=lambda: {"success": 0})
     open: bool = False
     """An open task may end with any code; in a closed one an undeclared code is the outcome

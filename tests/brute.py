@@ -6,6 +6,7 @@ pipeline is walked through, event by event. Imports nothing from the engine.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from typing import Any
 
@@ -344,3 +345,164 @@ def texts_of(name: str, node: Doc) -> list[str]:
 
 def reads_output(doc: Doc, text: str) -> bool:
     return "steps." in text or any(f"{name}." in text for name in doc["nodes"])
+
+
+# ------------------------------------------------------------------------------- what is not there
+
+Absent = tuple[str, str, str]
+"""A node ("" for the pipeline), the place in it (a step, "when" or "outputs"), what is read."""
+
+READ = re.compile(r"(?:^|\$\{)\s*([A-Za-z_][\w.]*)(\s*\?\?)?")
+
+
+def reads_of(value: str) -> set[str]:
+    """The nodes, and the steps as `steps.NAME`, that a text reads without a default."""
+    found = {path for path, default in READ.findall(value) if not default}
+    return {".".join(p.split(".")[: 2 if p.startswith("steps.") else 1]) for p in found}
+
+
+def places_of(name: str, node: Doc) -> dict[str, set[str]]:
+    """What is read in each step, in `when` and in `outputs`."""
+    found = {
+        at: {r for text in step.get("with", {}).values() for r in reads_of(text)}
+        for at, step in steps_of(name, node).items()
+    }
+    found["when"] = reads_of(node.get("when", ""))
+    found["outputs"] = {r for text in node.get("outputs", {}).values() for r in reads_of(text)}
+    return found
+
+
+def absent_steps(name: str, node: Doc) -> set[Absent]:
+    """The reads of steps that find nothing in some run of a node."""
+    steps, places = steps_of(name, node), places_of(name, node)
+    start: tuple[str, tuple[Any, ...], frozenset[str]] = (node.get("start", name), (), frozenset())
+    seen, todo, found = {start}, [start], set()
+
+    def read(place: str, has: frozenset[str]) -> None:
+        for what in places[place]:
+            if what.startswith("steps.") and what.removeprefix("steps.") not in has:
+                found.add((name, place, what))
+
+    while todo:
+        at, counts, has = todo.pop()
+        read(at, has)
+        for outcome in outcomes(steps[at]):
+            had = has | {at} if isinstance(outcome, int) else has - {at}
+            if outcome != 0 and "retry" in steps[at]:
+                read(at, had)
+            key = route_of(steps[at], outcome)
+            target, after = follow(steps[at], at, key, dict(counts))
+            if target is not None and not is_end(target):
+                state = (target, tuple(sorted(after.items())), had)
+                if state not in seen:
+                    seen.add(state)
+                    todo.append(state)
+            elif isinstance(outcome, int):
+                read("outputs", had)
+    return found
+
+
+def absent_nodes(doc: Doc) -> set[Absent]:
+    """The reads of nodes that find nothing in some run; those of `[outputs]` in one that
+    succeeds."""
+    nodes, found = list(doc["nodes"]), set()
+    wanted = {r for text in doc.get("outputs", {}).values() for r in reads_of(text)}
+
+    def read(name: str, place: str, reads: set[str], state: State) -> None:
+        for what in reads & set(nodes):
+            if not has_output(state[nodes.index(what)]):
+                found.add((name, place, what))
+
+    for state, starting in executions(doc):
+        for name in starting:
+            places = places_of(name, doc["nodes"][name])
+            read(name, "when", places["when"], state)
+            if state[nodes.index(name)] != "runs":
+                continue
+            visited, ends = ends_with_outputs(name, doc["nodes"][name])
+            for at in (*visited, *["outputs"] * any(has for _, has in ends)):
+                read(name, at, places[at], state)
+        if all(isinstance(each, tuple) or each == "skipped" for each in state):
+            ends = [(name, each) for name, each in zip(nodes, state, strict=True)]
+            if not any(e != "skipped" and is_unhandled(doc, n, e[0]) for n, e in ends):
+                read("", "outputs", wanted, state)
+    return found
+
+
+def has_output(state: Any) -> bool:
+    return isinstance(state, tuple) and bool(state[1])
+
+
+def ends_with_outputs(name: str, node: Doc) -> tuple[set[str], set[tuple[Ending, bool]]]:
+    """The steps that runs of a node visit, and the ends with: is there an output?"""
+    visited, found = set(), set()
+    steps = steps_of(name, node)
+    todo = [(node.get("start", name), ())]
+    seen: set[Any] = set(todo)
+    while todo:
+        at, counts = todo.pop()
+        visited.add(at)
+        for outcome in outcomes(steps[at]):
+            key = route_of(steps[at], outcome)
+            target, after = follow(steps[at], at, key, dict(counts))
+            state = (target, tuple(sorted(after.items())))
+            if target is None or is_end(target):
+                found.add((ending(steps[at], outcome, target), isinstance(outcome, int)))
+            elif state not in seen:
+                seen.add(state)
+                todo.append(state)
+    return visited, found
+
+
+def executions(doc: Doc) -> Iterator[tuple[State, set[str]]]:
+    """Every state that executions come to, with the nodes whose edges have just let them run; an
+    end stands with its output."""
+    names = list(doc["nodes"])
+    ends: dict[str, set[tuple[Ending, bool]]] = {}
+    for name, node in doc["nodes"].items():
+        ends[name] = ends_with_outputs(name, node)[1]
+        with_codes = {end for end, _ in ends[name]}
+        ends[name] |= {(end, False) for end in node_endings(doc, name) - with_codes}
+        if "deadline" in node:
+            ends[name].add((("failed", frozenset({"timeout"})), False))
+        if any(reads_output(doc, text) for text in node.get("outputs", {}).values()):
+            ends[name].add((("failed", frozenset({"error"})), False))
+    first = settle(doc, ("waits",) * len(names))
+    todo, seen = list(first), set(first)
+    while todo:
+        state, starting = todo.pop()
+        yield state, set(starting)
+        for index, name in enumerate(names):
+            if state[index] != "runs":
+                continue
+            for end in ends[name]:
+                if is_over(doc, name, end[0]):
+                    continue
+                for new in settle(doc, (*state[:index], end, *state[index + 1 :])):
+                    if new not in seen:
+                        seen.add(new)
+                        todo.append(new)
+
+
+def settle(doc: Doc, state: State) -> list[tuple[State, frozenset[str]]]:
+    """The states once every node has decided that can, with those whose edges let them run."""
+    plain = tuple(each[0] if isinstance(each, tuple) else each for each in state)
+    found = []
+    for after in decided(doc, plain):
+        kept: list[Any] = []
+        starting = set()
+        for name, old, new in zip(doc["nodes"], state, after, strict=True):
+            kept.append(
+                old if isinstance(old, tuple) else (new, False) if isinstance(new, tuple) else new
+            )
+            if old == "waits" and new != "waits" and joins(doc, name, after):
+                starting.add(name)
+        found.append((tuple(kept), frozenset(starting)))
+    return found
+
+
+def joins(doc: Doc, name: str, state: State) -> bool:
+    """Whether the edges of a node let it run, its `when` aside."""
+    bare = {key: value for key, value in doc["nodes"][name].items() if key != "when"}
+    edges = edges_of(doc, name)
+    return "runs" in choices({**doc, "nodes": {**doc["nodes"], name: bare}}, name, edges, state)

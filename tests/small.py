@@ -10,9 +10,9 @@ from typing import Any
 
 from hypothesis import strategies as st
 
-from tests.brute import Doc, names_of, outcomes, walk
+from tests.brute import Doc, edges_of, names_of, outcomes, steps_of, walk
 
-__all__ = ["machines", "pipelines"]
+__all__ = ["machines", "pipelines", "reading_machines", "reading_pipelines"]
 
 NAMED = {"task": "shell", "exits": {"odd": 3, "far": 4}}
 BODIES: tuple[Doc, ...] = ({"task": "probe"}, {"task": "shell"}, NAMED)
@@ -88,6 +88,73 @@ def pipelines(draw: st.DrawFn) -> Doc:
         called = {label for _, labels in walk(name, node)[1] for label in labels}
         ends[name] = sorted(called | {"timeout"} if "deadline" in node else called, key=repr)
     return doc
+
+
+@st.composite
+def reading_machines(draw: st.DrawFn) -> Doc:
+    """A machine whose steps and outputs read what steps left, with a default and without."""
+    doc = draw(machines())
+    node = doc["nodes"]["n"]
+    names = [*node["steps"]]
+    for step in node["steps"].values():
+        if chance(draw, 3):
+            step["retry"] = {"attempts": 2}
+        if not chance(draw, 3):
+            step["with"] = {each: step_read(draw, each) for each in names if chance(draw, 2)}
+    if chance(draw, 2):
+        node["outputs"] = {each: step_read(draw, each) for each in names if chance(draw, 2)}
+    return doc
+
+
+def step_read(draw: st.DrawFn, step: str) -> str:
+    return f"${{steps.{step} ?? 0}}" if chance(draw, 4) else f"${{steps.{step}}}"
+
+
+@st.composite
+def reading_pipelines(draw: st.DrawFn) -> Doc:
+    """A pipeline whose nodes and outputs read nodes, with a default and without."""
+    doc = draw(pipelines())
+    nodes = doc["nodes"]
+    if chance(draw, 2):
+        name = pick(draw, [*nodes])
+        labelled = any(isinstance(n.get("needs", {}).get(name), list) for n in nodes.values())
+        if not labelled and not nodes[name].get("outputs"):
+            nodes[name] = in_two_steps(draw, nodes[name])
+    for name, node in nodes.items():
+        if chance(draw, 3):
+            continue
+        before = [each for each in nodes if each not in waiting_for(doc, name)]
+        read = {each: node_read(draw, each) for each in before if chance(draw, 2)}
+        place: Doc = pick(draw, [*steps_of(name, node).values()])
+        if chance(draw, 5) and read:
+            node["when"] = pick(draw, [*read.values()])
+        elif chance(draw, 4):
+            node["outputs"] = {"x": "${inputs.flag}", **node.get("outputs", {}), **read}
+        else:
+            place["with"] = {**place.get("with", {}), **read}
+    doc["outputs"] = {each: node_read(draw, each) for each in nodes if chance(draw, 2)}
+    return doc
+
+
+def in_two_steps(draw: st.DrawFn, node: Doc) -> Doc:
+    keys = ("task", "exits", "with", "timeout")
+    first = {key: node[key] for key in keys if key in node}
+    routes = {key: pick(draw, ("two", "done", "fail:x")) for key in routed(draw, first, least=1)}
+    steps = {"one": {**first, "routes": routes}, "two": dict(pick(draw, BODIES))}
+    kept = {key: value for key, value in node.items() if key not in (*keys, "routes")}
+    return {**kept, "start": "one", "steps": steps}
+
+
+def node_read(draw: st.DrawFn, name: str) -> str:
+    return f"${{{name}.x ?? true}}" if chance(draw, 5) else f"${{{name}.x}}"
+
+
+def waiting_for(doc: Doc, name: str) -> set[str]:
+    """The node and all that wait for it."""
+    found = {name}
+    for _ in doc["nodes"]:
+        found |= {each for each in doc["nodes"] if found & edges_of(doc, each).keys()}
+    return found
 
 
 def body(draw: st.DrawFn, name: str) -> Doc:

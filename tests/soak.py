@@ -1,4 +1,4 @@
-"""The property tests of reachability with many more examples: `python -m tests.soak 20000`."""
+"""The property tests of reachability and of reads with many more examples: `python -m tests.soak 20000`."""
 
 from __future__ import annotations
 
@@ -8,8 +8,9 @@ from typing import Any
 
 from hypothesis import HealthCheck, given, settings
 
-from tests.small import machines, pipelines
+from tests.small import machines, pipelines, reading_machines, reading_pipelines
 from tests.test_feasibility import machine_agrees, pipeline_agrees, verdicts_agree
+from tests.test_produced import nodes_agree, reads_hold, scripted, steps_agree
 
 
 def main(examples: int) -> None:
@@ -20,10 +21,14 @@ def main(examples: int) -> None:
         database=None,
         suppress_health_check=list(HealthCheck),
     )
-    properties: tuple[tuple[Any, Callable[[dict[str, Any]], None]], ...] = (
+    properties: tuple[tuple[Any, Callable[[Any], None]], ...] = (
         (machines(), machine_agrees),
         (pipelines(), pipeline_agrees),
         (pipelines(), verdicts_agree),
+        (reading_machines(), steps_agree),
+        (reading_pipelines(), nodes_agree),
+        (scripted(reading_machines()), reads_hold),
+        (scripted(reading_pipelines()), reads_hold),
     )
     for strategy, agrees in properties:
         relaxed(given(strategy)(agrees))()

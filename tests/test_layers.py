@@ -11,7 +11,7 @@ import pytest
 ROOT = Path(__file__).parents[1] / "engine"
 
 LAYERS = (
-    "durations errors events frames hints language light order places positions prints processes quick",
+    "durations errors events forms frames hints language light order places positions prints processes quick",
     "machine result",
     "syntax ends",
     "source",
@@ -20,12 +20,13 @@ LAYERS = (
     "codes cel modules schemas written",
     "registry shapes nesting",
     "plan structure dumper signatures tasks",
-    "functions draft fingerprint across once stray unset values",
+    "functions draft fingerprint across latest once reads stray unset values",
     "choices",
     "live",
     "alarms reasons scopes",
     "exits fits pools references feasibility loader scheduler",
-    "verdicts",
+    "outputs questions verdicts",
+    "produced",
     "compiler rules runtime",
     "checker testing render",
     "api",

@@ -24,7 +24,7 @@ ALL = (*CODES, *(rule for rule, _ in RULES))
 NOT_RULES = {"__init__", "spans"}
 
 Marks = list[tuple[int, str]]
-MARK = re.compile(r"(?P<code>.*?)\s*# \^ (?P<codes>[EW]\d{3}(?: [EW]\d{3})*)")
+MARK = re.compile(r"(?P<code>.*?)\s*# \^ (?P<codes>[EWN]\d{3}(?: [EWN]\d{3})*)")
 
 
 def marks(text: str) -> Marks:
@@ -193,6 +193,11 @@ WHY = {
         "`report` never runs: it needs `probe` to finish, which can only fail, ",
         "and a failure that nothing handles cancels the rest",
     ],
+    "reads_what_was_skipped": ["`build` has no output when it ends with `error`"],
+    "outputs_of_a_node_that_may_fail": [
+        "`extra` has no output when it ends with `error`, and the run succeeds all the same"
+    ],
+    "more_states_than_are_counted": ["whether any run visits `c` is not decided"],
 }
 
 
@@ -215,4 +220,67 @@ def test_both_sides_of_a_contradiction_are_noted() -> None:
     assert [note.message for note in found.notes] == [
         "`deploy` needs `build` to succeed",
         "`rollback` needs `build` to fail",
+    ]
+
+
+def read_in(text: str) -> list[tuple[str, str | None]]:
+    """Message and help of all findings about a pipeline of shell nodes `a` to `d`."""
+    found = check(Source("case.toml", f"engine = 1\n{text}"))
+    return [(each.message, each.help) for each in found if each.rule.code != "E105"]
+
+
+SHELL = 'task = "shell"\nwith = { argv = ["x"] }'
+READER = 'task = "shell"\nwith = { argv = ["${b.stdout}"] }'
+
+
+@pytest.mark.parametrize(
+    ("b", "c", "message"),
+    [
+        (
+            'needs = { a = [3] }\nallow_failure = true\nroutes = { 0 = "fail", "*" = "fail" }',
+            'needs = { a = "success", b = "always" }',
+            "`b` has no output when it is skipped, as `a` ends with `success`",
+        ),
+        (
+            'when = "inputs.flag"\nroutes = { error = "b" }',
+            'needs = { a = "success", b = "always" }',
+            "`b` has no output when it is skipped, as its `when` is false",
+        ),
+        (
+            'routes = { error = "done:odd" }',
+            "",
+            "`b` has no output when it ends with `odd` without an exit code",
+        ),
+        (
+            "needs = { a = [3] }",
+            'needs = { a = "failure", b = ["error"] }',
+            "`b` has no output when it ends with `error` and `a` ends with `3`",
+        ),
+    ],
+)
+def test_a_missing_value_tells_the_run(b: str, c: str, message: str) -> None:
+    flag = "inputs.flag = { type = 'boolean', default = true }"
+    text = f"{flag}\n[nodes.a]\n{SHELL}\n[nodes.b]\n{b}\n{SHELL}\n[nodes.c]\n{c}\n{READER}\n"
+    told = [found for found, _ in read_in(text) if "output" in found]
+    assert told == [message]
+
+
+def test_the_walk_to_a_step_that_reads_nothing_is_told() -> None:
+    [own, other] = sorted(check(FIXTURES / "err" / "step_reads_itself.toml"), reverse=True, key=str)
+    assert own.message == "`write` has no output of its own when its first attempt starts"
+    assert other.message == "`review` has not run when `write` ends with `1`"
+    assert [note.message for note in other.notes] == ["ends with `1`"]
+
+
+def test_what_is_not_decided_is_no_error() -> None:
+    found = check(FIXTURES / "err" / "more_states_than_are_counted.toml")
+    assert [each.rule.severity.value for each in found] == ["note"]
+    assert found.errors == ()
+
+
+def test_a_field_that_is_not_there_is_told_with_the_nearest() -> None:
+    found = check(FIXTURES / "err" / "fields_of_inputs.toml")
+    assert [(each.message, each.help) for each in found if each.rule.code == "E503"] == [
+        ("`inputs.server` has no field `hots`", "did you mean `host`?"),
+        ("`inputs.server.host` is of type string and has no field `name`", None),
     ]

@@ -15,9 +15,13 @@ from engine.plan import Plan
 from engine.rules import (
     dead_route,
     infinite_retry,
+    missing_value,
     never_succeeds,
     no_way_out,
+    not_decided,
     retry_on_success,
+    type_mismatch,
+    unknown_field,
     unreachable_node,
     unreachable_step,
     unrouted_exit,
@@ -37,7 +41,11 @@ RULES: tuple[tuple[Rule, Check], ...] = (
     (retry_on_success.RULE, retry_on_success.check),
     (unreachable_node.RULE, unreachable_node.check),
     (never_succeeds.RULE, never_succeeds.check),
+    (missing_value.RULE, missing_value.check),
+    (type_mismatch.RULE, type_mismatch.check),
+    (unknown_field.RULE, unknown_field.check),
     (unused.RULE, unused.check),
+    (not_decided.RULE, not_decided.check),
 )
 
 ALL: tuple[Rule, ...] = tuple(

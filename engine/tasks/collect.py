@@ -24,6 +24,7 @@ TASK = Task(
         "type": "object",
         "description": "Any table; it becomes the output as it is.",
     },
+    output="inputs",
     output_schema={"type": "object", "description": "The table given as `with`."},
     example="""\
 [nodes.summary]

@@ -311,6 +311,7 @@ are those of the environment: HTTP_PROXY, HTTPS_PROXY, ALL_PROXY, NO_PROXY.""",
             },
         },
     },
+    output="exact",
     output_schema={
         "$schema": "https://json-schema.org/draft/2020-12/schema",
         "type": "object",

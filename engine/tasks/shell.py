@@ -133,6 +133,7 @@ TASK = Task(
             },
         },
     },
+    output="exact",
     output_schema={
         "$schema": "https://json-schema.org/draft/2020-12/schema",
         "type": "object",

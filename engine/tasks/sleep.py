@@ -46,6 +46,7 @@ TASK = Task(
             },
         },
     },
+    output="exact",
     output_schema={"type": "null", "description": "Nothing."},
     example="""\
 [nodes.pause]

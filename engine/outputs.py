@@ -1,0 +1,274 @@
+"""Plan -> what references give, as forms: outputs of nodes, steps and pipelines, inputs, `run`.
+
+The output schema of a task holds after exit 0; after others the output may be null as well, unless
+the task says that it is not. `outputs` of nodes and of pipelines, and what `collect` gives, are tables of exactly their keys,
+and values in them are followed through plain references. Source: LANGUAGE.md sections 2, 6 and 9.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Literal
+
+import attrs
+
+from engine.choices import choices_of, endings_of, excused, gives_output
+from engine.ends import outcomes_of
+from engine.expressions import Read, is_text, template
+from engine.forms import (
+    OPEN,
+    Form,
+    array,
+    either,
+    field,
+    form_of,
+    kinds,
+    literal,
+    not_null,
+    table,
+)
+from engine.once import per_plan
+from engine.plan import Condition, Node, Plan
+from engine.reads import Site, sites
+
+__all__ = ["Outputs", "Wrong", "outputs_of", "wrong_paths"]
+
+_TEXT = form_of({"type": "string"})
+_NUMBER = form_of({"type": "integer"})
+_NAMES = form_of({"type": "object", "additionalProperties": {"type": "string"}})
+_RUN = table(
+    dict.fromkeys(("id", "pipeline", "node", "step", "key"), _TEXT)
+    | dict.fromkeys(("visit", "attempt"), _NUMBER)
+)
+_ANY_END = Condition("finished")
+
+
+@attrs.frozen
+class Wrong:
+    """Part `at` of a path is `optional`, or there is none such (`unknown`: only `known` are; `none`:
+    what it is in, one of `kinds`, has nothing inside)."""
+
+    at: int
+    kind: Literal["optional", "unknown", "none"]
+    known: tuple[str, ...]
+    kinds: tuple[str, ...]
+
+
+@per_plan
+def outputs_of(plan: Plan) -> Outputs:
+    """What the references of a plan give."""
+    found = Outputs(plan)
+    # In the order of the edges, so that a long chain of references takes no deep recursion.
+    for index in choices_of(plan).order:
+        found.follow(plan.nodes[index])
+    return found
+
+
+@per_plan
+def wrong_paths(plan: Plan) -> tuple[tuple[Site, Wrong], ...]:
+    """The reads, but for those in flawed nodes, with the first part of their path that what it is
+    in does not surely have."""
+    outputs = outputs_of(plan)
+    found = ((site, outputs.wrong(site)) for site in sites(plan))
+    return tuple(
+        (site, wrong)
+        for site, wrong in found
+        if wrong and not (site.node is not None and plan.nodes[site.node].name in plan.flawed)
+    )
+
+
+@attrs.define(eq=False)
+class Outputs:
+    """Forms of one plan; `mapped` those of `outputs`, `echoed` of steps that give their inputs."""
+
+    plan: Plan
+    mapped: dict[int, Form] = attrs.Factory(dict)
+    echoed: dict[tuple[int, int], Form] = attrs.Factory(dict)
+    _forms: dict[object, Form] = attrs.Factory(dict)
+    _known: dict[object, Wrong | None] = attrs.Factory(dict)
+
+    def follow(self, node: Node) -> None:
+        """Work out what a node maps and echoes; those it reads have been."""
+        spec = self.plan.spec.nodes[node.name]
+        for at, body in enumerate(node.bodies):
+            if body.task is not None and body.task.output == "inputs":
+                given = spec.steps[node.machine.steps[at].name].with_
+                self.echoed[node.index, at] = self._given(given, node, at)
+        if spec.outputs is not None:
+            self.mapped[node.index] = self._given(dict(spec.outputs), node, None)
+
+    def of_pipeline(self) -> Form:
+        """What the pipeline gives where it is a step."""
+        if "outputs" not in self._forms:
+            self._forms["outputs"] = self._given(dict(self.plan.spec.outputs), None, None)
+        return self._forms["outputs"]
+
+    def wrong(self, site: Site) -> Wrong | None:
+        """What is wrong with the path of a read."""
+        node = None if site.node is None else self.plan.nodes[site.node]
+        form, rest = self._root(site.read, node, site.step)
+        if form == OPEN or not rest:
+            return None
+        key = (id(form), rest)
+        if key not in self._known:
+            self._known[key] = _walked(form, rest)
+        found = self._known[key]
+        return found and attrs.evolve(found, at=found.at + len(site.read.path) - len(rest))
+
+    # -- roots -------------------------------------------------------------------------------------
+
+    def _root(
+        self, read: Read, node: Node | None, step: int | None
+    ) -> tuple[Form, tuple[str | int, ...]]:
+        root, rest = str(read.path[0]), read.path[1:]
+        if root == "inputs":
+            return self._given_inputs(), rest
+        if root == "run":
+            return _RUN, rest
+        if root in ("env", "secrets"):
+            return _NAMES, rest
+        if root == "steps":
+            return (self._step(node, rest[0], step), rest[1:]) if node and rest else (OPEN, ())
+        source = self.plan.index.get(root)
+        if source is None:
+            return OPEN, ()  # here belong `item` and `index` of a fan-out, and `state`
+        return self._node(self.plan.nodes[source], node), rest
+
+    def _given_inputs(self) -> Form:
+        if "inputs" not in self._forms:
+            forms = {name: form_of(schema) for name, schema in self.plan.inputs.items()}
+            self._forms["inputs"] = table(forms)
+        return self._forms["inputs"]
+
+    def _node(self, node: Node, reader: Node | None) -> Form:
+        """The output of a node as another one reads it, or (None) the pipeline's outputs do."""
+        edge = reader.sources.get(node.index) if reader else None
+        needed = edge is not None and reader is not None and reader.insists(edge)
+        condition = edge.condition if edge is not None and needed else _ANY_END
+        key = (node.index, condition.key, reader is None)
+        if key not in self._forms:
+            self._forms[key] = self._ended(node, condition, reader is None)
+        return self._forms[key]
+
+    def _ended(self, node: Node, condition: Condition, well: bool) -> Form:
+        if node.name in self.plan.flawed:
+            return OPEN
+        if node.outputs is not None:
+            return self.mapped.get(node.index, OPEN)
+        if self._is_clear(node, condition):
+            return self._exit(node, 0, True)
+        good = well and not self._may_fail(node)
+        found: dict[tuple[int, bool], Form] = {}
+        for ending in endings_of(node, [condition]):
+            label = (ending.result, ending.label, ending.code, node.machine.steps[ending.step])
+            live = condition.kind == "always" or condition.holds(*label)
+            if live and gives_output(node, ending) and not (good and ending.result == "failed"):
+                sort = (ending.step, ending.exit == 0)
+                found[sort] = self._exit(node, *sort)
+        return either(*found.values()) or OPEN
+
+    def _is_clear(self, node: Node, condition: Condition) -> bool:
+        """Whether just one thing can be the output, as can be seen without looking at all ends."""
+        [body, *others] = node.bodies
+        exact = body.task is not None and body.task.output != "checked"
+        nothing = body.task is not None and body.task.output_schema is None
+        return not others and (
+            exact or nothing or (condition.kind == "success" and not any(excused(node)))
+        )
+
+    def _may_fail(self, node: Node) -> bool:
+        """Whether the run can succeed though the node fails."""
+        edges = self.plan.targets[node.index]
+        return node.allow_failure or any(edge.condition.names_failure for edge in edges)
+
+    def _step(self, node: Node, name: str | int, reader: int | None) -> Form:
+        """The output of a step as another step of its node reads it, or (None) its `outputs` do."""
+        names = [step.name for step in node.machine.steps]
+        if name not in names or node.name in self.plan.flawed:
+            return OPEN
+        at = names.index(str(name))
+        return self._exit(node, at, not _leaves_otherwise(node, at, reader))
+
+    def _exit(self, node: Node, step: int, well: bool) -> Form:
+        """The output of a step after exit 0, or (not `well`) possibly others."""
+        body = node.bodies[step]
+        if body.plan is not None:
+            return outputs_of(body.plan).of_pipeline()
+        if body.task is None or body.task.output == "inputs":
+            return self.echoed.get((node.index, step), OPEN)
+        schema = body.task.output_schema
+        if schema is None:
+            return OPEN
+        key = (id(schema), well or body.task.output == "exact")
+        if key not in self._forms:
+            form = form_of(schema)
+            self._forms[key] = form if key[1] else either(form, literal(None))
+        return self._forms[key]
+
+    # -- values ------------------------------------------------------------------------------------
+
+    def _given(self, value: Any, node: Node | None, step: int | None) -> Form:
+        """What a value with expressions in it gives."""
+        if isinstance(value, Mapping):
+            return table({key: self._given(item, node, step) for key, item in value.items()})
+        if isinstance(value, list):
+            return array([self._given(item, node, step) for item in value])
+        if isinstance(value, str) and "${" in value:
+            return self.of_text(value, node, step)
+        return literal(value)
+
+    def of_text(self, text: str, node: Node | None, step: int | None) -> Form:
+        """What a string with `${…}` in it gives."""
+        if is_text(text):
+            return _TEXT
+        reads = template(text).reads
+        return self.of_string(text, reads[0], node, step) if len(reads) == 1 else OPEN
+
+    def of_string(self, text: str, read: Read, node: Node | None, step: int | None) -> Form:
+        """The same where `read` is known to be the only read in it, or its first."""
+        before, after = text[: read.start].strip(), text[read.end :].strip()
+        if before != "${" or after != "}":
+            return self._odd(text, read, node, step)
+        form, rest = self._root(read, node, step)
+        return self._inside(form, rest)
+
+    def _odd(self, text: str, read: Read, node: Node | None, step: int | None) -> Form:
+        """What text, a path with a default, or an expression gives."""
+        if is_text(text):
+            return _TEXT
+        before, after = text[2 : read.start].strip(), text[read.end : -1].strip()
+        if before or not after.startswith("??"):
+            return OPEN
+        form = self._inside(*self._root(read, node, step))
+        return either(not_null(form), literal(template(text).evaluate({})))
+
+    def _inside(self, form: Form, path: tuple[str | int, ...]) -> Form:
+        key = (id(form), path, "inside")
+        if key not in self._forms:
+            for part in path:
+                form = field(form, part).form
+            self._forms[key] = form
+        return self._forms[key]
+
+
+def _walked(form: Form, path: tuple[str | int, ...]) -> Wrong | None:
+    for at, part in enumerate(path):
+        found = field(form, part)
+        if found.kind != "there":
+            return Wrong(at, found.kind, found.known, kinds(form))
+        form = found.form
+    return None
+
+
+def _leaves_otherwise(node: Node, at: int, reader: int | None) -> bool:
+    """Whether a step may have ended with an exit other than 0 where its output is read."""
+    step = node.machine.steps[at]
+    return any(_comes(node, at, reader, o) for o in outcomes_of(step) if o and isinstance(o, int))
+
+
+def _comes(node: Node, at: int, reader: int | None, outcome: int) -> bool:
+    step = node.machine.steps[at]
+    if reader is None or (reader == at and any(c.serves(outcome) for c in step.retry)):
+        return True
+    route = step.route(outcome)
+    return route is not None and any(isinstance(to, int) for to in (route.to, route.then))

@@ -1,0 +1,99 @@
+"""Can a node lack its output where something reads it? Questions to the search of `feasibility`.
+
+The reader stands for a node that starts where the edges given let it, and asks one thing more of
+the node it reads: to have ended without an output, or to be skipped. Source: LANGUAGE.md sections
+6, 7 and 15 (T7).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from typing import Literal
+
+import attrs
+
+from engine.choices import Choices, Link, ending_of, fits, joined
+from engine.ends import Ending
+from engine.feasibility import SKIPPED, Found, Search, TooMuch
+from engine.plan import Plan
+
+__all__ = ["Fate", "Fates", "Questions"]
+
+Fate = Ending | Literal["when", "needs"]
+Fates = Mapping[int, Fate]
+"""One run, as far as it matters: how nodes end, or what they are skipped for; in their order."""
+
+
+class Questions:
+    """Asks one search about a reader that does not stand in the plan: it comes after all nodes."""
+
+    def __init__(self, plan: Plan, choices: Choices, never: Collection[int], effort: int) -> None:
+        self.plan, self.never = plan, never
+        self.reader = len(plan.nodes)
+        self.links = [*choices.links, ()]
+        self.any = [*choices.any, False]
+        self.choices = attrs.evolve(
+            choices,
+            order=[*choices.order, self.reader],
+            links=self.links,
+            any=self.any,
+            when=[*choices.when, "none"],
+            endings=[*choices.endings, (0,)],
+        )
+        self._endings: dict[tuple[int, int], Ending] = {}
+        self.search = Search(plan, self.choices, effort, skipped=set(never))
+
+    def ask(
+        self, links: tuple[Link, ...], any: bool, source: int, skippable: bool
+    ) -> Fates | TooMuch | None:
+        """A run in which edges `links` let the reader run and `source` has no output."""
+        silent = (source, self.choices.silent[source], False)
+        try:
+            self.any[-1] = any
+            self.links[-1] = (*links, silent)
+            found = self.search.run(self.reader)
+            if found is None and skippable:
+                self.links[-1] = links
+                found = self.search.run(self.reader, (source,))
+        except TooMuch as error:
+            return error
+        return None if found is None else self._fates(found, source)
+
+    def _fates(self, found: Found, source: int) -> Fates:
+        """What becomes, in a run that was found, of the node that is read and of those that do not
+        simply succeed; where it is skipped, of those it waits for."""
+        lit: dict[int, int] = {}
+        fates: dict[int, Fate] = {}
+        for node in found.cone[:-1]:
+            fates[node] = self._fate(found, node, lit)
+            if isinstance(fates[node], Ending):
+                lit[node] = self._mask(found, node)
+        told = {source}
+        if fates[source] == "needs":
+            told |= {edge.source for edge in self.plan.nodes[source].edges}
+        return {node: fate for node, fate in fates.items() if node in told or _odd(fate)}
+
+    def _fate(self, found: Found, node: int, lit: Mapping[int, int]) -> Fate:
+        if node in self.never:
+            return "needs"
+        if not joined(self.choices.links[node], self.choices.any[node], lit):
+            return "needs"
+        if found.picks.get(node) == SKIPPED:
+            return "when"
+        key = (node, self._mask(found, node))
+        if key not in self._endings:
+            self._endings[key] = ending_of(self.plan, self.choices, *key)
+        return self._endings[key]
+
+    def _mask(self, found: Found, node: int) -> int:
+        if node in found.picks:
+            return found.picks[node]
+        want = found.asked.get(node, 0)
+        return next(mask for mask in self.choices.endings[node] if fits(want, (mask,)))
+
+
+def _odd(fate: Fate) -> bool:
+    """Whether this is not the common case: exit 0, done, or skipped for such a reason."""
+    if isinstance(fate, Ending):
+        return fate.result == "failed" or fate.exit != 0
+    return fate == "when"

@@ -1,0 +1,118 @@
+"""E501: a reference to what some run does not give. Source: LANGUAGE.md sections 6, 9, 15 (T7)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from engine.diagnostics import Diagnostic, Note, Rule
+from engine.ends import Ending
+from engine.expressions import show
+from engine.latest import Walk
+from engine.outputs import wrong_paths
+from engine.plan import Node, Plan
+from engine.produced import Missing, missing_outputs
+from engine.questions import Fate, Fates
+from engine.reads import Site, span_of
+from engine.rules.spans import step_span
+
+__all__ = ["RULE", "check"]
+
+RULE = Rule("E501", "missing-value", "a reference to what is not there in some run")
+
+_SHOWN = 4
+
+
+def check(plan: Plan) -> Iterator[Diagnostic]:
+    """One finding for each read that may find nothing: no output, or an output without the field."""
+    missing = missing_outputs(plan).missing
+    told = {id(each.site.read) for each in missing}
+    yield from (_output(plan, each) for each in missing)
+    for site, wrong in wrong_paths(plan):
+        if wrong.kind == "optional" and not (site.read.guarded or id(site.read) in told):
+            inside, part = site.read.path[: wrong.at], site.read.path[wrong.at]
+            message = f"`{show(inside)}` does not always have `{part}`: its schema allows it"
+            yield _finding(plan, site, f"{message}, but does not require it", ())
+
+
+def _output(plan: Plan, missing: Missing) -> Diagnostic:
+    site, run = missing.site, missing.run
+    if isinstance(run, tuple):
+        assert site.node is not None
+        node = plan.nodes[site.node]
+        return _finding(plan, site, _walked(node, site, run), tuple(_hops(plan, node, run)))
+    return _finding(plan, site, _told(plan, site, run), tuple(_fates(plan, run)))
+
+
+def _finding(plan: Plan, site: Site, message: str, notes: tuple[Note, ...]) -> Diagnostic:
+    node = None if site.node is None else plan.nodes[site.node]
+    step = None if node is None or site.step is None else node.machine.steps[site.step].name
+    cure = f"give a default, `${{{show(site.read.path)} ?? '…'}}`"
+    more = _other_cure(plan, site)
+    name = None if node is None else node.name
+    place = span_of(plan, site)
+    help = f"{cure}, or {more}" if more else cure
+    return Diagnostic(RULE, message, plan.spec.source, place, help, name, step, notes)
+
+
+def _other_cure(plan: Plan, site: Site) -> str | None:
+    """What else helps, if waiting for a success does."""
+    source = plan.index.get(str(site.read.path[0]))
+    if source is None or site.node is None:
+        return None
+    edge = plan.nodes[site.node].sources[source]
+    if edge.condition.kind == "success":
+        return None
+    return f'wait for its success: `{plan.nodes[source].name} = "success"` in `needs`'
+
+
+# -- nodes -----------------------------------------------------------------------------------------
+
+
+def _told(plan: Plan, site: Site, run: Fates) -> str:
+    read = plan.index[str(site.read.path[0])]
+    name, fate = plan.nodes[read].name, run[read]
+    others = [_ends(plan, node, other) for node, other in run.items() if node != read][:_SHOWN]
+    tail = ", and the run succeeds all the same" if site.node is None else ""
+    if isinstance(fate, Ending):
+        bare = "" if fate.label in ("error", "timeout") or fate.exit else " without an exit code"
+        when = " and ".join([f"it ends with `{fate.label}`{bare}", *others])
+        return f"`{name}` has no output when {when}{tail}"
+    why = "its `when` is false" if fate == "when" else " and ".join(others)
+    return f"`{name}` has no output when it is skipped{f', as {why}' if why else ''}{tail}"
+
+
+def _ends(plan: Plan, node: int, fate: Fate) -> str:
+    name = plan.nodes[node].name
+    if isinstance(fate, Ending):
+        return f"`{name}` ends with `{fate.label}`"
+    return f"the `when` of `{name}` is false" if fate == "when" else f"`{name}` is skipped"
+
+
+def _fates(plan: Plan, run: Fates) -> Iterator[Note]:
+    for node, fate in [*run.items()][-_SHOWN:]:
+        yield Note(_ends(plan, node, fate), plan.spec.source.key(plan.place(plan.nodes[node])))
+
+
+# -- steps -----------------------------------------------------------------------------------------
+
+
+def _walked(node: Node, site: Site, walk: Walk) -> str:
+    name = str(site.read.path[1])
+    if site.step is not None and node.machine.steps[site.step].name == name:
+        return f"`{name}` has no output of its own when its first attempt starts"
+    hops = [f"`{node.machine.steps[at].name}` ends with `{_label(node, at, o)}`" for at, o in walk]
+    visited = any(node.machine.steps[at].name == name for at, _ in walk)
+    if not hops:
+        return f"`{name}` has not run when the node starts here"
+    more = f"after {len(hops) - _SHOWN} others " if len(hops) > _SHOWN else ""
+    path = ", then ".join(hops[-_SHOWN:])
+    return f"`{name}` has {'no output' if visited else 'not run'} when {more}{path}"
+
+
+def _label(node: Node, at: int, outcome: object) -> str:
+    return node.machine.steps[at].label(outcome)  # type: ignore[arg-type]
+
+
+def _hops(plan: Plan, node: Node, walk: Walk) -> Iterator[Note]:
+    for at, outcome in walk[-_SHOWN:]:
+        yield Note(f"ends with `{_label(node, at, outcome)}`", step_span(plan, node, at))

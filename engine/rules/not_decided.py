@@ -1,0 +1,46 @@
+"""N001: what the check could not find out within its effort. Source: LANGUAGE.md section 15 (T3)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from engine.diagnostics import Diagnostic, Rule
+from engine.ends import survey
+from engine.expressions import show
+from engine.feasibility import decide
+from engine.plan import Node, Plan
+from engine.produced import missing_outputs
+from engine.reads import Site, span_of
+from engine.rules.spans import step_span
+from engine.source import Span
+
+__all__ = ["RULE", "check"]
+
+RULE = Rule("N001", "not-decided", "a question that takes more effort than the check makes")
+
+
+def check(plan: Plan) -> Iterator[Diagnostic]:
+    """One note for each node, step and read that is left open."""
+    source = plan.spec.source
+    for index in decide(plan).undecided:
+        node = plan.nodes[index]
+        message = f"whether any run starts `{node.name}` is not decided"
+        yield _note(plan, message, source.key(plan.place(node)), node, None)
+    for node in plan.nodes:
+        for at in sorted(survey(node.machine).undecided if len(node.bodies) > 1 else ()):
+            message = f"whether any run visits `{node.machine.steps[at].name}` is not decided"
+            yield _note(plan, message, step_span(plan, node, at), node, at)
+    for site in missing_outputs(plan).undecided:
+        yield _read(plan, site)
+
+
+def _read(plan: Plan, site: Site) -> Diagnostic:
+    message = f"whether `{show(site.read.path)}` is always there is not decided"
+    node = None if site.node is None else plan.nodes[site.node]
+    return _note(plan, message, span_of(plan, site), node, site.step)
+
+
+def _note(plan: Plan, message: str, span: Span, node: Node | None, step: int | None) -> Diagnostic:
+    name = None if node is None else node.name
+    at = None if node is None or step is None else node.machine.steps[step].name
+    return Diagnostic(RULE, message, plan.spec.source, span, None, name, at)
