@@ -1,4 +1,4 @@
-"""The property tests of reachability with many more examples: `python -m tests.soak 20000`."""
+"""The property tests of reachability and of the worst case with many more examples: `python -m tests.soak 20000`."""
 
 from __future__ import annotations
 
@@ -8,7 +8,15 @@ from typing import Any
 
 from hypothesis import HealthCheck, given, settings
 
-from tests.small import machines, pipelines
+from tests.small import costly_machines, costly_pipelines, machines, pipelines
+from tests.strategies import cases
+from tests.test_bounds import (
+    a_run_keeps_to_it,
+    crowded,
+    few_places_keep_to_it,
+    machine_costs_agree,
+    pipeline_costs_agree,
+)
 from tests.test_feasibility import machine_agrees, pipeline_agrees, verdicts_agree
 
 
@@ -20,10 +28,14 @@ def main(examples: int) -> None:
         database=None,
         suppress_health_check=list(HealthCheck),
     )
-    properties: tuple[tuple[Any, Callable[[dict[str, Any]], None]], ...] = (
+    properties: tuple[tuple[Any, Callable[[Any], None]], ...] = (
         (machines(), machine_agrees),
         (pipelines(), pipeline_agrees),
         (pipelines(), verdicts_agree),
+        (costly_machines(), machine_costs_agree),
+        (costly_pipelines(), pipeline_costs_agree),
+        (cases(), a_run_keeps_to_it),
+        (crowded(), few_places_keep_to_it),
     )
     for strategy, agrees in properties:
         relaxed(given(strategy)(agrees))()

@@ -25,7 +25,7 @@ LAYERS = (
     "live",
     "alarms reasons scopes",
     "exits fits pools references feasibility loader scheduler",
-    "verdicts",
+    "bounds verdicts",
     "compiler rules runtime",
     "checker testing render",
     "api",

@@ -577,7 +577,6 @@ LATER = {
             "services": "services",
             "resources": "resources",
             "finally": "`finally` nodes",
-            "limits": "limits on the worst case",
         }.items()
     },
 }

@@ -14,10 +14,13 @@ from engine.diagnostics import Diagnostic, Rule
 from engine.plan import Plan
 from engine.rules import (
     dead_route,
+    deadline_too_short,
     infinite_retry,
+    limit_exceeded,
     never_succeeds,
     no_way_out,
     retry_on_success,
+    unbounded_time,
     unreachable_node,
     unreachable_step,
     unrouted_exit,
@@ -37,6 +40,9 @@ RULES: tuple[tuple[Rule, Check], ...] = (
     (retry_on_success.RULE, retry_on_success.check),
     (unreachable_node.RULE, unreachable_node.check),
     (never_succeeds.RULE, never_succeeds.check),
+    (limit_exceeded.RULE, limit_exceeded.check),
+    (deadline_too_short.RULE, deadline_too_short.check),
+    (unbounded_time.RULE, unbounded_time.check),
     (unused.RULE, unused.check),
 )
 

@@ -25,6 +25,7 @@ TASK = Task(
         "description": "Any table; it becomes the output as it is.",
     },
     output_schema={"type": "object", "description": "The table given as `with`."},
+    may_ask=False,
     example="""\
 [nodes.summary]
 task = "collect"

@@ -47,6 +47,7 @@ TASK = Task(
         },
     },
     output_schema={"type": "null", "description": "Nothing."},
+    may_ask=False,
     example="""\
 [nodes.pause]
 task = "sleep"
