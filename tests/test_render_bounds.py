@@ -97,3 +97,9 @@ def test_as_json_beside_the_findings(tmp_path: Path, capsys: pytest.CaptureFixtu
     }
     assert worst["critical_path"]["nodes"] == ["article", "publish"]
     assert worst["nodes"]["article"]["steps"]["draft"]["visits"] == 5
+
+
+def test_of_a_node_with_a_mistake_no_worst_case_is_told() -> None:
+    found, mistakes = worst_case(Source("press.toml", SPEC + 'pool = "gpu"\ndeadline = "1s"\n'))
+    assert found is None
+    assert [each.rule.code for each in mistakes] == ["E201"]

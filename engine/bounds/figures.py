@@ -79,15 +79,15 @@ class Bounds:
 
 @per_plan
 def bounds_of(plan: Plan) -> Bounds | None:
-    """The worst case of a plan as the outermost run; None if a machine in it is not bounded."""
-    return None if _unbounded(plan) else _bounds(Measure(plan, frozenset()))
+    """The worst case of a plan as the outermost run; None if a machine in it is not bounded, or it has errors."""
+    return None if _untold(plan) else _bounds(Measure(plan, frozenset()))
 
 
-def _unbounded(plan: Plan) -> bool:
+def _untold(plan: Plan) -> bool:
     stack = [plan]
     while stack:
         part = stack.pop()
-        if part.loops:
+        if part.loops or part.flawed:
             return True
         stack += [body.plan for node in part.nodes for body in node.bodies if body.plan]
     return False

@@ -19,7 +19,7 @@ RULE = Rule("W602", "deadline-too-short", "a deadline below the worst case of wh
 def check(plan: Plan) -> Iterator[Diagnostic]:
     """One finding for each deadline, and for each timeout of a sub-pipeline, that cuts a run off."""
     held = plan.deadline is not None or any(map(_limited, plan.nodes))
-    found = bounds_of(plan) if held and not plan.flawed else None
+    found = bounds_of(plan) if held else None
     if found is None:
         return
     if plan.deadline is not None and plan.deadline < found.full < math.inf:

@@ -24,7 +24,7 @@ def check(plan: Plan) -> Iterator[Diagnostic]:
     if limits.attempts is None and limits.duration is None:
         return
     found = bounds_of(plan)
-    if found is None or plan.flawed:
+    if found is None:
         return
     if limits.attempts is not None and found.run.attempts > limits.attempts:
         figure = f"{_about(found.run.exact)}{found.run.attempts} attempts"
