@@ -20,9 +20,10 @@ from engine.registry import Registry
 from engine.source import Source, read
 
 if TYPE_CHECKING:
+    from engine.bounds import Bounds
     from engine.result import Result
 
-__all__ = ["analyse", "check", "default_registry", "load_plan", "run"]
+__all__ = ["analyse", "check", "default_registry", "load_plan", "run", "worst_case"]
 
 Spec = str | os.PathLike[str] | Source
 
@@ -54,14 +55,34 @@ def analyse(
     `spec` is a path, or a Source for text that is in no file. Raises EngineError if the file cannot
     be read.
     """
+    plan, found = _examined(spec, registry, tasks)
+    return (None if found.errors else plan), found
+
+
+def worst_case(
+    spec: Spec, registry: Registry | None = None, *, tasks: Iterable[object] = ()
+) -> tuple[Bounds | None, Diagnostics]:
+    """What runs of a spec can come to at most, and all findings; None with an error but E601."""
+    from engine.bounds import bounds_of
+    from engine.rules.limit_exceeded import RULE
+
+    plan, found = _examined(spec, registry, tasks)
+    if plan is None or any(error.rule is not RULE for error in found.errors):
+        return None, found
+    return bounds_of(plan), found
+
+
+def _examined(
+    spec: Spec, registry: Registry | None, tasks: Iterable[object]
+) -> tuple[Plan | None, Diagnostics]:
+    """The plan as far as it is understood, and all findings."""
     source = spec if isinstance(spec, Source) else _read(spec)
     registry = registry if registry is not None else default_registry(tasks)
     loaded, found = load(source)
     if loaded is None:
         return None, found
     plan, more = outline(loaded, registry)
-    found = Diagnostics.of([*found, *more, *check_plan(plan)])
-    return (None if found.errors else plan), found
+    return plan, Diagnostics.of([*found, *more, *check_plan(plan)])
 
 
 def _read(path: str | os.PathLike[str]) -> Source:

@@ -30,14 +30,16 @@ from engine.expressions import Template
 from engine.machine import End, Outcome, Route, Verdict
 from engine.once import per_plan
 from engine.order import topological
-from engine.plan import Condition, Edge, Node, Plan
+from engine.plan import Condition, Edge, Node, Plan, misreads
 
 __all__ = [
     "Choices",
+    "Effects",
     "Link",
     "Lit",
     "choices_of",
     "common",
+    "effects_of",
     "ending_of",
     "endings_of",
     "excused",
@@ -127,6 +129,41 @@ class _Asked:
     output: bool
 
 
+@attrs.frozen(eq=False)
+class Effects:
+    """What the endings of one node do; `apart` are the codes that its conditions tell apart."""
+
+    node: Node
+    conditions: tuple[Condition, ...]
+    apart: frozenset[int]
+
+    def of(self, ending: Ending) -> tuple[int, bool]:
+        """The mask of an ending, and whether it is a failure that nothing handles."""
+        return _effect(self.node, self.conditions, ending)
+
+    @property
+    def timeout(self) -> Ending | None:
+        """The ending that its deadline makes."""
+        return None if self.node.deadline is None else _DEADLINE
+
+    @property
+    def unread(self) -> Ending | None:
+        """The ending of a `when` that cannot be evaluated."""
+        return _EVALUATION if misreads(self.node.when) else None
+
+    @property
+    def unmapped(self) -> Ending | None:
+        """The ending of `outputs` that cannot be evaluated, where there is something to map."""
+        return _EVALUATION if misreads(self.node.outputs) else None
+
+
+def effects_of(plan: Plan, node: Node) -> Effects:
+    """What each ending of a node satisfies of the conditions on its edges, bits as in `links`."""
+    conditions = tuple(_bits(plan.targets[node.index]).values())
+    labels = [c for c in conditions if c.kind == "labels"]
+    return Effects(node, conditions, frozenset(_codes(labels)))
+
+
 def _bits(edges: Iterable[Edge]) -> dict[object, Condition]:
     """The distinct conditions on edges, by what tells them apart; their places are their bits."""
     return {e.condition.key: e.condition for e in edges if e.condition.kind != "always"}
@@ -179,12 +216,18 @@ def _judged(
     """Each ending with its mask, and whether it is a failure that nothing handles."""
     conditions = tuple(asked.bits.values())
     for ending in endings:
-        step = node.machine.steps[ending.step]
-        holds = [c.holds(ending.result, ending.label, ending.code, step) for c in conditions]
-        handled = any(c.names_failure and held for c, held in zip(conditions, holds, strict=True))
-        lost = ending.result == "failed" and not (handled or node.allow_failure)
+        mask, lost = _effect(node, conditions, ending)
         silent = asked.output and not gives_output(node, ending)
-        yield sum(held << at for at, held in enumerate((*holds, silent))), ending, lost
+        yield mask | silent << len(conditions), ending, lost
+
+
+def _effect(node: Node, conditions: Sequence[Condition], ending: Ending) -> tuple[int, bool]:
+    """What an ending satisfies, and whether it is a failure that nothing handles."""
+    step = node.machine.steps[ending.step]
+    holds = [c.holds(ending.result, ending.label, ending.code, step) for c in conditions]
+    handled = any(c.names_failure and held for c, held in zip(conditions, holds, strict=True))
+    lost = ending.result == "failed" and not (handled or node.allow_failure)
+    return sum(held << at for at, held in enumerate(holds)), lost
 
 
 def ending_of(plan: Plan, choices: Choices, index: int, mask: int) -> Ending:

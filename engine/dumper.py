@@ -19,6 +19,7 @@ from engine.shapes import LANGUAGE
 from engine.spec import (
     Delay,
     Duration,
+    LimitsSpec,
     NeedSpec,
     NodeSpec,
     PipelineSpec,
@@ -108,5 +109,6 @@ _writer(RetrySpec, on=list)
 _writer(StepSpec, retry=_retry, description=_description)
 _NODE = _writer(NodeSpec, needs=_needs, description=_description)
 _CONVERTER.register_unstructure_hook(NodeSpec, _node)
+_writer(LimitsSpec)
 _writer(PipelineSpec, tasks=list, description=_description)
 _writer(Spec)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-__all__ = ["cycle_of", "topological"]
+__all__ = ["cycle_of", "parts_of", "topological"]
 
 
 def topological(waits: Sequence[Sequence[int]]) -> list[int]:
@@ -47,3 +47,39 @@ def cycle_of(waits: Sequence[Sequence[int]]) -> Iterator[list[int]]:
             first = loop.index(min(loop))
             yield loop[first:] + loop[:first]
         told.update(path)
+
+
+def parts_of(adjacent: Sequence[Sequence[int]]) -> list[int]:
+    """For each node a number that it shares with those it leads to and that lead back to it."""
+    back: list[list[int]] = [[] for _ in adjacent]
+    for node, targets in enumerate(adjacent):
+        for target in targets:
+            back[target].append(node)
+    part = [-1] * len(adjacent)
+    for number, root in enumerate(reversed(_finished(adjacent))):
+        stack = [root]
+        while stack:
+            node = stack.pop()
+            if part[node] < 0:
+                part[node] = number
+                stack += [source for source in back[node] if part[source] < 0]
+    return part
+
+
+def _finished(adjacent: Sequence[Sequence[int]]) -> list[int]:
+    """Nodes in the order in which a search, depth first, is done with them."""
+    seen: set[int] = set()
+    done = []
+    for root in range(len(adjacent)):
+        stack = [(root, iter(adjacent[root]))] if root not in seen else []
+        seen.add(root)
+        while stack:
+            node, targets = stack[-1]
+            target = next((each for each in targets if each not in seen), None)
+            if target is None:
+                done.append(node)
+                stack.pop()
+            else:
+                seen.add(target)
+                stack.append((target, iter(adjacent[target])))
+    return done

@@ -22,7 +22,7 @@ from engine.spec import Spec
 if TYPE_CHECKING:
     import networkx
 
-__all__ = ["Body", "Condition", "Edge", "Node", "Plan"]
+__all__ = ["Body", "Condition", "Edge", "Node", "Plan", "misreads"]
 
 
 @attrs.frozen
@@ -117,9 +117,7 @@ class Node:
     @property
     def may_misread(self) -> bool:
         """Whether its `when` or `outputs` may turn out not to be evaluated, for what they read is absent or of another kind."""
-        return any(
-            _doubtful(read) for made in (self.when, self.outputs) if made for read in made.reads
-        )
+        return misreads(self.when) or misreads(self.outputs)
 
     @cached_property
     def sources(self) -> Mapping[int, Edge]:
@@ -138,6 +136,11 @@ class Node:
 
 _ALWAYS_THERE = frozenset({"inputs", "run", "env", "secrets"})
 """What has its names before a run begins; what lies deeper in them may be absent."""
+
+
+def misreads(template: Template | None) -> bool:
+    """Whether it may turn out not to be evaluated, for what it reads is absent or of another kind."""
+    return template is not None and any(map(_doubtful, template.reads))
 
 
 def _doubtful(read: Read) -> bool:

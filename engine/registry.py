@@ -134,6 +134,9 @@ class Task:
     `error`."""
     example: str = ""
     """A node in TOML that shows the task, for `engine tasks NAME`."""
+    may_ask: bool = True
+    """Whether an attempt may ask for a longer wait before a retry; what never does has a shorter
+    worst case."""
     executor: Executor = "async"
     """Where it runs. Only "async" runs `body`; a "thread" or "process" task runs `function`, and
     its `body` refuses to."""

@@ -22,6 +22,7 @@ __all__ = [
     "Duration",
     "Factor",
     "Limit",
+    "LimitsSpec",
     "NeedSpec",
     "NodeSpec",
     "PipelineSpec",
@@ -125,6 +126,14 @@ class PipelineSpec:
 
 
 @attrs.frozen
+class LimitsSpec:
+    """The `[limits]` table: what the worst case of a run may come to."""
+
+    attempts: Limit | None = None
+    duration: Duration | None = None
+
+
+@attrs.frozen
 class Spec:
     """One document: a file, or a `[pipelines.NAME]` table in one (then `at` is its place there)."""
 
@@ -134,6 +143,7 @@ class Spec:
     pipeline: PipelineSpec = attrs.field(factory=PipelineSpec)
     inputs: Mapping[str, Mapping[str, Any]] = attrs.field(factory=dict)
     pools: Mapping[str, Limit] = attrs.field(factory=dict)
+    limits: LimitsSpec = attrs.field(factory=LimitsSpec)
     nodes: Mapping[str, NodeSpec] = attrs.field(factory=dict)
     outputs: Mapping[str, Any] = attrs.field(factory=dict)
     pipelines: Mapping[str, Spec] = attrs.field(factory=dict)

@@ -45,6 +45,7 @@ from engine.spec import (
     Duration,
     Factor,
     Limit,
+    LimitsSpec,
     NeedSpec,
     NodeSpec,
     PipelineSpec,
@@ -76,7 +77,6 @@ NOT_YET: Mapping[type, Mapping[str, str]] = {
         "services": "services",
         "resources": "resources",
         "finally": "`finally` nodes",
-        "limits": "limits on the worst case",
     },
 }
 """Keys of the language that this version refuses by name, and what they belong to."""
@@ -298,6 +298,7 @@ _NODE = _reader(
     outputs=lambda value, _: _object(value),
     description=_description,
 )
+_reader(LimitsSpec)
 _reader(PipelineSpec, tasks=_array(str), description=_description)
 _SPEC = _reader(
     Spec,

@@ -18,6 +18,7 @@ Ending = tuple[str, frozenset[Outcome]]
 TASKS: dict[str, tuple[dict[str, int], list[int]]] = {
     "probe": ({"success": 0, "failure": 1, "needs_review": 2}, [0, 1, 2]),
     "shell": ({"success": 0}, [0, 1, 2, 3, 4, 7, 9]),  # any code; those not listed act as 9 does
+    "pipeline": ({"success": 0, "failure": 1}, [0, 1]),
 }
 
 
@@ -29,11 +30,11 @@ def steps_of(name: str, node: Doc) -> dict[str, Doc]:
 
 
 def names_of(step: Doc) -> dict[str, int]:
-    return {**TASKS[step["task"]][0], **step.get("exits", {})}
+    return {**TASKS[step.get("task", "pipeline")][0], **step.get("exits", {})}
 
 
 def outcomes(step: Doc) -> list[Outcome]:
-    codes = {*TASKS[step["task"]][1], *step.get("exits", {}).values()}
+    codes = {*TASKS[step.get("task", "pipeline")][1], *step.get("exits", {}).values()}
     return [*sorted(codes), "error", *["timeout"] * ("timeout" in step)]
 
 

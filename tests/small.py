@@ -10,9 +10,16 @@ from typing import Any
 
 from hypothesis import strategies as st
 
-from tests.brute import Doc, edges_of, names_of, outcomes, steps_of, walk
+from tests.brute import Doc, edges_of, names_of, outcomes, steps_of, verdicts, walk
 
-__all__ = ["machines", "pipelines", "reading_machines", "reading_pipelines"]
+__all__ = [
+    "costly_machines",
+    "costly_pipelines",
+    "machines",
+    "pipelines",
+    "reading_machines",
+    "reading_pipelines",
+]
 
 NAMED = {"task": "shell", "exits": {"odd": 3, "far": 4}}
 BODIES: tuple[Doc, ...] = ({"task": "probe"}, {"task": "shell"}, NAMED)
@@ -196,3 +203,109 @@ def extras(draw: st.DrawFn, name: str, node: Doc, before: Sequence[str]) -> None
 
 def document(nodes: dict[str, Doc]) -> Doc:
     return {"engine": 1, "pipeline": {"name": "case"}, "inputs": FLAG, "nodes": nodes}
+
+
+# -- what runs cost --------------------------------------------------------------------------------
+
+
+@st.composite
+def costly_machines(draw: st.DrawFn) -> Doc:
+    """A machine whose steps have timeouts, retries and delays; some are sub-pipelines."""
+    doc = draw(machines())
+    if chance(draw, 4):
+        doc["pipelines"] = {"child": inner(draw, 2)}
+    for step in doc["nodes"]["n"]["steps"].values():
+        spend(draw, doc, step)
+    if chance(draw, 4):
+        doc["nodes"]["n"]["deadline"] = "7s"
+    return doc
+
+
+@st.composite
+def costly_pipelines(draw: st.DrawFn) -> Doc:
+    """A pipeline whose nodes have timeouts, retries, loops and sub-pipelines."""
+    doc = draw(pipelines())
+    if chance(draw, 2):
+        doc["pipelines"] = {"child": inner(draw, 3)}
+    for name, node in doc["nodes"].items():
+        spend(draw, doc, node)
+        loop(draw, name, node)
+    relabel(doc)
+    return doc
+
+
+def relabel(doc: Doc) -> None:
+    """Ask for no label that no end of a node bears any more."""
+    for node in doc["nodes"].values():
+        for source, want in node.get("needs", {}).items():
+            if isinstance(want, list):
+                other = doc["nodes"][source]
+                called = {label for _, labels in walk(source, other)[1] for label in labels}
+                called |= {"timeout"} if "deadline" in other else set()
+                node["needs"][source] = [x for x in want if x in called] or "finished"
+
+
+def inner(draw: st.DrawFn, most: int) -> Doc:
+    doc = draw(pipelines())
+    names = list(doc["nodes"])[:most]
+    gone = set(doc["nodes"]) - set(names)
+    nodes = {name: doc["nodes"][name] for name in names}
+    for name, node in nodes.items():
+        for key in ("with", "when", "outputs"):
+            if any(other + "." in str(node.get(key)) for other in gone):
+                del node[key]
+        if isinstance(node.get("needs"), dict):
+            node["needs"] = {s: need for s, need in node["needs"].items() if s in nodes}
+        spend(draw, {}, node)
+        loop(draw, name, node)
+    del doc["engine"], doc["pipeline"]["name"]
+    doc["nodes"] = nodes
+    relabel(doc)
+    if len(verdicts(doc)) < 2:  # exits that it cannot have would be refused where it is used
+        doc["nodes"] = {"n1": {"task": "probe", "timeout": "1s"}}
+    if chance(draw, 4):
+        doc["outputs"] = {"x": "${inputs.flag}"}
+    return doc
+
+
+def spend(draw: st.DrawFn, doc: Doc, step: Doc) -> None:
+    """Give a step a timeout and retries, or make it a sub-pipeline."""
+    if doc.get("pipelines") and chance(draw, 3):
+        for key in ("task", "exits", "with"):
+            step.pop(key, None)
+        step["pipeline"] = "child"
+        keys = ("success", "failure", "error", "*", "0", "1", *["timeout"] * ("timeout" in step))
+        step["routes"] = {k: v for k, v in step.get("routes", {}).items() if k in keys}
+        for number, name in (("0", "success"), ("1", "failure")):
+            if name in step["routes"]:
+                step["routes"].pop(number, None)
+        if "timeout" in step:
+            step["timeout"] = pick(draw, ("3s", "400s"))
+    else:
+        step["timeout"] = pick(draw, ("1s", "2s", "500ms"))
+    if chance(draw, 3):
+        step["retry"] = [clause(draw, step) for _ in range(pick(draw, (1, 1, 2)))]
+    for route in step.get("routes", {}).values():
+        if isinstance(route, dict) and chance(draw, 3):
+            route["delay"] = pick(draw, ("1s", "250ms"))
+
+
+def clause(draw: st.DrawFn, step: Doc) -> Doc:
+    found: Doc = {"attempts": pick(draw, (1, 2, 3))}
+    if chance(draw, 2):
+        known = [*outcomes(step), "*", *["timeout"] * ("timeout" in step)]
+        found["on"] = list({str(x): x for x in (pick(draw, known), pick(draw, known))}.values())
+    if chance(draw, 2):
+        found |= {"delay": pick(draw, ("1s", "4s")), "factor": pick(draw, (1.0, 2.0))}
+        found |= {"jitter": pick(draw, (0.0, 0.5))}
+        if chance(draw, 2):
+            found["max_delay"] = "5s"
+    return found
+
+
+def loop(draw: st.DrawFn, name: str, node: Doc) -> None:
+    """Let some routes of a node lead back to it, a few times."""
+    for key, target in node.get("routes", {}).items():
+        if target == name or chance(draw, 4):
+            then = "fail" if target == name or not isinstance(target, str) else target
+            node["routes"][key] = {"to": name, "max": pick(draw, (1, 2)), "then": then}

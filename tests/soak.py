@@ -1,4 +1,4 @@
-"""The property tests of reachability and of reads with many more examples: `python -m tests.soak 20000`."""
+"""The property tests of the checker with many more examples: `python -m tests.soak 20000`."""
 
 from __future__ import annotations
 
@@ -8,7 +8,22 @@ from typing import Any
 
 from hypothesis import HealthCheck, given, settings
 
-from tests.small import machines, pipelines, reading_machines, reading_pipelines
+from tests.small import (
+    costly_machines,
+    costly_pipelines,
+    machines,
+    pipelines,
+    reading_machines,
+    reading_pipelines,
+)
+from tests.strategies import cases
+from tests.test_bounds import (
+    a_run_keeps_to_it,
+    crowded,
+    few_places_keep_to_it,
+    machine_costs_agree,
+    pipeline_costs_agree,
+)
 from tests.test_feasibility import machine_agrees, pipeline_agrees, verdicts_agree
 from tests.test_produced import nodes_agree, reads_hold, scripted, steps_agree
 
@@ -29,6 +44,10 @@ def main(examples: int) -> None:
         (reading_pipelines(), nodes_agree),
         (scripted(reading_machines()), reads_hold),
         (scripted(reading_pipelines()), reads_hold),
+        (costly_machines(), machine_costs_agree),
+        (costly_pipelines(), pipeline_costs_agree),
+        (cases(), a_run_keeps_to_it),
+        (crowded(), few_places_keep_to_it),
     )
     for strategy, agrees in properties:
         relaxed(given(strategy)(agrees))()

@@ -115,6 +115,14 @@ def test_the_simulation_of_the_readme_gives_what_it_shows() -> None:
     assert results.report(result) in find(r"(## Simulate.*?)\n## ", "README.md")
 
 
+def test_the_worst_case_of_the_readme_is_what_it_shows() -> None:
+    from engine.api import worst_case
+    from engine.render import bounds
+
+    found, _ = worst_case(Source("deploy.toml", of("toml")[0].text))
+    assert bounds.report("deploy.toml", found) in find(r"(## Check.*?)\n## ", "README.md")
+
+
 # -- Python ----------------------------------------------------------------------------------------
 
 

@@ -228,6 +228,7 @@ routes = { failure = "done:bad", success = "two" }
 """ + MEANT[MEANT.index("\n[nodes.c]") :]
 
 SAME = {
+    "limits": ("[pools]", "[limits]\nattempts = 9\n\n[pools]"),
     "a comment": ("[pools]", "# why\n[pools]  # so"),
     "blank lines": ("\n\n", "\n\n\n\n"),
     "a description": ('pool = "gpu"', 'pool = "gpu"\ndescription = "x"'),

@@ -18,7 +18,7 @@ from jsonschema.validators import extend
 from engine.language import schema
 from engine.loader import load
 from engine.source import KeyPath, Source
-from engine.spec import NodeSpec, PipelineSpec, RetrySpec, RouteSpec, Spec, StepSpec
+from engine.spec import LimitsSpec, NodeSpec, PipelineSpec, RetrySpec, RouteSpec, Spec, StepSpec
 from engine.structure import known_keys
 from tests.strategies import cases
 
@@ -49,6 +49,7 @@ FULL: Doc = {
     },
     "inputs": {"flag": {"type": "boolean", "default": True}, "text": {"pattern": "${"}},
     "pools": {"gpu": 1},
+    "limits": {"attempts": 200, "duration": "2h"},
     "nodes": {
         "one": {
             "needs": {"two": "finished", "three": ["odd", 3]},
@@ -239,6 +240,7 @@ TABLES = {
     StepSpec: ("$defs", "step"),
     RouteSpec: ("$defs", "longRoute"),
     RetrySpec: ("$defs", "clause"),
+    LimitsSpec: ("$defs", "limits"),
 }
 
 

@@ -25,7 +25,7 @@ LAYERS = (
     "live",
     "alarms reasons scopes",
     "exits fits pools references feasibility loader scheduler",
-    "outputs questions verdicts",
+    "bounds outputs questions verdicts",
     "produced",
     "compiler rules runtime",
     "checker testing render",

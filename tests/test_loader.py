@@ -177,7 +177,7 @@ WRONG: dict[str, tuple[str, tuple[Any, ...]]] = {
         (
             "E102",
             "`xyzzy` is not a key here",
-            "known here: `inputs`, `nodes`, `outputs`, `pipeline`, `pipelines`, `pools`",
+            "known here: `inputs`, `limits`, `nodes`, `outputs`, `pipeline`, `pipelines`, `pools`",
         ),
     ),
     # [pipeline]
@@ -577,7 +577,6 @@ LATER = {
             "services": "services",
             "resources": "resources",
             "finally": "`finally` nodes",
-            "limits": "limits on the worst case",
         }.items()
     },
 }

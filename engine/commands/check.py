@@ -15,6 +15,7 @@ from engine.commands.console import Console
 from engine.errors import EngineError
 
 if TYPE_CHECKING:
+    from engine.bounds import Bounds
     from engine.diagnostics import Diagnostic, Diagnostics
 
 __all__ = ["EXAMPLES", "SUMMARY", "configure", "execute", "specs_in"]
@@ -24,6 +25,7 @@ EXAMPLES = """\
   engine check pipeline.toml
   engine check .                       every spec in a folder and below
   engine check --format concise specs  a line for each finding
+  engine check --worst-case .          and what runs can come to at most
 
   exit status: 0 no errors, 1 errors, 2 something could not be read
 """
@@ -44,6 +46,11 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--json", dest="format", action="store_const", const="json", help="short for --format json"
     )
+    parser.add_argument(
+        "--worst-case",
+        action="store_true",
+        help="also tell the most visits, attempts and time that runs can come to",
+    )
 
 
 def execute(arguments: argparse.Namespace, console: Console) -> int:
@@ -51,17 +58,25 @@ def execute(arguments: argparse.Namespace, console: Console) -> int:
     from engine.diagnostics import Diagnostics
 
     findings: list[Diagnostics] = []
+    bounds: dict[str, Bounds | None] = {}
     unread = 0
     paths = tuple(_specs(arguments.paths))
     for path in paths:
         try:
-            findings.append(_checked(path))
+            if arguments.worst_case:
+                bounds[path], found = _measured(path)
+                findings.append(found)
+            else:
+                findings.append(_checked(path))
         except EngineError as error:
             console.error(str(error))
             unread += 1
     given = {os.path.realpath(path): path for path in paths}
     found = Diagnostics.of(_spelled(each, given) for part in findings for each in part)
-    _print(found, len(findings), arguments.format, console)
+    if arguments.worst_case:
+        _print_bounds(found, bounds, arguments.format, console)
+    if not arguments.worst_case or arguments.format != "json":
+        _print(found, len(findings), arguments.format, console)
     if unread:
         return 2
     return 1 if found.errors else 0
@@ -124,9 +139,35 @@ def _looks_like_spec(path: str) -> bool:
 def _checked(path: str) -> Diagnostics:
     from engine import api
 
+    _no_folder(path)
+    return api.check(path)
+
+
+def _measured(path: str) -> tuple[Bounds | None, Diagnostics]:
+    from engine import api
+
+    _no_folder(path)
+    return api.worst_case(path)
+
+
+def _no_folder(path: str) -> None:
     if os.path.isdir(path):
         raise EngineError(f"there is no spec in folder `{path}`")
-    return api.check(path)
+
+
+def _print_bounds(
+    found: Diagnostics, bounds: dict[str, Bounds | None], form: str, console: Console
+) -> None:
+    """The worst cases; as JSON with the findings in one object."""
+    from engine.render import bounds as render
+    from engine.render import diagnostics
+
+    if form == "json":
+        console.out(render.as_json(diagnostics.as_json(found), bounds))
+        return
+    for path, each in bounds.items():
+        text = render.report(path, each, width=console.width, color=console.colored())
+        console.out(text + "\n")
 
 
 def _human(found: Diagnostics, console: Console) -> str:

@@ -14,13 +14,16 @@ from engine.diagnostics import Diagnostic, Rule
 from engine.plan import Plan
 from engine.rules import (
     dead_route,
+    deadline_too_short,
     infinite_retry,
+    limit_exceeded,
     missing_value,
     never_succeeds,
     no_way_out,
     not_decided,
     retry_on_success,
     type_mismatch,
+    unbounded_time,
     unknown_field,
     unreachable_node,
     unreachable_step,
@@ -44,6 +47,9 @@ RULES: tuple[tuple[Rule, Check], ...] = (
     (missing_value.RULE, missing_value.check),
     (type_mismatch.RULE, type_mismatch.check),
     (unknown_field.RULE, unknown_field.check),
+    (limit_exceeded.RULE, limit_exceeded.check),
+    (deadline_too_short.RULE, deadline_too_short.check),
+    (unbounded_time.RULE, unbounded_time.check),
     (unused.RULE, unused.check),
     (not_decided.RULE, not_decided.check),
 )

@@ -26,6 +26,7 @@ TASK = Task(
     },
     output="inputs",
     output_schema={"type": "object", "description": "The table given as `with`."},
+    may_ask=False,
     example="""\
 [nodes.summary]
 task = "collect"

@@ -154,6 +154,7 @@ TASK = Task(
         },
     },
     open=True,
+    may_ask=False,
     example="""\
 [nodes.files]
 task = "shell"

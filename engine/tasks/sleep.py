@@ -48,6 +48,7 @@ TASK = Task(
     },
     output="exact",
     output_schema={"type": "null", "description": "Nothing."},
+    may_ask=False,
     example="""\
 [nodes.pause]
 task = "sleep"

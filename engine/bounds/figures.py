@@ -1,0 +1,165 @@
+"""Plan -> Bounds: the worst case of a plan as values, for rules and for people.
+
+What it means and why it holds is said in `measure`.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+
+import attrs
+
+from engine.bounds.measure import Measure
+from engine.bounds.paths import Link, Most
+from engine.bounds.weights import ATTEMPTS, TIME, VISITS, Weight
+from engine.once import per_plan
+from engine.plan import Body, Node, Plan
+
+__all__ = ["Bound", "Bounds", "Endless", "NodeBound", "bounds_of"]
+
+
+@attrs.frozen
+class Bound:
+    """The most that something comes to, each figure by itself; `seconds` may be infinite.
+
+    Exact: some assignment of exits comes to it. Else nothing comes to more.
+    """
+
+    visits: int
+    attempts: int
+    seconds: float
+    exact: bool = True
+    exact_time: bool = True
+
+
+@attrs.frozen
+class NodeBound:
+    """One node, and its steps in order; `runs` is whether any run starts it.
+
+    `full` is its seconds without its deadline, `children` those of the sub-pipelines of its steps
+    without a timeout.
+    """
+
+    node: Node
+    runs: bool
+    whole: Bound
+    steps: tuple[Bound, ...]
+    full: float
+    children: tuple[float | None, ...]
+
+
+@attrs.frozen
+class Endless:
+    """A step whose attempts have no end by the clock: it has no timeout, or what it holds has none.
+
+    `inside` is the path of the step in the sub-pipeline that lacks it; `pool` one that the node
+    holds while its sub-pipeline waits for another.
+    """
+
+    node: Node
+    step: int
+    inside: str = ""
+    pool: str = ""
+
+
+@attrs.frozen(eq=False)
+class Bounds:
+    """All of a plan. `path` are the nodes of the longest chain, `full` is the seconds of a run without
+    its deadline; `endless` is empty where time is bounded."""
+
+    plan: Plan
+    nodes: tuple[NodeBound, ...]
+    path: tuple[int, ...]
+    critical: Bound
+    run: Bound
+    full: float
+    endless: tuple[Endless, ...]
+
+
+@per_plan
+def bounds_of(plan: Plan) -> Bounds | None:
+    """The worst case of a plan as the outermost run; None if a machine in it is not bounded, or it has errors."""
+    return None if _untold(plan) else _bounds(Measure(plan, frozenset()))
+
+
+def _untold(plan: Plan) -> bool:
+    stack = [plan]
+    while stack:
+        part = stack.pop()
+        if part.loops or part.flawed:
+            return True
+        stack += [body.plan for node in part.nodes for body in node.bodies if body.plan]
+    return False
+
+
+def _bounds(measure: Measure) -> Bounds:
+    """All figures, for the outermost run."""
+    most = measure.most("any")
+    assert most is not None
+    cap = math.inf if measure.plan.deadline is None else measure.plan.deadline
+    nodes = tuple(_node(measure, node, most) for node in measure.plan.nodes)
+    exact = measure.exactly(most)
+    timed = exact and all(measure.sound(measure.plan.nodes[node])[1] for node in most.ran)
+    chain, total, full = most.trail[0], most.total, measure.seconds(most)
+    seconds = min(full, cap)
+    critical = _bound(chain, min(chain[TIME], cap), exact, timed)
+    met = measure.free or seconds <= critical.seconds
+    run = _bound(total, seconds, exact, timed and met)
+    endless = tuple(_endless(measure, most)) if math.isinf(seconds) else ()
+    return Bounds(measure.plan, nodes, _path(most.trail[1]), critical, run, full, endless)
+
+
+def _node(measure: Measure, node: Node, most: Most) -> NodeBound:
+    found = measure.options[node.index]
+    exact, timed = measure.sound(node)
+    whole = _bound(found.weight, found.weight[TIME], exact, timed)
+    steps = tuple(_bound(own, own[TIME], exact, timed) for own in found.steps)
+    children = tuple(_child(measure, body) for body in node.bodies)
+    return NodeBound(node, node.index in most.ran, whole, steps, found.full, children)
+
+
+def _child(measure: Measure, body: Body) -> float | None:
+    """The longest run of a step's sub-pipeline."""
+    load = measure.load_of(body)
+    if load is None:
+        return None
+    return max(run[TIME] for run in (load.succeeded, load.failed) if run)
+
+
+def _endless(measure: Measure, most: Most) -> Iterator[Endless]:
+    """The steps that keep a run from having a bound in time."""
+    locked = []
+    for node in measure.plan.nodes:
+        found = measure.options[node.index]
+        if node.index not in most.ran or node.deadline is not None:
+            continue
+        for at, (body, own) in enumerate(zip(node.bodies, found.steps, strict=True)):
+            if body.plan is not None and node.pool is not None and measure.locks(node):
+                locked.append(Endless(node, at, "", node.pool))
+            if math.isinf(own[TIME]):
+                yield Endless(node, at, "" if body.plan is None else _inside(measure, body.plan))
+    yield from locked
+
+
+def _inside(measure: Measure, plan: Plan) -> str:
+    """The path of the first step of a sub-pipeline that has no end by the clock."""
+    child = measure.children[id(plan)]
+    most = child.most("any")
+    first = next(_endless(child, most), None) if most else None
+    if first is None:
+        return ""
+    here = f"{first.node.name}/{first.node.machine.steps[first.step].name}"
+    return f"{here}/{first.inside}" if first.inside else here
+
+
+def _bound(weight: Weight, seconds: float, exact: bool, timed: bool) -> Bound:
+    return Bound(int(weight[VISITS]), int(weight[ATTEMPTS]), seconds, exact, timed)
+
+
+def _path(link: Link) -> tuple[int, ...]:
+    found = []
+    while link:
+        node, link = link
+        found.append(node)
+    return tuple(reversed(found))

@@ -1,0 +1,97 @@
+"""Node -> Options: how it can end, what that does to its edges, and the most a run weighs then.
+
+Endings are told apart by what they do, not by what they are called: by the mask of the conditions
+they satisfy (see `choices`) and by whether the failure goes unhandled. A deadline can strike amid
+any run of the node and cuts its time. A `when` that cannot be evaluated ends the node before its
+first attempt. Source: LANGUAGE.md sections 6 to 8.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Sequence
+
+import attrs
+
+from engine.bounds.courses import Budget, Course, course_of
+from engine.bounds.weights import NOTHING, TIME, Visit, Weight, capped, more
+from engine.choices import Effects, effects_of
+from engine.ends import Ending
+from engine.plan import Node, Plan
+
+__all__ = ["Option", "Options", "alike", "options_of"]
+
+
+@attrs.frozen
+class Option:
+    """Endings that do the same: `mask` of conditions satisfied, `lost`: failed and not handled."""
+
+    mask: int
+    lost: bool
+    weight: Weight
+
+
+@attrs.frozen
+class Options:
+    """All a node can do; `weight` is the most of all, `full` its seconds without the deadline,
+    `steps` what falls to each step."""
+
+    ways: tuple[Option, ...]
+    weight: Weight
+    full: float
+    steps: tuple[Weight, ...]
+    exact: bool
+
+
+def alike(plan: Plan, node: Node) -> object | None:
+    """What all options of a plain node follow from: one task without routes, no labels asked for."""
+    [step, *more_steps], body = node.machine.steps, node.bodies[0]
+    kinds = tuple(edge.condition.kind for edge in plan.targets[node.index])
+    if more_steps or step.routes or step.default or body.plan or "labels" in kinds:
+        return None
+    if node.when is not None or node.outputs is not None:
+        return None
+    asks = body.task is not None and body.task.may_ask
+    attempt = (step.codes, step.times_out, step.retry, body.timeout, asks)
+    return attempt, node.deadline, node.allow_failure, tuple(dict.fromkeys(kinds))
+
+
+def options_of(
+    plan: Plan, node: Node, visits: Sequence[Visit], width: int, budget: Budget
+) -> Options:
+    """The options of a node that holds at most `width` places at once, given what visits weigh."""
+    effects = effects_of(plan, node)
+
+    def sorts(ending: Ending, output: bool) -> list[tuple[int, bool]]:
+        unmapped = effects.unmapped
+        also = [effects.of(unmapped)] if output and unmapped else []
+        return [effects.of(ending), *also]
+
+    course = course_of(node.machine, visits, sorts, effects.apart, budget)
+    return _options(effects, course, width)
+
+
+def _options(effects: Effects, course: Course, width: int) -> Options:
+    deadline = effects.node.deadline
+    cap = math.inf if deadline is None else deadline
+    ways = {sort: capped(weight, cap, width) for sort, weight in course.endings.items()}
+    most = _most(ways.values())
+    if effects.timeout:
+        _add(ways, effects.of(effects.timeout), most)
+    if effects.unread:
+        _add(ways, effects.of(effects.unread), NOTHING)
+    options = tuple(Option(mask, lost, weight) for (mask, lost), weight in ways.items())
+    steps = tuple((*own[:2], min(own[2], cap)) for own in course.steps)
+    full = max((weight[TIME] for weight in course.endings.values()), default=0.0)
+    return Options(options, most, full, steps, course.exact)
+
+
+def _most(weights: Iterable[Weight]) -> Weight:
+    found = NOTHING
+    for weight in weights:
+        found = more(found, weight)
+    return found
+
+
+def _add(ways: dict[tuple[int, bool], Weight], sort: tuple[int, bool], weight: Weight) -> None:
+    ways[sort] = more(ways[sort], weight) if sort in ways else weight

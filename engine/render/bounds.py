@@ -1,0 +1,132 @@
+"""Worst cases as text and as JSON.
+
+A figure that is no run's, but that no run exceeds, has `≤` before it ("at most"); a time without
+end is `-`. In JSON it is null, and `exact` tells of the figures. Source: LANGUAGE.md section 16.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from engine.bounds import Bound, Bounds, Endless, NodeBound
+from engine.render.text import Paint, Piece, Styled, elapsed, painter, printable, table, wrap
+
+__all__ = ["as_json", "report"]
+
+_HEAD = ("node/step", "visits", "attempts", "time")
+
+
+def report(
+    path: str, bounds: Bounds | None, *, width: int | None = None, color: bool = False
+) -> str:
+    """The worst case of one file: a table, the longest chain, and what has no end."""
+    paint = painter(color)
+    if bounds is None:
+        return f"{printable(path)}: no worst case, for it does not pass the check"
+    name = paint(Styled("head", printable(bounds.plan.name)))
+    lines = [f"{name}  worst case of {printable(path)}"]
+    lines += table(_HEAD, list(_rows(bounds)), paint, right=_HEAD[1:])
+    return "\n".join([*lines, *_notes(bounds, paint, width)])
+
+
+def as_json(diagnostics: str, bounds: Mapping[str, Bounds | None]) -> str:
+    """One object: `diagnostics`, the list as it is without worst cases, and `worst_case` by path,
+    null for a spec that does not pass the check."""
+    found = {
+        "diagnostics": json.loads(diagnostics),
+        "worst_case": {path: each and _data(each) for path, each in bounds.items()},
+    }
+    return json.dumps(found, indent=2)
+
+
+# -- text ------------------------------------------------------------------------------------------
+
+
+def _rows(bounds: Bounds) -> Iterator[tuple[Piece, ...]]:
+    for node in bounds.nodes:
+        yield _row(node.node.name, node.whole)
+        if len(node.steps) > 1:
+            for step, own in zip(node.node.machine.steps, node.steps, strict=True):
+                yield _row(f"  {step.name}", own)
+    yield _row("critical path", bounds.critical, "dim")
+    yield _row("run", bounds.run, "head")
+
+
+def _row(name: str, bound: Bound, style: str = "") -> tuple[Piece, ...]:
+    counts = "" if bound.exact else "≤ "
+    cells = (
+        printable(name),
+        f"{counts}{bound.visits}",
+        f"{counts}{bound.attempts}",
+        _time(bound),
+    )
+    return tuple(Styled(style, cell) for cell in cells) if style else cells
+
+
+def _time(bound: Bound) -> str:
+    if math.isinf(bound.seconds):
+        return "-"
+    return ("" if bound.exact_time else "≤ ") + elapsed(bound.seconds)
+
+
+def _notes(bounds: Bounds, paint: Paint, width: int | None) -> Iterator[str]:
+    names = [node.node.name for node in bounds.nodes]
+    yield from _line("critical path: " + " → ".join(names[at] for at in bounds.path), width)
+    idle = [node.node.name for node in bounds.nodes if not node.runs]
+    if idle:
+        yield from _line("never runs: " + ", ".join(idle), width)
+    if bounds.endless:
+        shown = ", ".join(_place(each) for each in bounds.endless)
+        yield from _line(f"no time: without a timeout are {shown}", width)
+    if not (bounds.run.exact and bounds.run.exact_time):
+        yield paint(Styled("dim", "≤ at most: no run comes to more, and maybe none to so much"))
+
+
+def _line(text: str, width: int | None) -> list[str]:
+    return [printable(text)] if width is None else wrap(printable(text), width)
+
+
+def _place(endless: Endless) -> str:
+    step = endless.node.machine.steps[endless.step].name
+    own = endless.node.name if step == endless.node.name else f"{endless.node.name}/{step}"
+    return f"{own}/{endless.inside}" if endless.inside else own
+
+
+# -- JSON ------------------------------------------------------------------------------------------
+
+
+def _data(bounds: Bounds) -> dict[str, Any]:
+    names = [node.node.name for node in bounds.nodes]
+    return {
+        "pipeline": bounds.plan.name,
+        "run": _figures(bounds.run),
+        "critical_path": {
+            **_figures(bounds.critical),
+            "nodes": [names[at] for at in bounds.path],
+        },
+        "nodes": {node.node.name: _node(node) for node in bounds.nodes},
+        "without_timeout": [_place(each) for each in bounds.endless],
+    }
+
+
+def _node(bound: NodeBound) -> dict[str, Any]:
+    steps = zip(bound.node.machine.steps, bound.steps, strict=True)
+    return {
+        "runs": bound.runs,
+        **_figures(bound.whole),
+        "steps": {step.name: _figures(own) for step, own in steps},
+    }
+
+
+def _figures(bound: Bound) -> dict[str, Any]:
+    endless = math.isinf(bound.seconds)
+    return {
+        "visits": bound.visits,
+        "attempts": bound.attempts,
+        "seconds": None if endless else bound.seconds,
+        "exact": bound.exact,
+        "exact_seconds": bound.exact_time and not endless,
+    }

@@ -1,0 +1,56 @@
+"""W602: a deadline below the worst case of what it holds. Source: LANGUAGE.md section 16."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+
+from engine.bounds import Bounds, bounds_of
+from engine.diagnostics import Diagnostic, Rule
+from engine.durations import format_duration
+from engine.plan import Node, Plan
+from engine.source import KeyPath
+
+__all__ = ["RULE", "check"]
+
+RULE = Rule("W602", "deadline-too-short", "a deadline below the worst case of what it holds")
+
+
+def check(plan: Plan) -> Iterator[Diagnostic]:
+    """One finding for each deadline, and for each timeout of a sub-pipeline, that cuts a run off."""
+    held = plan.deadline is not None or any(map(_limited, plan.nodes))
+    found = bounds_of(plan) if held else None
+    if found is None:
+        return
+    if plan.deadline is not None and plan.deadline < found.full < math.inf:
+        place = (*plan.spec.at, "pipeline", "deadline")
+        about = "" if found.run.exact_time else "up to "
+        yield _finding(plan, place, f"a run can take {about}{format_duration(found.full)}")
+    for node in plan.nodes:
+        yield from _in_node(plan, node, found)
+
+
+def _limited(node: Node) -> bool:
+    return node.deadline is not None or any(body.plan and body.timeout for body in node.bodies)
+
+
+def _in_node(plan: Plan, node: Node, found: Bounds) -> Iterator[Diagnostic]:
+    bound = found.nodes[node.index]
+    about = "" if bound.whole.exact_time else "up to "
+    if node.deadline is not None and node.deadline < bound.full < math.inf:
+        message = f"`{node.name}` can take {about}{format_duration(bound.full)}"
+        yield _finding(plan, (*plan.place(node), "deadline"), message, node.name)
+    for step, body, child in zip(node.machine.steps, node.bodies, bound.children, strict=True):
+        if child is not None and body.timeout is not None and body.timeout < child < math.inf:
+            message = f"the sub-pipeline of `{step.name}` can take {about}{format_duration(child)}"
+            place = (*plan.place(node, step.name), "timeout")
+            yield _finding(plan, place, message, node.name, step.name)
+
+
+def _finding(
+    plan: Plan, place: KeyPath, message: str, node: str | None = None, step: str | None = None
+) -> Diagnostic:
+    text = plan.spec.source
+    help = "allow more, or shorten timeouts, retries and delays"
+    message = f"{message}, and its {place[-1]} is shorter"
+    return Diagnostic(RULE, message, text, text.value(place), help, node, step)

@@ -1,0 +1,65 @@
+"""E601: a worst case over `[limits]`. Source: LANGUAGE.md section 16."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+
+from engine.bounds import Bounds, NodeBound, bounds_of
+from engine.diagnostics import Diagnostic, Rule
+from engine.durations import format_duration
+from engine.plan import Plan
+
+__all__ = ["RULE", "check"]
+
+RULE = Rule("E601", "limit-exceeded", "a worst case over `[limits]`")
+
+_SHOWN = 3
+"""Nodes that are named as those with the most."""
+
+
+def check(plan: Plan) -> Iterator[Diagnostic]:
+    """One finding for each limit that a run can go over."""
+    limits = plan.spec.limits
+    if limits.attempts is None and limits.duration is None:
+        return
+    found = bounds_of(plan)
+    if found is None:
+        return
+    if limits.attempts is not None and found.run.attempts > limits.attempts:
+        figure = f"{_about(found.run.exact)}{found.run.attempts} attempts"
+        most = _most(found, [each.whole.attempts for each in found.nodes], str)
+        yield _finding(plan, "attempts", f"{figure}, and {limits.attempts} are allowed", most)
+    seconds = found.run.seconds
+    if limits.duration is not None and limits.duration < seconds < math.inf:
+        figure = f"{_about(found.run.exact_time)}{format_duration(seconds)}"
+        most = _most(found, [each.whole.seconds for each in found.nodes], format_duration)
+        allowed = format_duration(limits.duration)
+        yield _finding(plan, "duration", f"{figure}, and {allowed} is allowed", most)
+
+
+def _about(exact: bool) -> str:
+    return "" if exact else "up to "
+
+
+def _most(found: Bounds, figures: list[float], shown: object) -> str:
+    """The nodes with the most, the first of them first."""
+    assert callable(shown)
+    ran = [each for each in found.nodes if each.runs]
+    ran.sort(key=lambda each: -figures[each.node.index])
+    return ", ".join(_one(each, shown(figures[each.node.index])) for each in ran[:_SHOWN])
+
+
+def _one(each: NodeBound, figure: str) -> str:
+    return f"`{each.node.name}` {figure}"
+
+
+def _finding(plan: Plan, key: str, message: str, most: str) -> Diagnostic:
+    place = (*plan.spec.at, "limits", key)
+    return Diagnostic(
+        RULE,
+        f"a run can come to {message}",
+        plan.spec.source,
+        plan.spec.source.value(place),
+        f"the most comes from {most}",
+    )

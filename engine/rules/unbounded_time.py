@@ -1,0 +1,40 @@
+"""W603: `[limits] duration` asked for, and a step without a timeout. Source: LANGUAGE.md section 16."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from engine.bounds import Endless, bounds_of
+from engine.diagnostics import Diagnostic, Rule
+from engine.plan import Plan
+from engine.rules.spans import step_span
+
+__all__ = ["RULE", "check"]
+
+RULE = Rule("W603", "unbounded-time", "`[limits] duration` asked for, and a step has no timeout")
+
+
+def check(plan: Plan) -> Iterator[Diagnostic]:
+    """One finding for each step that keeps the worst case from having a time."""
+    if plan.spec.limits.duration is None:
+        return
+    found = bounds_of(plan)
+    for endless in found.endless if found else ():
+        name = endless.node.machine.steps[endless.step].name
+        yield Diagnostic(
+            RULE,
+            _why(endless, name),
+            plan.spec.source,
+            step_span(plan, endless.node, endless.step),
+            'give it a time: `timeout = "5m"`',
+            endless.node.name,
+            name,
+        )
+
+
+def _why(endless: Endless, name: str) -> str:
+    if endless.pool:
+        return f"`{name}` holds pool `{endless.pool}` while its sub-pipeline waits for another pool"
+    if endless.inside:
+        return f"`{name}` has no timeout, nor has `{endless.inside}` in its sub-pipeline"
+    return f"`{name}` has no timeout, so that no time of a run can be told"
