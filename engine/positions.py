@@ -83,6 +83,8 @@ class Place:
     """A `[header]` of its own names it."""
     tables: bool = False
     """An array of tables: the children are its `[[header]]`s."""
+    again: list[Extent] | None = None
+    """Where else its key is written: in longer headers and dotted keys."""
 
     @property
     def inside(self) -> Place:
@@ -226,6 +228,7 @@ class _Scan:
             place.tables = True
             place.children[len(place.children)] = Place(extent)
         elif not place.headed:
+            place.again = [place.key, *(place.again or ())]
             place.key, place.headed = extent, True
         self.table = place.inside
         self.take(_CLOSE)
@@ -248,6 +251,10 @@ class _Scan:
             place = table.children.get(name)
             if place is None:
                 place = table.children[name] = Place(part.span(1))
+            elif place.again is None:
+                place.again = [part.span(1)]
+            else:
+                place.again.append(part.span(1))
             if not part[2]:
                 return place, part.span(1)
             table = place.inside

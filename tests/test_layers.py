@@ -17,7 +17,7 @@ LAYERS = (
     "source",
     "diagnostics expressions spec",
     "cel_words",
-    "codes cel modules schemas written",
+    "codes cel fixer fixes modules schemas written",
     "registry shapes nesting",
     "plan structure dumper signatures tasks",
     "functions draft fingerprint across once stray unset values",

@@ -89,7 +89,7 @@ def summary(diagnostics: Sequence[Diagnostic], files: int) -> str:
     found = [
         plural(number, severity.value)
         for severity in Severity
-        if (number := sum(each.rule.severity is severity for each in diagnostics))
+        if (number := sum(each.severity is severity for each in diagnostics))
     ]
     affected = len({str(each.source.path) for each in diagnostics})
     where = plural(affected, "file") if affected >= files else f"{affected} of {files} files"
@@ -103,7 +103,7 @@ def hint(diagnostics: Iterable[Diagnostic]) -> str:
 
 
 def _block(diagnostic: Diagnostic, paint: _Pen) -> Iterator[str]:
-    severity = diagnostic.rule.severity.value
+    severity = diagnostic.severity.value
     marks = _marks(diagnostic)
     margin = " " * len(str(marks[-1].span.line))
     head = paint(severity, f"{severity}[{diagnostic.rule.code} {diagnostic.rule.name}]")
@@ -118,7 +118,7 @@ def _block(diagnostic: Diagnostic, paint: _Pen) -> Iterator[str]:
 
 def _marks(diagnostic: Diagnostic) -> list[_Mark]:
     """In the order of lines; in one line the finding comes before its notes."""
-    finding = _Mark(diagnostic.span, diagnostic.rule.severity.value, "^")
+    finding = _Mark(diagnostic.span, diagnostic.severity.value, "^")
     notes = [_Mark(note.span, "note", "-", note.message) for note in diagnostic.notes]
     return sorted([finding, *notes], key=lambda m: (m.span.line, m is not finding, m.span))
 
