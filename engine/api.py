@@ -14,9 +14,12 @@ from engine.checker import check as check_plan
 from engine.compiler import outline
 from engine.diagnostics import Diagnostics
 from engine.errors import EngineError, SpecError
+from engine.ignores import silence
 from engine.loader import load
 from engine.plan import Plan
 from engine.registry import Registry
+from engine.selection import Settings, chosen
+from engine.settings import settings_for
 from engine.source import Source, read
 
 if TYPE_CHECKING:
@@ -47,20 +50,27 @@ def _loader(id: str) -> Any:
 
 
 def analyse(
-    spec: Spec, registry: Registry | None = None, *, tasks: Iterable[object] = ()
+    spec: Spec,
+    registry: Registry | None = None,
+    *,
+    tasks: Iterable[object] = (),
+    settings: Settings | None = None,
 ) -> tuple[Plan | None, Diagnostics]:
     """The plan of a spec and everything there is to say about it; None with at least one error.
 
-    `spec` is a path, or a Source for text that is in no file. Raises EngineError if the file cannot
-    be read.
+    `spec` is a path, or a Source for text that is in no file. `settings` say what is ignored; those
+    of a path are by default in `[tool.engine]` of the nearest `pyproject.toml`. Raises EngineError
+    if the file or the settings cannot be read.
     """
+    if settings is None:
+        settings = Settings() if isinstance(spec, Source) else settings_for(spec)
     source = spec if isinstance(spec, Source) else _read(spec)
     registry = registry if registry is not None else default_registry(tasks)
     loaded, found = load(source)
     if loaded is None:
         return None, found
     plan, more = outline(loaded, registry)
-    found = Diagnostics.of([*found, *more, *check_plan(plan)])
+    found = chosen(silence(source, [*found, *more, *check_plan(plan)]), settings)
     return (None if found.errors else plan), found
 
 
@@ -74,10 +84,14 @@ def _read(path: str | os.PathLike[str]) -> Source:
 
 
 def check(
-    spec: Spec, registry: Registry | None = None, *, tasks: Iterable[object] = ()
+    spec: Spec,
+    registry: Registry | None = None,
+    *,
+    tasks: Iterable[object] = (),
+    settings: Settings | None = None,
 ) -> Diagnostics:
-    """All findings about a spec; empty if it is sound."""
-    return analyse(spec, registry, tasks=tasks)[1]
+    """All findings about a spec; empty if it is sound. Arguments as for `analyse`."""
+    return analyse(spec, registry, tasks=tasks, settings=settings)[1]
 
 
 def load_plan(

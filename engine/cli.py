@@ -15,7 +15,7 @@ from typing import Any, NoReturn
 from engine import __version__
 from engine.commands import check, explain, graph, run, simulate, tasks
 from engine.commands.console import Console
-from engine.errors import EngineError, InputError, Missing
+from engine.errors import EngineError, Missing, ProblemsError
 
 __all__ = ["main"]
 
@@ -42,7 +42,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     console = Console()
     try:
         return _execute(sys.argv[1:] if argv is None else list(argv), console)
-    except InputError as error:
+    except ProblemsError as error:
         _tell(error.problems, console)
         return 2
     except EngineError as error:

@@ -1,6 +1,6 @@
 """The rules of reading and compiling: codes and names, stable for ever. Source: LANGUAGE.md section 16.
 
-E1xx are found by `loader`, E2xx and E5xx here by `compiler`; rules over a whole plan stand in `engine.rules`.
+E1xx are found by `loader`, E2xx and E5xx here by `compiler`, W702 by `ignores`; rules over a whole plan stand in `engine.rules`.
 """
 
 from __future__ import annotations
@@ -23,6 +23,7 @@ __all__ = [
     "UNKNOWN_EXIT",
     "UNKNOWN_KEY",
     "UNKNOWN_NAME",
+    "UNUSED_IGNORE",
     "WRONG_TYPE",
 ]
 
@@ -51,6 +52,9 @@ MISSING_INPUT = Rule("E504", "missing-input", "a required input of a task is not
 BAD_EXPRESSION = Rule(
     "E505", "bad-expression", "an expression that cannot be understood where it stands"
 )
+UNUSED_IGNORE = Rule(
+    "W702", "unused-ignore", "an ignore that silences nothing, gives no reason or names no rule"
+)
 
 CODES = (
     SYNTAX,
@@ -68,4 +72,5 @@ CODES = (
     TYPE_MISMATCH,
     MISSING_INPUT,
     BAD_EXPRESSION,
+    UNUSED_IGNORE,
 )

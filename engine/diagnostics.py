@@ -190,7 +190,8 @@ _CUTOFF = 0.6
 
 
 def _closest(word: str, known: tuple[str, ...], but: str | None = None) -> str | None:
-    """What `difflib.get_close_matches` would put first, leaving `but` out; the likeliest is compared first, so that few of many have to be."""
+    """What `difflib.get_close_matches` would put first, leaving `but` out; the likeliest is compared
+    first, so that few of many have to be."""
     by_letter, shared = _by_letter(known), Counter[int]()
     for letter in _letters(word):
         shared.update(by_letter.get(letter, ()))

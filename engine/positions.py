@@ -20,6 +20,7 @@ __all__ = [
     "Place",
     "characters",
     "clash",
+    "comments",
     "latest",
     "next_header",
     "places",
@@ -47,15 +48,19 @@ _CLOSE = re.compile(r"\]{0,2}+")
 _PART = re.compile(
     r"""[ \t]*+([\w-]++|"[^"\\\n]*+(?:\\.[^"\\\n]*+)*+"|'[^'\n]*+')[ \t]*+(\.?)""", re.ASCII
 )
-_LITERAL = re.compile(
-    r'''
+_STRING = r'''
       """(?:[^"\\]++|\\[\s\S]|""?(?!"))*+"{3,5}
     | \'\'\'(?:[^']++|''?(?!'))*+'{3,5}
     | "(?!"")[^"\\\n]*+(?:\\.[^"\\\n]*+)*+"
     | '(?!'')[^'\n]*+'
+'''
+_COMMENTS = re.compile(rf"{_STRING} | (?P<comment>\#[^\r\n]*+)", re.VERBOSE)
+_LITERAL = re.compile(
+    _STRING
+    + r"""
     | \d{4}-\d\d-\d\d[ ]\d\d:[^\s,\]}\#]*+
     | [^\s,\[\]{}\#="']++
-    ''',
+    """,
     re.VERBOSE,
 )
 _QUOTE = re.compile(r"""(?P<mark>\"{3}|'{3})(?:\r?\n)?|(?P<one>["'])""")
@@ -123,6 +128,14 @@ def characters(text: str, literal: Extent) -> Iterator[Extent]:
     mark = quote["mark"] or quote["one"]
     for match in _UNITS[mark].finditer(text, quote.end(), literal[1] - len(mark)):
         if match.lastgroup != "nothing":
+            yield match.span()
+
+
+def comments(text: str) -> Iterator[Extent]:
+    """Where each comment of accepted TOML is written, `#` included: quotes stand only around
+    strings and keys."""
+    for match in _COMMENTS.finditer(text):
+        if match.lastgroup:
             yield match.span()
 
 
