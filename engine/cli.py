@@ -13,7 +13,7 @@ from types import ModuleType
 from typing import Any, NoReturn
 
 from engine import __version__
-from engine.commands import check, explain, graph, run, simulate, tasks
+from engine.commands import check, explain, fmt, graph, run, simulate, tasks
 from engine.commands.console import Console
 from engine.errors import EngineError, Missing, ProblemsError
 
@@ -21,6 +21,7 @@ __all__ = ["main"]
 
 COMMANDS: dict[str, ModuleType] = {
     "check": check,
+    "fmt": fmt,
     "run": run,
     "simulate": simulate,
     "graph": graph,

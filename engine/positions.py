@@ -45,7 +45,7 @@ _CLOSING = {"[": re.compile(r"\]?"), "{": re.compile(r"\}?")}
 _EQUALS = re.compile(r"=[ \t]*+")
 _OPEN = re.compile(r"\[\[?+")
 _CLOSE = re.compile(r"\]{0,2}+")
-_PART = re.compile(
+PART = re.compile(
     r"""[ \t]*+([\w-]++|"[^"\\\n]*+(?:\\.[^"\\\n]*+)*+"|'[^'\n]*+')[ \t]*+(\.?)""", re.ASCII
 )
 _STRING = r'''
@@ -55,7 +55,7 @@ _STRING = r'''
     | '(?!'')[^'\n]*+'
 '''
 _COMMENTS = re.compile(rf"{_STRING} | (?P<comment>\#[^\r\n]*+)", re.VERBOSE)
-_LITERAL = re.compile(
+LITERAL = re.compile(
     _STRING
     + r"""
     | \d{4}-\d\d-\d\d[ ]\d\d:[^\s,\]}\#]*+
@@ -147,7 +147,7 @@ def clash(text: str, end: int) -> Clash | None:
     table = before.root if opening else before.open[-1].place if before.open else before.table
     pos = opening.end() if opening else start
     found: Clash | None = None
-    while (part := _PART.match(text, pos)) and (taken := table.children.get(_name(part[1]))):
+    while (part := PART.match(text, pos)) and (taken := table.children.get(_name(part[1]))):
         name = f"{found.name}.{part[1]}" if found else part[1]
         found = Clash(name, part.span(1), taken.key[0])
         table, pos = taken.inside, part.end()
@@ -259,7 +259,7 @@ class _Scan:
 
     def key(self, table: Place) -> tuple[Place, Extent]:
         while True:
-            part = self.take(_PART)
+            part = self.take(PART)
             name = _name(part[1])
             place = table.children.get(name)
             if place is None:
@@ -280,7 +280,7 @@ class _Scan:
             self.pos += 1
             self.open.append(_Literal(place, start, start))
         else:
-            self.take(_LITERAL)
+            self.take(LITERAL)
         place.value = (start, self.pos)
 
     def following(self) -> Place | None:

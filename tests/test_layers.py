@@ -13,7 +13,7 @@ ROOT = Path(__file__).parents[1] / "engine"
 LAYERS = (
     "durations errors events frames hints language light order places positions prints processes quick",
     "machine result",
-    "syntax ends",
+    "syntax ends formatter",
     "source",
     "diagnostics expressions spec",
     "cel_words",
