@@ -13,7 +13,7 @@ from types import ModuleType
 from typing import Any, NoReturn
 
 from engine import __version__
-from engine.commands import check, explain, fmt, graph, run, simulate, tasks
+from engine.commands import check, explain, fmt, graph, run, schema, simulate, tasks
 from engine.commands.console import Console
 from engine.errors import EngineError, Missing, ProblemsError
 
@@ -27,6 +27,7 @@ COMMANDS: dict[str, ModuleType] = {
     "graph": graph,
     "tasks": tasks,
     "explain": explain,
+    "schema": schema,
 }
 """Each has SUMMARY, EXAMPLES, `configure(parser)` and `execute(arguments, console)`, which gives
 the status."""

@@ -20,7 +20,7 @@ LAYERS = (
     "codes cel fixer fixes modules schemas written",
     "registry shapes nesting",
     "plan structure dumper signatures tasks",
-    "functions draft fingerprint across once stray unset values",
+    "functions draft editor fingerprint across once stray unset values",
     "choices",
     "live",
     "alarms reasons scopes",
