@@ -266,8 +266,9 @@ def test_ctrl_c_ends_a_watch_with_0(tmp_path: Path) -> None:
     assert process.stderr is not None
     assert process.stdout is not None
     with process, process.stdout, process.stderr:
-        assert process.stderr.readline() == "watching for changes, Ctrl-C ends\n"
+        said = process.stderr.readline()
         process.send_signal(signal.SIGINT)
+        assert said == "watching for changes, Ctrl-C ends\n"
         assert process.stdout.read() == "a.toml:3:8: E201 unknown-name: there is no task `slep`\n"
     assert process.returncode == 0
 

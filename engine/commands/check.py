@@ -144,9 +144,9 @@ def _watch(arguments: argparse.Namespace, console: Console) -> int:
     call = [sys.executable, *(each for each in sys.orig_argv[1:] if each != "--watch")]
 
     def check() -> None:
-        if is_terminal(sys.stdout):
+        if is_terminal(console.stdout):
             console.out("\x1b[H\x1b[2J\x1b[3J")
-        subprocess.run(call, check=False)
+        subprocess.run(call, check=False, stdout=console.stdout)
         console.note("watching for changes, Ctrl-C ends")
 
     return watch(arguments.paths, check)
