@@ -14,9 +14,12 @@ from engine.checker import check as check_plan
 from engine.compiler import outline
 from engine.diagnostics import Diagnostics
 from engine.errors import EngineError, SpecError
+from engine.ignores import silence
 from engine.loader import load
 from engine.plan import Plan
 from engine.registry import Registry
+from engine.selection import Settings, chosen
+from engine.settings import settings_for
 from engine.source import Source, read
 
 if TYPE_CHECKING:
@@ -48,14 +51,19 @@ def _loader(id: str) -> Any:
 
 
 def analyse(
-    spec: Spec, registry: Registry | None = None, *, tasks: Iterable[object] = ()
+    spec: Spec,
+    registry: Registry | None = None,
+    *,
+    tasks: Iterable[object] = (),
+    settings: Settings | None = None,
 ) -> tuple[Plan | None, Diagnostics]:
     """The plan of a spec and everything there is to say about it; None with at least one error.
 
-    `spec` is a path, or a Source for text that is in no file. Raises EngineError if the file cannot
-    be read.
+    `spec` is a path, or a Source for text that is in no file. `settings` say what is ignored; those
+    of a path are by default in `[tool.engine]` of the nearest `pyproject.toml`. Raises EngineError
+    if the file or the settings cannot be read.
     """
-    plan, found = _examined(spec, registry, tasks)
+    plan, found = _examined(spec, registry, tasks, settings)
     return (None if found.errors else plan), found
 
 
@@ -66,23 +74,26 @@ def worst_case(
     from engine.bounds import bounds_of
     from engine.rules.limit_exceeded import RULE
 
-    plan, found = _examined(spec, registry, tasks)
+    plan, found = _examined(spec, registry, tasks, None)
     if plan is None or any(error.rule is not RULE for error in found.errors):
         return None, found
     return bounds_of(plan), found
 
 
 def _examined(
-    spec: Spec, registry: Registry | None, tasks: Iterable[object]
+    spec: Spec, registry: Registry | None, tasks: Iterable[object], settings: Settings | None
 ) -> tuple[Plan | None, Diagnostics]:
     """The plan as far as it is understood, and all findings."""
+    if settings is None:
+        settings = Settings() if isinstance(spec, Source) else settings_for(spec)
     source = spec if isinstance(spec, Source) else _read(spec)
     registry = registry if registry is not None else default_registry(tasks)
     loaded, found = load(source)
     if loaded is None:
         return None, found
     plan, more = outline(loaded, registry)
-    return plan, Diagnostics.of([*found, *more, *check_plan(plan)])
+    told = silence(source, [*found, *more, *check_plan(plan)])
+    return plan, chosen(told, settings)
 
 
 def _read(path: str | os.PathLike[str]) -> Source:
@@ -95,10 +106,14 @@ def _read(path: str | os.PathLike[str]) -> Source:
 
 
 def check(
-    spec: Spec, registry: Registry | None = None, *, tasks: Iterable[object] = ()
+    spec: Spec,
+    registry: Registry | None = None,
+    *,
+    tasks: Iterable[object] = (),
+    settings: Settings | None = None,
 ) -> Diagnostics:
-    """All findings about a spec; empty if it is sound."""
-    return analyse(spec, registry, tasks=tasks)[1]
+    """All findings about a spec; empty if it is sound. Arguments as for `analyse`."""
+    return analyse(spec, registry, tasks=tasks, settings=settings)[1]
 
 
 def load_plan(

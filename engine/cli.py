@@ -13,19 +13,21 @@ from types import ModuleType
 from typing import Any, NoReturn
 
 from engine import __version__
-from engine.commands import check, explain, graph, run, simulate, tasks
+from engine.commands import check, explain, fmt, graph, run, schema, simulate, tasks
 from engine.commands.console import Console
-from engine.errors import EngineError, InputError, Missing
+from engine.errors import EngineError, Missing, ProblemsError
 
 __all__ = ["main"]
 
 COMMANDS: dict[str, ModuleType] = {
     "check": check,
+    "fmt": fmt,
     "run": run,
     "simulate": simulate,
     "graph": graph,
     "tasks": tasks,
     "explain": explain,
+    "schema": schema,
 }
 """Each has SUMMARY, EXAMPLES, `configure(parser)` and `execute(arguments, console)`, which gives
 the status."""
@@ -42,7 +44,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     console = Console()
     try:
         return _execute(sys.argv[1:] if argv is None else list(argv), console)
-    except InputError as error:
+    except ProblemsError as error:
         _tell(error.problems, console)
         return 2
     except EngineError as error:

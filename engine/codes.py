@@ -1,7 +1,7 @@
 """The rules of reading and compiling: codes and names, stable for ever. Source: LANGUAGE.md section 16.
 
-E1xx are found by `loader`, E2xx and E5xx here by `compiler`; rules over a whole plan stand in `engine.rules`. E502 is found by
-both, literals here and references there, and belongs to the latter.
+E1xx are found by `loader`, E2xx and E5xx here by `compiler`, W702 by `ignores`; rules over a whole plan stand in `engine.rules`. E502
+is found by both, literals here and references there, and belongs to the latter.
 """
 
 from __future__ import annotations
@@ -24,6 +24,7 @@ __all__ = [
     "UNKNOWN_EXIT",
     "UNKNOWN_KEY",
     "UNKNOWN_NAME",
+    "UNUSED_IGNORE",
     "WRONG_TYPE",
 ]
 
@@ -54,6 +55,9 @@ MISSING_INPUT = Rule("E504", "missing-input", "a required input of a task is not
 BAD_EXPRESSION = Rule(
     "E505", "bad-expression", "an expression that cannot be understood where it stands"
 )
+UNUSED_IGNORE = Rule(
+    "W702", "unused-ignore", "an ignore that silences nothing, gives no reason or names no rule"
+)
 
 CODES = (
     SYNTAX,
@@ -70,4 +74,5 @@ CODES = (
     BROKEN_TASK,
     MISSING_INPUT,
     BAD_EXPRESSION,
+    UNUSED_IGNORE,
 )

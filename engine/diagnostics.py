@@ -16,7 +16,23 @@ import attrs
 
 from engine.source import Source, Span
 
-__all__ = ["Diagnostic", "Diagnostics", "Note", "Rule", "Severity", "nearest"]
+__all__ = [
+    "Diagnostic",
+    "Diagnostics",
+    "Edit",
+    "Fix",
+    "Note",
+    "Rule",
+    "Safety",
+    "Severity",
+    "nearest",
+    "only_nearest",
+]
+
+
+NEAR, LEAD = 0.75, 0.2
+"""How alike a word and the one put in its place are at least, and how far behind all others stay:
+`rotes` becomes `routes` (0.91, next 0.67), `retries` is left (`requires` 0.8, `retry` 0.67)."""
 
 
 class Severity(StrEnum):
@@ -26,6 +42,13 @@ class Severity(StrEnum):
     ERROR = "error"
     WARNING = "warning"
     NOTE = "note"
+
+
+class Safety(StrEnum):
+    """Whether a fix may be made without a look at it: it leaves what was meant, or it decides something."""
+
+    SAFE = "safe"
+    UNSAFE = "unsafe"
 
 
 @attrs.frozen
@@ -54,6 +77,28 @@ class Note:
 
 
 @attrs.frozen
+class Edit:
+    """A part of a text and what is to stand there instead."""
+
+    span: Span
+    text: str
+
+
+@attrs.frozen
+class Fix:
+    """What mends a finding: all of its edits, in the finding's own source, or none."""
+
+    message: str
+    edits: tuple[Edit, ...]
+    safety: Safety = Safety.SAFE
+
+    def to_json(self) -> dict[str, object]:
+        """Lines and columns count from 1, the end is exclusive."""
+        edits = [{**attrs.asdict(edit.span), "text": edit.text} for edit in self.edits]
+        return {"message": self.message, "safety": self.safety.value, "edits": edits}
+
+
+@attrs.frozen
 class Diagnostic:
     """One finding at one place."""
 
@@ -65,6 +110,14 @@ class Diagnostic:
     node: str | None = None
     step: str | None = None
     notes: tuple[Note, ...] = ()
+    fix: Fix | None = None
+    level: Severity | None = None
+    """The severity that the user's settings give it, where they do."""
+
+    @property
+    def severity(self) -> Severity:
+        """That of its rule, unless settings say otherwise."""
+        return self.level or self.rule.severity
 
     @property
     def sort_key(self) -> tuple[object, ...]:
@@ -81,7 +134,7 @@ class Diagnostic:
         return {
             "code": self.rule.code,
             "name": self.rule.name,
-            "severity": self.rule.severity.value,
+            "severity": self.severity.value,
             "message": self.message,
             "help": self.help,
             "path": str(self.source.path),
@@ -91,6 +144,7 @@ class Diagnostic:
             "end_column": self.span.end_column,
             "node": self.node,
             "step": self.step,
+            "fix": self.fix.to_json() if self.fix else None,
         }
 
 
@@ -108,7 +162,7 @@ class Diagnostics(tuple[Diagnostic, ...]):
     @property
     def errors(self) -> tuple[Diagnostic, ...]:
         """Only those of severity `error`."""
-        return tuple(d for d in self if d.rule.severity is Severity.ERROR)
+        return tuple(d for d in self if d.severity is Severity.ERROR)
 
 
 def nearest(word: str, candidates: Iterable[str]) -> str | None:
@@ -120,11 +174,29 @@ def nearest(word: str, candidates: Iterable[str]) -> str | None:
     return _closest(word, tuple(known))
 
 
+def only_nearest(word: str, candidates: Iterable[str]) -> str | None:
+    """The nearest candidate if it is near and no other nearly as near: what may be put in the place
+    of `word`."""
+    known = set(candidates)
+    guess = nearest(word, known)
+    if guess is None or guess.lower() == word.lower():
+        return guess
+    rival = _closest(word, tuple(sorted(known)), guess)
+    alike = _alike(guess, word)
+    lead = alike - _alike(rival, word) if rival else 1.0
+    return guess if alike >= NEAR and lead > LEAD else None
+
+
+def _alike(candidate: str, word: str) -> float:
+    return difflib.SequenceMatcher(None, candidate, word).ratio()
+
+
 _CUTOFF = 0.6
 
 
-def _closest(word: str, known: tuple[str, ...]) -> str | None:
-    """What `difflib.get_close_matches` would put first; the likeliest is compared first, so that few of many have to be."""
+def _closest(word: str, known: tuple[str, ...], but: str | None = None) -> str | None:
+    """What `difflib.get_close_matches` would put first, leaving `but` out; the likeliest is compared
+    first, so that few of many have to be."""
     by_letter, shared = _by_letter(known), Counter[int]()
     for letter in _letters(word):
         shared.update(by_letter.get(letter, ()))
@@ -135,6 +207,8 @@ def _closest(word: str, known: tuple[str, ...]) -> str | None:
     for bound, candidate in sorted((pair for pair in bounds if pair[0] >= _CUTOFF), reverse=True):
         if bound < best:
             break
+        if candidate == but:
+            continue
         matcher.set_seq1(candidate)
         best, found = max((best, found), (matcher.ratio(), candidate))
     return found or None

@@ -6,19 +6,23 @@ complained about is not told twice.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 import attrs
 
-from engine.diagnostics import Diagnostic, Note, Rule, nearest
+from engine.diagnostics import Diagnostic, Fix, Note, Rule, nearest
+from engine.fixes import mend_key, mend_value
 from engine.registry import Registry
-from engine.source import KeyPath
+from engine.source import KeyPath, Source, Span
 from engine.spec import Spec
 from engine.structure import whose
 from engine.written import in_file, whole
 
 __all__ = ["Draft"]
+
+Mend = Callable[[Source, KeyPath, Span], Fix | None]
+"""A source, the key path and the place of a finding to its fix."""
 
 
 @attrs.define(eq=False)
@@ -55,10 +59,11 @@ class Draft:
         within: tuple[int, int] | None = None,
         notes: tuple[tuple[str, KeyPath], ...] = (),
         relies: Iterable[KeyPath] = (),
+        mend: Mend | None = None,
     ) -> None:
         """Note a finding at the value (or the key) of a path; `within` are offsets in the string
         there. It is not made unless all that it `relies` on is in the Spec as it is in the file:
-        the loader has told why not."""
+        the loader has told why not. `mend` makes its fix of the place where it is written."""
         if not all(whole(self.spec, part) for part in relies):
             return
         place = in_file(self.spec, path)
@@ -69,7 +74,8 @@ class Draft:
         else:
             span = source.key(place) if key else source.value(place)
         more = tuple(Note(text, source.key(in_file(self.spec, where))) for text, where in notes)
-        self.found.append(Diagnostic(rule, message, source, span, help, node, step, more))
+        fix = mend(source, place, span) if mend else None
+        self.found.append(Diagnostic(rule, message, source, span, help, node, step, more, fix))
 
     def unknown(
         self,
@@ -83,7 +89,22 @@ class Draft:
         relies: Iterable[KeyPath] = (),
     ) -> None:
         """Note a name that is not there, with the nearest that is."""
+
+        def mend(source: Source, place: KeyPath, span: Span) -> Fix | None:
+            if key:
+                return mend_key(source, place, known)
+            return mend_value(source, span, name, _not_beside(source, place, known))
+
         guess = nearest(name, known)
         listed = ", ".join(f"`{k}`" for k in sorted(known)[:12])
         cure = f"did you mean `{guess}`?" if guess else f"known here: {listed}" if known else None
-        self.report(rule, message, path, cure, key=key, relies=relies)
+        self.report(rule, message, path, cure, key=key, relies=relies, mend=mend)
+
+
+def _not_beside(source: Source, place: KeyPath, known: list[str]) -> list[str]:
+    """Without what other items of the same array already say."""
+    if not (place and isinstance(place[-1], int)):
+        return known
+    table = [source.at(source.value((*place[:-1], at))) for at in range(source.count(place[:-1]))]
+    said = {written[1:-1] for written in table}
+    return [name for name in known if name not in said]

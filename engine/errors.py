@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from engine.diagnostics import Diagnostics
 
-__all__ = ["EngineError", "InputError", "Missing", "SpecError"]
+__all__ = ["EngineError", "InputError", "Missing", "ProblemsError", "SettingsError", "SpecError"]
 
 
 class EngineError(Exception):
@@ -26,12 +26,20 @@ class SpecError(EngineError):
         super().__init__("\n".join(str(d) for d in diagnostics))
 
 
-class InputError(EngineError):
-    """The inputs, environment or secrets given to a run do not fit its pipeline; `problems` lists all."""
+class ProblemsError(EngineError):
+    """A call with several things wrong; `problems` lists all."""
 
     def __init__(self, problems: tuple[str, ...]) -> None:
         self.problems = problems
         super().__init__("; ".join(problems))
+
+
+class InputError(ProblemsError):
+    """The inputs, environment or secrets given to a run do not fit its pipeline."""
+
+
+class SettingsError(ProblemsError):
+    """Settings of the check, in a file or a call, are wrong."""
 
 
 class Missing(str):

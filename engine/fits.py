@@ -9,11 +9,13 @@ from collections.abc import Mapping
 from typing import Any
 
 from engine import codes
+from engine.diagnostics import Fix
 from engine.draft import Draft
 from engine.expressions import show, template
+from engine.fixes import mend_key
 from engine.plan import Plan
 from engine.schemas import Problem, misfits
-from engine.source import KeyPath
+from engine.source import KeyPath, Source, Span
 from engine.spec import StepSpec
 
 __all__ = ["fits", "fits_child"]
@@ -50,7 +52,11 @@ def _misfit(draft: Draft, path: KeyPath, spec: StepSpec, problem: Problem, whose
         draft.report(codes.MISSING_INPUT, message, at, key=True, relies=missing)
     elif problem.kind == "unknown":
         message = f"{whose} has no input `{problem.name}`" if len(problem.path) == 1 else told
-        draft.report(codes.UNKNOWN_NAME, message, place, problem.help, key=True)
+
+        def mend(source: Source, written: KeyPath, _: Span) -> Fix | None:
+            return mend_key(source, written, problem.known)
+
+        draft.report(codes.UNKNOWN_NAME, message, place, problem.help, key=True, mend=mend)
     else:
         draft.report(codes.TYPE_MISMATCH, told, place, relies=(place,))
 

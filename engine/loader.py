@@ -19,10 +19,11 @@ import attrs
 
 from engine import codes
 from engine.across import across
-from engine.diagnostics import Diagnostic, Diagnostics, Rule
+from engine.diagnostics import Diagnostic, Diagnostics, Fix, Rule
+from engine.fixes import mend_key, mend_value
 from engine.nesting import DEEPEST, is_file, too_deep
 from engine.shapes import LANGUAGE, Wrong
-from engine.source import KeyPath, Source, Syntax, parse, read
+from engine.source import KeyPath, Source, Span, Syntax, parse, read
 from engine.spec import Limit, NodeSpec, Spec, StepSpec
 from engine.stray import strays, with_strays
 from engine.structure import Mistake, mistakes, structure, whose
@@ -157,7 +158,17 @@ def _told(source: Source, mistake: Mistake) -> Diagnostic:
     else:
         span = source.key(path) if mistake.key else source.value(path)
     node, step = whose(path)
-    return Diagnostic(mistake.rule, mistake.message, source, span, mistake.help, node, step)
+    fix = _fix(source, mistake, span) if mistake.known else None
+    return Diagnostic(
+        mistake.rule, mistake.message, source, span, mistake.help, node, step, fix=fix
+    )
+
+
+def _fix(source: Source, mistake: Mistake, span: Span) -> Fix | None:
+    if mistake.key:
+        return mend_key(source, mistake.path, mistake.known)
+    name = source.at(span)[1:-1]
+    return mend_value(source, span, name, mistake.known)
 
 
 def _placed(spec: Spec, source: Source, at: KeyPath, name: str, broken: frozenset[KeyPath]) -> Spec:

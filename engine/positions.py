@@ -20,6 +20,7 @@ __all__ = [
     "Place",
     "characters",
     "clash",
+    "comments",
     "latest",
     "next_header",
     "places",
@@ -44,18 +45,22 @@ _CLOSING = {"[": re.compile(r"\]?"), "{": re.compile(r"\}?")}
 _EQUALS = re.compile(r"=[ \t]*+")
 _OPEN = re.compile(r"\[\[?+")
 _CLOSE = re.compile(r"\]{0,2}+")
-_PART = re.compile(
+PART = re.compile(
     r"""[ \t]*+([\w-]++|"[^"\\\n]*+(?:\\.[^"\\\n]*+)*+"|'[^'\n]*+')[ \t]*+(\.?)""", re.ASCII
 )
-_LITERAL = re.compile(
-    r'''
+_STRING = r'''
       """(?:[^"\\]++|\\[\s\S]|""?(?!"))*+"{3,5}
     | \'\'\'(?:[^']++|''?(?!'))*+'{3,5}
     | "(?!"")[^"\\\n]*+(?:\\.[^"\\\n]*+)*+"
     | '(?!'')[^'\n]*+'
+'''
+_COMMENTS = re.compile(rf"{_STRING} | (?P<comment>\#[^\r\n]*+)", re.VERBOSE)
+LITERAL = re.compile(
+    _STRING
+    + r"""
     | \d{4}-\d\d-\d\d[ ]\d\d:[^\s,\]}\#]*+
     | [^\s,\[\]{}\#="']++
-    ''',
+    """,
     re.VERBOSE,
 )
 _QUOTE = re.compile(r"""(?P<mark>\"{3}|'{3})(?:\r?\n)?|(?P<one>["'])""")
@@ -83,6 +88,8 @@ class Place:
     """A `[header]` of its own names it."""
     tables: bool = False
     """An array of tables: the children are its `[[header]]`s."""
+    again: list[Extent] | None = None
+    """Where else its key is written: in longer headers and dotted keys."""
 
     @property
     def inside(self) -> Place:
@@ -124,6 +131,14 @@ def characters(text: str, literal: Extent) -> Iterator[Extent]:
             yield match.span()
 
 
+def comments(text: str) -> Iterator[Extent]:
+    """Where each comment of accepted TOML is written, `#` included: quotes stand only around
+    strings and keys."""
+    for match in _COMMENTS.finditer(text):
+        if match.lastgroup:
+            yield match.span()
+
+
 def clash(text: str, end: int) -> Clash | None:
     """The name that a parser found taken when it had read a header's key or a pair up to `end`."""
     start = _scanned(text[:end]).latest
@@ -132,7 +147,7 @@ def clash(text: str, end: int) -> Clash | None:
     table = before.root if opening else before.open[-1].place if before.open else before.table
     pos = opening.end() if opening else start
     found: Clash | None = None
-    while (part := _PART.match(text, pos)) and (taken := table.children.get(_name(part[1]))):
+    while (part := PART.match(text, pos)) and (taken := table.children.get(_name(part[1]))):
         name = f"{found.name}.{part[1]}" if found else part[1]
         found = Clash(name, part.span(1), taken.key[0])
         table, pos = taken.inside, part.end()
@@ -226,6 +241,7 @@ class _Scan:
             place.tables = True
             place.children[len(place.children)] = Place(extent)
         elif not place.headed:
+            place.again = [place.key, *(place.again or ())]
             place.key, place.headed = extent, True
         self.table = place.inside
         self.take(_CLOSE)
@@ -243,11 +259,15 @@ class _Scan:
 
     def key(self, table: Place) -> tuple[Place, Extent]:
         while True:
-            part = self.take(_PART)
+            part = self.take(PART)
             name = _name(part[1])
             place = table.children.get(name)
             if place is None:
                 place = table.children[name] = Place(part.span(1))
+            elif place.again is None:
+                place.again = [part.span(1)]
+            else:
+                place.again.append(part.span(1))
             if not part[2]:
                 return place, part.span(1)
             table = place.inside
@@ -260,7 +280,7 @@ class _Scan:
             self.pos += 1
             self.open.append(_Literal(place, start, start))
         else:
-            self.take(_LITERAL)
+            self.take(LITERAL)
         place.value = (start, self.pos)
 
     def following(self) -> Place | None:

@@ -13,10 +13,11 @@ from typing import Any, Literal
 import attrs
 
 from engine import codes
-from engine.diagnostics import nearest
+from engine.diagnostics import Fix, nearest
 from engine.draft import Draft
 from engine.expressions import BadExpression, EvaluationError, Read, Template, bare, show, template
-from engine.source import KeyPath
+from engine.fixes import mend_read
+from engine.source import KeyPath, Source, Span
 
 __all__ = ["Place", "condition", "names_set", "nodes_read", "values"]
 
@@ -153,9 +154,13 @@ def _unknown(
 ) -> None:
     guess = nearest(name, known)
     cure = f"did you mean `{guess}`?" if guess else None
-    span = (read.start, read.end)
-    told = f"{message} (`{show(read.path)}`)"
-    draft.report(codes.UNKNOWN_NAME, told, where, cure, within=span, relies=relies)
+    before = "" if name == read.path[0] else f"{read.path[0]}."
+
+    def mend(source: Source, _: KeyPath, span: Span) -> Fix | None:
+        return mend_read(source, span, before, name, known)
+
+    told, within = f"{message} (`{show(read.path)}`)", (read.start, read.end)
+    draft.report(codes.UNKNOWN_NAME, told, where, cure, within=within, relies=relies, mend=mend)
 
 
 def nodes_read(draft: Draft, templates: list[Template]) -> dict[str, bool]:

@@ -37,6 +37,8 @@ class Problem:
     message: str
     name: str = ""
     help: str | None = None
+    known: tuple[str, ...] = ()
+    """What an unknown key could have been."""
 
     def __str__(self) -> str:
         return f"`{show(self.path)}`: {self.message}" if self.path else self.message
@@ -196,7 +198,8 @@ def _additional(name: str, path: KeyPath, known: list[str]) -> Problem:
     guess = nearest(name, known)
     listed = ", ".join(f"`{k}`" for k in sorted(known))
     cure = f"did you mean `{guess}`?" if guess else f"known here: {listed}" if known else None
-    return Problem("unknown", (*path, name), f"`{name}` is not known here", name, cure)
+    message = f"`{name}` is not known here"
+    return Problem("unknown", (*path, name), message, name, cure, tuple(known))
 
 
 def _why(error: Any) -> str:

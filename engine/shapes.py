@@ -69,13 +69,20 @@ OUTCOMES = frozenset({"error", "timeout", "lost", "interrupted"})
 
 class Wrong(Exception):
     """One mistake at the value being structured, or `at` keys below it (`key`: the key is wrong,
-    not the value)."""
+    not the value); `known` are the words that could stand there."""
 
     def __init__(
-        self, rule: Rule, message: str, help: str | None = None, at: KeyPath = (), key: bool = False
+        self,
+        rule: Rule,
+        message: str,
+        help: str | None = None,
+        at: KeyPath = (),
+        key: bool = False,
+        known: tuple[str, ...] = (),
     ) -> None:
         super().__init__(message)
         self.rule, self.message, self.help, self.at, self.key = rule, message, help, at, key
+        self.known = known
 
 
 # -- values ------------------------------------------------------------------------------------
@@ -166,7 +173,8 @@ def choice(value: Any, known: tuple[str, ...]) -> Wrong:
     listed = " or ".join(f'"{k}"' for k in known)
     guess = nearest(value, known) if isinstance(value, str) else None
     hint = f'did you mean "{guess}"?' if guess else None
-    return Wrong(codes.WRONG_TYPE, f"expected {listed}, found {describe(value)}", hint)
+    message = f"expected {listed}, found {describe(value)}"
+    return Wrong(codes.WRONG_TYPE, message, hint, known=known if isinstance(value, str) else ())
 
 
 def code(value: Any, _: Any) -> str | int:

@@ -78,6 +78,19 @@ class Source:
         """
         return self.span(*_key(self._find(path)[0]))
 
+    def written(self, path: KeyPath) -> tuple[Span, ...]:
+        """Every place where the last key of `path` is written, in headers and dotted keys too, in
+        the order of the text; none if it is not there, or is an index."""
+        place, complete = self._find(path)
+        if not complete or place.key[0] == place.key[1]:
+            return ()
+        return tuple(self.span(*each) for each in sorted({place.key, *(place.again or ())}))
+
+    def count(self, path: KeyPath) -> int:
+        """How many keys or items there are in what stands at `path`."""
+        place, complete = self._find(path)
+        return len(place.children) if complete else 0
+
     def value(self, path: KeyPath) -> Span:
         """Where the literal at `path` is written, quotes included; for a `[table]` as `key`."""
         place, _ = self._find(path)
@@ -109,6 +122,11 @@ class Source:
     def span(self, start: int, end: int) -> Span:
         """The span from character `start` to before character `end` of the text."""
         return Span(*self._line_column(start), *self._line_column(end))
+
+    def at(self, span: Span) -> str:
+        """The text of a span."""
+        start = self.offset(span.line, span.column)
+        return self.text[start : self.offset(span.end_line, span.end_column)]
 
     def offset(self, line: int, column: int) -> int:
         """How many characters stand before a line and column of the text, at most all."""

@@ -95,6 +95,8 @@ class Mistake:
     """For an unknown key: the known one it was likely meant to be."""
     within: tuple[int, int] | None = None
     """Offsets in the string at the path, where not all of it is wrong."""
+    known: tuple[str, ...] = ()
+    """What the key, or the string that is the value, could have been."""
 
 
 # -- what has a short and a long form ----------------------------------------------------------
@@ -146,7 +148,7 @@ def _need(_: str, value: Any) -> NeedSpec:
             return value
         wrong = choice(value, CONDITIONS)
         cure = wrong.help or f'a label goes into an array: ["{value}"]'
-        raise Wrong(wrong.rule, wrong.message, cure)
+        raise Wrong(wrong.rule, wrong.message, cure, known=wrong.known)
     if type(value) is not list or not value:
         raise wanted("a condition, or an array of labels", value)
     return tuple(each(enumerate(value), _label).values())
@@ -327,7 +329,7 @@ def mistakes(error: BaseException, path: KeyPath = ()) -> Iterator[Mistake]:
             # A message about a value names its key, so that it says enough without its place.
             named = error.rule is codes.WRONG_TYPE and place and not error.key
             message = f"`{show(place)}`: {error.message}" if named else error.message
-            yield Mistake(place, error.rule, message, error.help, error.key)
+            yield Mistake(place, error.rule, message, error.help, error.key, known=error.known)
         case ForbiddenExtraKeysError():
             for name in sorted(error.extra_fields):
                 yield _unknown(name, error.cl, path)
@@ -372,7 +374,8 @@ def _unknown(name: str, cls: type, path: KeyPath) -> Mistake:
     guess = nearest(name, known)
     listed = "known here: " + ", ".join(f"`{key}`" for key in known)
     cure = f"did you mean `{guess}`?" if guess else listed
-    return Mistake(place, codes.UNKNOWN_KEY, f"`{name}` is not a key here", cure, True, guess)
+    message = f"`{name}` is not a key here"
+    return Mistake(place, codes.UNKNOWN_KEY, message, cure, True, guess, known=tuple(known))
 
 
 def known_keys(cls: type) -> list[str]:

@@ -21,8 +21,8 @@ import pytest
 
 import engine
 from engine import cli
-from engine.commands.check import specs_in
 from engine.commands.console import Console
+from engine.commands.files import specs_in
 from engine.diagnostics import Diagnostic, Diagnostics, Rule
 from engine.source import Source, Span
 
@@ -153,7 +153,7 @@ def test_a_wrong_call_is_one_line_and_2(
 def test_an_interrupt_outside_of_a_run_is_130(
     monkeypatch: pytest.MonkeyPatch, write: Write
 ) -> None:
-    def interrupted(*_: object) -> None:
+    def interrupted(*_: object, **__: object) -> None:
         raise KeyboardInterrupt
 
     monkeypatch.setattr("engine.api.check", interrupted)
@@ -171,8 +171,9 @@ def test_check_ends_with_a_summary(write: Write, capsys: pytest.CaptureFixture[s
     status, out, err = printed(capsys, "check", write("a.toml", BROKEN), write("b.toml", SOUND))
     assert (status, err) == (1, "")
     assert out.startswith("error[E201 unknown-name]")
-    assert out.splitlines()[-2:] == [
+    assert out.splitlines()[-3:] == [
         "found 1 error in 1 of 2 files",
+        "can be mended: 1 with `--fix`",
         "`engine explain E201` says more",
     ]
 
@@ -197,7 +198,7 @@ def test_check_with_warnings_alone_succeeds(
 ) -> None:
     rule = Rule("W999", "odd", "it is odd")
     found = Diagnostic(rule, "this is odd", Source("a.toml", SOUND), Span(1, 1, 1, 7))
-    monkeypatch.setattr("engine.api.check", lambda path: Diagnostics.of([found]))
+    monkeypatch.setattr("engine.api.check", lambda path, **_: Diagnostics.of([found]))
     status, out, _ = printed(capsys, "check", write("a.toml", SOUND))
     assert (status, out.splitlines()[-2]) == (0, "found 1 warning in 1 file")
 

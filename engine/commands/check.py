@@ -1,38 +1,42 @@
-"""`engine check`: findings on standard output; 0 without errors, 1 with, 2 if something could not
-be read."""
+"""`engine check`: findings on standard output.
+
+Status 0 without errors (warnings are none, unless `--strict`), 1 with, 2 if something could not be
+checked. `--diff` shows what `--fix` would change, and is 1 if that is anything.
+"""
 
 from __future__ import annotations
 
 import argparse
 import os
-import re
-from collections.abc import Iterable, Iterator, Mapping
+import sys
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 import attrs
 
-from engine.commands.console import Console
-from engine.errors import EngineError
+from engine.commands.console import Console, is_terminal
+from engine.commands.files import files_of
 
 if TYPE_CHECKING:
-    from engine.bounds import Bounds
-    from engine.diagnostics import Diagnostic, Diagnostics
+    from engine.commands.checking import Choice, Outcome
+    from engine.diagnostics import Diagnostic
 
-__all__ = ["EXAMPLES", "SUMMARY", "configure", "execute", "specs_in"]
+__all__ = ["EXAMPLES", "FORMATS", "SUMMARY", "configure", "execute"]
 
 SUMMARY = "find mistakes in specs without running them"
 EXAMPLES = """\
   engine check pipeline.toml
   engine check .                       every spec in a folder and below
+  engine check --fix pipeline.toml     mend slips in keys and names
+  engine check --watch specs           again whenever a file changes
   engine check --format concise specs  a line for each finding
   engine check --worst-case .          and what runs can come to at most
+  engine check --ignore W,E302 specs   codes, their beginnings, or names
 
-  exit status: 0 no errors, 1 errors, 2 something could not be read
+  exit status: 0 no errors, 1 errors, 2 something could not be checked
 """
 
-_HEAD = re.compile(r"""^[ \t]*(?:engine|"engine"|'engine')[ \t]*=""", re.MULTILINE)
-_TABLE = re.compile(r"^[ \t]*\[", re.MULTILINE)
-_NODES = re.compile(r"^[ \t]*\[[ \t]*nodes[ \t]*[.\]]", re.MULTILINE)
+FORMATS = ("human", "concise", "json", "jsonl", "sarif", "github", "junit")
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -40,11 +44,22 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "paths", metavar="FILE", nargs="+", help="a spec, or a folder to look for specs in"
     )
-    parser.add_argument(
-        "--format", choices=("human", "concise", "json"), default="human", help="default: human"
-    )
+    parser.add_argument("--format", choices=FORMATS, default="human", help="default: human")
     parser.add_argument(
         "--json", dest="format", action="store_const", const="json", help="short for --format json"
+    )
+    parser.add_argument("--select", metavar="CODES", help="of what may be ignored, only these")
+    parser.add_argument("--ignore", metavar="CODES", help="not these; warnings and a few errors")
+    parser.add_argument("--strict", action="store_true", help="warnings make the status 1 too")
+    parser.add_argument("--fix", action="store_true", help="mend what can be mended safely")
+    parser.add_argument(
+        "--unsafe-fixes", action="store_true", help="mend also what decides something for you"
+    )
+    parser.add_argument(
+        "--diff", action="store_true", help="show what would be mended and write nothing"
+    )
+    parser.add_argument(
+        "--watch", action="store_true", help="check again whenever a file changes, until Ctrl-C"
     )
     parser.add_argument(
         "--worst-case",
@@ -55,52 +70,67 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def execute(arguments: argparse.Namespace, console: Console) -> int:
     """Check all, print all."""
-    from engine.diagnostics import Diagnostics
+    from engine.commands.checking import Choice, check_all
 
-    findings: list[Diagnostics] = []
-    bounds: dict[str, Bounds | None] = {}
-    unread = 0
-    paths = tuple(_specs(arguments.paths))
-    for path in paths:
-        try:
-            if arguments.worst_case:
-                bounds[path], found = _measured(path)
-                findings.append(found)
-            else:
-                findings.append(_checked(path))
-        except EngineError as error:
-            console.error(str(error))
-            unread += 1
-    given = {os.path.realpath(path): path for path in paths}
-    found = Diagnostics.of(_spelled(each, given) for part in findings for each in part)
+    choice = Choice(arguments.select, arguments.ignore)
+    if arguments.watch:
+        return _watch(arguments, console)
+    paths = list(files_of(arguments.paths))
+    if arguments.diff:
+        return _diff(paths, choice, arguments, console)
+    if arguments.fix or arguments.unsafe_fixes:
+        _fix(paths, choice, arguments, console)
+    return _report(check_all(paths, choice), arguments, console)
+
+
+def _report(outcomes: Sequence[Outcome], arguments: argparse.Namespace, console: Console) -> int:
+    from engine.diagnostics import Diagnostics, Severity
+    from engine.render.formats import render
+    from engine.render.report import Report
+
+    given = {os.path.realpath(outcome.path): outcome.path for outcome in outcomes}
+    found = Diagnostics.of(
+        _spelled(each, given) for outcome in outcomes for each in outcome.found or ()
+    )
+    checked = tuple(outcome.path for outcome in outcomes if outcome.found is not None)
+    unread = tuple((outcome.path, outcome.unread) for outcome in outcomes if outcome.unread)
+    for _, message in unread:
+        console.error(message)
+    report = Report(found, checked, unread, console.colored(), console.encoding)
+    text = render(arguments.format, report)
     if arguments.worst_case:
-        _print_bounds(found, bounds, arguments.format, console)
-    if not arguments.worst_case or arguments.format != "json":
-        _print(found, len(findings), arguments.format, console)
+        text = _with_bounds(text, checked, arguments.format, console)
+    if text:
+        console.out(text)
     if unread:
         return 2
-    return 1 if found.errors else 0
+    warned = arguments.strict and any(each.severity is Severity.WARNING for each in found)
+    return 1 if found.errors or warned else 0
 
 
-def specs_in(folder: str) -> Iterator[str]:
-    """The files below a folder that look like specs, sorted; hidden folders are passed by."""
-    for place, folders, files in os.walk(folder):
-        folders[:] = sorted(name for name in folders if not name.startswith("."))
-        for name in sorted(files):
-            path = os.path.join(place, name)
-            if name.endswith(".toml") and _looks_like_spec(path):
-                yield path
+def _fix(
+    paths: Sequence[str], choice: Choice, arguments: argparse.Namespace, console: Console
+) -> None:
+    from engine.commands.mending import mend_files, write
+    from engine.render.text import plural
+
+    mended = mend_files(paths, choice, unsafe=arguments.unsafe_fixes)
+    for each in mended:
+        write(each.path, each.after.text)
+    if mended:
+        fixes = plural(sum(each.fixes for each in mended), "finding")
+        console.note(f"mended {fixes} in {plural(len(mended), 'file')}")
 
 
-def _specs(paths: Iterable[str]) -> Iterator[str]:
-    """The files to check, each once, in the order of the call."""
-    seen: set[str] = set()
-    for path in paths:
-        for found in _expanded(path):
-            real = os.path.realpath(found)
-            if real not in seen:
-                seen.add(real)
-                yield found
+def _diff(
+    paths: Sequence[str], choice: Choice, arguments: argparse.Namespace, console: Console
+) -> int:
+    from engine.commands.mending import difference, mend_files
+
+    mended = mend_files(paths, choice, unsafe=arguments.unsafe_fixes)
+    for each in mended:
+        console.out(difference(each.path, each.before.text, each.after.text))
+    return 1 if mended else 0
 
 
 def _spelled(found: Diagnostic, given: Mapping[str, str]) -> Diagnostic:
@@ -114,80 +144,32 @@ def _spelled(found: Diagnostic, given: Mapping[str, str]) -> Diagnostic:
     return attrs.evolve(found, source=attrs.evolve(source, path=path))
 
 
-def _expanded(path: str) -> Iterable[str]:
-    if not os.path.isdir(path):
-        return (path,)
-    # a folder without specs stays, to be told of: a check that checks nothing would pass for ever
-    return tuple(specs_in(path)) or (path,)
+def _watch(arguments: argparse.Namespace, console: Console) -> int:
+    """Each check is the same call without `--watch`."""
+    import subprocess
+
+    from engine.commands.watching import watch
+
+    call = [sys.executable, *(each for each in sys.orig_argv[1:] if each != "--watch")]
+
+    def check() -> None:
+        if is_terminal(console.stdout):
+            console.out("\x1b[H\x1b[2J\x1b[3J")
+        subprocess.run(call, check=False, stdout=console.stdout)
+        console.note("watching for changes, Ctrl-C ends")
+
+    return watch(arguments.paths, check)
 
 
-def _looks_like_spec(path: str) -> bool:
-    """Whether `engine =` stands before the first table, or there is a table `nodes`; an unreadable
-    file is one, to be told of."""
-    if not os.path.isfile(path):
-        return True
-    try:
-        with open(path, encoding="utf-8", errors="replace") as file:
-            text = file.read()
-    except OSError:
-        return True
-    table = _TABLE.search(text)
-    head = _HEAD.search(text)
-    return bool((head and (not table or head.start() < table.start())) or _NODES.search(text))
-
-
-def _checked(path: str) -> Diagnostics:
+def _with_bounds(text: str, paths: Sequence[str], form: str, console: Console) -> str:
+    """What is to be printed, the worst case of each file in it or printed before it."""
     from engine import api
-
-    _no_folder(path)
-    return api.check(path)
-
-
-def _measured(path: str) -> tuple[Bounds | None, Diagnostics]:
-    from engine import api
-
-    _no_folder(path)
-    return api.worst_case(path)
-
-
-def _no_folder(path: str) -> None:
-    if os.path.isdir(path):
-        raise EngineError(f"there is no spec in folder `{path}`")
-
-
-def _print_bounds(
-    found: Diagnostics, bounds: dict[str, Bounds | None], form: str, console: Console
-) -> None:
-    """The worst cases; as JSON with the findings in one object."""
     from engine.render import bounds as render
-    from engine.render import diagnostics
 
+    bounds = {path: api.worst_case(path)[0] for path in paths}
     if form == "json":
-        console.out(render.as_json(diagnostics.as_json(found), bounds))
-        return
+        return render.as_json(text, bounds)
     for path, each in bounds.items():
-        text = render.report(path, each, width=console.width, color=console.colored())
-        console.out(text + "\n")
-
-
-def _human(found: Diagnostics, console: Console) -> str:
-    from engine.render import diagnostics as render
-
-    return render.human(found, color=console.colored(), encoding=console.encoding)
-
-
-def _print(found: Diagnostics, files: int, form: str, console: Console) -> None:
-    from engine.render import diagnostics as render
-
-    if form == "json":
-        console.out(render.as_json(found))
-    elif form == "concise":
-        if found:
-            console.out(render.concise(found))
-    else:
-        if found:
-            console.out(_human(found, console) + "\n")
-        if files:
-            console.out(render.summary(found, files))
-        if found:
-            console.out(render.hint(found))
+        table = render.report(path, each, width=console.width, color=console.colored())
+        console.out(table + "\n")
+    return text

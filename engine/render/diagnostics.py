@@ -8,15 +8,27 @@ from __future__ import annotations
 
 import itertools
 import json
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 
 import attrs
 
-from engine.diagnostics import Diagnostic, Severity
+from engine.diagnostics import Diagnostic, Safety, Severity
+from engine.render.report import Report
 from engine.render.text import columns, plural, printable
 from engine.source import Source, Span
 
-__all__ = ["as_json", "concise", "hint", "human", "summary"]
+__all__ = [
+    "as_json",
+    "concise",
+    "hint",
+    "human",
+    "summary",
+    "write_concise",
+    "write_human",
+    "write_json",
+    "write_jsonl",
+]
 
 WIDEST = 120
 """Characters of a source line that are shown; of a longer one, those around the span."""
@@ -82,6 +94,29 @@ def as_json(diagnostics: Iterable[Diagnostic]) -> str:
     return json.dumps([each.to_json() for each in diagnostics], indent=2)
 
 
+def write_human(report: Report) -> str:
+    """The findings of a report, an empty line, the summary, and how many can be mended."""
+    found = report.found
+    shown = [human(found, color=report.color, encoding=report.encoding) + "\n"] if found else []
+    shown += [summary(found, len(report.files))] if report.files else []
+    return "\n".join([*shown, *_mendable(found), *([hint(found)] if found else [])])
+
+
+def write_concise(report: Report) -> str:
+    """The findings of a report, each on a line."""
+    return concise(report.found)
+
+
+def write_json(report: Report) -> str:
+    """The findings of a report as a JSON list."""
+    return as_json(report.found)
+
+
+def write_jsonl(report: Report) -> str:
+    """The findings of a report, each on a line as JSON."""
+    return "\n".join(json.dumps(each.to_json()) for each in report.found)
+
+
 def summary(diagnostics: Sequence[Diagnostic], files: int) -> str:
     """One line on what was found; `files` is how many were checked."""
     if not diagnostics:
@@ -89,7 +124,7 @@ def summary(diagnostics: Sequence[Diagnostic], files: int) -> str:
     found = [
         plural(number, severity.value)
         for severity in Severity
-        if (number := sum(each.rule.severity is severity for each in diagnostics))
+        if (number := sum(each.severity is severity for each in diagnostics))
     ]
     affected = len({str(each.source.path) for each in diagnostics})
     where = plural(affected, "file") if affected >= files else f"{affected} of {files} files"
@@ -102,8 +137,16 @@ def hint(diagnostics: Iterable[Diagnostic]) -> str:
     return f"`engine explain {' '.join(codes[:MOST_HINTED])}` says more"
 
 
+def _mendable(diagnostics: Iterable[Diagnostic]) -> Iterator[str]:
+    counts = Counter(each.fix.safety for each in diagnostics if each.fix)
+    ways = ((counts[Safety.SAFE], "--fix"), (counts[Safety.UNSAFE], "--unsafe-fixes"))
+    said = [f"{number} with `{option}`" for number, option in ways if number]
+    if said:
+        yield f"can be mended: {', '.join(said)}"
+
+
 def _block(diagnostic: Diagnostic, paint: _Pen) -> Iterator[str]:
-    severity = diagnostic.rule.severity.value
+    severity = diagnostic.severity.value
     marks = _marks(diagnostic)
     margin = " " * len(str(marks[-1].span.line))
     head = paint(severity, f"{severity}[{diagnostic.rule.code} {diagnostic.rule.name}]")
@@ -118,7 +161,7 @@ def _block(diagnostic: Diagnostic, paint: _Pen) -> Iterator[str]:
 
 def _marks(diagnostic: Diagnostic) -> list[_Mark]:
     """In the order of lines; in one line the finding comes before its notes."""
-    finding = _Mark(diagnostic.span, diagnostic.rule.severity.value, "^")
+    finding = _Mark(diagnostic.span, diagnostic.severity.value, "^")
     notes = [_Mark(note.span, "note", "-", note.message) for note in diagnostic.notes]
     return sorted([finding, *notes], key=lambda m: (m.span.line, m is not finding, m.span))
 

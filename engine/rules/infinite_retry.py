@@ -6,7 +6,7 @@ import json
 import re
 from collections.abc import Iterator
 
-from engine.diagnostics import Diagnostic, Note, Rule
+from engine.diagnostics import Diagnostic, Edit, Fix, Note, Rule, Safety
 from engine.durations import format_duration
 from engine.machine import Hop
 from engine.plan import Node, Plan
@@ -15,6 +15,8 @@ from engine.source import Span
 from engine.written import whole
 
 __all__ = ["RULE", "check"]
+
+_BOUND = "max = 3"
 
 RULE = Rule("E301", "infinite-retry", "steps that can follow each other for ever")
 
@@ -50,6 +52,7 @@ def _finding(plan: Plan, node: Node, loop: tuple[Hop, ...]) -> Diagnostic:
         node.name,
         names[0],
         tuple(Note("the loop goes on here", _span(plan, node, hop)) for hop in loop[:-1]),
+        _fix(plan, node, closing),
     )
 
 
@@ -68,6 +71,29 @@ def _span(plan: Plan, node: Node, hop: Hop) -> Span:
     return plan.spec.source.value((*path, "then") if hop.by_then else path)
 
 
+def _fix(plan: Plan, node: Node, hop: Hop) -> Fix | None:
+    """The cure as an edit; none where the route is written as dotted keys."""
+    source, path = plan.spec.source, route_path(plan, node, hop.step, hop.route)
+    if hop.by_then:
+        edit = Edit(source.value((*path, "then")), '"fail"')
+        return Fix("let `then` lead to `fail`", (edit,), Safety.UNSAFE)
+    span, to = source.value(path), (*path, "to")
+    written = source.at(span)
+    if not source.has(to):
+        edit = Edit(span, f"{{ to = {written}, {_BOUND} }}")
+    elif written.startswith("{"):
+        edit = Edit(_after(source.value(to)), f", {_BOUND}")
+    elif source.line(span.line).lstrip().startswith("["):
+        edit = Edit(_after(source.value(to)), f"\n{_BOUND}")
+    else:
+        return None
+    return Fix(f"bound the route: `{_BOUND}`", (edit,), Safety.UNSAFE)
+
+
+def _after(span: Span) -> Span:
+    return Span(span.end_line, span.end_column, span.end_line, span.end_column)
+
+
 def _cure(node: Node, hop: Hop) -> str:
     if hop.by_then:
         return 'let `then` lead to an end: `then = "fail"`'
@@ -76,4 +102,4 @@ def _cure(node: Node, hop: Hop) -> str:
     key = route.key if re.fullmatch(r"[A-Za-z0-9_-]+", route.key) else json.dumps(route.key)
     delay = f', delay = "{format_duration(route.delay)}"' if route.delay else ""
     to = node.machine.steps[route.to].name
-    return f'bound it: `{key} = {{ to = "{to}", max = 3{delay} }}`'
+    return f'bound it: `{key} = {{ to = "{to}", {_BOUND}{delay} }}`'

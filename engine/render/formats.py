@@ -1,0 +1,35 @@
+"""The formats of `engine check`: FORMATS is the table of them all.
+
+A format turns a Report into text, without a newline at the end; empty text is not printed. Each is
+imported when it is asked for.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from importlib import import_module
+
+from engine.render.report import Report
+
+__all__ = ["FORMATS", "render"]
+
+FORMATS: Mapping[str, str] = {
+    "human": "for people: each finding with its source beneath, then a summary",
+    "concise": "a line a finding",
+    "json": "a list of objects",
+    "jsonl": "an object a line",
+    "sarif": "SARIF 2.1.0, for code scanning",
+    "github": "workflow commands, which annotate the lines of a pull request",
+    "junit": "JUnit XML, a test case for each file and finding",
+}
+"""Names and what they are; `engine.render.NAME` or, of the plain ones, `engine.render.diagnostics`
+has the function."""
+
+_OWN = frozenset({"sarif", "github", "junit"})
+
+
+def render(name: str, report: Report) -> str:
+    """A report in one of the FORMATS."""
+    module = import_module(f"engine.render.{name if name in _OWN else 'diagnostics'}")
+    text: str = getattr(module, "write" if name in _OWN else f"write_{name}")(report)
+    return text

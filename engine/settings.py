@@ -1,0 +1,186 @@
+"""`[tool.engine]` of the nearest `pyproject.toml` -> Settings; every mistake at once, with its place.
+
+Keys: `select`, `ignore`, `levels`, `per-file-ignores`. A `pyproject.toml` without the table is passed
+by. Source: LANGUAGE.md section 16.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator, Mapping
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import attrs
+
+from engine.diagnostics import Severity, nearest
+from engine.errors import EngineError, SettingsError
+from engine.selection import Settings, UnknownRule, ignored, rules_of
+from engine.source import KeyPath, Source, Syntax, parse, read
+
+__all__ = ["FILE", "settings_for", "with_words"]
+
+FILE = "pyproject.toml"
+
+_AT: KeyPath = ("tool", "engine")
+_LEVELS = {"error": Severity.ERROR, "warning": Severity.WARNING, "off": None}
+
+
+def settings_for(spec: str | os.PathLike[str]) -> Settings:
+    """The settings that hold for the spec at a path.
+
+    Raises SettingsError with all that is wrong with them, EngineError if they cannot be read.
+    """
+    for folder in Path(os.path.abspath(spec)).parents:
+        path = folder / FILE
+        try:
+            state = path.stat()
+        except OSError:
+            continue
+        found = _read(path, state.st_mtime_ns, state.st_size)
+        if found is not None:
+            return found
+    return Settings()
+
+
+def with_words(settings: Settings, select: str | None, ignore: str | None) -> Settings:
+    """The settings with words as a command line has them, `E3,W305`: `select` goes in the place
+    of theirs, `ignore` comes on top. Raises SettingsError."""
+    problems: list[str] = []
+    codes: dict[str, frozenset[str]] = {}
+    for option, words, find in (("select", select, rules_of), ("ignore", ignore, ignored)):
+        codes[option] = frozenset()
+        for word in (each.strip() for each in (words or "").split(",")):
+            try:
+                codes[option] |= find(word) if word else frozenset()
+            except UnknownRule as error:
+                problems.append(f"--{option}: {error}")
+    if problems:
+        raise SettingsError(tuple(problems))
+    chosen = settings.select if select is None else codes["select"]
+    return attrs.evolve(settings, select=chosen, ignore=settings.ignore | codes["ignore"])
+
+
+@lru_cache(maxsize=64)
+def _read(path: Path, changed: int, size: int) -> Settings | None:
+    """The settings in a file, None if it has none; read again when the file has changed."""
+    try:
+        source = read(path)
+    except OSError as error:
+        raise EngineError(f"`{path}` cannot be read: {error.strerror}") from None
+    if "engine" not in source.text:
+        return None
+    try:
+        table = parse(source).get("tool", {})
+    except Syntax as error:
+        raise SettingsError(
+            (_told(source, error.span.line, error.span.column, error.message),)
+        ) from None
+    return _structured(source, table["engine"]) if "engine" in table else None
+
+
+@attrs.frozen
+class _Tell:
+    """Notes what is wrong, with its place."""
+
+    source: Source
+    problems: list[str] = attrs.Factory(list)
+
+    def __call__(
+        self, path: KeyPath, message: str, help: str | None = None, *, key: bool = False
+    ) -> None:
+        place = (*_AT, *path)
+        span = self.source.key(place) if key else self.source.value(place)
+        told = f"{message}, {help}" if help else message
+        self.problems.append(_told(self.source, span.line, span.column, told))
+
+
+def _told(source: Source, line: int, column: int, message: str) -> str:
+    return f"{source.path}:{line}:{column}: {message}"
+
+
+def _structured(source: Source, table: Any) -> Settings:
+    tell, found = _Tell(source), {}
+    if not isinstance(table, dict):
+        tell((), "expected a table")
+        table = {}
+    for key, value in table.items():
+        if key in _KEYS:
+            field, read_value = _KEYS[key]
+            found[field] = read_value(tell, (key,), value)
+        else:
+            guess = nearest(key, _KEYS)
+            cure = f"did you mean `{guess}`?" if guess else "known: " + ", ".join(map(_tick, _KEYS))
+            tell((key,), f"`{key}` is not a key of `[tool.engine]`", cure, key=True)
+    if tell.problems:
+        raise SettingsError(tuple(tell.problems))
+    return Settings(**found)
+
+
+def _tick(word: str) -> str:
+    return f"`{word}`"
+
+
+def _words(
+    find: Callable[[str], frozenset[str]],
+) -> Callable[[_Tell, KeyPath, Any], frozenset[str]]:
+    """What reads an array of words."""
+
+    def hook(tell: _Tell, path: KeyPath, value: Any) -> frozenset[str]:
+        found: frozenset[str] = frozenset()
+        if not isinstance(value, list):
+            tell(path, 'expected an array of codes, such as ["W304"]')
+            return found
+        for index, word in enumerate(value):
+            found |= _codes(tell, (*path, index), word, find)
+        return found
+
+    return hook
+
+
+def _codes(
+    tell: _Tell, path: KeyPath, word: Any, find: Callable[[str], frozenset[str]], key: bool = False
+) -> frozenset[str]:
+    try:
+        return find(word if isinstance(word, str) else "")
+    except UnknownRule as error:
+        tell(path, error.message, error.help, key=key)
+        return frozenset()
+
+
+def _levels(tell: _Tell, path: KeyPath, value: Any) -> Mapping[str, Severity | None]:
+    found: dict[str, Severity | None] = {}
+    for word, level in sorted(
+        _table(tell, path, value, "codes to levels"), key=lambda item: len(item[0])
+    ):
+        if level not in _LEVELS:
+            tell((*path, word), 'expected "error", "warning" or "off"')
+            continue
+        find = rules_of if level == "error" else ignored
+        found |= dict.fromkeys(_codes(tell, (*path, word), word, find, key=True), _LEVELS[level])
+    return found
+
+
+def _per_file(tell: _Tell, path: KeyPath, value: Any) -> tuple[tuple[str, frozenset[str]], ...]:
+    folder = Path(os.path.abspath(tell.source.path)).parent
+    read_words = _words(ignored)
+    return tuple(
+        (str(folder / glob), read_words(tell, (*path, glob), words))
+        for glob, words in _table(tell, path, value, "globs to arrays of codes")
+    )
+
+
+def _table(tell: _Tell, path: KeyPath, value: Any, what: str) -> Iterator[tuple[str, Any]]:
+    if not isinstance(value, dict):
+        tell(path, f"expected a table from {what}")
+        return
+    yield from value.items()
+
+
+_KEYS: Mapping[str, tuple[str, Callable[[_Tell, KeyPath, Any], Any]]] = {
+    "select": ("select", _words(rules_of)),
+    "ignore": ("ignore", _words(ignored)),
+    "levels": ("levels", _levels),
+    "per-file-ignores": ("per_file", _per_file),
+}
