@@ -52,7 +52,11 @@ def by_line(shown: Shown) -> str:
 
 
 def whole(shown: Shown) -> bool:
-    return len(shown.line.split()) > 2 and not NAMED.search(shown.line)
+    """Whether a command can be run as it is: nothing in it stands for something, and with an option
+    it has a file to work on."""
+    words = shown.line.split()
+    aimed = "--" not in shown.line or any("/" in word or "." in word for word in words[2:])
+    return len(words) > 2 and aimed and not NAMED.search(shown.line)
 
 
 IN_PAGES = list(dict.fromkeys(in_pages()))

@@ -88,6 +88,7 @@ def test_each_problem_has_its_place() -> None:
             "`cuont` is not known here",
             "cuont",
             "did you mean `count`?",
+            ("url", "count"),
         ),
     ]
 

@@ -45,7 +45,7 @@ def project(tmp_path: Path) -> Project:
 
 
 def may(code: str) -> bool:
-    return code[0] == "W" or code in IGNORABLE
+    return code[0] in "WN" or code in IGNORABLE
 
 
 # -- words -------------------------------------------------------------------------------------
