@@ -6,6 +6,7 @@ has ended by itself has no deadline any more. Source: LANGUAGE.md section 6.
 
 from __future__ import annotations
 
+import math
 from heapq import heappop, heappush
 
 from engine.live import LiveAttempt, LiveNode, LiveRun
@@ -42,12 +43,12 @@ class Alarms:
         heappush(self.wakes, (time, self._ticket, node))
 
     @property
-    def next_time(self) -> float | None:
-        """When the first of them is due."""
+    def next_time(self) -> float:
+        """When the first of them is due; infinity if there is none."""
         while self.deadlines and self.deadlines[0][4].over:
             heappop(self.deadlines)
-        first = self.deadlines[0][0] if self.deadlines else None
-        if self.wakes and (first is None or self.wakes[0][0] < first):
+        first = self.deadlines[0][0] if self.deadlines else math.inf
+        if self.wakes and self.wakes[0][0] < first:
             return self.wakes[0][0]
         return first
 

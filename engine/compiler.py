@@ -234,6 +234,7 @@ def _node(work: _Work, index: int, name: str, spec: NodeSpec) -> Node:
     if spec.outputs is not None:
         outputs = values(draft, Place((*path, "outputs"), name, "end"), dict(spec.outputs))
     work.templates += [t for t in (when, outputs) if t]
+    later = [*(body.with_ for body in bodies), *([outputs] if outputs else ())]
     return Node(
         name=name,
         index=index,
@@ -247,6 +248,7 @@ def _node(work: _Work, index: int, name: str, spec: NodeSpec) -> Node:
         priority=spec.priority,
         allow_failure=spec.allow_failure,
         executor=_executor(draft, path, spec.executor),
+        remembers=any(r.path[0] == "steps" for t in later for r in t.reads),
         group=spec.group,
         description=spec.description,
     )

@@ -152,12 +152,18 @@ def _value(value: Any, at: KeyPath, reads: list[Read]) -> tuple[Make, bool]:
         parts = {k: _value(v, (*at, k), reads) for k, v in value.items()}
         items = [(k, make) for k, (make, _) in parts.items()]
         constant = all(c for _, c in parts.values())
+        if not items:
+            return _empty, True
         return (lambda scope: {k: make(scope) for k, make in items}), constant
     if isinstance(value, list):
         made = [_value(v, (*at, i), reads) for i, v in enumerate(value)]
         makes = [make for make, _ in made]
         return (lambda scope: [make(scope) for make in makes]), all(c for _, c in made)
     return (lambda scope: value), True
+
+
+def _empty(scope: Scope) -> dict[str, Any]:
+    return {}
 
 
 def _text(text: str, at: KeyPath, reads: list[Read]) -> tuple[Make, bool]:

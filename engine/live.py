@@ -7,7 +7,7 @@ from typing import Any, Literal
 from engine.machine import State
 from engine.places import Limit
 from engine.plan import Body, Node, Plan
-from engine.result import Attempt, NodeResult
+from engine.result import ABSENT, Attempt, NodeResult
 from engine.values import Values
 
 __all__ = ["LiveAttempt", "LiveNode", "LiveRun", "Stopping", "Why"]
@@ -90,6 +90,15 @@ class LiveNode:
         self.queued = 0
         self.waking = 0
         self.deadline_struck = False
+
+    def remember(self, step: str, output: Any) -> None:
+        """The latest attempt of a step has this output; ABSENT: none."""
+        if self.steps is None:
+            self.steps = {}
+        if output is ABSENT:
+            self.steps.pop(step, None)
+        else:
+            self.steps[step] = output
 
     @property
     def joined(self) -> bool:

@@ -8,7 +8,6 @@ indexes, exits are codes. Knows no clock, no task, no data. Source: LANGUAGE.md 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from functools import cached_property
 from typing import Literal
 
 import attrs
@@ -155,14 +154,6 @@ class Machine:
     start: int = 0
     counters: int = 0
 
-    @cached_property
-    def first(self) -> State:
-        """The state of the first attempt."""
-        visits = [0] * len(self.steps)
-        visits[self.start] = 1
-        clauses = len(self.steps[self.start].retry)
-        return State(self.start, 1, tuple(visits), (0,) * clauses, (0,) * self.counters)
-
 
 # -- the transition --------------------------------------------------------------------------------------------
 
@@ -213,7 +204,10 @@ _AT_ONCE = Retry(0.0)
 
 def begin(machine: Machine) -> State:
     """The state of the first attempt."""
-    return machine.first
+    visits = [0] * len(machine.steps)
+    visits[machine.start] = 1
+    clauses = len(machine.steps[machine.start].retry)
+    return State(machine.start, 1, tuple(visits), (0,) * clauses, (0,) * machine.counters)
 
 
 def advance(

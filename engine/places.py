@@ -67,8 +67,10 @@ class Places(Generic[W]):
                 if limit:
                     self._call(limit)
                 continue
-            lacking = _lacking(waiter)
-            if lacking is None:
+            for lacking in waiter.limits:
+                if lacking.free <= 0:
+                    break
+            else:
                 for each in waiter.limits:
                     each.free -= 1
                 waiter.queued = 0
@@ -97,10 +99,3 @@ class Places(Generic[W]):
             order, ticket, waiter = heappop(limit.parked)
             self._called[ticket] = limit
             heappush(self._queue, (order, ticket, waiter))
-
-
-def _lacking(waiter: Waiter) -> Limit | None:
-    for limit in waiter.limits:
-        if limit.free <= 0:
-            return limit
-    return None

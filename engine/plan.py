@@ -92,8 +92,15 @@ class Body:
     schema: Mapping[str, Any] | None = None
     """What the task's inputs must fit, checked before each attempt; None where compiling has proved it."""
 
+    plain: bool = attrs.field(init=False)
+    """Whether every attempt of a task is given the same, known to fit."""
 
-@attrs.frozen(eq=False)
+    @plain.default
+    def _is_plain(self) -> bool:
+        return self.with_.constant and self.schema is None and self.plan is None
+
+
+@attrs.frozen(eq=False, slots=False)
 class Node:
     """One node; `bodies` stand beside `machine.steps`."""
 
@@ -111,6 +118,8 @@ class Node:
     priority: int = 100
     allow_failure: bool = False
     executor: Executor | None = None
+    remembers: bool = True
+    """Whether anything in it reads the outputs of its steps."""
     group: str = ""
     description: str = ""
 
@@ -147,7 +156,7 @@ def _doubtful(read: Read) -> bool:
     return not read.plain or len(read.path) > 2 or read.path[0] not in _ALWAYS_THERE
 
 
-@attrs.frozen(eq=False)
+@attrs.frozen(eq=False, slots=False)
 class Plan:
     """One pipeline; sub-pipelines are plans in the bodies of its steps."""
 

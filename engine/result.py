@@ -95,7 +95,7 @@ class NodeResult:
     attempts: tuple[Attempt, ...] = ()
 
 
-@attrs.frozen(eq=False)
+@attrs.frozen(eq=False, slots=False)
 class Result:
     """What became of a run. `outputs` is there when it succeeded; `message` says why it did not."""
 

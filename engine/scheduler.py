@@ -7,6 +7,7 @@ Knows no clock (`now` is told), no trio, no bodies. Source: LANGUAGE.md sections
 
 from __future__ import annotations
 
+import math
 import random
 from collections.abc import Callable
 from functools import partial
@@ -87,7 +88,7 @@ class Scheduler:
     @property
     def idle(self) -> bool:
         """Whether nothing will ever happen unless a body ends."""
-        return not self.pending and self.next_time is None and self.result is None
+        return not self.pending and self.next_time == math.inf and self.result is None
 
     @property
     def running(self) -> tuple[str, ...]:
@@ -100,8 +101,8 @@ class Scheduler:
         return tuple(found)
 
     @property
-    def next_time(self) -> float | None:
-        """When something happens by the clock alone."""
+    def next_time(self) -> float:
+        """When something happens by the clock alone; infinity if nothing does."""
         return self._alarms.next_time
 
     def strike(self, now: float) -> list[LiveAttempt]:
@@ -249,7 +250,7 @@ class Scheduler:
     def _inputs(self, attempt: LiveAttempt) -> str | None:
         """Evaluate `with`, and open the child run of a sub-pipeline; what is wrong with it, if anything."""
         body, node = attempt.body, attempt.node
-        if body.with_.constant and body.schema is None and body.plan is None:
+        if body.plain:
             attempt.inputs = body.with_.evaluate({})
             return None
         scope = of_attempt(attempt, self.run_id)
@@ -310,12 +311,12 @@ class Scheduler:
     def _recorded(self, attempt: LiveAttempt, outcome: Outcome | None) -> Outcome | None:
         """Write the attempt's outcome down; None if it was cancelled, by its node's deadline or with its run."""
         record = attempt.record
-        if attempt.stopping in ("cancelled", "deadline"):
-            record.outcome = "cancelled"
-            return None
         if attempt.stopping == "timeout":
             record.outcome, record.error = "timeout", f"timed out after {attempt.body.timeout:g} s"
             return Outcome("error", error=record.error)
+        if attempt.stopping:
+            record.outcome = "cancelled"
+            return None
         if outcome is None:
             if attempt.child is not None:
                 record.outcome, record.error = "timeout", "the sub-pipeline's deadline struck"
@@ -337,12 +338,8 @@ class Scheduler:
         assert node.state is not None
         machine, at = node.plan.machine, node.state.step
         ends = attempt.record.outcome
-        if node.steps is None:
-            node.steps = {}
-        if outcome.output is ABSENT:
-            node.steps.pop(attempt.record.step, None)
-        else:
-            node.steps[attempt.record.step] = outcome.output
+        if node.plan.remembers:
+            node.remember(attempt.record.step, outcome.output)
         draw = partial(_drawn, self._seed, attempt)
         permanent, asked = outcome.permanent, outcome.retry_after
         after, move = advance(machine, node.state, ends, draw, permanent, asked)  # type: ignore[arg-type]

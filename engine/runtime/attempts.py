@@ -11,6 +11,7 @@ from __future__ import annotations
 import math
 import threading
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any
 
 import attrs
@@ -51,16 +52,23 @@ class Performer:
     redact: Callable[[str], str]
     hurry: trio.Event = attrs.field(factory=trio.Event)
     """Set when threads are not to be waited for any longer."""
+    thread: int = attrs.field(factory=threading.get_ident, init=False)
+    token: trio.lowlevel.TrioToken = attrs.field(
+        factory=trio.lowlevel.current_trio_token, init=False
+    )
+    """The run's own thread, and the way into it."""
 
     async def __call__(self, attempt: LiveAttempt) -> Outcome:
         """Run the attempt's body to its end."""
         task = attempt.body.task
         assert task is not None
-        heard = prints.attend(self._noter(attempt)) if prints.listening() else None
+        heard = prints.attend(partial(self._note, attempt)) if prints.listening() else None
         try:
             if task.function is None:  # the common case, without a coroutine in between
                 inputs = attempt.inputs if attempt.body.with_.constant else _copied(attempt.inputs)
-                value = await task.body(inputs, self._context(attempt, self._noter(attempt)))
+                value = await task.body(
+                    inputs, self._context(attempt, partial(self._note, attempt))
+                )
             else:
                 value = await self._value(attempt, task)
         except BaseException as error:  # a task may raise anything, and here it becomes `error`
@@ -75,7 +83,7 @@ class Performer:
         executor = (attempt.node.plan.executor if task.function else None) or task.executor
         if executor == "async":
             return await task.body(
-                _copied(attempt.inputs), self._context(attempt, self._noter(attempt))
+                _copied(attempt.inputs), self._context(attempt, partial(self._note, attempt))
             )
         if executor == "process" and task.target:
             return await self._in_worker(attempt, task.target)
@@ -84,7 +92,7 @@ class Performer:
     async def _in_thread(self, attempt: LiveAttempt, task: Task) -> Any:
         assert task.function is not None
         function = task.function
-        context = self._context(attempt, self._noter(attempt))
+        context = self._context(attempt, partial(self._note, attempt))
         inputs = _copied(attempt.inputs)
 
         def call() -> Any:
@@ -93,7 +101,7 @@ class Performer:
         return await run_in_thread(call, self.grace, self.hurry, f"engine {attempt.path}")
 
     async def _in_worker(self, attempt: LiveAttempt, target: str) -> Any:
-        context = self._context(attempt, self._noter(attempt))
+        context = self._context(attempt, partial(self._note, attempt))
         fields = attrs.asdict(context, filter=lambda field, _: field.name != "note")
         reply = await self.workers.call(
             target, (context.folder,), attempt.inputs, fields, self.grace, context.note
@@ -129,22 +137,17 @@ class Performer:
             note,
         )
 
-    def _noter(self, attempt: LiveAttempt) -> Callable[[str], None]:
+    def _note(self, attempt: LiveAttempt, message: str) -> None:
         """From any thread; what a body says after its end is not heard."""
-        here, token = threading.get_ident(), trio.lowlevel.current_trio_token()
+        text = self.redact(str(message))
+        if threading.get_ident() == self.thread:
+            self._tell(attempt, text)
+        else:
+            in_trio(self.token, self._tell, attempt, text)
 
-        def tell(text: str) -> None:
-            if not attempt.over:
-                self.note(attempt, text)
-
-        def note(message: str) -> None:
-            text = self.redact(str(message))
-            if threading.get_ident() == here:
-                tell(text)
-            else:
-                in_trio(token, tell, text)
-
-        return note
+    def _tell(self, attempt: LiveAttempt, text: str) -> None:
+        if not attempt.over:
+            self.note(attempt, text)
 
     # -- how it ended -----------------------------------------------------------------------------
 
@@ -153,13 +156,13 @@ class Performer:
         if isinstance(value, Outcome):
             return self._error(value.error or "", value.permanent, value.retry_after)
         end = value if isinstance(value, Exit) else Exit(0, value)
-        code = _code(attempt, end.code)
-        if code is None:
+        code = end.code if type(end.code) is int else _code(attempt, end.code)
+        if code is None or not 0 <= code <= 255:
             return self._error(
                 f"`{task.id}` has no exit `{end.code}`{_nearest_exit(attempt, end.code)}"
             )
         try:
-            output = plain(end.output)
+            output = None if end.output is None else plain(end.output)
         except ValueError as error:
             return self._error(f"the output is not JSON: {error}")
         if (
@@ -170,7 +173,7 @@ class Performer:
             problems = misfits(task.output_schema, output)
             if problems:
                 return self._error("output: " + "; ".join(map(str, problems)))
-        if _no_seconds(end.retry_after):
+        if end.retry_after is not None and _no_seconds(end.retry_after):
             return self._error(_NO_SECONDS)
         return Outcome(code, output, None, bool(end.permanent), end.retry_after)
 
@@ -195,9 +198,7 @@ _NO_SECONDS = "the time to wait is no number of seconds"
 
 
 def _no_seconds(value: object) -> bool:
-    """Whether what a task asked to wait is neither nothing nor a number of seconds."""
-    if value is None:
-        return False
+    """Whether what a task asked to wait is no number of seconds."""
     return isinstance(value, bool) or not isinstance(value, (int, float)) or not value >= 0
 
 
@@ -219,7 +220,7 @@ def _code(attempt: LiveAttempt, code: object) -> int | None:
         return _exits(attempt).get(code)
     if isinstance(code, bool) or not isinstance(code, int):
         return None
-    return int(code) if 0 <= code <= 255 else None
+    return int(code)
 
 
 def _nearest_exit(attempt: LiveAttempt, code: object) -> str:

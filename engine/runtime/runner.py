@@ -130,8 +130,7 @@ class Runner:
         if self._scheduler.result is not None:
             self._wake.set()
             return
-        next_time = self._scheduler.next_time
-        until = math.inf if next_time is None else next_time
+        until = self._scheduler.next_time
         if until != self._until:
             self._until = until
             self._sleep.deadline = self._start + until
