@@ -30,23 +30,29 @@ def topological(waits: Sequence[Sequence[int]]) -> list[int]:
 
 
 def cycle_of(waits: Sequence[Sequence[int]]) -> Iterator[list[int]]:
-    """Cycles, one for each knot of nodes that wait for each other, no node in two; each reads: waits for the next, the first of
-    them in order first."""
+    """Cycles, one for each knot of nodes that wait for each other; each reads: waits for the next, the first of them in order
+    first."""
     left = set(range(len(waits))) - set(topological(waits))
+    if not left:
+        return
+    knot = parts_of(waits)
     told: set[int] = set()
     for start in sorted(left):
-        path: list[int] = []
-        place: dict[int, int] = {}
-        node = start
-        while node not in told and node not in place:
-            place[node] = len(path)
-            path.append(node)
-            node = min(source for source in waits[node] if source in left)
-        if node not in told:
-            loop = path[place[node] :]
-            first = loop.index(min(loop))
-            yield loop[first:] + loop[:first]
-        told.update(path)
+        loops = [source for source in waits[start] if knot[source] == knot[start]]
+        if loops and knot[start] not in told:
+            told.add(knot[start])
+            yield _around(waits, knot, start)
+
+
+def _around(waits: Sequence[Sequence[int]], knot: Sequence[int], node: int) -> list[int]:
+    """A cycle in the knot of a node."""
+    place: dict[int, int] = {}
+    while node not in place:
+        place[node] = len(place)
+        node = min(source for source in waits[node] if knot[source] == knot[node])
+    loop = list(place)[place[node] :]
+    first = loop.index(min(loop))
+    return loop[first:] + loop[:first]
 
 
 def parts_of(adjacent: Sequence[Sequence[int]]) -> list[int]:
