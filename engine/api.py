@@ -16,6 +16,7 @@ from engine.diagnostics import Diagnostics
 from engine.errors import EngineError, SpecError
 from engine.ignores import silence
 from engine.loader import load
+from engine.pause import without_collecting
 from engine.plan import Plan
 from engine.registry import Registry
 from engine.selection import Settings, chosen
@@ -88,12 +89,13 @@ def _examined(
         settings = Settings() if isinstance(spec, Source) else settings_for(spec)
     source = spec if isinstance(spec, Source) else _read(spec)
     registry = registry if registry is not None else default_registry(tasks)
-    loaded, found = load(source)
-    if loaded is None:
-        return None, found
-    plan, more = outline(loaded, registry)
-    told = silence(source, [*found, *more, *check_plan(plan)])
-    return plan, chosen(told, settings)
+    with without_collecting():
+        loaded, found = load(source)
+        if loaded is None:
+            return None, found
+        plan, more = outline(loaded, registry)
+        told = silence(source, [*found, *more, *check_plan(plan)])
+        return plan, chosen(told, settings)
 
 
 def _read(path: str | os.PathLike[str]) -> Source:

@@ -21,7 +21,7 @@ from engine.exits import exits_of, make_step
 from engine.expressions import Template
 from engine.fingerprint import fingerprint
 from engine.fits import fits, fits_child
-from engine.machine import Machine, Step, unbounded_loops
+from engine.machine import Machine, Shape, Step, unbounded_loops
 from engine.modules import NoSuchTask, TaskError
 from engine.nesting import is_file, nested_too_deep, too_deep
 from engine.order import cycle_of
@@ -31,7 +31,7 @@ from engine.references import Place, condition, names_set, nodes_read, values
 from engine.registry import Executor, Registry, Task
 from engine.schemas import misfits, schema_error
 from engine.source import KeyPath
-from engine.spec import NeedSpec, NodeSpec, Spec, StepSpec
+from engine.spec import NeedSpec, NodeSpec, RouteSpec, Spec, StepSpec
 from engine.written import whole
 
 __all__ = ["compile", "outline"]
@@ -64,6 +64,8 @@ class _Session:
     too_deep: frozenset[tuple[int, str]]
     found: list[Any] = attrs.Factory(list)
     plans: dict[int, Plan] = attrs.Factory(dict)
+    alike: dict[tuple[object, ...], tuple[Step, Shape]] = attrs.Factory(dict)
+    """One-step nodes by what they may share."""
     unclear: bool = False
     """Modules or entry points could not be loaded: which ids they have is not known."""
     told: set[str] = attrs.Factory(set)
@@ -224,7 +226,7 @@ def _node(work: _Work, index: int, name: str, spec: NodeSpec) -> Node:
         message = f"there is no pool `{spec.pool}`"
         place, known, table = (*path, "pool"), list(draft.pools), ("pools", spec.pool)
         draft.unknown(codes.UNKNOWN_NAME, message, place, spec.pool, known, relies=[table])
-    steps, bodies = _steps(work, name, spec)
+    steps, bodies, shape = _steps(work, name, spec)
     start = list(spec.steps).index(spec.start) if spec.start in spec.steps else 0
     counters = 1 + max((r.counter for step in steps for r in step.written()), default=-1)
     when = None
@@ -238,7 +240,7 @@ def _node(work: _Work, index: int, name: str, spec: NodeSpec) -> Node:
     return Node(
         name=name,
         index=index,
-        machine=Machine(tuple(steps), start, counters),
+        machine=Machine(tuple(steps), start, counters, shape),
         bodies=tuple(bodies),
         join=spec.join,
         when=when,
@@ -254,18 +256,39 @@ def _node(work: _Work, index: int, name: str, spec: NodeSpec) -> Node:
     )
 
 
-def _steps(work: _Work, node: str, spec: NodeSpec) -> tuple[list[Step], list[Body]]:
+def _steps(work: _Work, node: str, spec: NodeSpec) -> tuple[list[Step], list[Body], Shape]:
     steps, bodies, counter = [], [], 0
+    shape = Shape()
     for name, step_spec in spec.steps.items():
         path = work.draft.step(node, name)
         body, declared, open = _body(work, path, node, step_spec)
-        exits = exits_of(work.draft, path, step_spec, declared, open)
         ends = body.plan is not None and body.plan.deadline is not None
         times_out = step_spec.timeout is not None or ends
+        bodies.append(body)
+        key = _alike(spec, step_spec, body, times_out)
+        known = work.session.alike.get(key)
+        if known is not None:
+            steps.append(known[0].renamed(name))
+            shape = known[1]
+            continue
+        told = len(work.draft.found)
+        exits = exits_of(work.draft, path, step_spec, declared, open)
         step, counter = make_step(work.draft, path, name, step_spec, exits, times_out, counter)
         steps.append(_given(step, body.plan) if body.plan else step)
-        bodies.append(body)
-    return steps, bodies
+        if spec.single and len(work.draft.found) == told and not work.draft.spec.broken:
+            work.session.alike[key] = (steps[0], shape)
+    return steps, bodies, shape
+
+
+def _alike(spec: NodeSpec, step: StepSpec, body: Body, times_out: bool) -> tuple[object, ...]:
+    """What makes one-step nodes alike but for their names: the same tables, read from the same text."""
+    ends = all(_leads_out(route) for route in step.routes.values())
+    tables = tuple(id(table) if table else 0 for table in (step.exits, step.routes, step.retry))
+    return ((spec.single and ends) or id(spec), body.task or body.plan, times_out, *tables)
+
+
+def _leads_out(route: RouteSpec) -> bool:
+    return route.to.partition(":")[0] in ("done", "fail") and route.then is None
 
 
 def _given(step: Step, plan: Plan) -> Step:

@@ -13,7 +13,7 @@ from collections.abc import Iterable, Iterator, Sequence
 
 import attrs
 
-from engine.machine import End, Machine, Outcome, Route, Step, Target, Verdict
+from engine.machine import End, Machine, Outcome, Route, Step, Target, Verdict, per_shape
 
 __all__ = [
     "EFFORT",
@@ -55,6 +55,7 @@ class Survey:
     undecided: frozenset[int] = frozenset()
 
 
+@per_shape
 def survey(machine: Machine) -> Survey:
     """The steps and used-up routes of all runs of the node."""
     routes = [taken_routes(step) for step in machine.steps]
@@ -73,8 +74,21 @@ def ends_of(machine: Machine, apart: Iterable[int] | None = None) -> frozenset[E
     With `apart`, codes of an open step that have no route, no name and are not in `apart` are stood
     for by the lowest of them.
     """
-    seen, found = survey(machine), set()
     told = None if apart is None else frozenset(apart)
+    known = _ends_known(machine)
+    if told not in known:
+        known[told] = frozenset(_ends(machine, told))
+    return known[told]
+
+
+@per_shape
+def _ends_known(machine: Machine) -> dict[frozenset[int] | None, frozenset[Ending]]:
+    """What `ends_of` has found, by the codes told apart."""
+    return {}
+
+
+def _ends(machine: Machine, told: frozenset[int] | None) -> Iterator[Ending]:
+    seen = survey(machine)
     for at in seen.steps:
         step = machine.steps[at]
         for outcome in outcomes_of(step, told):
@@ -82,16 +96,16 @@ def ends_of(machine: Machine, apart: Iterable[int] | None = None) -> frozenset[E
             route = step.route(outcome)
             if route is None:
                 verdict: Verdict = "succeeded" if outcome == 0 else "failed"
-                found.add(Ending(verdict, step.label(outcome), code, at, code))
+                yield Ending(verdict, step.label(outcome), code, at, code)
                 continue
             for target in _targets(route, seen.spent):
                 if isinstance(target, End):
                     label = target.label or step.label(outcome)
                     named = None if target.label else code
-                    found.add(Ending(target.result, label, named, at, code))
-    return frozenset(found)
+                    yield Ending(target.result, label, named, at, code)
 
 
+@per_shape
 def trapped_steps(machine: Machine) -> frozenset[int]:
     """Steps from which no end can be reached over `to` and `then` of outcomes that can come."""
     leads_to: list[list[int]] = [[] for _ in machine.steps]

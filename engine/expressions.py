@@ -12,6 +12,7 @@ import json
 import math
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from functools import lru_cache
 from typing import Any
 
 import attrs
@@ -169,9 +170,26 @@ def _empty(scope: Scope) -> dict[str, Any]:
 def _text(text: str, at: KeyPath, reads: list[Read]) -> tuple[Make, bool]:
     if "${" not in text:
         return (lambda scope: text), True
+    try:
+        make, constant, read = _parsed(text)
+    except BadExpression as error:
+        raise BadExpression(error.message, error.start, error.end, error.help, at) from None
+    reads += [Read(each.path, each.guarded, at, each.start, each.end, each.plain) for each in read]
+    return make, constant
+
+
+@lru_cache(maxsize=20_000)
+def _parsed(text: str) -> tuple[Make, bool, tuple[Read, ...]]:
+    """What a string with `${` in it means, and what it reads; many strings of a spec are alike."""
+    reads: list[Read] = []
+    make, constant = _mixed(text, reads)
+    return make, constant, tuple(reads)
+
+
+def _mixed(text: str, reads: list[Read]) -> tuple[Make, bool]:
     parts: list[str | Make] = [
-        literal if literal is not None else _expression(text[start:end], start, at, reads)
-        for start, end, literal in _split(text, at)
+        literal if literal is not None else _expression(text[start:end], start, (), reads)
+        for start, end, literal in _split(text, ())
     ]
     texts = [part for part in parts if isinstance(part, str)]
     if len(texts) == len(parts):

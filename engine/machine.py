@@ -8,7 +8,9 @@ indexes, exits are codes. Knows no clock, no task, no data. Source: LANGUAGE.md 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from typing import Literal
+from functools import wraps
+from typing import Literal, TypeVar
+from weakref import WeakKeyDictionary
 
 import attrs
 
@@ -25,12 +27,14 @@ __all__ = [
     "Outcome",
     "Retry",
     "Route",
+    "Shape",
     "State",
     "Step",
     "Stop",
     "Target",
     "advance",
     "begin",
+    "per_shape",
     "unbounded_loops",
 ]
 
@@ -139,11 +143,30 @@ class Step:
         found = self.routes.get(outcome)
         return found if found or outcome == 0 else self.default
 
+    def renamed(self, name: str) -> Step:
+        """The same step of another name."""
+        return Step(
+            name,
+            self.codes,
+            self.names,
+            self.aliases,
+            self.routes,
+            self.default,
+            self.retry,
+            self.times_out,
+        )
+
     def written(self) -> Iterator[Route]:
         """Every route as written."""
         yield from self.routes.values()
         if self.default:
             yield self.default
+
+
+class Shape:
+    """What machines that differ in nothing but the names of their steps have in common: itself."""
+
+    __slots__ = ("__weakref__",)
 
 
 @attrs.frozen
@@ -153,6 +176,24 @@ class Machine:
     steps: tuple[Step, ...]
     start: int = 0
     counters: int = 0
+    shape: Shape = attrs.field(factory=Shape, eq=False, repr=False)
+
+
+T = TypeVar("T")
+
+
+def per_shape(function: Callable[[Machine], T]) -> Callable[[Machine], T]:
+    """A function of a machine, of all but its names, that is called once for each shape."""
+    known: WeakKeyDictionary[Shape, T] = WeakKeyDictionary()
+
+    @wraps(function)
+    def once(machine: Machine) -> T:
+        found = known.get(machine.shape, known)
+        if found is known:
+            found = known[machine.shape] = function(machine)
+        return found  # type: ignore[return-value]
+
+    return once
 
 
 # -- the transition --------------------------------------------------------------------------------------------
@@ -281,6 +322,7 @@ class Hop:
     by_then: bool
 
 
+@per_shape
 def unbounded_loops(machine: Machine) -> tuple[tuple[Hop, ...], ...]:
     """Loops that can be reached, one for each route (or `then`) that must be bounded, which is its last hop; empty if the machine
     is bounded. Source: section 5."""

@@ -8,6 +8,7 @@ sections 1 to 5.
 
 from __future__ import annotations
 
+import marshal
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, Literal, get_origin
 
@@ -100,6 +101,28 @@ class Mistake:
 
 
 # -- what has a short and a long form ----------------------------------------------------------
+
+
+def _shared(hook: Hook) -> Hook:
+    """The hook, that gives one and the same value for all tables that are alike: large files have
+    many, and what comes later can tell by identity."""
+    known: dict[bytes, Any] = {}
+
+    def shared(value: Any, kind: Any) -> Any:
+        try:
+            key = marshal.dumps(value, 2)  # a version without references, so that alike is equal
+        except ValueError:  # a date or time, which no table of ours takes
+            return hook(value, kind)
+        if key not in known:
+            if len(known) > _MOST_SHARED:
+                known.clear()
+            known[key] = hook(value, kind)
+        return known[key]
+
+    return shared
+
+
+_MOST_SHARED = 10_000
 
 
 def _table(value: Any, what: str = "a table") -> dict[str, Any]:
@@ -287,9 +310,9 @@ _RETRY = _reader(RetrySpec, on=_array(str | int))
 _STEP = _reader(
     StepSpec,
     with_=lambda value, _: _object(value),
-    exits=_named(lambda _, value: CONVERTER.structure(value, Code), exit_name),
-    routes=_named(lambda _, value: _route(value, None)),
-    retry=_retry,
+    exits=_shared(_named(lambda _, value: CONVERTER.structure(value, Code), exit_name)),
+    routes=_shared(_named(lambda _, value: _route(value, None))),
+    retry=_shared(_retry),
     description=_description,
 )
 _STEPS = _named(lambda _, value: _STEP(value, StepSpec), identifier)

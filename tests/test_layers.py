@@ -11,7 +11,7 @@ import pytest
 ROOT = Path(__file__).parents[1] / "engine"
 
 LAYERS = (
-    "durations errors events forms frames hints language light order places positions prints processes quick",
+    "durations errors events forms frames hints language light order pause places positions prints processes quick",
     "machine result",
     "syntax ends formatter",
     "source",

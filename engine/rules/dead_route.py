@@ -9,11 +9,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from engine.diagnostics import Diagnostic, Rule
-from engine.ends import Survey, survey, taken_routes
-from engine.machine import Outcome, Route, Step
+from engine.ends import survey, taken_routes
+from engine.machine import Machine, Outcome, Route, Step, per_shape
 from engine.plan import Node, Plan
 from engine.rules.spans import route_path
-from engine.source import Span
 
 __all__ = ["RULE", "check"]
 
@@ -23,55 +22,52 @@ RULE = Rule("W305", "dead-route", "a route that no run takes, or a `max` that no
 def check(plan: Plan) -> Iterator[Diagnostic]:
     """One finding for each dead route and each idle bound, in order."""
     for node in plan.nodes:
-        if node.name in plan.flawed:
-            continue
-        found: Survey | None = None
-        for at, step in enumerate(node.machine.steps):
-            if step.routes or step.default:
-                found = found or survey(node.machine)
-                if at in found.steps:
-                    yield from _of_step(plan, node, at, found)
+        if node.name not in plan.flawed:
+            for at, route, dead in _idle_routes(node.machine):
+                yield _dead(plan, node, at, route) if dead else _unspent(plan, node, at, route)
 
 
-def _of_step(plan: Plan, node: Node, at: int, found: Survey) -> Iterator[Diagnostic]:
+@per_shape
+def _idle_routes(machine: Machine) -> tuple[tuple[int, Route, bool], ...]:
+    """The routes, by step, that no run takes (True), or takes and never uses up (False)."""
+    if not any(step.routes or step.default for step in machine.steps):
+        return ()
+    found, idle = survey(machine), []
+    for at in sorted(found.steps):
+        taken = set(taken_routes(machine.steps[at]))
+        for route in machine.steps[at].written():
+            bounded = isinstance(route.to, int) and route.max is not None
+            if route not in taken or (bounded and route.counter not in found.spent):
+                idle.append((at, route, route not in taken))
+    return tuple(idle)
+
+
+def _dead(plan: Plan, node: Node, at: int, route: Route) -> Diagnostic:
     step = node.machine.steps[at]
-    taken = set(taken_routes(step))
-    for route in step.written():
-        path = route_path(plan, node, at, route)
-        if route not in taken:
-            span = plan.spec.source.key(path)
-            yield _finding(plan, node, step, _dead(step, route), span, "take it out")
-        elif isinstance(route.to, int) and route.max and route.counter not in found.spent:
-            span = plan.spec.source.value((*path, "max"))
-            yield _finding(plan, node, step, _idle(node, route), span, _plainer(node, route))
-
-
-def _finding(plan: Plan, node: Node, step: Step, message: str, span: Span, help: str) -> Diagnostic:
-    return Diagnostic(RULE, message, plan.spec.source, span, help, node.name, step.name)
-
-
-def _dead(step: Step, route: Route) -> str:
-    if route is step.default:
-        return (
+    if route == step.default:
+        message = (
             f"nothing is left for `*` of `{step.name}`: each other outcome has a route of its own"
         )
-    outcome = next(key for key, each in step.routes.items() if each is route)
-    return f"no run takes this route: {_cannot(step, outcome)}"
+    else:
+        outcome = next(key for key, each in step.routes.items() if each == route)
+        message = f"no run takes this route: {_cannot(step, outcome)}"
+    span = plan.spec.source.key(route_path(plan, node, at, route))
+    source = plan.spec.source
+    return Diagnostic(RULE, message, source, span, "take it out", node.name, step.name)
+
+
+def _unspent(plan: Plan, node: Node, at: int, route: Route) -> Diagnostic:
+    source, to = plan.spec.source, _name(node, route)
+    message = f"this bound can never be used up: nothing leads from `{to}` back often enough"
+    span = source.value((*route_path(plan, node, at, route), "max"))
+    help = f'write `"{to}"` alone'
+    return Diagnostic(RULE, message, source, span, help, node.name, node.machine.steps[at].name)
 
 
 def _cannot(step: Step, outcome: Outcome) -> str:
     if outcome == "timeout":
         return f"`{step.name}` has no `timeout`"
     return f"`{step.name}` cannot end with `{step.label(outcome)}`"
-
-
-def _idle(node: Node, route: Route) -> str:
-    name = _name(node, route)
-    return f"this bound can never be used up: nothing leads from `{name}` back often enough"
-
-
-def _plainer(node: Node, route: Route) -> str:
-    return f'write `"{_name(node, route)}"` alone'
 
 
 def _name(node: Node, route: Route) -> str:
