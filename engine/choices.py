@@ -149,7 +149,7 @@ class Effects:
     @property
     def unread(self) -> Ending | None:
         """The ending of a `when` that cannot be evaluated."""
-        return _EVALUATION if misreads(self.node.when) else None
+        return _EVALUATION if self.node.when_may_fail else None
 
     @property
     def unmapped(self) -> Ending | None:

@@ -18,7 +18,7 @@ from engine import codes
 from engine.diagnostics import Diagnostics, Rule
 from engine.draft import Draft
 from engine.exits import exits_of, make_step
-from engine.expressions import Template
+from engine.expressions import Read, Template
 from engine.fingerprint import fingerprint
 from engine.fits import fits, fits_child
 from engine.machine import Machine, Shape, Step, unbounded_loops
@@ -250,9 +250,20 @@ def _node(work: _Work, index: int, name: str, spec: NodeSpec) -> Node:
         priority=spec.priority,
         allow_failure=spec.allow_failure,
         executor=_executor(draft, path, spec.executor),
+        when_fits=when is None or all(_is_boolean(draft.spec, read) for read in when.reads),
         remembers=any(r.path[0] == "steps" for t in later for r in t.reads),
         group=spec.group,
         description=spec.description,
+    )
+
+
+def _is_boolean(spec: Spec, read: Read) -> bool:
+    """Whether a read is of an input that is true or false by its schema."""
+    root, *rest = read.path
+    return (
+        root == "inputs"
+        and len(rest) == 1
+        and spec.inputs.get(str(rest[0]), {}).get("type") == "boolean"
     )
 
 

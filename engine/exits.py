@@ -67,14 +67,13 @@ def make_step(
     written: dict[Outcome, str] = {}
     for key, route_spec in spec.routes.items():
         place = (*path, "routes", key)
+        outcome = None if key == "*" else _outcome(draft, path, exits, key, place, key=True)
         route = _route(draft, path, place, key, route_spec, first)
         if route is None:
             continue
         first += route.max is not None
         if key == "*":
             default = route
-            continue
-        outcome = _outcome(draft, path, exits, key, place, key=True)
         if outcome is None:
             continue
         if outcome in written:

@@ -168,7 +168,7 @@ def not_null(form: Form) -> Form:
 
 @attrs.frozen
 class Field:
-    """One step into a form: is it `there` (for all that is known), `optional`, `unknown` where only
+    """One step into a form: is it `there` (for all that is known), `optional` (or null before it), `unknown` where only
     `known` are, or is nothing inside (`none`); and what it is."""
 
     kind: Literal["there", "optional", "unknown", "none"]
@@ -181,8 +181,11 @@ def field(form: Form, part: str | int) -> Field:
     found = [_item(a, part) if isinstance(part, int) else _field(a, part) for a in form]
     kinds = {each.kind for each in found}
     inner = either(*(each.form for each in found if each.kind in ("there", "optional")))
-    if not found or "there" in kinds:
-        return Field("there", inner if found else OPEN)
+    if not found:
+        return Field("there", OPEN)
+    if "there" in kinds:
+        nothing = any(_kinds(alternative) == {"null"} for alternative in form)
+        return Field("optional" if nothing else "there", inner)
     if "optional" in kinds:
         return Field("optional", inner)
     if "unknown" in kinds:
@@ -197,7 +200,7 @@ def _field(alternative: Alternative, part: str) -> Field:
     declared = False
     for schema, root in alternative:
         properties = schema.get("properties", {})
-        matching = [s for p, s in schema.get("patternProperties", {}).items() if re.search(p, part)]
+        matching = [s for p, s in schema.get("patternProperties", {}).items() if _matches(p, part)]
         declared = declared or part in properties
         given = [*([properties[part]] if part in properties else ()), *matching]
         for found in given or [schema.get("additionalProperties", True)]:
@@ -208,6 +211,14 @@ def _field(alternative: Alternative, part: str) -> Field:
     required = any(part in schema.get("required", ()) for schema, _ in alternative)
     unclear = any(not _UNCLEAR.isdisjoint(schema) for schema, _ in alternative)
     return Field("optional" if declared and not (required or unclear) else "there", inner)
+
+
+def _matches(pattern: str, part: str) -> bool:
+    """Whether a key has the pattern; one that Python does not know may be any key's."""
+    try:
+        return re.search(pattern, part) is not None
+    except re.error:
+        return True
 
 
 def _item(alternative: Alternative, part: int) -> Field:

@@ -118,6 +118,8 @@ class Node:
     priority: int = 100
     allow_failure: bool = False
     executor: Executor | None = None
+    when_fits: bool = False
+    """Whether what its `when` reads can only be true or false."""
     remembers: bool = True
     """Whether anything in it reads the outputs of its steps."""
     group: str = ""
@@ -126,7 +128,12 @@ class Node:
     @property
     def may_misread(self) -> bool:
         """Whether its `when` or `outputs` may turn out not to be evaluated, for what they read is absent or of another kind."""
-        return misreads(self.when) or misreads(self.outputs)
+        return self.when_may_fail or misreads(self.outputs)
+
+    @property
+    def when_may_fail(self) -> bool:
+        """Whether its `when` may turn out to be neither true nor false."""
+        return self.when is not None and (misreads(self.when) or not self.when_fits)
 
     @cached_property
     def sources(self) -> Mapping[int, Edge]:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterator, Mapping
 from functools import lru_cache
+from glob import escape
 from pathlib import Path
 from typing import Any
 
@@ -77,6 +78,8 @@ def _read(path: Path, changed: int, size: int) -> Settings | None:
         raise SettingsError(
             (_told(source, error.span.line, error.span.column, error.message),)
         ) from None
+    if not isinstance(table, dict):
+        return None
     return _structured(source, table["engine"]) if "engine" in table else None
 
 
@@ -142,8 +145,11 @@ def _words(
 def _codes(
     tell: _Tell, path: KeyPath, word: Any, find: Callable[[str], frozenset[str]], key: bool = False
 ) -> frozenset[str]:
+    if not isinstance(word, str):
+        tell(path, 'expected a code or a name of a rule, such as "W304"')
+        return frozenset()
     try:
-        return find(word if isinstance(word, str) else "")
+        return find(word)
     except UnknownRule as error:
         tell(path, error.message, error.help, key=key)
         return frozenset()
@@ -154,7 +160,7 @@ def _levels(tell: _Tell, path: KeyPath, value: Any) -> Mapping[str, Severity | N
     for word, level in sorted(
         _table(tell, path, value, "codes to levels"), key=lambda item: len(item[0])
     ):
-        if level not in _LEVELS:
+        if not isinstance(level, str) or level not in _LEVELS:
             tell((*path, word), 'expected "error", "warning" or "off"')
             continue
         find = rules_of if level == "error" else ignored
@@ -166,7 +172,7 @@ def _per_file(tell: _Tell, path: KeyPath, value: Any) -> tuple[tuple[str, frozen
     folder = Path(os.path.abspath(tell.source.path)).parent
     read_words = _words(ignored)
     return tuple(
-        (str(folder / glob), read_words(tell, (*path, glob), words))
+        (f"{escape(str(folder))}/{glob}", read_words(tell, (*path, glob), words))
         for glob, words in _table(tell, path, value, "globs to arrays of codes")
     )
 

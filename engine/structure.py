@@ -187,7 +187,14 @@ def _named(hook: Hook, check: Callable[[str], None] = lambda name: None) -> Hook
     """A table from names that pass `check` to what `hook(name, value)` gives."""
 
     def one(name: str, item: Any) -> Any:
-        check(name)
+        try:
+            check(name)
+        except Wrong as bad:
+            try:
+                hook(name, item)
+            except (Wrong, ExceptionGroup) as inside:
+                raise ExceptionGroup("", [bad, inside]) from None
+            raise
         return hook(name, item)
 
     return lambda value, _: each(_table(value).items(), one)

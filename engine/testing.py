@@ -16,7 +16,7 @@ from engine.diagnostics import nearest
 from engine.durations import whole
 from engine.errors import InputError
 from engine.events import Event
-from engine.plan import Node, Plan
+from engine.plan import Body, Node, Plan
 from engine.result import Outcome, Result
 from engine.scheduler import LiveAttempt
 
@@ -44,13 +44,15 @@ def parse_script(data: Any, plan: Plan) -> Script:
     """The script in JSON data; InputError lists everything that is wrong with it."""
     if not isinstance(data, dict):
         raise InputError(("a script is an object from `node/step` to a list of ends",))
-    known = list(_paths(plan, ""))
+    known = dict(_paths(plan, ""))
     problems: list[str] = []
     script: dict[str, tuple[Ending, ...]] = {}
     for path, endings in data.items():
         if any(step.startswith(f"{path}/") for step in known):
             inner = next(step for step in known if step.startswith(f"{path}/"))
-            problems.append(f"`{path}` is a sub-pipeline: script its steps, such as `{inner}`")
+            # Names go by twos, node and step: what has an odd number of them is a node.
+            what = "a sub-pipeline" if path.count("/") % 2 else "a node"
+            problems.append(f"`{path}` is {what}: script its steps, such as `{inner}`")
         elif path not in known:
             guess = nearest(path, known)
             problems.append(
@@ -62,17 +64,23 @@ def parse_script(data: Any, plan: Plan) -> Script:
             script[path] = tuple(
                 _ending(path, index, entry, problems) for index, entry in enumerate(endings)
             )
+            task = known[path].task
+            asks = any(ending.retry_after is not None for ending in script[path])
+            if task is not None and asks and not task.may_ask:
+                problems.append(
+                    f"`{path}`: task `{task.id}` never asks for a wait: no `retry_after`"
+                )
     if problems:
         raise InputError(tuple(problems))
     return script
 
 
-def _paths(plan: Plan, prefix: str) -> Iterator[str]:
+def _paths(plan: Plan, prefix: str) -> Iterator[tuple[str, Body]]:
     for node in plan.nodes:
         for step, body in zip(node.machine.steps, node.bodies, strict=True):
             path = f"{prefix}{node.name}/{step.name}"
             if body.plan is None:
-                yield path
+                yield path, body
             else:
                 yield from _paths(body.plan, f"{path}/")
 

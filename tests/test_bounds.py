@@ -194,7 +194,7 @@ def few_places_keep_to_it(case: tuple[Doc, int, Random]) -> None:
             | ({"outcome": "error"} if random.random() < 0.3 else {"exit": random.randrange(3)})
             for _ in range(8)
         ]
-        for path in testing._paths(plan, "")
+        for path, _ in testing._paths(plan, "")
     }
     result = simulate(plan, parse_script(script, plan), {})
     attempts = list(attempts_of(result))

@@ -715,6 +715,18 @@ def test_the_rest_of_a_node_is_compiled_all_the_same() -> None:
     assert [d.rule.code for d in found] == ["E102", "E505", "E103"]
 
 
+def test_what_lies_under_a_wrong_name_is_looked_at_too() -> None:
+    text = A + '[nodes.2x]\ntask = "shell"\ntimeout = "x"\nfoo = 1\n'
+    found = check(Source("x.toml", text), registry())
+    assert [d.rule.code for d in found] == ["E104", "E103", "E102"]
+
+
+def test_the_exit_and_the_target_of_a_route_are_told_at_once() -> None:
+    text = "engine = 1\n[nodes.a]\ntask = 'sleep'\nwith = { seconds = 1 }\nroutes = { 300 = 'b' }\n"
+    found = check(Source("x.toml", text))
+    assert [d.rule.code for d in found] == ["E203", "E201"]
+
+
 def test_rules_are_asked_beside_other_errors() -> None:
     loop = "[nodes.b]\ntask = 'shell'\nroutes = { 3 = 'b' }\n"
     never = "[nodes.c]\ntask = 'shell'\nneeds = { d = 'failure', e = 'success' }\n"

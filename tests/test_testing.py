@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
-import pytest
+from typing import Any
 
-from engine.testing import simulate
+import pytest
+import tomli_w
+
+from engine.errors import InputError
+from engine.testing import parse_script, simulate
 from tests.kit import plan_of
 
 
@@ -29,3 +33,30 @@ def test_only_what_must_be_set_has_a_placeholder(
     plan = plan_of({"engine": 1, "nodes": {"a": {"task": "shell"}}, "outputs": {"x": text}})
     hidden = text.startswith("${secrets") and value != "none"
     assert simulate(plan).outputs["x"] == ("***" if hidden else value)
+
+
+def problems_of(doc: dict[str, Any], script: object) -> str:
+    from engine.api import load_plan
+    from engine.source import Source
+
+    plan = load_plan(Source("case.toml", tomli_w.dumps(doc)))
+    with pytest.raises(InputError) as caught:
+        parse_script(script, plan)
+    return str(caught.value)
+
+
+NAP = {"task": "sleep", "with": {"seconds": 1}}
+
+
+def test_a_node_and_a_sub_pipeline_are_told_apart() -> None:
+    inner = {"pipelines": {"p": {"nodes": {"b": NAP}}}}
+    doc = {"engine": 1, "nodes": {"a": NAP, "c": {"pipeline": "p"}}, **inner}
+    assert "`a` is a node: script its steps, such as `a/a`" in problems_of(doc, {"a": []})
+    assert "`c/c` is a sub-pipeline" in problems_of(doc, {"c/c": []})
+
+
+def test_a_task_that_never_asks_for_a_wait_is_not_scripted_to() -> None:
+    script = {"a/a": [{"outcome": "error", "retry_after": 200}]}
+    assert "`sleep` never asks for a wait" in problems_of(
+        {"engine": 1, "nodes": {"a": NAP}}, script
+    )

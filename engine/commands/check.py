@@ -171,5 +171,6 @@ def _with_bounds(text: str, paths: Sequence[str], form: str, console: Console) -
         return render.as_json(text, bounds)
     for path, each in bounds.items():
         table = render.report(path, each, width=console.width, color=console.colored())
-        console.out(table + "\n")
+        tell = console.out if form in ("human", "concise") else console.note
+        tell(table + "\n")
     return text

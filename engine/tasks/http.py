@@ -324,7 +324,9 @@ are those of the environment: HTTP_PROXY, HTTPS_PROXY, ALL_PROXY, NO_PROXY.""",
                 "additionalProperties": {"type": "string"},
                 "description": "Its headers, their names in lower case.",
             },
-            "body": {"description": "Its body: the JSON value it is, else its text."},
+            "body": {
+                "description": "Its body: the value, if its content type says JSON, else its text."
+            },
             "url": {
                 "type": "string",
                 "description": "Where it came from, redirects followed, without user and password.",
