@@ -17,6 +17,7 @@ import attrs
 from engine import codes
 from engine.diagnostics import Diagnostics, Rule
 from engine.draft import Draft
+from engine.edges import with_edges
 from engine.exits import exits_of, make_step
 from engine.expressions import Read, Template
 from engine.fingerprint import fingerprint
@@ -25,20 +26,18 @@ from engine.machine import Machine, Shape, Step, unbounded_loops
 from engine.modules import NoSuchTask, TaskError
 from engine.nesting import is_file, nested_too_deep, too_deep
 from engine.order import cycle_of
-from engine.plan import Body, Condition, Edge, Node, Plan
+from engine.plan import Body, Node, Plan
 from engine.pools import pool_deadlocks
-from engine.references import Place, condition, names_set, nodes_read, values
+from engine.references import Place, condition, names_set, values
 from engine.registry import Executor, Registry, Task
 from engine.schemas import misfits, schema_error
 from engine.source import KeyPath
-from engine.spec import NeedSpec, NodeSpec, RouteSpec, Spec, StepSpec
+from engine.spec import NodeSpec, RouteSpec, Spec, StepSpec
 from engine.written import whole
 
 __all__ = ["compile", "outline"]
 
 _CHILD_EXITS = {"success": 0, "failure": 1}
-_ENDING = ("start", "steps", "task", "pipeline", "exits", "routes", "timeout", "deadline")
-"""What decides with which labels a node can end."""
 _LATER_TASKS = {"human": "people"}
 
 
@@ -152,23 +151,7 @@ def _bodies(work: _Work) -> None:
 
 def _edges(work: _Work) -> None:
     """What `needs` writes and references imply."""
-    names = {name: index for index, name in enumerate(work.draft.spec.nodes)}
-    for node in work.nodes:
-        spec = work.draft.spec.nodes[node.name]
-        written = list(_written(work, node, spec, names))
-        told = {edge.source for edge in written}
-        implied = [
-            Edge(
-                names[source],
-                node.index,
-                Condition("always" if guarded else "success"),
-                written=False,
-            )
-            for source, guarded in nodes_read(work.draft, _templates(node)).items()
-            if names[source] not in told
-        ]
-        edges = sorted(written, key=_by_source) + sorted(implied, key=_by_source)
-        work.nodes[node.index] = attrs.evolve(node, edges=tuple(edges))
+    work.nodes[:] = with_edges(work.draft, work.nodes)
 
 
 def _cycles(work: _Work) -> None:
@@ -412,87 +395,6 @@ def _child(work: _Work, path: KeyPath, name: str) -> Plan | None:
     return _document(
         work.session, work.siblings[name], work.siblings, work.draft.pools, (*work.chain, name)
     )
-
-
-# -- edges -----------------------------------------------------------------------------------------------------
-
-
-def _by_source(edge: Edge) -> int:
-    return edge.source
-
-
-def _templates(node: Node) -> list[Template]:
-    return [*(body.with_ for body in node.bodies), *(t for t in (node.when, node.outputs) if t)]
-
-
-def _written(work: _Work, node: Node, spec: NodeSpec, names: Mapping[str, int]) -> Iterator[Edge]:
-    for source, need in spec.needs.items():
-        if source not in names:
-            path, key = _need_place(work.draft, node.name, source)
-            work.draft.unknown(
-                codes.UNKNOWN_NAME,
-                f"there is no node `{source}`",
-                path,
-                source,
-                list(names),
-                key=key,
-                relies=[("nodes", source)],
-            )
-            continue
-        yield Edge(
-            names[source], node.index, _condition(work, node, source, need, names), written=True
-        )
-
-
-def _need_place(draft: Draft, node: str, source: str) -> tuple[KeyPath, bool]:
-    """Where a need is written: the key of a table, or the item of an array."""
-    path: KeyPath = ("nodes", node, "needs")
-    order = list(draft.spec.nodes[node].needs)
-    in_array = (*path, order.index(source))
-    if draft.spec.source.has((*draft.spec.at, *in_array)):
-        return in_array, False
-    return (*path, source), True
-
-
-def _condition(
-    work: _Work, node: Node, source: str, need: NeedSpec, names: Mapping[str, int]
-) -> Condition:
-    if isinstance(need, str):
-        return Condition(need)  # type: ignore[arg-type]
-    labels = _labels(work.nodes[names[source]])
-    relies = [(*work.draft.node(source), key) for key in _ENDING]
-    known_bodies = all(body.task or body.plan for body in work.nodes[names[source]].bodies)
-    for index, label in enumerate(need):
-        if label not in labels and known_bodies:
-            place = ("nodes", node.name, "needs", source, index)
-            known = sorted(
-                known for known in labels if isinstance(known, str) and not known.isdigit()
-            )
-            message = f"`{source}` can never end with the label `{label}`"
-            work.draft.unknown(codes.UNKNOWN_EXIT, message, place, str(label), known, relies=relies)
-    strings = frozenset(label for label in need if isinstance(label, str))
-    return Condition(
-        "labels", strings, frozenset(label for label in need if isinstance(label, int))
-    )
-
-
-def _labels(node: Node) -> set[str | int]:
-    """Every label, and every number of an exit that can become one, that some run of the node alone can give."""
-    from engine.ends import ends_of
-
-    found: set[str | int] = {"timeout"} if node.deadline is not None else set()
-    if node.may_misread:
-        found.add("error")
-    for end in ends_of(node.machine):
-        found.add(end.label)
-        if end.code is not None:
-            found.add(end.code)
-            found |= {
-                name
-                for name, code in node.machine.steps[end.step].aliases.items()
-                if code == end.code
-            }
-    return found
 
 
 # -- the plan --------------------------------------------------------------------------------------------------

@@ -25,6 +25,7 @@ LAYERS = (
     "live",
     "alarms reasons scopes",
     "exits fits pools references feasibility loader scheduler",
+    "edges",
     "bounds outputs questions verdicts",
     "produced",
     "compiler rules runtime",

@@ -1,0 +1,123 @@
+"""Nodes without edges -> the same with the edges that `needs` writes and references imply.
+
+Source: LANGUAGE.md sections 6 and 7 (E201, E203).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+
+import attrs
+
+from engine import codes
+from engine.draft import Draft
+from engine.ends import ends_of
+from engine.expressions import Template
+from engine.plan import Condition, Edge, Node
+from engine.references import nodes_read
+from engine.source import KeyPath
+from engine.spec import NeedSpec
+
+__all__ = ["with_edges"]
+
+_ENDING = ("start", "steps", "task", "pipeline", "exits", "routes", "timeout", "deadline")
+"""What decides with which labels a node can end."""
+
+
+def with_edges(draft: Draft, nodes: Sequence[Node]) -> list[Node]:
+    """The nodes of a document with their incoming edges, the written ones first."""
+    names = {name: index for index, name in enumerate(draft.spec.nodes)}
+    return [attrs.evolve(node, edges=tuple(_incoming(draft, nodes, node, names))) for node in nodes]
+
+
+def _incoming(
+    draft: Draft, nodes: Sequence[Node], node: Node, names: Mapping[str, int]
+) -> list[Edge]:
+    written = list(_written(draft, nodes, node, names))
+    told = {edge.source for edge in written}
+    implied = [
+        Edge(
+            names[source],
+            node.index,
+            Condition("always" if guarded else "success"),
+            written=False,
+        )
+        for source, guarded in nodes_read(draft, _templates(node)).items()
+        if names[source] not in told
+    ]
+    return sorted(written, key=_by_source) + sorted(implied, key=_by_source)
+
+
+def _by_source(edge: Edge) -> int:
+    return edge.source
+
+
+def _templates(node: Node) -> list[Template]:
+    return [*(body.with_ for body in node.bodies), *(t for t in (node.when, node.outputs) if t)]
+
+
+def _written(
+    draft: Draft, nodes: Sequence[Node], node: Node, names: Mapping[str, int]
+) -> Iterator[Edge]:
+    for source, need in draft.spec.nodes[node.name].needs.items():
+        if source not in names:
+            path, key = _need_place(draft, node.name, source)
+            draft.unknown(
+                codes.UNKNOWN_NAME,
+                f"there is no node `{source}`",
+                path,
+                source,
+                list(names),
+                key=key,
+                relies=[("nodes", source)],
+            )
+            continue
+        condition = _condition(draft, node, nodes[names[source]], need)
+        yield Edge(names[source], node.index, condition, written=True)
+
+
+def _need_place(draft: Draft, node: str, source: str) -> tuple[KeyPath, bool]:
+    """Where a need is written: the key of a table, or the item of an array."""
+    path: KeyPath = ("nodes", node, "needs")
+    order = list(draft.spec.nodes[node].needs)
+    in_array = (*path, order.index(source))
+    if draft.spec.source.has((*draft.spec.at, *in_array)):
+        return in_array, False
+    return (*path, source), True
+
+
+def _condition(draft: Draft, node: Node, source: Node, need: NeedSpec) -> Condition:
+    if isinstance(need, str):
+        return Condition(need)  # type: ignore[arg-type]
+    labels = _labels(source)
+    relies = [(*draft.node(source.name), key) for key in _ENDING]
+    known_bodies = all(body.task or body.plan for body in source.bodies)
+    for index, label in enumerate(need):
+        if label not in labels and known_bodies:
+            place = ("nodes", node.name, "needs", source.name, index)
+            known = sorted(
+                known for known in labels if isinstance(known, str) and not known.isdigit()
+            )
+            message = f"`{source.name}` can never end with the label `{label}`"
+            draft.unknown(codes.UNKNOWN_EXIT, message, place, str(label), known, relies=relies)
+    strings = frozenset(label for label in need if isinstance(label, str))
+    return Condition(
+        "labels", strings, frozenset(label for label in need if isinstance(label, int))
+    )
+
+
+def _labels(node: Node) -> set[str | int]:
+    """Every label, and every number of an exit that can become one, that some run of the node alone can give."""
+    found: set[str | int] = {"timeout"} if node.deadline is not None else set()
+    if node.may_misread:
+        found.add("error")
+    for end in ends_of(node.machine):
+        found.add(end.label)
+        if end.code is not None:
+            found.add(end.code)
+            found |= {
+                name
+                for name, code in node.machine.steps[end.step].aliases.items()
+                if code == end.code
+            }
+    return found
