@@ -168,7 +168,7 @@ def not_null(form: Form) -> Form:
 
 @attrs.frozen
 class Field:
-    """One step into a form: is it `there` (for all that is known), `optional` (or null before it), `unknown` where only
+    """One step into a form: is it `there` (for all that is known), `optional`, `unknown` where only
     `known` are, or is nothing inside (`none`); and what it is."""
 
     kind: Literal["there", "optional", "unknown", "none"]
@@ -181,11 +181,8 @@ def field(form: Form, part: str | int) -> Field:
     found = [_item(a, part) if isinstance(part, int) else _field(a, part) for a in form]
     kinds = {each.kind for each in found}
     inner = either(*(each.form for each in found if each.kind in ("there", "optional")))
-    if not found:
-        return Field("there", OPEN)
-    if "there" in kinds:
-        nothing = any(_kinds(alternative) == {"null"} for alternative in form)
-        return Field("optional" if nothing else "there", inner)
+    if not found or "there" in kinds:
+        return Field("there", inner if found else OPEN)
     if "optional" in kinds:
         return Field("optional", inner)
     if "unknown" in kinds:

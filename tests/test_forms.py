@@ -118,7 +118,7 @@ OBJECT = {
         (OBJECT, "other", "unknown"),
         ({**OBJECT, "additionalProperties": True}, "other", "there"),
         ({"type": "string"}, "x", "none"),
-        ({"anyOf": [OBJECT, {"type": "null"}]}, "must", "optional"),
+        ({"anyOf": [OBJECT, {"type": "null"}]}, "must", "there"),
         ({"anyOf": [OBJECT, {"type": "null"}]}, "may", "optional"),
         ({"anyOf": [OBJECT, {"type": "null"}]}, "other", "unknown"),
         ({"allOf": [OBJECT, {"required": ["may"]}]}, "may", "there"),
