@@ -205,8 +205,6 @@ def few_places_keep_to_it(case: tuple[Doc, int, Random]) -> None:
 # -- published task graphs -------------------------------------------------------------------------
 
 ESTEE = Path(__file__).parents[2] / "shared" / "corpora" / "estee.jsonl"
-if not ESTEE.exists():
-    ESTEE = Path("/work/shared/corpora/estee.jsonl")
 
 
 def graphs() -> list[Doc]:
