@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
+from functools import partial
 
 import attrs
 
@@ -156,19 +157,20 @@ def _clause(
     spec: RetrySpec,
     routes: Mapping[Outcome, Route],
 ) -> Clause:
-    common = {
-        "attempts": spec.attempts,
-        "delay": spec.delay,
-        "factor": spec.factor,
-        "max_delay": spec.max_delay,
-        "jitter": spec.jitter,
-    }
+    clause = partial(
+        Clause,
+        attempts=spec.attempts,
+        delay=spec.delay,
+        factor=spec.factor,
+        max_delay=spec.max_delay,
+        jitter=spec.jitter,
+    )
     if spec.on is None:
-        return Clause(star=True, but=frozenset(routes), **common)  # type: ignore[arg-type]
+        return clause(star=True, but=frozenset(routes))
     place = (*path, "retry", index, "on")
     listed = {
         outcome
         for at, text in enumerate(spec.on)
         if text != "*" and (outcome := _outcome(draft, path, exits, text, (*place, at))) is not None
     }
-    return Clause(on=frozenset(listed), star="*" in spec.on, **common)  # type: ignore[arg-type]
+    return clause(on=frozenset(listed), star="*" in spec.on)

@@ -188,10 +188,9 @@ def per_shape(function: Callable[[Machine], T]) -> Callable[[Machine], T]:
 
     @wraps(function)
     def once(machine: Machine) -> T:
-        found = known.get(machine.shape, known)
-        if found is known:
-            found = known[machine.shape] = function(machine)
-        return found  # type: ignore[return-value]
+        if machine.shape not in known:
+            known[machine.shape] = function(machine)
+        return known[machine.shape]
 
     return once
 
