@@ -13,7 +13,7 @@ import attrs
 
 from engine import codes
 from engine.draft import Draft
-from engine.machine import Clause, End, Outcome, Route, Step, Target
+from engine.machine import Clause, End, Outcome, Route, Step, Target, Verdict
 from engine.shapes import NAME, OUTCOMES
 from engine.source import KeyPath
 from engine.spec import RetrySpec, RouteSpec, StepSpec
@@ -22,7 +22,7 @@ __all__ = ["Exits", "exits_of", "make_step"]
 
 _LATER = OUTCOMES - {"error", "timeout"}
 _CODE = re.compile(r"0|[1-9][0-9]{0,2}").fullmatch
-_ENDS = {"done": "succeeded", "fail": "failed"}
+_ENDS: Mapping[str, Verdict] = {"done": "succeeded", "fail": "failed"}
 
 
 @attrs.frozen
@@ -140,7 +140,7 @@ def _target(
         if colon and not re.fullmatch(NAME, label):
             message, cure = f"`{label}` is not a label", "letters, digits and `_`, no digit first"
             draft.report(codes.BAD_NAME, message, place, cure)
-        return End(_ENDS[word], label or None)  # type: ignore[arg-type]
+        return End(_ENDS[word], label or None)
     if text in steps:
         return steps.index(text)
     message = f"there is no step `{text}` in this node"

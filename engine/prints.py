@@ -86,7 +86,7 @@ def leave(attended: tuple[Lines, Token[Lines | None]]) -> None:
 @contextmanager
 def hearing(elsewhere: Callable[[str], None]) -> Iterator[None]:
     """Catch what is printed while the block runs; what no attempt prints is told to `elsewhere`."""
-    global _open  # noqa: PLW0603
+    global _open  # noqa: PLW0603 - the streams it counts for are the process's too
     lines, before = Lines(elsewhere), (sys.stdout, sys.stderr)
     stream = _Stream(lines)
     sys.stdout = sys.stderr = stream

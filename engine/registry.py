@@ -376,7 +376,7 @@ def _tasks_of(point: EntryPoint) -> list[_Entry]:
 def _loaded(point: EntryPoint, where: str) -> tuple[object, ...]:
     try:
         loaded = point.load()
-    except Exception as error:
+    except Exception as error:  # another package's code, which may raise anything when imported
         raise TaskError(f"{where} cannot be loaded: {cause(error, point.module)}") from error
     return _declared_in(loaded) if isinstance(loaded, ModuleType) else (loaded,)
 

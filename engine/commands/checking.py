@@ -64,7 +64,7 @@ def _in_processes(paths: Sequence[str], check: partial[Outcome], processes: int)
     from concurrent.futures.process import BrokenProcessPool
     from multiprocessing import get_context
 
-    from engine import api  # noqa: F401  # what the processes begin with
+    from engine import api  # noqa: F401 - imported once here, so that each forked process has it
 
     pool = ProcessPoolExecutor(processes, get_context("fork"), _leave_interrupts)
     try:

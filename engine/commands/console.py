@@ -123,7 +123,7 @@ def _own(stream: TextIO | None) -> Iterator[TextIO | None]:
     except (OSError, ValueError):  # closed, or a text in memory
         yield stream
         return
-    own = open(kept, "w", encoding=stream.encoding, errors=stream.errors)  # noqa: SIM115
+    own = open(kept, "w", encoding=stream.encoding, errors=stream.errors)  # noqa: SIM115 - closed below, whatever that says
     try:
         yield own
     finally:
