@@ -14,7 +14,7 @@ import attrs
 
 from engine.choices import choices_of, endings_of, excused, gives_output
 from engine.ends import outcomes_of
-from engine.expressions import Read, is_text, template
+from engine.expressions import BadExpression, Read, is_text, template
 from engine.forms import (
     OPEN,
     Form,
@@ -219,9 +219,12 @@ class Outputs:
 
     def of_text(self, text: str, node: Node | None, step: int | None) -> Form:
         """What a string with `${…}` in it gives."""
-        if is_text(text):
-            return _TEXT
-        reads = template(text).reads
+        try:
+            if is_text(text):
+                return _TEXT
+            reads = template(text).reads
+        except BadExpression:  # it has been told
+            return OPEN
         return self.of_string(text, reads[0], node, step) if len(reads) == 1 else OPEN
 
     def of_string(self, text: str, read: Read, node: Node | None, step: int | None) -> Form:
@@ -240,7 +243,7 @@ class Outputs:
         if before or not after.startswith("??"):
             return OPEN
         form = self._inside(*self._root(read, node, step))
-        return either(not_null(form), literal(template(text).evaluate({})))
+        return either(not_null(form), literal(template("${x" + text[read.end :]).evaluate({})))
 
     def _inside(self, form: Form, path: tuple[str | int, ...]) -> Form:
         key = (id(form), path, "inside")
