@@ -27,6 +27,7 @@ from engine.forms import (
     not_null,
     table,
 )
+from engine.misnamed import means_either
 from engine.once import per_plan
 from engine.plan import Condition, Node, Plan
 from engine.reads import Site, sites
@@ -121,6 +122,8 @@ class Outputs:
         self, read: Read, node: Node | None, step: int | None
     ) -> tuple[Form, tuple[str | int, ...]]:
         root, rest = str(read.path[0]), read.path[1:]
+        if means_either(self.plan.spec, root):
+            return OPEN, ()
         if root == "inputs":
             return self._given_inputs(), rest
         if root == "run":
