@@ -49,7 +49,7 @@ BROKEN_TASK = Rule(
     "E206", "broken-task", "two tasks of one id, or a task that cannot be loaded as it is declared"
 )
 TYPE_MISMATCH = Rule(
-    "E502", "type-mismatch", "a value or reference that the task's input schema refuses"
+    "E502", "type-mismatch", "a value or reference that the schema of what it is for refuses"
 )
 MISSING_INPUT = Rule("E504", "missing-input", "a required input of a task is not given")
 BAD_EXPRESSION = Rule(

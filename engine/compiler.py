@@ -2,7 +2,7 @@
 
 Names become indexes, exits numbers, templates functions; references imply edges. All findings at once; a document with errors
 has no Plan. Whether the plan is any good (bounded, reachable) is for `engine.rules`.
-Source: LANGUAGE.md sections 2 to 9 and 16 (E2xx, E502, E504, E505).
+Source: LANGUAGE.md sections 2 to 9, 11 and 16 (E2xx, E502, E504, E505).
 """
 
 from __future__ import annotations
@@ -19,9 +19,9 @@ from engine.diagnostics import Diagnostics, Rule
 from engine.draft import Draft
 from engine.edges import with_edges
 from engine.exits import exits_of, make_step
-from engine.expressions import Read, Template
+from engine.expressions import Read, Template, template
 from engine.fingerprint import fingerprint
-from engine.fits import fits, fits_child
+from engine.fits import fits, fits_child, fits_state
 from engine.machine import Machine, Shape, Step, unbounded_loops
 from engine.misnamed import ambiguous
 from engine.modules import NoSuchTask, TaskError
@@ -83,6 +83,7 @@ class _Work:
     nodes: list[Node] = attrs.Factory(list)
     templates: list[Template] = attrs.Factory(list)
     outputs: Template | None = None
+    initial: Template | None = None
 
 
 def _document(
@@ -121,21 +122,39 @@ def _modules(work: _Work) -> None:
 def _inputs(work: _Work) -> None:
     """Inputs are JSON Schemas, and defaults fit them."""
     for name, schema in work.draft.spec.inputs.items():
-        path = ("inputs", name)
-        if wrong := schema_error(schema):
-            work.draft.report(
-                codes.WRONG_TYPE,
-                f"`inputs.{name}` is no JSON Schema: {wrong[1]}",
-                (*path, *wrong[0]),
-            )
-        elif "default" in schema:
-            for problem in misfits(schema, schema["default"]):
-                place = (*path, "default", *problem.path)
-                work.draft.report(
-                    codes.WRONG_TYPE,
-                    f"the default of `inputs.{name}` does not fit: {problem.message}",
-                    place,
-                )
+        sound = _is_schema(work.draft, ("inputs", name), schema)
+        work.draft.inputs[name] = schema if sound else {"default": None}
+        if sound and "default" in schema:
+            _fits(work.draft, ("inputs", name), "default", schema, schema["default"])
+
+
+def _state(work: _Work) -> None:
+    """So are states, and what they begin with fits them."""
+    spec = work.draft.spec
+    made = template({name: schema["initial"] for name, schema in spec.state.items()})
+    for name, value in made.evaluate({}).items():
+        path, schema = ("state", name), spec.state[name]
+        sound = whole(spec, path) and _is_schema(work.draft, path, schema)
+        work.draft.state[name] = schema if sound else {}
+        if sound:
+            _fits(work.draft, path, "initial", schema, value)
+    work.initial = made if spec.state else None
+
+
+def _is_schema(draft: Draft, path: tuple[str, str], schema: Mapping[str, Any]) -> bool:
+    wrong = schema_error(schema)
+    if wrong:
+        message = f"`{'.'.join(path)}` is no JSON Schema: {wrong[1]}"
+        draft.report(codes.WRONG_TYPE, message, (*path, *wrong[0]))
+    return not wrong
+
+
+def _fits(
+    draft: Draft, path: tuple[str, str], key: str, schema: Mapping[str, Any], value: Any
+) -> None:
+    for problem in misfits(schema, value):
+        message = f"the {key} of `{'.'.join(path)}` does not fit: {problem.message}"
+        draft.report(codes.WRONG_TYPE, message, (*path, key, *problem.path))
 
 
 def _pipelines(work: _Work) -> None:
@@ -192,7 +211,7 @@ def _held_pools(work: _Work) -> None:
     work.draft.found += pool_deadlocks(work.draft.spec, work.nodes, work.draft.pools)
 
 
-PASSES = (_modules, _inputs, _pipelines, _bodies, _edges, _cycles, _outputs, _held_pools)
+PASSES = (_modules, _inputs, _state, _pipelines, _bodies, _edges, _cycles, _outputs, _held_pools)
 
 
 # -- a node ----------------------------------------------------------------------------------------------------
@@ -220,7 +239,8 @@ def _node(work: _Work, index: int, name: str, spec: NodeSpec) -> Node:
     if spec.outputs is not None:
         outputs = values(draft, Place((*path, "outputs"), name, "end"), dict(spec.outputs))
     work.templates += [t for t in (when, outputs) if t]
-    later = [*(body.with_ for body in bodies), *([outputs] if outputs else ())]
+    later = [made for body in bodies for made in (body.with_, body.set) if made]
+    later += [outputs] if outputs else []
     return Node(
         name=name,
         index=index,
@@ -242,13 +262,10 @@ def _node(work: _Work, index: int, name: str, spec: NodeSpec) -> Node:
 
 
 def _is_boolean(spec: Spec, read: Read) -> bool:
-    """Whether a read is of an input that is true or false by its schema."""
+    """Whether a read is of an input or a state that is true or false by its schema."""
     root, *rest = read.path
-    return (
-        root == "inputs"
-        and len(rest) == 1
-        and spec.inputs.get(str(rest[0]), {}).get("type") == "boolean"
-    )
+    schemas = {"inputs": spec.inputs, "state": spec.state}.get(str(root), {})
+    return len(rest) == 1 and schemas.get(str(rest[0]), {}).get("type") == "boolean"
 
 
 def _steps(work: _Work, node: str, spec: NodeSpec) -> tuple[list[Step], list[Body], Shape]:
@@ -311,19 +328,29 @@ def _body(
     place = Place((*path, "with"), node, "attempt")
     with_ = values(work.draft, place, dict(spec.with_))
     work.templates.append(with_)
+    make = partial(Body, with_=with_, timeout=spec.timeout, set=_set(work, path, node, spec))
     if spec.pipeline is not None:
         plan = _child(work, path, spec.pipeline)
         if plan:
             fits_child(work.draft, path, spec, plan)
-        return Body(None, plan, with_, spec.timeout), _CHILD_EXITS, plan is None
+        return make(None, plan), _CHILD_EXITS, plan is None
     task = _task(work, path, spec.task) if spec.task is not None else None
     if task is None:
-        return Body(None, None, with_, spec.timeout), {"success": 0}, True
+        return make(None, None), {"success": 0}, True
     if task.input_schema is not None:
         fits(work.draft, path, spec, task.input_schema, f"task `{task.id}`")
     _runs_there(work.draft, node, task)
     schema = None if with_.constant else task.input_schema
-    return Body(task, None, with_, spec.timeout, schema), task.exits, task.open
+    return make(task, None, schema=schema), task.exits, task.open
+
+
+def _set(work: _Work, path: KeyPath, node: str, spec: StepSpec) -> Template | None:
+    if not spec.set:
+        return None
+    fits_state(work.draft, path, spec)
+    made = values(work.draft, Place((*path, "set"), node, "attempt"), dict(spec.set))
+    work.templates.append(made)
+    return made
 
 
 def _runs_there(draft: Draft, node: str, task: Task) -> None:
@@ -410,7 +437,9 @@ def _plan(work: _Work) -> Plan:
         nodes=nodes,
         spec=spec,
         fingerprint=partial(fingerprint, spec, nodes),
-        inputs=spec.inputs,
+        inputs=work.draft.inputs,
+        state=work.draft.state,
+        initial=work.initial,
         outputs=work.outputs,
         pools=spec.pools if not spec.at else work.draft.pools,
         deadline=spec.pipeline.deadline,

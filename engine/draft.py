@@ -6,9 +6,10 @@ complained about is not told twice.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 import attrs
 
@@ -35,6 +36,9 @@ class Draft:
     spec: Spec
     registry: Registry
     pools: dict[str, int]
+    inputs: dict[str, Mapping[str, Any]] = attrs.Factory(dict)
+    state: dict[str, Mapping[str, Any]] = attrs.Factory(dict)
+    """Schemas; one that is none stands here as one that takes anything."""
     found: list[Diagnostic] = attrs.Factory(list)
     unclear: set[str | None] = attrs.Factory(set)
     """The nodes with something that may mean one thing or another."""

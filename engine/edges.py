@@ -12,7 +12,6 @@ import attrs
 from engine import codes
 from engine.draft import Draft
 from engine.ends import ends_of
-from engine.expressions import Template
 from engine.misnamed import ambiguous
 from engine.plan import Condition, Edge, Node
 from engine.references import nodes_read
@@ -43,7 +42,7 @@ def _incoming(
             Condition("always" if guarded else "success"),
             written=False,
         )
-        for source, guarded in nodes_read(draft, _templates(node)).items()
+        for source, guarded in nodes_read(draft, [made for *_, made in node.templates()]).items()
         if names[source] not in told
     ]
     return sorted(written, key=_by_source) + sorted(implied, key=_by_source)
@@ -51,10 +50,6 @@ def _incoming(
 
 def _by_source(edge: Edge) -> int:
     return edge.source
-
-
-def _templates(node: Node) -> list[Template]:
-    return [*(body.with_ for body in node.bodies), *(t for t in (node.when, node.outputs) if t)]
 
 
 def _written(

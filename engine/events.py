@@ -13,6 +13,7 @@ Kind = Literal[
     "attempt_started",
     "attempt_ended",
     "attempt_noted",
+    "state_set",
     "retry_planned",
     "route_taken",
     "node_settled",

@@ -35,6 +35,7 @@ __all__ = [
     "TooMuch",
     "decide",
     "skips_all",
+    "usual",
 ]
 
 EFFORT = 100_000
@@ -98,6 +99,12 @@ def decide(plan: Plan) -> Feasibility:
     if len(runs) == len(plan.nodes):
         return Feasibility(frozenset(runs), {}, ())
     return _searched(plan, choices, runs)
+
+
+@per_plan
+def usual(plan: Plan) -> frozenset[int]:
+    """The nodes of the run in which each ends well if it can."""
+    return frozenset(_trial(choices_of(plan), (), _most))
 
 
 def skips_all(plan: Plan) -> bool | None:

@@ -32,6 +32,7 @@ def fingerprint(spec: Spec, nodes: Sequence[Node]) -> str:
         "name": spec.name,
         "pipeline": _plain(attrs.evolve(spec.pipeline, name=None)),
         "inputs": spec.inputs,
+        "state": spec.state,
         "pools": spec.pools,
         "outputs": spec.outputs,
         "nodes": [_node(node, spec.nodes[node.name]) for node in nodes],

@@ -1,6 +1,7 @@
-"""Does what is literal in a step's `with` fit the task, or the sub-pipeline, that it is given to?
+"""Does what is literal in a step's `with` fit the task, or the sub-pipeline, that it is given to;
+and what is literal in its `set` the state?
 
-Source: LANGUAGE.md section 9 (E201, E502, E504).
+Source: LANGUAGE.md sections 9 and 11 (E201, E502, E504).
 """
 
 from __future__ import annotations
@@ -18,7 +19,23 @@ from engine.schemas import Problem, misfits
 from engine.source import KeyPath, Source, Span
 from engine.spec import StepSpec
 
-__all__ = ["fits", "fits_child"]
+__all__ = ["fits", "fits_child", "fits_state"]
+
+
+def fits_state(draft: Draft, path: KeyPath, spec: StepSpec) -> None:
+    """`set` names states that are there, and what is literal in it fits their schemas."""
+    for name, value in spec.set.items():
+        place = (*path, "set", name)
+        if name not in draft.spec.state:
+            message, known = f"there is no state `{name}`", list(draft.spec.state)
+            relies = [("state", name)]
+            draft.unknown(codes.UNKNOWN_NAME, message, place, name, known, key=True, relies=relies)
+        else:
+            for problem in misfits(draft.state[name], _meant(value)):
+                if problem.kind == "unknown" or not _dynamic(value, problem.path):
+                    message = f"`{show(('state', name, *problem.path))}`: {problem.message}"
+                    at = (*place, *problem.path)
+                    draft.report(codes.TYPE_MISMATCH, message, at, relies=(at,))
 
 
 def fits_child(draft: Draft, path: KeyPath, spec: StepSpec, plan: Plan) -> None:

@@ -18,13 +18,20 @@ from engine.ends import outcomes_of, survey
 from engine.machine import End, Outcome, Route, Target
 from engine.plan import Node
 
-__all__ = ["EFFORT", "END", "Absences", "Walk", "absences"]
+__all__ = ["EFFORT", "END", "Absences", "Walk", "absences", "ended"]
 
 EFFORT = 20_000
 """States of one machine that are explored at most for one step that is read."""
 
 END = -1
 """In place of a step: where the node's `outputs` are evaluated."""
+
+
+def ended(step: int) -> int:
+    """In place of a step: where an attempt of it has ended with an exit code and its `set` is
+    evaluated, which may read what that attempt itself left."""
+    return END - 1 - step
+
 
 Walk = tuple[tuple[int, Outcome], ...]
 """Steps in turn, each with the outcome that ended its visit."""
@@ -39,7 +46,7 @@ class Absences:
 
 
 def absences(node: Node, watched: int, wanted: frozenset[int]) -> Absences:
-    """Where, of the steps (or END) that read it, the output of step `watched` may be missing."""
+    """Where, of the steps (or END, or `ended` of steps) that read it, the output of step `watched` may be missing."""
     spent = survey(node.machine).spent
     moves = [tuple(_moves(node, at)) for at in range(len(node.machine.steps))]
     loose = _Search(node, watched, wanted, moves, spent).explore()
@@ -110,6 +117,8 @@ class _Search:
         """The new states that a move leads to; an end is met here."""
         at, had, taken = state
         has = move.output if at == self.watched else had
+        if not has and isinstance(move.outcome, int):
+            self._meet(ended(at), state, (at, move.outcome))
         for target, after in self._targets(move.route, taken):
             if isinstance(target, End):
                 if move.output and not has:

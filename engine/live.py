@@ -144,6 +144,8 @@ class LiveRun:
 
     def __init__(self, plan: Plan, parent: LiveAttempt | None, values: Values) -> None:
         self.plan, self.parent, self.values = plan, parent, values
+        if plan.initial is not None:
+            values.write(plan.initial.evaluate({}))
         outer = parent.node.run if parent else None
         self.depth: int = outer.depth + 1 if outer else 0
         self.order: tuple[int, ...] = parent.node.order if parent else ()

@@ -196,6 +196,7 @@ def _placed(spec: Spec, source: Source, at: KeyPath, name: str) -> Spec:
         at=at,
         name=spec.pipeline.name or name,
         inputs={**{name: {} for name in _named(broken, "inputs")}, **spec.inputs},
+        state={**{name: {"initial": None} for name in _named(broken, "state")}, **spec.state},
         pools={**dict.fromkeys(_named(broken, "pools"), Limit(1)), **spec.pools},
         nodes={**spec.nodes, **{node: held[node] for node in held if node not in spec.nodes}},
         pipelines={

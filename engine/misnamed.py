@@ -74,7 +74,7 @@ def with_stand_ins(spec: Spec) -> Callable[[Make], Make]:
 def _stand_ins(spec: Spec) -> dict[str, str]:
     """A word of the same length for every wrong name, that nothing else is called."""
     steps = (name for node in spec.nodes.values() for name in node.steps)
-    taken = RESERVED.union(spec.nodes, spec.inputs, steps)
+    taken = RESERVED.union(spec.nodes, spec.inputs, spec.state, steps)
     names = sorted({str(path[-1]) for path in spec.misnamed})
     free = {length: _words(length, taken) for length in set(map(len, names))}
     found = ((name, next(free[len(name)], "")) for name in names)
@@ -90,6 +90,7 @@ def _pattern(misnamed: Collection[KeyPath]) -> str:
     """Finds the wrong names where an expression reads them."""
     nodes = [str(path[1]) for path in misnamed if path[:1] == ("nodes",) and len(path) == 2]
     inputs = [str(path[1]) for path in misnamed if path[:1] == ("inputs",)]
+    states = [str(path[1]) for path in misnamed if path[:1] == ("state",)]
     steps = [str(path[3]) for path in misnamed if path[2:3] == ("steps",) and len(path) == 4]
     roots = [name for name in nodes if name not in _ROOTS]
     sure = [name for name in roots if name in _CEL or not _LETTER(name)]
@@ -98,6 +99,7 @@ def _pattern(misnamed: Collection[KeyPath]) -> str:
         (r"(?<=\{)", sure, r"(?=\})"),
         (r"(?<![\w.])", set(roots).difference(sure), _NOT_CALLED),
         (r"(?<=inputs\.)", inputs, _NOT_CALLED),
+        (r"(?<=state\.)", states, _NOT_CALLED),
         (r"(?<=steps\.)", [*steps, *nodes], _NOT_CALLED),
     )
     found = ((before, _any_of(names), behind) for before, names, behind in places if any(names))
@@ -111,6 +113,6 @@ def _any_of(names: Collection[str]) -> str:
 
 def _meant(read: Read, names: Mapping[str, str]) -> Read:
     root, *rest = read.path
-    if rest and root in ("inputs", "steps"):
+    if rest and root in ("inputs", "state", "steps"):
         rest[0] = names.get(str(rest[0]), rest[0])
     return attrs.evolve(read, path=(names.get(str(root), root), *rest))

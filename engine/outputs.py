@@ -107,7 +107,8 @@ class Outputs:
     def wrong(self, site: Site) -> Wrong | None:
         """What is wrong with the path of a read."""
         node = None if site.node is None else self.plan.nodes[site.node]
-        form, rest = self._root(site.read, node, site.step)
+        # What a step left when it ended is what `outputs` see, so `set` sees it as these do.
+        form, rest = self._root(site.read, node, None if site.key == "set" else site.step)
         if form == OPEN or not rest:
             return None
         key = (id(form), rest)
@@ -124,8 +125,8 @@ class Outputs:
         root, rest = str(read.path[0]), read.path[1:]
         if means_either(self.plan.spec, root):
             return OPEN, ()
-        if root == "inputs":
-            return self._given_inputs(), rest
+        if root in ("inputs", "state"):
+            return self._declared(root), rest
         if root == "run":
             return _RUN, rest
         if root in ("env", "secrets"):
@@ -134,14 +135,14 @@ class Outputs:
             return (self._step(node, rest[0], step), rest[1:]) if node and rest else (OPEN, ())
         source = self.plan.index.get(root)
         if source is None:
-            return OPEN, ()  # here belong `item` and `index` of a fan-out, and `state`
+            return OPEN, ()  # here belong `item` and `index` of a fan-out
         return self._node(self.plan.nodes[source], node), rest
 
-    def _given_inputs(self) -> Form:
-        if "inputs" not in self._forms:
-            forms = {name: form_of(schema) for name, schema in self.plan.inputs.items()}
-            self._forms["inputs"] = table(forms)
-        return self._forms["inputs"]
+    def _declared(self, root: str) -> Form:
+        if root not in self._forms:
+            schemas = self.plan.inputs if root == "inputs" else self.plan.state
+            self._forms[root] = table({name: form_of(each) for name, each in schemas.items()})
+        return self._forms[root]
 
     def _node(self, node: Node, reader: Node | None) -> Form:
         """The output of a node as another one reads it, or (None) the pipeline's outputs do."""

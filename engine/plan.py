@@ -6,7 +6,7 @@ when asked for, so that checking a spec does not import networkx. Source: LANGUA
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -22,7 +22,10 @@ from engine.spec import Spec
 if TYPE_CHECKING:
     import networkx
 
-__all__ = ["Body", "Condition", "Edge", "Node", "Plan", "misreads"]
+__all__ = ["Body", "Condition", "Edge", "Key", "Node", "Plan", "misreads"]
+
+Key = Literal["with", "set", "when", "outputs"]
+"""The key of a node or step that an expression stands under."""
 
 
 @attrs.frozen
@@ -92,6 +95,9 @@ class Body:
     schema: Mapping[str, Any] | None = None
     """What the task's inputs must fit, checked before each attempt; None where compiling has proved it."""
 
+    set: Template | None = None
+    """What is written to the state when an attempt ends with an exit code, by name."""
+
     plain: bool = attrs.field(init=False)
     """Whether every attempt of a task is given the same, known to fit."""
 
@@ -125,6 +131,17 @@ class Node:
     group: str = ""
     description: str = ""
 
+    def templates(self) -> Iterator[tuple[int | None, Key, Template]]:
+        """Its expressions, each with the step whose they are (None: the node's own) and their key."""
+        for at, body in enumerate(self.bodies):
+            yield at, "with", body.with_
+            if body.set is not None:
+                yield at, "set", body.set
+        if self.when is not None:
+            yield None, "when", self.when
+        if self.outputs is not None:
+            yield None, "outputs", self.outputs
+
     @property
     def may_misread(self) -> bool:
         """Whether its `when` or `outputs` may turn out not to be evaluated, for what they read is absent or of another kind."""
@@ -150,7 +167,7 @@ class Node:
         return self.join == "all" or not edge.written or self.written == 1
 
 
-_ALWAYS_THERE = frozenset({"inputs", "run", "env", "secrets"})
+_ALWAYS_THERE = frozenset({"inputs", "state", "run", "env", "secrets"})
 """What has its names before a run begins; what lies deeper in them may be absent."""
 
 
@@ -173,6 +190,9 @@ class Plan:
     fingerprint: Callable[[], str] = attrs.field(default=str, repr=False)
     """Makes `hash`, when that is asked for."""
     inputs: Mapping[str, Mapping[str, Any]] = attrs.field(factory=dict)
+    state: Mapping[str, Mapping[str, Any]] = attrs.field(factory=dict)
+    initial: Template | None = None
+    """The state that a run begins with; None where there is none."""
     outputs: Template | None = None
     pools: Mapping[str, int] = attrs.field(factory=dict)
     deadline: float | None = None

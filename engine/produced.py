@@ -28,13 +28,13 @@ from engine.choices import (
 )
 from engine.ends import survey
 from engine.feasibility import TooMuch, decide
-from engine.latest import END, Walk, absences
+from engine.latest import END, Walk, absences, ended
 from engine.once import per_plan
 from engine.plan import Edge, Node, Plan
 from engine.questions import Fates, Questions
 from engine.reads import Site, sites
 
-__all__ = ["EFFORT", "Missing", "Produced", "missing_outputs"]
+__all__ = ["EFFORT", "Missing", "Produced", "evaluated", "missing_outputs"]
 
 EFFORT = 100_000
 """How often searching one plan for what is missing may look at a node."""
@@ -102,7 +102,7 @@ class _Reads:
                 self.steps[node.index, at].append(site)
         elif source is not None:
             edge = node.sources.get(source)
-            if edge is not None and not self._serves(edge) and self._evaluated(node, site):
+            if edge is not None and not self._serves(edge) and evaluated(node, site):
                 self.nodes[edge].append(site)
 
     def _serves(self, edge: Edge) -> bool:
@@ -126,10 +126,12 @@ class _Reads:
             )
         return self._served[key]
 
-    def _evaluated(self, node: Node, site: Site) -> bool:
-        if site.key == "with":
-            return len(node.bodies) == 1 or site.step in survey(node.machine).steps
-        return site.key == "when" or _closes(node)
+
+def evaluated(node: Node, site: Site) -> bool:
+    """Whether some run of a node comes to a read in it."""
+    if site.key in ("with", "set"):
+        return len(node.bodies) == 1 or site.step in survey(node.machine).steps
+    return site.key == "when" or _closes(node)
 
 
 def _succeeds_with_output(node: Node) -> bool:
@@ -153,14 +155,19 @@ def _in_nodes(plan: Plan, reads: _Reads) -> Iterator[Missing | Site]:
         node = plan.nodes[index]
         if node.name in plan.flawed:
             continue
-        wanted = {END if site.step is None else site.step for site in found}
-        absent = absences(node, watched, frozenset(wanted))
+        absent = absences(node, watched, frozenset(map(_moment, found)))
         for site in found:
-            at = END if site.step is None else site.step
+            at = _moment(site)
             if at in absent.found:
                 yield Missing(site, absent.found[at])
             elif at in absent.undecided:
                 yield site
+
+
+def _moment(site: Site) -> int:
+    if site.step is None:
+        return END
+    return ended(site.step) if site.key == "set" else site.step
 
 
 # -- other nodes -----------------------------------------------------------------------------------

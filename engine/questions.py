@@ -1,8 +1,9 @@
-"""Can a node lack its output where something reads it? Questions to the search of `feasibility`.
+"""Can a node lack its output where something reads it, can two nodes be in one run? Questions to
+the search of `feasibility`.
 
 The reader stands for a node that starts where the edges given let it, and asks one thing more of
-the node it reads: to have ended without an output, or to be skipped. Source: LANGUAGE.md sections
-6, 7 and 15 (T7).
+the node it reads: to have ended without an output, or to be skipped. For two nodes it asks both to
+start. Source: LANGUAGE.md sections 6, 7, 11 and 15 (T2, T7).
 """
 
 from __future__ import annotations
@@ -32,13 +33,14 @@ class Questions:
         self.reader = len(plan.nodes)
         self.links = [*choices.links, ()]
         self.any = [*choices.any, False]
+        self.endings = [*choices.endings, (0,)]
         self.choices = attrs.evolve(
             choices,
             order=[*choices.order, self.reader],
             links=self.links,
             any=self.any,
             when=[*choices.when, "none"],
-            endings=[*choices.endings, (0,)],
+            endings=self.endings,
         )
         self._endings: dict[tuple[int, int], Ending] = {}
         self.search = Search(plan, self.choices, effort, skipped=set(never))
@@ -57,17 +59,42 @@ class Questions:
                 found = self.search.run(self.reader, (source,))
         except TooMuch as error:
             return error
-        return None if found is None else self._fates(found, source)
+        return None if found is None else self._with_cause(self._fates(found), source)
 
-    def _fates(self, found: Found, source: int) -> Fates:
-        """What becomes, in a run that was found, of the node that is read and of those that do not
-        simply succeed; where it is skipped, of those it waits for."""
+    def both(self, one: int, other: int) -> Fates | TooMuch | None:
+        """A run that starts two nodes of which neither waits for the other: those in it that do not
+        simply succeed. How the two end matters to no node that either waits for."""
+        kept = {node: self.endings[node] for node in (one, other)}
+        self.endings[one] = self.endings[other] = (1,)
+        self.search.choices = attrs.evolve(self.choices, stuck=self.choices.stuck - {one, other})
+        self.any[-1] = False
+        self.links[-1] = ((one, 1, False), (other, 1, False))
+        try:
+            found = self.search.run(self.reader)
+        except TooMuch as error:
+            return error
+        finally:
+            self.search.choices = self.choices
+            for node, endings in kept.items():
+                self.endings[node] = endings
+        if found is None:
+            return None
+        fates = self._fates(attrs.evolve(found, cone=[n for n in found.cone if n not in kept]))
+        return {node: fate for node, fate in fates.items() if _odd(fate)}
+
+    def _fates(self, found: Found) -> Fates:
+        """What becomes of each node of a run that was found."""
         lit: dict[int, int] = {}
         fates: dict[int, Fate] = {}
         for node in found.cone[:-1]:
             fates[node] = self._fate(found, node, lit)
             if isinstance(fates[node], Ending):
                 lit[node] = self._mask(found, node)
+        return fates
+
+    def _with_cause(self, fates: Fates, source: int) -> Fates:
+        """The fates of the node that is read and of those that do not simply succeed; where it is
+        skipped, of those it waits for."""
         told = {source}
         if fates[source] == "needs":
             told |= {edge.source for edge in self.plan.nodes[source].edges}

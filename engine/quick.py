@@ -18,9 +18,12 @@ Sure = Callable[[Any], bool]
 """True: the value fits. False: it may or may not."""
 
 _SILENT = frozenset(
-    {"$schema", "$comment", "title", "description", "default", "examples", "deprecated", "format"}
+    {
+        *("$schema", "$comment", "title", "description", "default", "examples", "deprecated"),
+        *("format", "initial"),
+    }
 )
-"""What says nothing about a value; `format` is not asserted."""
+"""What says nothing about a value; `format` is not asserted, `initial` is a word of `[state]`."""
 
 
 def sure(schema: Any) -> Sure | None:

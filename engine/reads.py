@@ -1,19 +1,18 @@
 """Plan -> Sites: every read of its expressions, with the place where it stands.
 
-`with` is read for each attempt of a visited step, `when` when the node's edges let it run,
-`outputs` of a node when its last attempt ended with an output, those of a pipeline when it has
+`with` is read for each attempt of a visited step, `set` when one has ended with an exit code,
+`when` when the node's edges let it run, `outputs` of a node when its last attempt ended with an output, those of a pipeline when it has
 succeeded. Source: LANGUAGE.md sections 6, 8 and 9.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Literal
 
 import attrs
 
 from engine.expressions import Read
-from engine.plan import Node, Plan
+from engine.plan import Key, Plan
 from engine.source import KeyPath, Span
 
 __all__ = ["Site", "place_of", "sites", "span_of"]
@@ -21,31 +20,22 @@ __all__ = ["Site", "place_of", "sites", "span_of"]
 
 @attrs.frozen
 class Site:
-    """One read in `key` of a node, or (None) of the pipeline; `step`: in whose `with` it stands."""
+    """One read in `key` of a node, or (None) of the pipeline; `step`: whose it is."""
 
     node: int | None
     step: int | None
-    key: Literal["with", "when", "outputs"]
+    key: Key
     read: Read
 
 
 def sites(plan: Plan) -> Iterator[Site]:
     """Every read of a plan, in the order of the file; its sub-pipelines are not looked into."""
     for node in plan.nodes:
-        yield from _of_node(node)
+        for step, key, template in node.templates():
+            yield from (Site(node.index, step, key, read) for read in template.reads)
     if plan.outputs is not None:
         for read in plan.outputs.reads:
             yield Site(None, None, "outputs", read)
-
-
-def _of_node(node: Node) -> Iterator[Site]:
-    for at, body in enumerate(node.bodies):
-        for read in body.with_.reads:
-            yield Site(node.index, at, "with", read)
-    if node.when is not None:
-        yield from (Site(node.index, None, "when", read) for read in node.when.reads)
-    if node.outputs is not None:
-        yield from (Site(node.index, None, "outputs", read) for read in node.outputs.reads)
 
 
 def place_of(plan: Plan, site: Site) -> KeyPath:

@@ -22,8 +22,8 @@ from engine.source import KeyPath, Source, Span
 
 __all__ = ["Place", "condition", "names_set", "nodes_read", "values"]
 
-_ALWAYS = frozenset({"inputs", "run", "env", "secrets"})
-_LATER = {"state": "state", "item": "fan-out", "index": "fan-out", "resources": "resources"}
+_ALWAYS = frozenset({"inputs", "state", "run", "env", "secrets"})
+_LATER = {"item": "fan-out", "index": "fan-out", "resources": "resources"}
 _RUN = ("id", "pipeline")
 _RUN_END = (*_RUN, "node", "step", "visit", "attempt")
 _RUN_FIELDS = {"run": _RUN, "start": _RUN, "end": _RUN_END, "attempt": (*_RUN_END, "key")}
@@ -126,9 +126,10 @@ def _check(draft: Draft, place: Place, read: Read) -> None:
         steps = list(draft.spec.nodes[place.node].steps)
         relies = ((*draft.node(place.node), "steps", *rest[:1]),)
         _known(draft, where, read, rest, steps, "step", relies)
-    elif root == "inputs":
-        relies = (("inputs", *rest[:1]),)
-        _known(draft, where, read, rest, list(draft.spec.inputs), "input", relies)
+    elif root in ("inputs", "state"):
+        relies = ((root, *rest[:1]),)
+        known = list(draft.spec.inputs if root == "inputs" else draft.spec.state)
+        _known(draft, where, read, rest, known, root.removesuffix("s"), relies)
     elif root == "run":
         _known(draft, where, read, rest, list(_RUN_FIELDS[place.when]), "field of `run`")
     elif root in ("env", "secrets"):

@@ -97,7 +97,8 @@ class NodeResult:
 
 @attrs.frozen(eq=False, slots=False)
 class Result:
-    """What became of a run. `outputs` is there when it succeeded; `message` says why it did not."""
+    """What became of a run. `outputs` is there when it succeeded; `message` says why it did not;
+    `state` is how the run left it."""
 
     status: Status
     nodes: Mapping[str, NodeResult]
@@ -105,6 +106,7 @@ class Result:
     message: str = ""
     id: str = ""
     pipeline: str = ""
+    state: Mapping[str, Any] = attrs.field(factory=dict)
 
     def why(self, name: str, most: int = 10) -> tuple[str, ...]:
         """The chain of causes behind a node's result, from it to the first cause; the middle of a long one is left out."""
@@ -139,7 +141,7 @@ class Result:
         return because[0] if because else None
 
     def to_json(self) -> dict[str, Any]:
-        """The printed form: `status`, `nodes`, `outputs`, and who and why."""
+        """The printed form: `status`, `nodes`, `outputs`, `state`, and who and why."""
         return {
             "id": self.id,
             "pipeline": self.pipeline,
@@ -147,6 +149,7 @@ class Result:
             "message": self.message,
             "nodes": {name: self._node(node) for name, node in self.nodes.items()},
             "outputs": dict(self.outputs),
+            "state": dict(self.state),
         }
 
     def _node(self, node: NodeResult) -> dict[str, Any]:

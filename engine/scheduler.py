@@ -2,7 +2,7 @@
 
 It holds the outermost run and all runs of sub-pipelines inside it. One instant goes: ends of attempts with all they cause, then
 cancellation after an unhandled failure, then deadlines from the outermost in (`strike`), then wake-ups, then places (`give`).
-Knows no clock (`now` is told), no trio, no bodies. Source: LANGUAGE.md sections 2 to 9 and 14.
+Knows no clock (`now` is told), no trio, no bodies. Source: LANGUAGE.md sections 2 to 9, 11 and 14.
 """
 
 from __future__ import annotations
@@ -23,8 +23,8 @@ from engine.places import Limit, Places
 from engine.plan import Body, Edge, Plan
 from engine.reasons import of_needs, of_stop
 from engine.result import ABSENT, Attempt, NodeResult, Outcome, Reason, Result, Status
-from engine.scopes import of_attempt, of_node, of_run
-from engine.values import Values, child_inputs, task_inputs
+from engine.scopes import of_attempt, of_end, of_node, of_run
+from engine.values import Values, child_inputs, state_misfits, task_inputs
 
 __all__ = ["LiveAttempt", "Scheduler"]
 
@@ -163,7 +163,8 @@ class Scheduler:
             except EvaluationError as error:
                 status, message = "failed", f"outputs: {error}"
         nodes = {node.plan.name: node.result for node in run.nodes if node.result}
-        result = Result(status, nodes, outputs, message, self.run_id, run.plan.name)
+        state = run.values.state
+        result = Result(status, nodes, outputs, message, self.run_id, run.plan.name, state)
         if run.parent is None:
             self.result = result
             self._tell("run_ended", "", status=status, message=message, outputs=outputs)
@@ -291,6 +292,9 @@ class Scheduler:
         self._places.free(node.limits)
         record.ended = self.now
         outcome = self._recorded(attempt, outcome)
+        written: dict[str, Any] = {}
+        if outcome is not None and outcome.code != "error" and attempt.body.set is not None:
+            outcome, written = self._write(attempt, outcome)
         if self._listen is not None:
             self._tell(
                 "attempt_ended",
@@ -301,6 +305,8 @@ class Scheduler:
                 error=record.error,
                 output=outcome.output if outcome and outcome.output is not ABSENT else None,
             )
+            if written:
+                self._tell("state_set", attempt.path, state=written)
         if outcome is not None:
             self._advance(attempt, outcome)
         elif node.deadline_struck:
@@ -331,6 +337,22 @@ class Scheduler:
             )
         record.outcome, record.error = outcome.code, outcome.error
         return outcome
+
+    def _write(self, attempt: LiveAttempt, outcome: Outcome) -> tuple[Outcome, dict[str, Any]]:
+        """Apply `set`, all of it or nothing; what is written, or the `error` that it is."""
+        run, template = attempt.node.run, attempt.body.set
+        assert template is not None
+        try:
+            values = template.evaluate(of_end(attempt, outcome.output, self.run_id))
+            problem = state_misfits(run.plan, values)
+        except EvaluationError as error:
+            problem = str(error)
+        if problem is not None:
+            record = attempt.record
+            record.outcome, record.error = "error", f"set: {problem}"
+            return Outcome("error", error=record.error), {}
+        run.values.write(values)
+        return outcome, values
 
     def _advance(self, attempt: LiveAttempt, outcome: Outcome) -> None:
         """Let the machine decide what follows."""

@@ -8,9 +8,10 @@ from __future__ import annotations
 from typing import Any
 
 from engine.live import LiveAttempt, LiveNode, LiveRun
+from engine.result import ABSENT
 from engine.values import Scope
 
-__all__ = ["of_attempt", "of_node", "of_run"]
+__all__ = ["of_attempt", "of_end", "of_node", "of_run"]
 
 
 def of_run(run: LiveRun, id: str) -> Scope:
@@ -25,8 +26,20 @@ def of_node(node: LiveNode, id: str) -> Scope:
 
 def of_attempt(attempt: LiveAttempt, id: str) -> Scope:
     """For the `with` of an attempt."""
-    fields = _node(attempt.node, id) | {"key": f"{id}/{attempt.key}"}
-    return attempt.node.run.values.scope(fields, attempt.node.steps)
+    return attempt.node.run.values.scope(_attempt(attempt, id), attempt.node.steps)
+
+
+def of_end(attempt: LiveAttempt, output: Any, id: str) -> Scope:
+    """For the `set` of an attempt that has just ended, with this output."""
+    node, step = attempt.node, attempt.record.step
+    steps = {name: value for name, value in (node.steps or {}).items() if name != step}
+    if output is not ABSENT:
+        steps[step] = output
+    return node.run.values.scope(_attempt(attempt, id), steps)
+
+
+def _attempt(attempt: LiveAttempt, id: str) -> dict[str, Any]:
+    return _node(attempt.node, id) | {"key": f"{id}/{attempt.key}"}
 
 
 def _run(run: LiveRun, id: str) -> dict[str, Any]:

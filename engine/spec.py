@@ -90,6 +90,7 @@ class StepSpec:
     routes: Mapping[str, RouteSpec] = attrs.field(factory=dict)
     retry: tuple[RetrySpec, ...] = ()
     timeout: Duration | None = None
+    set: Mapping[str, Any] = attrs.field(factory=dict)
     description: str = ""
 
 
@@ -142,6 +143,8 @@ class Spec:
     name: str = ""
     pipeline: PipelineSpec = attrs.field(factory=PipelineSpec)
     inputs: Mapping[str, Mapping[str, Any]] = attrs.field(factory=dict)
+    state: Mapping[str, Mapping[str, Any]] = attrs.field(factory=dict)
+    """JSON Schemas, each with the value to begin with as `initial`."""
     pools: Mapping[str, Limit] = attrs.field(factory=dict)
     limits: LimitsSpec = attrs.field(factory=LimitsSpec)
     nodes: Mapping[str, NodeSpec] = attrs.field(factory=dict)

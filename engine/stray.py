@@ -1,8 +1,8 @@
 """`${` where no expression is taken: an error, not text (E505).
 
-Strings take expressions in `with`, `when` and `outputs`, keys nowhere; `$${` is never one. JSON
-Schemas in `[inputs]` are left alone: their patterns may hold anything. Source: LANGUAGE.md
-sections 1 and 9.
+Strings take expressions in `with`, `when`, `set` and `outputs`, keys nowhere; `$${` is never one.
+JSON Schemas in `[inputs]` and `[state]` are left alone, but for the `initial` of these: their
+patterns may hold anything. Source: LANGUAGE.md sections 1 and 9.
 """
 
 from __future__ import annotations
@@ -20,12 +20,15 @@ __all__ = ["strays", "with_strays"]
 _OPENING = re.compile(r"(?<!\$)\$\{(?:[^}]*\})?")
 _NODE = frozenset({"with", "when", "outputs", "for_each", "set"})
 _STEP = frozenset({"with", "set"})
+_SCHEMAS = frozenset({"inputs", "state"})
 
 
 def strays(value: Any, path: KeyPath = ()) -> Iterator[Mistake]:
     """Every string and key of a document's data that has a `${` and takes no expressions."""
     if isinstance(value, dict):
-        if path and path[-1] == "inputs" and _inner(path) == ("inputs",):
+        if path and path[-1] in _SCHEMAS and len(_inner(path)) == 1:
+            if path[-1] == "state":
+                yield from _in_state(value, path)
             return
         for key in value:
             if "${" in key and _OPENING.search(key):
@@ -38,6 +41,12 @@ def strays(value: Any, path: KeyPath = ()) -> Iterator[Mistake]:
         # Most strings have none and are passed over here: a large file has many of them.
         if isinstance(item, (dict, list)) or (isinstance(item, str) and "${" in item):
             yield from strays(item, (*path, key))
+
+
+def _in_state(table: dict[str, Any], path: KeyPath) -> Iterator[Mistake]:
+    for name, schema in table.items():
+        if isinstance(schema, dict) and "initial" in schema:
+            yield from strays({"initial": schema["initial"]}, (*path, name))
 
 
 def with_strays(found: Sequence[Mistake], stray: Sequence[Mistake]) -> list[Mistake]:
@@ -57,7 +66,7 @@ def _inside(stray: Mistake, wrong: Set[KeyPath]) -> bool:
 
 def _mistake(path: KeyPath, within: tuple[int, int] | None) -> Mistake:
     message = "an expression in a key" if within is None else "an expression is not taken here"
-    cure = "`with`, `when` and `outputs` take expressions; `$${` is a literal `${`"
+    cure = "`with`, `when`, `set` and `outputs` take expressions; `$${` is a literal `${`"
     key = within is None
     return Mistake(path, codes.BAD_EXPRESSION, message, cure, key, within=within)
 

@@ -79,11 +79,8 @@ NOT_YET: Mapping[type, Mapping[str, str]] = {
         "tolerate": "fan-out",
         "uses": "resources",
         "requires": "services",
-        "set": "state",
     },
-    StepSpec: {"set": "state"},
     Spec: {
-        "state": "state",
         "services": "services",
         "resources": "resources",
         "finally": "`finally` nodes",
@@ -264,6 +261,14 @@ def _object(value: Any, what: str = "a table") -> Any:
     return json(_table(value, what))
 
 
+def _state(_: str, value: Any) -> Any:
+    schema = _object(value, "a JSON Schema (a table) with `initial`")
+    if "initial" not in schema:
+        cure = "say with `initial` what it is when a run begins"
+        raise Wrong(codes.MISSING_KEY, "`initial` is missing", cure, key=True)
+    return schema
+
+
 def _description(value: Any, _: Any) -> str:
     """A text for people, in which `$${` is a literal `${`."""
     text: str = CONVERTER.structure(value, str)
@@ -348,6 +353,7 @@ _STEP = _reader(
     exits=_shared(_named(lambda _, value: CONVERTER.structure(value, Code), exit_name)),
     routes=_shared(_named(lambda _, value: _route(value, None))),
     retry=_shared(_retry),
+    set=lambda value, _: _object(value),
     description=_description,
 )
 _STEPS = _named(lambda _, value: _STEP(value, StepSpec), identifier)
@@ -363,6 +369,7 @@ _reader(PipelineSpec, tasks=_array(str), description=_description)
 _SPEC = _reader(
     Spec,
     inputs=_named(lambda _, value: _object(value, "a JSON Schema (a table)"), identifier),
+    state=_named(_state, identifier),
     pools=_named(lambda _, value: CONVERTER.structure(value, Limit), word),
     nodes=_named(_node, identifier),
     outputs=lambda value, _: _object(value),
@@ -440,7 +447,7 @@ def known_keys(cls: type) -> list[str]:
     """The keys a table may have; a node's are also those of the step written in it."""
     internal = _INTERNAL.get(cls, frozenset())
     own = {_RENAMED.get(f.name, f.name) for f in attrs.fields(cls) if f.name not in internal}
-    return sorted(own | (STEP_KEYS - {"set"} if cls is NodeSpec else set()))
+    return sorted(own | (STEP_KEYS if cls is NodeSpec else set()))
 
 
 def whose(path: KeyPath) -> tuple[str | None, str | None]:

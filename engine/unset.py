@@ -26,11 +26,9 @@ def place(plan: Plan, root: str, name: str) -> str | None:
 def _templates(plan: Plan) -> Iterator[tuple[KeyPath, Template]]:
     """Every template, and the key path of what it was made of."""
     for node in plan.nodes:
-        for key, made in (("when", node.when), ("outputs", node.outputs)):
-            if made is not None:
-                yield (*plan.place(node), key), made
-        for step, body in zip(node.machine.steps, node.bodies, strict=True):
-            yield (*plan.place(node, step.name), "with"), body.with_
+        for at, key, made in node.templates():
+            step = None if at is None else node.machine.steps[at].name
+            yield (*plan.place(node, step), key), made
     if plan.outputs is not None:
         yield (*plan.spec.at, "outputs"), plan.outputs
 

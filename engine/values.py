@@ -1,4 +1,4 @@
-"""The values a run's expressions see, and whether inputs fit what takes them. Source: LANGUAGE.md sections 1, 2 and 9."""
+"""The values a run's expressions see, and whether inputs and state fit their schemas. Source: LANGUAGE.md sections 1, 2, 9 and 11."""
 
 from __future__ import annotations
 
@@ -9,14 +9,16 @@ import attrs
 
 from engine.diagnostics import nearest
 from engine.errors import Missing
+from engine.expressions import show
 from engine.plan import Body, Plan
 from engine.schemas import misfits
 
-__all__ = ["Values", "child_inputs", "task_inputs"]
+__all__ = ["Values", "child_inputs", "state_misfits", "task_inputs"]
 
 
 class Values:
-    """What one run knows: its inputs, the environment, and the outputs of nodes as they come."""
+    """What one run knows: its inputs, the environment, its state, and the outputs of nodes as they
+    come."""
 
     __slots__ = ("_known",)
 
@@ -30,7 +32,18 @@ class Values:
             "inputs": dict(inputs),
             "env": env or {},
             "secrets": secrets or {},
+            "state": {},
         }
+
+    @property
+    def state(self) -> Mapping[str, Any]:
+        """The state as it is now; what is written makes a new one."""
+        found: Mapping[str, Any] = self._known["state"]
+        return found
+
+    def write(self, values: Mapping[str, Any]) -> None:
+        """States have new values, all at once."""
+        self._known["state"] = {**self._known["state"], **values}
 
     def put(self, node: str, output: Any) -> None:
         """A node has an output."""
@@ -74,6 +87,16 @@ def task_inputs(body: Body, given: dict[str, Any]) -> str | None:
         return None
     problems = misfits(body.schema, given)
     return "inputs: " + "; ".join(map(str, problems)) if problems else None
+
+
+def state_misfits(plan: Plan, values: Mapping[str, Any]) -> str | None:
+    """What is wrong with new values of a plan's states, or None."""
+    problems = [
+        f"`{show(('state', name, *problem.path))}`: {problem.message}"
+        for name, value in values.items()
+        for problem in misfits(plan.state[name], value)
+    ]
+    return "; ".join(problems) or None
 
 
 def child_inputs(plan: Plan, given: Mapping[str, Any]) -> tuple[dict[str, Any], tuple[str, ...]]:

@@ -39,6 +39,7 @@ def comparable(result: Result | dict[str, Any]) -> dict[str, Any]:
     """What LANGUAGE.md defines of a result: no messages, no ids, reasons by kind."""
     data = result.to_json() if isinstance(result, Result) else result
     found: dict[str, Any] = {"status": data["status"], "outputs": data.get("outputs") or {}}
+    found["state"] = data.get("state") or {}
     found["nodes"] = {name: _node(node) for name, node in data["nodes"].items()}
     return found
 

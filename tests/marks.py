@@ -26,7 +26,7 @@ class Found:
     def unnamed(self) -> str:
         """The message without the key of the value that it begins with."""
         return re.sub(
-            r"^`(?:nodes|inputs|pools|outputs|pipelines?|with)[^` ]*`: ", "", self.message
+            r"^`(?:nodes|inputs|state|pools|outputs|pipelines?|with)[^` ]*`: ", "", self.message
         )
 
 

@@ -4,7 +4,7 @@
 names the section of LANGUAGE.md that the lines below it say again. Nothing is remembered that can
 be looked up: an edge is settled if its source has a result, a place is taken if an attempt is
 running. It imports nothing of the engine and presumes that the document is right. Out of scope:
-for_each, state, services, resources, finally, people, CEL beyond paths, jitter.
+for_each, services, resources, finally, people, CEL beyond paths, jitter.
 """
 
 from __future__ import annotations
@@ -41,6 +41,7 @@ class Run:
     inputs: dict[str, Any]
     began: float
     parent: Attempt | None  # §2 the attempt of which this run is the body
+    state: dict[str, Any]
     nodes: dict[str, Node] = field(default_factory=dict)
     cause: str | None = None  # §8 the first cause names the status: "failed" or "cancelled"
     must_cancel: bool = False  # an unhandled failure under on_failure = "cancel", not yet applied
@@ -200,7 +201,9 @@ class Simulation:
     # ------------------------------------------------------------ starting
 
     def start_run(self, doc: Any, prefix: str, inputs: Any, parent: Attempt | None) -> Run:
-        run = Run(doc, prefix, inputs, self.now, parent)
+        # §11 `initial`; a fresh run of a child has its own state
+        state = {name: evaluate(s["initial"], {}) for name, s in doc.get("state", {}).items()}
+        run = Run(doc, prefix, inputs, self.now, parent, state)
         for order, (name, spec) in enumerate(doc["nodes"].items()):
             run.nodes[name] = Node(run, name, spec, order)
         self.decide_all(run)
@@ -285,15 +288,31 @@ class Simulation:
 
     def end_attempt(self, attempt: Attempt, outcome: Any) -> None:
         """The attempt ended by itself or by its timeout: retry, route, or end the node."""
-        self.stop(attempt, outcome)
         node = attempt.node
         # §9 `steps.X` is absent if the latest ended attempt ended without an exit
         node.steps[node.step] = attempt.output if isinstance(outcome, int) else ABSENT
+        if isinstance(outcome, int):
+            try:
+                self.write(attempt)
+            except CannotEvaluate:  # §6 in `set` it is the attempt's `error`
+                outcome, node.steps[node.step] = "error", ABSENT
+        self.stop(attempt, outcome)
         wait = None if attempt.permanent else self.retry_wait(node, outcome)
         if wait is not None:
             self.pause(node, wait)
         else:
             self.route(node, outcome)
+
+    def write(self, attempt: Attempt) -> None:
+        """§11 `set`, when an attempt ends with an exit code: all of it or nothing."""
+        run = attempt.node.run
+        written = evaluate(
+            step_spec(attempt.node).get("set", {}), scope(run, attempt.node, attempt)
+        )
+        for name, value in written.items():
+            if not fits(run.doc["state"][name], value):
+                raise CannotEvaluate(f"`state.{name}` does not fit its schema")
+        run.state = {**run.state, **written}
 
     def stop(self, attempt: Attempt, outcome: Any) -> None:
         attempt.outcome, attempt.ended, attempt.node.attempt = outcome, self.now, None
@@ -549,7 +568,7 @@ def edges(node: Node) -> tuple[dict[str, Any], dict[str, Any]]:
     written = needs if isinstance(needs, dict) else dict.fromkeys(needs, "success")
     when = node.spec.get("when", "")
     texts = [when if "${" in when else f"${{{when}}}", node.spec.get("outputs")]
-    texts += [step.get("with") for step in machine(node)[0].values()]
+    texts += [step.get(key) for step in machine(node)[0].values() for key in ("with", "set")]
     guarded: dict[str, list[bool]] = {}
     for name, has_default in references(texts):
         if name in node.run.nodes and name not in written:
@@ -596,7 +615,7 @@ EXPRESSION = re.compile(rf"\$\$\{{|\$\{{\s*({PATH})\s*(?:\?\?\s*('[^']*'|[^'}}]*
 def scope(run: Run, node: Node | None = None, attempt: Attempt | None = None) -> dict[str, Any]:
     """Everything that can be read, by its first name; what is absent is left out."""
     values = {n.name: n.output for n in run.nodes.values() if n.output is not ABSENT}
-    values["inputs"] = run.inputs
+    values |= {"inputs": run.inputs, "state": run.state}
     if node:
         values["steps"] = {step: value for step, value in node.steps.items() if value is not ABSENT}
     if attempt:
@@ -680,6 +699,16 @@ JSON_TYPES = {
 }
 
 
+def fits(schema: dict[str, Any], value: Any) -> bool:
+    """Whether a value is of a schema that says `type`, `maximum` or `maxLength`."""
+    kinds = schema.get("type", list(JSON_TYPES))
+    if not any(JSON_TYPES[k](value) for k in ([kinds] if isinstance(kinds, str) else kinds)):
+        return False
+    if is_number(value) and value > schema.get("maximum", inf):
+        return False
+    return not isinstance(value, str) or len(value) <= schema.get("maxLength", inf)
+
+
 def bind_inputs(doc: dict[str, Any], given: dict[str, Any]) -> tuple[str | None, dict[str, Any]]:
     """§1 The inputs of a run, defaults filled in; or what is wrong with them."""
     schemas = doc.get("inputs", {})
@@ -690,10 +719,7 @@ def bind_inputs(doc: dict[str, Any], given: dict[str, Any]) -> tuple[str | None,
             return f"no input `{name}`", {}
         if name not in values:  # no default = required
             return f"input `{name}` is not given", {}
-        kinds = schemas[name].get("type", list(JSON_TYPES))
-        if not any(
-            JSON_TYPES[k](values[name]) for k in ([kinds] if isinstance(kinds, str) else kinds)
-        ):
+        if not fits(schemas[name], values[name]):
             return f"input `{name}` has the wrong type", {}
     return None, values
 
@@ -714,6 +740,7 @@ def verdict(run: Run) -> tuple[str, Any]:
 def record(run: Run) -> dict[str, Any]:
     status, outputs = verdict(run)
     entry = {"status": status, "nodes": {n.name: record_node(n) for n in run.nodes.values()}}
+    entry |= {"state": run.state} if "state" in run.doc else {}
     return entry if outputs is ABSENT else {**entry, "outputs": outputs}
 
 

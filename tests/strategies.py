@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 
 from tests.oracle import TASKS, NeverEnds, simulate
 
-__all__ = ["cases", "tiny_cases"]
+__all__ = ["STATES", "cases", "tiny_cases"]
 
 Doc = dict[str, Any]
 Case = tuple[Doc, dict[str, Any], dict[str, Any]]
@@ -46,6 +46,13 @@ class Child:
 
 
 Made = dict[str, Child]
+
+STATES: Doc = {
+    "log": {"type": "string", "maxLength": 6, "initial": "$${"},
+    "n": {"type": "integer", "maximum": 3, "initial": 0},
+    "on": {"type": "boolean", "initial": True},
+    "any": {"initial": {"x": [1]}},
+}
 
 
 @st.composite
@@ -83,21 +90,25 @@ def document(draw: st.DrawFn, nodes: int, steps: int, made: Made, pool: str) -> 
     names = NODES[: 1 + upto(draw, nodes - 1)]
     order = draw(st.permutations(names))  # edges go along `order`, the file follows `names`
     pooled = len(names) > 1 and chance(draw, 4)
+    states = some(draw, list(STATES), least=1, most=3) if chance(draw, 2) else []
     tables: dict[str, Doc] = {}
     labels: dict[str, list[list[Any]]] = {}
     for index, name in enumerate(order):
         before = {source: labels[source] for source in order[:index]}
-        node = node_table(draw, name, before, steps, made)
+        node = node_table(draw, name, before, steps, made, states)
         if pooled and chance(draw, 2):
             node["pool"] = pool
         tables[name] = node
         labels[name] = labels_of(name, node, made)
     doc: Doc = {"pipeline": pipeline_table(draw)}
     doc["inputs"] = {"flag": {"type": "boolean", "default": True}, "num": {"type": "integer"}}
+    if states:
+        doc["state"] = {name: STATES[name] for name in states}
     if any("pool" in node for node in tables.values()):
         doc["pools"] = {pool: 1 + upto(draw, 1)}
     doc["nodes"] = {name: tables[name] for name in names}
-    outputs = {f"o{i}": text(draw, names, bare=8) for i in range(upto(draw, 2))}
+    readable = [*names, *(f"state.{name}" for name in states)]
+    outputs = {f"o{i}": text(draw, readable, bare=8) for i in range(upto(draw, 2))}
     if outputs:
         doc["outputs"] = outputs
     return doc
@@ -115,7 +126,12 @@ def pipeline_table(draw: st.DrawFn) -> Doc:
 
 
 def node_table(
-    draw: st.DrawFn, name: str, before: dict[str, list[list[Any]]], steps: int, made: Made
+    draw: st.DrawFn,
+    name: str,
+    before: dict[str, list[list[Any]]],
+    steps: int,
+    made: Made,
+    states: list[str],
 ) -> Doc:
     node: Doc = {}
     sources = list(before)
@@ -125,7 +141,7 @@ def node_table(
         if chance(draw, 4):
             node["join"] = pick(draw, ("any", "any", "all"))
     if chance(draw, 3):
-        node["when"] = when(draw, sources)
+        node["when"] = when(draw, sources, states)
     if chance(draw, 5):
         node["priority"] = pick(draw, (1, 0, 100))
     if chance(draw, 8):
@@ -133,12 +149,13 @@ def node_table(
     if chance(draw, 4):
         node["deadline"] = pick(draw, ("1s", "500ms", "2s", "3s"))
     if steps > 1 and chance(draw, 2):
-        node |= machine(draw, sources, steps, made)
+        node |= machine(draw, sources, steps, made, states)
     else:
-        node |= step_table(draw, Place(name, [], [name], sources, 2), made)
+        node |= step_table(draw, Place(name, [], [name], sources, 2, states), made)
     if chance(draw, 4):
         own = [f"steps.{step}" for step in steps_of(name, node)]
         other = pick(draw, ("${inputs.flag}", "n = ${inputs.num}", "$${x}"))
+        own += [f"state.{state}" for state in states]
         node["outputs"] = {"x": text(draw, [*own, *sources], bare=3), "y": other}
     return node
 
@@ -157,8 +174,9 @@ def condition(draw: st.DrawFn, labels: list[list[Any]]) -> Any:
     return [pick(draw, ways) for ways in some(draw, labels, least=1, most=2)]
 
 
-def when(draw: st.DrawFn, sources: list[str]) -> str:
+def when(draw: st.DrawFn, sources: list[str], states: list[str]) -> str:
     paths = ["inputs.flag", *(f"{source}.y" for source in sources)]
+    paths += [f"state.{name}" for name in states]
     path = pick(draw, paths) + pick(draw, ("", "", " ?? true", " ?? false"))
     return path if chance(draw, 2) else f"${{{path}}}"
 
@@ -168,11 +186,11 @@ def text(draw: st.DrawFn, readable: Sequence[str], bare: int) -> str:
     path = pick(draw, ("inputs", *readable))
     if path == "inputs":
         return pick(draw, ("${inputs.num}", "n${inputs.num}"))
-    path += pick(draw, (".x", ".x", ".y", ""))
+    path += "" if path.startswith("state.") else pick(draw, (".x", ".x", ".y", ""))
     if not chance(draw, bare):
         path += pick(draw, (" ?? 0", " ?? 'none'", " ?? null"))
     # Into a text goes only a `y`, never an object: how one looks inside a text is not judged.
-    if ".y" in path and chance(draw, 2):
+    if (".y" in path or path.startswith(("state.n", "state.log"))) and chance(draw, 2):
         return f"<${{{path}}}>"
     return f"${{{path}}}"
 
@@ -189,15 +207,16 @@ class Place:
     back: list[str]
     sources: list[str]
     bounded: int  # how many bounded routes it may have
+    states: list[str]
 
 
-def machine(draw: st.DrawFn, sources: list[str], steps: int, made: Made) -> Doc:
+def machine(draw: st.DrawFn, sources: list[str], steps: int, made: Made, states: list[str]) -> Doc:
     names = list(STEPS[: 2 + upto(draw, steps - 2)])
     order = draw(st.permutations(names))
     tables: dict[str, Doc] = {}
     bounded = 3  # of the whole machine: each may be taken three times
     for index, name in enumerate(order):
-        place = Place(name, order[index + 1 :], order[: index + 1], sources, bounded)
+        place = Place(name, order[index + 1 :], order[: index + 1], sources, bounded, states)
         tables[name] = step = step_table(draw, place, made)
         bounded -= sum("max" in r for r in step.get("routes", {}).values() if isinstance(r, dict))
     return {"start": order[0], "steps": {name: tables[name] for name in names}}
@@ -208,6 +227,7 @@ def step_table(draw: st.DrawFn, place: Place, made: Made) -> Doc:
     step: Doc = {"task": body} if body in TASKS else {"pipeline": pick(draw, list(made))}
     # A one-step node has no other step to read; reading its own earlier attempts is nasty enough.
     readable = [*place.sources, *(f"steps.{other}" for other in place.back)]
+    readable += [f"state.{name}" for name in place.states]
     if body == "pipeline":
         step["with"] = child_inputs(draw, readable)
     elif chance(draw, 3):
@@ -215,6 +235,9 @@ def step_table(draw: st.DrawFn, place: Place, made: Made) -> Doc:
         step["with"] = {"argv": ["run", f"-{read}"]} if body == "shell" else {"value": read}
     elif body == "shell":
         step["with"] = {"argv": ["run"]}
+    if place.states and not chance(draw, 3):
+        names = some(draw, place.states, least=1, most=2)
+        step["set"] = {name: written(draw, name, place.name, readable) for name in names}
     if chance(draw, 3):
         step["exits"] = pick(draw, EXITS[body])
     if chance(draw, 4):
@@ -227,6 +250,18 @@ def step_table(draw: st.DrawFn, place: Place, made: Made) -> Doc:
     if routes:
         step["routes"] = routes
     return step
+
+
+def written(draw: st.DrawFn, state: str, step: str, readable: list[str]) -> Any:
+    """A value for a state, most of them fit."""
+    if state == "any" or chance(draw, 6):
+        return text(draw, readable, bare=3)
+    if state == "log":
+        return pick(draw, (f"${{state.log}}{step[-1]}", "$${", "<${run.visit}.${run.attempt}"))
+    if state == "n":
+        path = pick(draw, readable) + pick(draw, (".x ?? 1", ".y ?? 2"))
+        return pick(draw, (1, "${run.attempt}", "${inputs.num}", "${state.n}", f"${{{path}}}"))
+    return pick(draw, (False, True, "${inputs.flag}", "${state.on}"))
 
 
 def child_inputs(draw: st.DrawFn, readable: list[str]) -> Doc:

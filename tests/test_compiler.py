@@ -464,9 +464,57 @@ WRONG: dict[str, tuple[str, tuple[Any, ...]]] = {
         A + 'with = { x = "${«secrets[0]»}" }',
         ("E505", "`secrets` is read by name: `secrets.NAME`"),
     ),
-    "state": (
-        A + 'with = { x = "${«state.seen»}" }',
-        ("E106", "`state` is not supported yet: this version does not run state"),
+    "a state that is not there": (
+        A + 'when = "«state.sen»"\n[state]\nseen = { initial = 1 }',
+        ("E201", "there is no state `sen` (`state.sen`)", "did you mean `seen`?"),
+    ),
+    "a state to set that is not there": (
+        A + "set = { «sen» = 1 }\n[state]\nseen = { initial = 1 }",
+        ("E201", "there is no state `sen`", "did you mean `seen`?"),
+    ),
+    "a state to set where there is none": (
+        A + "set = { «x» = 1 }",
+        ("E201", "there is no state `x`"),
+    ),
+    "a literal that a state does not take": (
+        A + 'set = { seen = «"1"» }\n[state]\nseen = { type = "integer", initial = 1 }',
+        ("E502", 'expected integer, found "1"'),
+    ),
+    "a part of a literal that a state does not take": (
+        A + 'set = { x = { a = «1», b = "${inputs.b}" } }\n[inputs]\nb = {}\n'
+        '[state.x]\ninitial = {}\nproperties = { a = { type = "string" }, b = { type = "null" } }',
+        ("E502", "expected string, found 1"),
+    ),
+    "a part of an input that is no schema": (
+        A + 'when = "inputs.x.y"\n[inputs]\nx = { properties = «3» }',
+        ("E103", "`inputs.x` is no JSON Schema: expected object, found 3"),
+    ),
+    "a sub-pipeline's input that is no schema": (
+        (
+            '[nodes.a]\npipeline = "p"\nwith = { x = "a" }\n'
+            '[pipelines.p]\ninputs.x = { pattern = «0» }\nnodes.b.task = "shell"'
+        ),
+        ("E103", "`inputs.x` is no JSON Schema: expected string, found 0"),
+    ),
+    "initial that does not fit": (
+        A + '[state]\nx = { type = "string", initial = «1» }',
+        ("E103", "the initial of `state.x` does not fit: expected string, found 1"),
+    ),
+    "a state that is no schema": (
+        A + '[state]\nx = { type = «"text"», initial = 1 }',
+        (
+            "E103",
+            (
+                '`state.x` is no JSON Schema: expected one of "array", "boolean", "integer", "null", '
+                '"number", "object", "string", found "text"'
+            ),
+        ),
+    ),
+    "a node that reads itself in set": (
+        "[nodes.«a»]\n"
+        + A.partition("\n")[2]
+        + 'set = { x = "${a.x}" }\n[state]\nx = { initial = 1 }',
+        ("E202", "`a` waits for itself", "read your own earlier output as `steps.…`"),
     ),
     "item": (
         A + 'with = { x = "${«item»}" }',

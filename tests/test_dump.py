@@ -184,6 +184,9 @@ tasks = []
 text = { type = "string" }
 flag = { type = "boolean", default = true }
 
+[state]
+seen = { type = "integer", initial = 0 }
+
 [pools]
 gpu = 1
 
@@ -203,6 +206,7 @@ start = "one"
 [nodes.b.steps.one]
 task = "probe"
 routes = { success = "two", failure = "done:bad" }
+set = { seen = 1 }
 
 [nodes.b.steps.two]
 pipeline = "child"
@@ -225,6 +229,7 @@ pipeline = "child"
 [nodes.b.steps.one]
 task = "probe"
 routes = { failure = "done:bad", success = "two" }
+set = { seen = 1 }
 """ + MEANT[MEANT.index("\n[nodes.c]") :]
 
 SAME = {
@@ -241,7 +246,10 @@ SAME = {
     "the name it has anyway": ("[pipeline]", '[pipeline]\nname = "case"'),
     "a default of the pipeline": ("[pipeline]", '[pipeline]\non_failure = "finish"'),
     "a default of a node": ('pool = "gpu"', 'pool = "gpu"\npriority = 100\njoin = "all"'),
-    "a default of a step": ('pipeline = "child"', 'pipeline = "child"\nwith = {}\nexits = {}'),
+    "a default of a step": (
+        'pipeline = "child"',
+        'pipeline = "child"\nwith = {}\nexits = {}\nset = {}',
+    ),
     "a default of a retry": ('delay = "1s"', 'delay = "1s", factor = 1, jitter = 0.0'),
     "the default `then`": ("max = 2", 'max = 2, then = "fail"'),
     "no delay of a route": ("max = 2", 'max = 2, delay = "0s"'),
@@ -316,6 +324,10 @@ OTHER = {
     "start": ('start = "one"', 'start = "two"'),
     "when": ('when = "inputs.flag"', 'when = "!inputs.flag"'),
     "no when": ('when = "inputs.flag"', ""),
+    "what a state begins with": ("initial = 0", "initial = 1"),
+    "a state's schema": ('"integer", initial', '"number", initial'),
+    "a state more": ("[pools]", "[state.more]\ninitial = 1\n[pools]"),
+    "what is set": ("seen = 1", "seen = 2"),
     "an output": ('x = "${a.stdout}"', 'x = "${a.stderr}"'),
     "an output's name": ('x = "${a.stdout}"', 'y = "${a.stdout}"'),
     "a sub-pipeline": ('only]\ntask = "probe"', 'only]\ntask = "shell"'),

@@ -48,6 +48,10 @@ FULL: Doc = {
         "tasks": ["mine.tasks"],
     },
     "inputs": {"flag": {"type": "boolean", "default": True}, "text": {"pattern": "${"}},
+    "state": {
+        "seen": {"type": "integer", "initial": 0},
+        "log": {"pattern": "${", "initial": [{"a": "$${b}"}]},
+    },
     "pools": {"gpu": 1},
     "limits": {"attempts": 200, "duration": "2h"},
     "nodes": {
@@ -79,12 +83,13 @@ FULL: Doc = {
                 "jitter": 0.5,
             },
             "timeout": "1.5s",
+            "set": {"seen": "${state.seen + 1}", "log": [{"a": ["${state.log}"]}]},
         },
         "two": {"pipeline": "child", "needs": ["three"], "retry": [{"attempts": 2}]},
         "three": {
             "start": "first",
             "steps": {
-                "first": {"task": "shell", "description": "a step"},
+                "first": {"task": "shell", "description": "a step", "set": {"seen": 1}},
                 "second": {"pipeline": "./other.toml"},
             },
         },

@@ -28,6 +28,7 @@ LAYERS = (
     "edges",
     "bounds outputs questions verdicts",
     "produced",
+    "races",
     "compiler rules runtime",
     "checker selection testing render",
     "ignores settings",

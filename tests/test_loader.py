@@ -177,7 +177,10 @@ WRONG: dict[str, tuple[str, tuple[Any, ...]]] = {
         (
             "E102",
             "`xyzzy` is not a key here",
-            "known here: `inputs`, `limits`, `nodes`, `outputs`, `pipeline`, `pipelines`, `pools`",
+            (
+                "known here: `inputs`, `limits`, `nodes`, `outputs`, `pipeline`, `pipelines`, `pools`"
+                ", `state`"
+            ),
         ),
     ),
     # [pipeline]
@@ -263,7 +266,28 @@ WRONG: dict[str, tuple[str, tuple[Any, ...]]] = {
         A + "exits = { «error» = 3 }",
         ("E104", "`error` is an outcome of the engine's own"),
     ),
-    # [inputs] and [pools]
+    # [inputs], [state] and [pools]
+    "a state that is no table": (
+        A + "[state]\nx = «3»",
+        ("E103", "expected a JSON Schema (a table) with `initial`, found the number `3`"),
+    ),
+    "a state without initial": (
+        A + '[state]\n«x» = { type = "string" }',
+        ("E105", "`initial` is missing", "say with `initial` what it is when a run begins"),
+    ),
+    "a state with a reserved name": (
+        A + "[state]\n«size» = { initial = 1 }",
+        ("E104", "`size` is a reserved word", "call it `size_` or the like"),
+    ),
+    "set that is no table": (A + "set = «3»", ("E103", "expected a table, found the number `3`")),
+    "set beside steps": (
+        M.replace("start", "«set» = {}\nstart", 1),
+        (
+            "E103",
+            "`set` belongs to a step, and this node has `steps`",
+            "move `set` into one of the steps",
+        ),
+    ),
     "an input that is no table": (
         A + '[inputs]\nx = «"string"»',
         ("E103", "expected a JSON Schema (a table), found the string `string`"),
@@ -542,6 +566,8 @@ WRONG: dict[str, tuple[str, tuple[Any, ...]]] = {
     "attempts": (A + 'retry = { attempts = "«${inputs.x}»" }', EXPRESSION),
     "an outcome": (A + 'retry = [{ attempts = 2, on = ["«${inputs.x}»"] }]', EXPRESSION),
     "a key of with": (A + 'with = { a = [{ «"${inputs.x}"» = 1 }] }', KEY),
+    "a key of set": (A + 'set = { «"${inputs.x}"» = 1 }', KEY),
+    "what a state begins with": (A + '[state]\nx.initial = [{ a = "«${inputs.x}»" }]', EXPRESSION),
     "a key of outputs": (A + '[outputs]\n«"${inputs.x}"» = 1', KEY),
     "an expression below an unknown key": (
         A + '«wiht» = { a = "${inputs.x}" }',
@@ -566,14 +592,11 @@ LATER = {
             "tolerate": "fan-out",
             "uses": "resources",
             "requires": "services",
-            "set": "state",
         }.items()
     },
-    "set of a step": (M + '«set» = { x = "${state.x}" }', "set", "state"),
     **{
         f"[{key}]": (A + f'[«{key}»]\nx = {{ task = "${{x}}" }}', key, what)
         for key, what in {
-            "state": "state",
             "services": "services",
             "resources": "resources",
             "finally": "`finally` nodes",

@@ -13,7 +13,7 @@ from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
 from tests.oracle import NeverEnds, simulate
-from tests.strategies import cases, tiny_cases
+from tests.strategies import STATES, cases, tiny_cases
 
 Record = dict[str, Any]
 HANG = {"outcome": "hang"}
@@ -1089,12 +1089,18 @@ def timeless(run: Record) -> Any:
     return {**run, "nodes": found}
 
 
+def written_states(run: Record) -> Iterator[str]:
+    for name, value in run.get("state", {}).items():
+        if value != {"log": "${"}.get(name, STATES[name]["initial"]):
+            yield name
+
+
 def test_cases_are_well_spread() -> None:
     """Every result and reason within scope occurs, and every kind of outcome and status."""
     seen: Counter[Any] = Counter()
 
     @settings(
-        max_examples=250,
+        max_examples=400,
         derandomize=True,
         database=None,
         deadline=None,
@@ -1105,6 +1111,7 @@ def test_cases_are_well_spread() -> None:
     def collect(case: Any, cancel: Any) -> None:
         for run in runs_in(simulate(*case, cancel_at=cancel)):
             seen[run["status"]] += 1
+            seen.update(f"{name} written" for name in written_states(run))
             for node in run["nodes"].values():
                 seen[node["result"], node["reason"]["kind"]] += 1
                 seen.update(f"outcome {attempt['outcome']}" for attempt in node["attempts"])
@@ -1112,6 +1119,7 @@ def test_cases_are_well_spread() -> None:
     collect()
     expected = {(result, kind) for result, kinds in KINDS.items() for kind in kinds}
     expected |= {"succeeded", "failed", "cancelled"}
+    expected |= {f"{name} written" for name in STATES}
     expected |= {f"outcome {o}" for o in (0, 1, 2, 3, 7, "error", "timeout", "cancelled")}
     missing = sorted(map(str, expected - set(seen)))
     assert not missing

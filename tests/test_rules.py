@@ -21,7 +21,7 @@ from engine.source import Source
 FOLDER = Path(rules.__file__).parent
 FIXTURES = Path(__file__).parent / "fixtures"
 ALL = (*CODES, *(rule for rule, _ in RULES))
-NOT_RULES = {"__init__", "spans"}
+NOT_RULES = {"__init__", "fates", "spans"}
 
 Marks = list[tuple[int, str]]
 MARK = re.compile(r"(?P<code>.*?)\s*# \^ (?P<codes>[EWN]\d{3}(?: [EWN]\d{3})*)")

@@ -11,15 +11,14 @@ from engine.latest import Walk
 from engine.outputs import wrong_paths
 from engine.plan import Node, Plan
 from engine.produced import Missing, missing_outputs
-from engine.questions import Fate, Fates
+from engine.questions import Fates
 from engine.reads import Site, span_of
+from engine.rules.fates import SHOWN, ends, fate_notes
 from engine.rules.spans import step_span
 
 __all__ = ["RULE", "check"]
 
 RULE = Rule("E501", "missing-value", "a reference to what is not there in some run")
-
-_SHOWN = 4
 
 
 def check(plan: Plan) -> Iterator[Diagnostic]:
@@ -40,7 +39,7 @@ def _output(plan: Plan, missing: Missing) -> Diagnostic:
         assert site.node is not None
         node = plan.nodes[site.node]
         return _finding(plan, site, _walked(node, site, run), tuple(_hops(plan, node, run)))
-    return _finding(plan, site, _told(plan, site, run), tuple(_fates(plan, run)))
+    return _finding(plan, site, _told(plan, site, run), tuple(fate_notes(plan, run)))
 
 
 def _finding(plan: Plan, site: Site, message: str, notes: tuple[Note, ...]) -> Diagnostic:
@@ -71,7 +70,7 @@ def _other_cure(plan: Plan, site: Site) -> str | None:
 def _told(plan: Plan, site: Site, run: Fates) -> str:
     read = plan.index[str(site.read.path[0])]
     name, fate = plan.nodes[read].name, run[read]
-    others = [_ends(plan, node, other) for node, other in run.items() if node != read][:_SHOWN]
+    others = [ends(plan, node, other) for node, other in run.items() if node != read][:SHOWN]
     tail = ", and the run succeeds all the same" if site.node is None else ""
     if isinstance(fate, Ending):
         bare = "" if fate.label in ("error", "timeout") or fate.exit else " without an exit code"
@@ -81,31 +80,20 @@ def _told(plan: Plan, site: Site, run: Fates) -> str:
     return f"`{name}` has no output when it is skipped{f', as {why}' if why else ''}{tail}"
 
 
-def _ends(plan: Plan, node: int, fate: Fate) -> str:
-    name = plan.nodes[node].name
-    if isinstance(fate, Ending):
-        return f"`{name}` ends with `{fate.label}`"
-    return f"the `when` of `{name}` is false" if fate == "when" else f"`{name}` is skipped"
-
-
-def _fates(plan: Plan, run: Fates) -> Iterator[Note]:
-    for node, fate in [*run.items()][-_SHOWN:]:
-        yield Note(_ends(plan, node, fate), plan.spec.source.key(plan.place(plan.nodes[node])))
-
-
 # -- steps -----------------------------------------------------------------------------------------
 
 
 def _walked(node: Node, site: Site, walk: Walk) -> str:
     name = str(site.read.path[1])
-    if site.step is not None and node.machine.steps[site.step].name == name:
+    own = site.step is not None and node.machine.steps[site.step].name == name
+    if own and site.key == "with":
         return f"`{name}` has no output of its own when its first attempt starts"
     hops = [f"`{node.machine.steps[at].name}` ends with `{_label(node, at, o)}`" for at, o in walk]
     visited = any(node.machine.steps[at].name == name for at, _ in walk)
     if not hops:
         return f"`{name}` has not run when the node starts here"
-    more = f"after {len(hops) - _SHOWN} others " if len(hops) > _SHOWN else ""
-    path = ", then ".join(hops[-_SHOWN:])
+    more = f"after {len(hops) - SHOWN} others " if len(hops) > SHOWN else ""
+    path = ", then ".join(hops[-SHOWN:])
     return f"`{name}` has {'no output' if visited else 'not run'} when {more}{path}"
 
 
@@ -114,5 +102,5 @@ def _label(node: Node, at: int, outcome: object) -> str:
 
 
 def _hops(plan: Plan, node: Node, walk: Walk) -> Iterator[Note]:
-    for at, outcome in walk[-_SHOWN:]:
+    for at, outcome in walk[-SHOWN:]:
         yield Note(f"ends with `{_label(node, at, outcome)}`", step_span(plan, node, at))

@@ -10,8 +10,10 @@ from engine.expressions import show
 from engine.feasibility import decide
 from engine.plan import Node, Plan
 from engine.produced import missing_outputs
+from engine.races import races
 from engine.reads import Site, span_of
 from engine.rules.spans import step_span
+from engine.rules.state_race import access_span
 from engine.source import Span
 
 __all__ = ["RULE", "check"]
@@ -20,7 +22,7 @@ RULE = Rule("N001", "not-decided", "a question that takes more effort than the c
 
 
 def check(plan: Plan) -> Iterator[Diagnostic]:
-    """One note for each node, step and read that is left open."""
+    """One note for each node, step, read and race that is left open."""
     source = plan.spec.source
     for index in decide(plan).undecided:
         node = plan.nodes[index]
@@ -32,6 +34,10 @@ def check(plan: Plan) -> Iterator[Diagnostic]:
             yield _note(plan, message, step_span(plan, node, at), node, at)
     for site in missing_outputs(plan).undecided:
         yield _read(plan, site)
+    for one, other in races(plan).undecided:
+        first, last = plan.nodes[one.node], plan.nodes[other.node]
+        message = f"whether `{first.name}` and `{last.name}` race over `state.{one.name}`"
+        yield _note(plan, f"{message} is not decided", access_span(plan, other), last, other.step)
 
 
 def _read(plan: Plan, site: Site) -> Diagnostic:

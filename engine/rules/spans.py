@@ -70,8 +70,6 @@ def _reads(plan: Plan, node: Node, name: str) -> Iterator[tuple[KeyPath, int, in
 
 def templates(plan: Plan, node: Node) -> Iterator[tuple[KeyPath, Template]]:
     """The templates of a node, each with its place."""
-    for step, body in zip(node.machine.steps, node.bodies, strict=True):
-        yield (*plan.place(node, step.name), "with"), body.with_
-    for key, template in (("when", node.when), ("outputs", node.outputs)):
-        if template is not None:
-            yield (*plan.place(node), key), template
+    for at, key, template in node.templates():
+        step = None if at is None else node.machine.steps[at].name
+        yield (*plan.place(node, step), key), template

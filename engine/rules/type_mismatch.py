@@ -5,14 +5,18 @@ Told only where the two schemas exclude each other for certain. Source: LANGUAGE
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from typing import Any
+from collections.abc import Iterator, Mapping
+from typing import Any, Literal
+
+import attrs
 
 from engine.codes import TYPE_MISMATCH
 from engine.diagnostics import Diagnostic
+from engine.expressions import Template
 from engine.forms import OPEN, Form, apart, field, form_of, kinds, table
 from engine.outputs import outputs_of
-from engine.plan import Body, Node, Plan
+from engine.plan import Node, Plan
+from engine.registry import Task
 from engine.source import KeyPath
 
 __all__ = ["RULE", "check"]
@@ -21,33 +25,57 @@ RULE = TYPE_MISMATCH
 
 
 def check(plan: Plan) -> Iterator[Diagnostic]:
-    """One finding for each string of a `with` that can never fit."""
+    """One finding for each string of a `with` or `set` that can never fit."""
     takes = _Takes()
     for node in plan.nodes:
         if node.name not in plan.flawed:
             for at, body in enumerate(node.bodies):
-                if body.with_.reads:
+                if body.with_.reads or body.set is not None:
                     yield from _step(plan, node, at, takes)
 
 
 def _step(plan: Plan, node: Node, at: int, takes: _Takes) -> Iterator[Diagnostic]:
-    step, body = node.machine.steps[at].name, node.bodies[at]
-    given = plan.spec.nodes[node.name].steps[step].with_
-    for path, read in {read.at: read for read in reversed(body.with_.reads)}.items():
-        wanted = takes.at(body, path)
+    body, spec = node.bodies[at], plan.spec.nodes[node.name].steps[node.machine.steps[at].name]
+    given = _Given(node, at, "with", spec.with_, body.plan or body.task)
+    yield from _strings(plan, given, body.with_, takes)
+    if body.set is not None:
+        yield from _strings(plan, _Given(node, at, "set", spec.set, plan), body.set, takes)
+
+
+@attrs.frozen
+class _Given:
+    """The table that stands under `key` of a step, and what takes it: for a plan's own `set` its
+    state."""
+
+    node: Node
+    at: int
+    key: Literal["with", "set"]
+    table: Mapping[str, Any]
+    taker: Plan | Task | None
+
+    @property
+    def step(self) -> str:
+        return self.node.machine.steps[self.at].name
+
+
+def _strings(plan: Plan, given: _Given, made: Template, takes: _Takes) -> Iterator[Diagnostic]:
+    for path, read in {read.at: read for read in reversed(made.reads)}.items():
+        wanted = takes.at(given, path)
         if wanted == OPEN:
             continue
-        found = outputs_of(plan).of_string(_inside(given, path), read, node, at)
+        reader = given.at if given.key == "with" else None
+        text = _inside(given.table, path)
+        found = outputs_of(plan).of_string(text, read, given.node, reader)
         if takes.never(found, wanted):
-            place = (*plan.place(node, step), "with", *path)
+            place = (*plan.place(given.node, given.step), given.key, *path)
             yield Diagnostic(
                 RULE,
                 _message(found, wanted),
                 plan.spec.source,
                 plan.spec.source.value(place),
                 _cure(found, wanted),
-                node.name,
-                step,
+                given.node.name,
+                given.step,
             )
 
 
@@ -72,18 +100,17 @@ def _inside(value: Any, path: KeyPath) -> str:
 
 
 class _Takes:
-    """What tasks and sub-pipelines accept, each place asked for once."""
+    """What tasks, sub-pipelines and states accept, each place asked for once."""
 
     def __init__(self) -> None:
-        self._known: dict[tuple[int, KeyPath], Form] = {}
+        self._known: dict[tuple[int, str, KeyPath], Form] = {}
         self._apart: dict[tuple[int, int], tuple[bool, Form, Form]] = {}
 
-    def at(self, body: Body, path: KeyPath) -> Form:
-        """The form of what is given at a path in `with`."""
-        owner = body.plan or body.task
-        key = (id(owner), path)
+    def at(self, given: _Given, path: KeyPath) -> Form:
+        """The form of what is given at a path in `with` or `set`."""
+        key = (id(given.taker), given.key, path)
         if key not in self._known:
-            form = self._root(body)
+            form = self._root(given)
             for part in path:
                 form = field(form, part).form
             self._known[key] = form
@@ -97,9 +124,11 @@ class _Takes:
             self._apart[key] = (apart(found, wanted), found, wanted)
         return self._apart[key][0]
 
-    def _root(self, body: Body) -> Form:
-        if body.plan is not None:
-            return table({name: form_of(schema) for name, schema in body.plan.inputs.items()})
-        if body.task is None or body.task.input_schema is None:
+    def _root(self, given: _Given) -> Form:
+        taker = given.taker
+        if isinstance(taker, Plan):
+            schemas = taker.inputs if given.key == "with" else taker.state
+            return table({name: form_of(schema) for name, schema in schemas.items()})
+        if taker is None or taker.input_schema is None:
             return OPEN
-        return form_of(body.task.input_schema)
+        return form_of(taker.input_schema)

@@ -24,7 +24,7 @@ def check(plan: Plan) -> Iterator[Diagnostic]:
 
 
 def _tells(site: Site, wrong: Wrong) -> bool:
-    if wrong.at == 1 and site.read.path[0] in ("inputs", "run"):
+    if wrong.at == 1 and site.read.path[0] in ("inputs", "state", "run"):
         return False  # a name that is not there: E201
     return wrong.kind == "unknown" or (wrong.kind == "none" and not site.read.guarded)
 

@@ -1,6 +1,7 @@
-"""W701: what a spec declares and nothing uses: inputs, pools, pipelines, names of exits.
+"""W701: what a spec declares and nothing uses: inputs, states, pools, pipelines, names of exits.
 
-An input is used if any expression reads it, or reads `inputs` as a whole. Pools are shared down the
+An input is used if any expression reads it, or reads `inputs` as a whole; so is a state, or if a
+step sets it. Pools are shared down the
 tree, so that a pool of a file is used if the file or a pipeline in it does. The name of an exit is
 used if a route, a retry or the `needs` of another node says it or its number; where its step has
 routes and no `"*"`, W304 tells of it already. Source: LANGUAGE.md section 16.
@@ -8,7 +9,7 @@ routes and no `"*"`, W304 tells of it already. Source: LANGUAGE.md section 16.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 from engine.diagnostics import Diagnostic, Rule
 from engine.machine import Step
@@ -23,11 +24,13 @@ RULE = Rule("W701", "unused", "something declared that nothing uses")
 
 
 def check(plan: Plan) -> Iterator[Diagnostic]:
-    """One finding for each thing, in the order inputs, pools, pipelines, exits."""
+    """One finding for each thing, in the order inputs, states, pools, pipelines, exits."""
     if plan.flawed:
         return  # what is wrong there may have been meant to use it
-    for name in plan.inputs.keys() - _inputs_read(plan):
+    for name in plan.inputs.keys() - _read(plan, "inputs", plan.inputs):
         yield _finding(plan, ("inputs", name), f"input `{name}` is never read")
+    for name in plan.state.keys() - _read(plan, "state", plan.state) - set(_states_set(plan.spec)):
+        yield _finding(plan, ("state", name), f"state `{name}` is neither read nor set")
     if not plan.spec.at:
         yield from _of_file(plan)
     for node in plan.nodes:
@@ -59,13 +62,19 @@ def _pipelines_named(spec: Spec) -> Iterator[str]:
                 yield step.pipeline
 
 
-def _inputs_read(plan: Plan) -> set[str]:
-    """The inputs that expressions read; all of them if one reads `inputs` as a whole."""
+def _read(plan: Plan, root: str, known: Iterable[str]) -> set[str]:
+    """The names of `root` that expressions read; all that are known if one reads it as a whole."""
     found: set[str] = set()
-    for path in _paths(plan):
-        if path[0] == "inputs":
-            found |= {str(path[1])} if len(path) > 1 else plan.inputs.keys()
+    for path in _paths(plan) if known else ():
+        if path[0] == root:
+            found |= {str(path[1])} if len(path) > 1 else {*known}
     return found
+
+
+def _states_set(spec: Spec) -> Iterator[str]:
+    for node in spec.nodes.values():
+        for step in node.steps.values():
+            yield from step.set
 
 
 def _paths(plan: Plan) -> Iterator[KeyPath]:

@@ -96,11 +96,12 @@ class Redactor:
         if self._find is None:
             return result
         nodes = {name: self._node(node) for name, node in result.nodes.items()}
-        outputs = self._free("outputs", result.outputs)
-        return attrs.evolve(result, nodes=nodes, outputs=outputs, message=self.text(result.message))
+        outputs, state = (self._free(k, getattr(result, k)) for k in ("outputs", "state"))
+        message = self.text(result.message)
+        return attrs.evolve(result, nodes=nodes, outputs=outputs, state=state, message=message)
 
     def _free(self, key: str, value: Any) -> Any:
-        if key == "outputs":  # its keys are names of the spec
+        if key in ("outputs", "state"):  # its keys are names of the spec
             return {name: self.value(item) for name, item in value.items()}
         return self.value(value) if key in _FREE else value
 

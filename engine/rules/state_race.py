@@ -1,0 +1,69 @@
+"""E506: nodes that may use one state at the same time. Source: LANGUAGE.md sections 11, 15 (T2)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from engine.diagnostics import Diagnostic, Note, Rule
+from engine.plan import Plan
+from engine.races import Access, Race, races
+from engine.reads import span_of
+from engine.rules.fates import SHOWN, ends, fate_notes
+from engine.source import Span
+
+__all__ = ["RULE", "access_span", "check"]
+
+RULE = Rule("E506", "state-race", "a state that one node writes and another may use meanwhile")
+
+
+def check(plan: Plan) -> Iterator[Diagnostic]:
+    """One finding for each state and node that races with a node before it in the file."""
+    for race in races(plan).found:
+        one, other = (plan.nodes[each.node].name for each in (race.one, race.other))
+        step = None if race.other.step is None else plan.nodes[race.other.node].machine.steps
+        yield Diagnostic(
+            RULE,
+            _message(plan, race),
+            plan.spec.source,
+            access_span(plan, race.other),
+            f'let one wait for the other, as by `{one} = "always"` in the `needs` of `{other}`',
+            other,
+            None if step is None or race.other.step is None else step[race.other.step].name,
+            tuple(_notes(plan, race)),
+        )
+
+
+def access_span(plan: Plan, access: Access) -> Span:
+    """Where a state is read, or its name in the `set` that writes it."""
+    if access.site is not None:
+        return span_of(plan, access.site)
+    node = plan.nodes[access.node]
+    step = None if access.step is None else node.machine.steps[access.step].name
+    return plan.spec.source.key((*plan.place(node, step), "set", access.name))
+
+
+def _message(plan: Plan, race: Race) -> str:
+    one, other = (plan.nodes[each.node].name for each in (race.one, race.other))
+    state = f"`state.{race.one.name}`"
+    if race.one.site is None and race.other.site is None:
+        what = f"`{other}` writes {state}, as `{one}` does"
+    elif race.one.site is None:
+        what = f"`{other}` reads {state}, which `{one}` writes"
+    else:
+        what = f"`{other}` writes {state}, which `{one}` reads"
+    return f"{what}, and neither waits for the other{_when(plan, race)}"
+
+
+def _when(plan: Plan, race: Race) -> str:
+    """What the run needs that has both, beyond that all goes well."""
+    if not race.run:
+        return ""
+    fates = [ends(plan, node, fate) for node, fate in race.run.items()][-SHOWN:]
+    return f": both run when {' and '.join(fates)}"
+
+
+def _notes(plan: Plan, race: Race) -> Iterator[Note]:
+    verb = "writes" if race.one.site is None else "reads"
+    yield Note(f"`{plan.nodes[race.one.node].name}` {verb} it here", access_span(plan, race.one))
+    if race.run:
+        yield from fate_notes(plan, race.run)
