@@ -12,7 +12,7 @@ N001. `[outputs]` are evaluated after all. Source: LANGUAGE.md sections 7, 11 an
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 
 import attrs
 
@@ -63,11 +63,20 @@ class Races:
 @per_plan
 def races(plan: Plan) -> Races:
     """The races of a plan; its sub-pipelines have states of their own."""
-    if not plan.state:
-        return Races((), ())
-    accesses = _accesses(plan)
-    rivals = {name: found for name, nodes in accesses.items() if (found := _rivals(plan, nodes))}
-    return _judged(plan, accesses, rivals) if rivals else Races((), ())
+    found: list[Race] = []
+    undecided: list[tuple[Access, Access]] = []
+    meetings: _Meetings | None = None
+    for uses in _accesses(plan).values() if plan.state else ():
+        for node, rivals in _rivals(plan, uses).items():
+            meetings = meetings or _Meetings(plan)
+            met = meetings.first(node, uses, rivals)
+            if met is not None:
+                pair = _shown(uses[met.node], uses[node])
+                if isinstance(met.run, TooMuch):
+                    undecided.append(pair)
+                else:
+                    found.append(Race(*pair, met.run))
+    return Races(tuple(found), tuple(undecided))
 
 
 # -- who does what ---------------------------------------------------------------------------------
@@ -82,7 +91,7 @@ class _Use:
 
 
 Uses = Mapping[int, _Use]
-"""By node that has to do with a state."""
+"""By node that has to do with a state, in the order of the file."""
 
 
 def _accesses(plan: Plan) -> dict[str, dict[int, _Use]]:
@@ -96,7 +105,11 @@ def _accesses(plan: Plan) -> dict[str, dict[int, _Use]]:
                 use.write = use.write or access
             else:
                 use.read = use.read or access
-    return {name: uses for name, uses in found.items() if any(use.write for use in uses.values())}
+    return {
+        name: dict(sorted(uses.items()))
+        for name, uses in found.items()
+        if any(use.write for use in uses.values())
+    }
 
 
 def _writes(plan: Plan) -> Iterator[Access]:
@@ -130,21 +143,19 @@ def _visits(node: Node, at: int) -> bool:
 # -- who waits for whom ----------------------------------------------------------------------------
 
 
-def _rivals(plan: Plan, uses: Uses) -> dict[int, list[int]]:
-    """By node, in order, those before it in the file of which neither waits for the other, one of
-    the two writing."""
-    found: dict[int, list[int]] = defaultdict(list)
-    writers = sorted(node for node, use in uses.items() if use.write)
-    for start in range(0, len(writers), _AT_ONCE):
-        some = writers[start : start + _AT_ONCE]
+def _rivals(plan: Plan, uses: Uses) -> dict[int, int]:
+    """By node that has any, as bits of their places in `uses`: those before it in the file of which
+    neither waits for the other, one of the two writing."""
+    nodes, found = [*uses], dict.fromkeys(uses, 0)
+    for start in range(0, len(nodes), _AT_ONCE):
+        some = nodes[start : start + _AT_ONCE]
         tied = _tied(plan, {node: 1 << at for at, node in enumerate(some)})
-        for user in uses:
-            free = ~tied[user] & ((1 << len(some)) - 1)
-            for at in _places(free):
-                first, last = sorted((some[at], user))
-                if first not in found[last]:
-                    found[last].append(first)
-    return {node: sorted(found[node]) for node in sorted(found)}
+        for node in nodes[start:]:
+            found[node] |= (~tied[node] & ((1 << len(some)) - 1)) << start
+    writers = _mask(at for at, use in enumerate(uses.values()) if use.write)
+    for at, (node, use) in enumerate(uses.items()):
+        found[node] &= (1 << at) - 1 if use.write else writers & ((1 << at) - 1)
+    return {node: rivals for node, rivals in found.items() if rivals}
 
 
 def _tied(plan: Plan, bits: Mapping[int, int]) -> list[int]:
@@ -161,6 +172,13 @@ def _tied(plan: Plan, bits: Mapping[int, int]) -> list[int]:
     return [one | other for one, other in zip(above, below, strict=True)]
 
 
+def _mask(places: Iterable[int]) -> int:
+    found = 0
+    for place in places:
+        found |= 1 << place
+    return found
+
+
 def _places(mask: int) -> Iterator[int]:
     while mask:
         yield (mask & -mask).bit_length() - 1
@@ -168,26 +186,6 @@ def _places(mask: int) -> Iterator[int]:
 
 
 # -- who meets -------------------------------------------------------------------------------------
-
-
-def _judged(
-    plan: Plan, accesses: Mapping[str, Uses], rivals: Mapping[str, Mapping[int, Sequence[int]]]
-) -> Races:
-    meetings = _Meetings(plan)
-    found: list[Race] = []
-    undecided: list[tuple[Access, Access]] = []
-    for name, pairs in rivals.items():
-        for node, others in pairs.items():
-            meets = meetings.first(node, others)
-            if meets is not None:
-                other, run = meets
-                one = accesses[name]
-                pair = _shown(one[other], one[node])
-                if isinstance(run, TooMuch):
-                    undecided.append(pair)
-                else:
-                    found.append(Race(*pair, run))
-    return Races(tuple(found), tuple(undecided))
 
 
 def _shown(one: _Use, other: _Use) -> tuple[Access, Access]:
@@ -198,6 +196,14 @@ def _shown(one: _Use, other: _Use) -> tuple[Access, Access]:
     return first, last
 
 
+@attrs.frozen
+class _Met:
+    """A node, and a run that has it together with another (None: the one in which all goes well)."""
+
+    node: int
+    run: Fates | TooMuch | None
+
+
 class _Meetings:
     """Which nodes are in one run."""
 
@@ -205,21 +211,25 @@ class _Meetings:
         self._usual = usual(plan)
         self._questions = Questions(plan, choices_of(plan), decide(plan).never.keys(), EFFORT)
         self._known: dict[tuple[int, int], Fates | TooMuch | None] = {}
+        self._masks: dict[int, int] = {}
 
-    def first(self, node: int, others: Iterable[int]) -> tuple[int, Fates | TooMuch | None] | None:
-        """The first of other nodes that some run has together with a node, and the run; the first
-        that is not decided if no run is found."""
-        open: tuple[int, TooMuch] | None = None
-        for other in others:
-            if node in self._usual and other in self._usual:
-                return other, None
-        for other in others:
-            found = self._both(other, node)
-            if isinstance(found, TooMuch):
-                open = open or (other, found)
-            elif found is not None:
-                return other, found
-        return open
+    def first(self, node: int, uses: Uses, which: int) -> _Met | None:
+        """The first node of `uses`, by bits of their places, that some run has together with a node;
+        once the effort is used up, the first that is not decided."""
+        if node in self._usual and (common := which & self._common(uses)):
+            return _Met([*uses][next(_places(common))], None)
+        others = [*uses]
+        for at in _places(which):
+            run = self._both(others[at], node)
+            if run is not None:
+                return _Met(others[at], run)
+        return None
+
+    def _common(self, uses: Uses) -> int:
+        """Those of `uses` that are in the run in which all goes well."""
+        if id(uses) not in self._masks:
+            self._masks[id(uses)] = _mask(at for at, n in enumerate(uses) if n in self._usual)
+        return self._masks[id(uses)]
 
     def _both(self, one: int, other: int) -> Fates | TooMuch | None:
         if (one, other) not in self._known:

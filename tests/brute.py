@@ -340,7 +340,7 @@ def edges_of(doc: Doc, name: str) -> dict[str, tuple[Any, bool]]:
 def texts_of(name: str, node: Doc) -> list[str]:
     texts = [node.get("when", ""), *node.get("outputs", {}).values()]
     for step in steps_of(name, node).values():
-        texts += step.get("with", {}).values()
+        texts += [*step.get("with", {}).values(), *step.get("set", {}).values()]
     return [text for text in texts if isinstance(text, str)]
 
 
@@ -363,11 +363,11 @@ def reads_of(value: str) -> set[str]:
 
 
 def places_of(name: str, node: Doc) -> dict[str, set[str]]:
-    """What is read in each step, in `when` and in `outputs`."""
-    found = {
-        at: {r for text in step.get("with", {}).values() for r in reads_of(text)}
-        for at, step in steps_of(name, node).items()
-    }
+    """What is read in each step, in its `set`, in `when` and in `outputs`."""
+    found = {}
+    for at, step in steps_of(name, node).items():
+        found[at] = {r for text in step.get("with", {}).values() for r in reads_of(text)}
+        found[f"set {at}"] = {r for text in step.get("set", {}).values() for r in reads_of(text)}
     found["when"] = reads_of(node.get("when", ""))
     found["outputs"] = {r for text in node.get("outputs", {}).values() for r in reads_of(text)}
     return found
@@ -389,6 +389,8 @@ def absent_steps(name: str, node: Doc) -> set[Absent]:
         read(at, has)
         for outcome in outcomes(steps[at]):
             had = has | {at} if isinstance(outcome, int) else has - {at}
+            if isinstance(outcome, int):
+                read(f"set {at}", had)
             if outcome != 0 and "retry" in steps[at]:
                 read(at, had)
             key = route_of(steps[at], outcome)
@@ -421,7 +423,8 @@ def absent_nodes(doc: Doc) -> set[Absent]:
             if state[nodes.index(name)] != "runs":
                 continue
             visited, ends = ends_with_outputs(name, doc["nodes"][name])
-            for at in (*visited, *["outputs"] * any(has for _, has in ends)):
+            steps = [place for at in visited for place in (at, f"set {at}")]
+            for at in (*steps, *["outputs"] * any(has for _, has in ends)):
                 read(name, at, places[at], state)
         if all(isinstance(each, tuple) or each == "skipped" for each in state):
             ends = [(name, each) for name, each in zip(nodes, state, strict=True)]
@@ -507,3 +510,44 @@ def joins(doc: Doc, name: str, state: State) -> bool:
     bare = {key: value for key, value in doc["nodes"][name].items() if key != "when"}
     edges = edges_of(doc, name)
     return "runs" in choices({**doc, "nodes": {**doc["nodes"], name: bare}}, name, edges, state)
+
+
+# ----------------------------------------------------------------------------------- races (section 11)
+
+
+def races(doc: Doc) -> dict[tuple[str, str], set[str]]:
+    """By state and node, the nodes before it in the file that it races with."""
+    uses = {name: states_used(doc, name) for name in doc["nodes"]}
+    ahead = closure({name: set(edges_of(doc, name)) for name in doc["nodes"]})
+    found: dict[tuple[str, str], set[str]] = {}
+    for one, other in meetings(doc):
+        if one not in ahead[other] and other not in ahead[one]:
+            writes, others = uses[one][0], uses[other][0]
+            for state in (writes & (others | uses[other][1])) | (others & uses[one][1]):
+                found.setdefault((state, other), set()).add(one)
+    return found
+
+
+def states_used(doc: Doc, name: str) -> tuple[set[str], set[str]]:
+    """The states that runs of a node write, and those they read."""
+    node = doc["nodes"][name]
+    visited, ends = ends_with_outputs(name, node)
+    steps = [step for at, step in steps_of(name, node).items() if at in visited]
+    texts = [text for s in steps for key in ("with", "set") for text in s.get(key, {}).values()]
+    texts.append(node.get("when", ""))
+    if any(has for _, has in ends):
+        texts += node.get("outputs", {}).values()
+    read = {state for text in texts for state in re.findall(r"state\.(\w+)", str(text))}
+    return {state for step in steps for state in step.get("set", {})}, read
+
+
+def meetings(doc: Doc) -> set[tuple[str, str]]:
+    """The nodes of which some execution has both, in the order of the file."""
+    names = list(doc["nodes"])
+    return {
+        (one, other)
+        for state, _ in executions(doc)
+        for at, one in enumerate(names)
+        for other in names[at + 1 :]
+        if not {state[at], state[names.index(other)]} & {"waits", "skipped"}
+    }

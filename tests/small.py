@@ -17,6 +17,7 @@ __all__ = [
     "costly_pipelines",
     "machines",
     "pipelines",
+    "racing_pipelines",
     "reading_machines",
     "reading_pipelines",
 ]
@@ -108,6 +109,9 @@ def reading_machines(draw: st.DrawFn) -> Doc:
             step["retry"] = {"attempts": 2}
         if not chance(draw, 3):
             step["with"] = {each: step_read(draw, each) for each in names if chance(draw, 2)}
+        if chance(draw, 3):
+            step["set"] = {"x": step_read(draw, pick(draw, names))}
+    doc["state"] = {"x": {"initial": 0}}
     if chance(draw, 2):
         node["outputs"] = {each: step_read(draw, each) for each in names if chance(draw, 2)}
     return doc
@@ -139,8 +143,39 @@ def reading_pipelines(draw: st.DrawFn) -> Doc:
             node["outputs"] = {"x": "${inputs.flag}", **node.get("outputs", {}), **read}
         else:
             place["with"] = {**place.get("with", {}), **read}
+        if read and chance(draw, 4):
+            place["set"] = {"x": pick(draw, [*read.values()])}
+    doc["state"] = {"x": {"initial": 0}}
     doc["outputs"] = {each: node_read(draw, each) for each in nodes if chance(draw, 2)}
     return doc
+
+
+@st.composite
+def racing_pipelines(draw: st.DrawFn) -> Doc:
+    """A pipeline whose nodes read and set states in all places, some of them never reached."""
+    doc = draw(pipelines())
+    nodes = doc["nodes"]
+    doc["state"] = {"a": {"type": "boolean", "initial": True}, "b": {"initial": 0}}
+    for name in [*nodes]:
+        plain = not nodes[name].get("outputs") and not any(
+            isinstance(other.get("needs", {}).get(name), list) for other in nodes.values()
+        )
+        if plain and "steps" not in nodes[name] and chance(draw, 3):
+            nodes[name] = in_two_steps(draw, nodes[name])
+        use_states(draw, nodes[name], [*steps_of(name, nodes[name]).values()])
+    return doc
+
+
+def use_states(draw: st.DrawFn, node: Doc, steps: list[Doc]) -> None:
+    for step in steps:
+        if chance(draw, 3):
+            step["set"] = {pick(draw, ("a", "b")): pick(draw, ("${state.a}", True, "${state.b}"))}
+        if chance(draw, 4):
+            step["with"] = {**step.get("with", {}), "s": pick(draw, ("${state.a}", "${state.b}"))}
+    if chance(draw, 6):
+        node["when"] = "state.a"
+    if chance(draw, 6):
+        node["outputs"] = {**node.get("outputs", {}), "s": "${state.b}"}
 
 
 def in_two_steps(draw: st.DrawFn, node: Doc) -> Doc:
