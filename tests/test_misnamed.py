@@ -54,6 +54,11 @@ AT_ONCE = {
         "[inputs]\n2i = { type = 'strin' }\n[nodes.a]\n" + SHELL.replace("true", "${inputs.2i}"),
         ["3:1 E104", "3:15 E103"],
     ),
+    "a state": (
+        "[state]\n2s = { type = 'strin', initial = 1 }\n[nodes.a]\nset = { 2s = '${state.2s}' }\n"
+        + SHELL,
+        ["3:1 E104", "3:15 E103"],
+    ),
     "a default": (
         "[inputs]\nsize = { type = 'string', default = 3 }\n[nodes.a]\n"
         + SHELL.replace("true", "${inputs.size}"),
