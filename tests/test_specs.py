@@ -341,6 +341,18 @@ def test_a_measurement_that_fails_is_done_again() -> None:
     assert result.outputs["longer"] == "right"
 
 
+# -- bisect ----------------------------------------------------------------------------------------
+
+
+def test_the_first_broken_version_is_found() -> None:
+    for first_bad in (1, 42, 100):
+        result = really("bisect", first_bad=first_bad)
+        assert result.outputs["told"]["first_bad"] == first_bad
+        assert result.state["good"] == first_bad - 1
+
+    assert simulated("bisect").state["asked"] == [50, 25, 37, 43, 40, 41, 42]
+
+
 # -- limits ----------------------------------------------------------------------------------------
 
 
