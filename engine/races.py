@@ -25,7 +25,7 @@ from engine.produced import evaluated
 from engine.questions import Fates, Questions
 from engine.reads import Site, sites
 
-__all__ = ["EFFORT", "Access", "Race", "Races", "races"]
+__all__ = ["EFFORT", "Access", "Race", "Races", "meets_itself", "races"]
 
 EFFORT = 100_000
 """How often searching one plan for races may look at a node."""
@@ -44,8 +44,8 @@ class Access:
 
 @attrs.frozen
 class Race:
-    """Two accesses to one state, that of the first node in the file first; `run` is one that has
-    both, None if they are in the one in which all goes well."""
+    """Two accesses to one state, that of the first node in the file first, or one and the same of a
+    node that meets itself; `run` is one that has both, None if that in which all goes well has."""
 
     one: Access
     other: Access
@@ -67,6 +67,9 @@ def races(plan: Plan) -> Races:
     undecided: list[tuple[Access, Access]] = []
     meetings: _Meetings | None = None
     for uses in _accesses(plan).values() if plan.state else ():
+        for node, use in uses.items():
+            if use.write is not None and meets_itself(plan.nodes[node]):
+                found.append(Race(use.write, use.write, None))
         for node, rivals in _rivals(plan, uses).items():
             meetings = meetings or _Meetings(plan)
             met = meetings.first(node, uses, rivals)
@@ -77,6 +80,11 @@ def races(plan: Plan) -> Races:
                 else:
                     found.append(Race(*pair, met.run))
     return Races(tuple(found), tuple(undecided))
+
+
+def meets_itself(node: Node) -> bool:
+    """Whether several runs of a node's body may be under way at once: without a fan-out, of none."""
+    return False
 
 
 # -- who does what ---------------------------------------------------------------------------------

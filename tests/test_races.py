@@ -76,6 +76,13 @@ def test_a_node_that_only_fails_is_in_one_run_with_others_though_it_cancels_it()
     assert told(plan_of(doc)) == {}
 
 
+def test_a_node_that_meets_itself_races_where_it_writes(monkeypatch: pytest.MonkeyPatch) -> None:
+    nodes = {"a": writer(), "b": {**PROBE, "needs": ["a"], "with": {"s": "${state.x}"}}}
+    assert messages(doc_of(nodes)) == []
+    monkeypatch.setattr(module, "meets_itself", lambda node: True)
+    assert messages(doc_of(nodes)) == ["`a` writes `state.x` for several items at the same time"]
+
+
 def test_of_many_writers_each_races_with_the_first() -> None:
     doc = doc_of({f"n{i}": writer() for i in range(1500)})
     assert told(plan_of(doc)) == {("x", f"n{i}"): "n0" for i in range(1, 1500)}

@@ -19,17 +19,19 @@ RULE = Rule("E506", "state-race", "a state that one node writes and another may 
 def check(plan: Plan) -> Iterator[Diagnostic]:
     """One finding for each state and node that races with a node before it in the file."""
     for race in races(plan).found:
-        one, other = (plan.nodes[each.node].name for each in (race.one, race.other))
-        step = None if race.other.step is None else plan.nodes[race.other.node].machine.steps
+        node, at = plan.nodes[race.other.node], race.other.step
+        alone = race.one.node == race.other.node
         yield Diagnostic(
             RULE,
-            _message(plan, race),
+            _of_itself(plan, race) if alone else _message(plan, race),
             plan.spec.source,
             access_span(plan, race.other),
-            f'let one wait for the other, as by `{one} = "always"` in the `needs` of `{other}`',
-            other,
-            None if step is None or race.other.step is None else step[race.other.step].name,
-            tuple(_notes(plan, race)),
+            "give it as an output, and set it in a node that waits for this one"
+            if alone
+            else _order(plan, race),
+            node.name,
+            None if at is None else node.machine.steps[at].name,
+            () if alone else tuple(_notes(plan, race)),
         )
 
 
@@ -40,6 +42,16 @@ def access_span(plan: Plan, access: Access) -> Span:
     node = plan.nodes[access.node]
     step = None if access.step is None else node.machine.steps[access.step].name
     return plan.spec.source.key((*plan.place(node, step), "set", access.name))
+
+
+def _of_itself(plan: Plan, race: Race) -> str:
+    name = plan.nodes[race.one.node].name
+    return f"`{name}` writes `state.{race.one.name}` for several items at the same time"
+
+
+def _order(plan: Plan, race: Race) -> str:
+    one, other = (plan.nodes[each.node].name for each in (race.one, race.other))
+    return f'let one wait for the other, as by `{one} = "always"` in the `needs` of `{other}`'
 
 
 def _message(plan: Plan, race: Race) -> str:
