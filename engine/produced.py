@@ -26,7 +26,7 @@ from engine.choices import (
     successes_of,
     union,
 )
-from engine.ends import survey
+from engine.ends import ends_of, survey
 from engine.feasibility import TooMuch, decide
 from engine.latest import END, Walk, absences
 from engine.once import per_plan
@@ -129,12 +129,12 @@ class _Reads:
     def _evaluated(self, node: Node, site: Site) -> bool:
         if site.key == "with":
             return len(node.bodies) == 1 or site.step in survey(node.machine).steps
-        return site.key == "when" or _closes(node)
+        return site.key in ("when", "for_each") or _closes(node)
 
 
 def _succeeds_with_output(node: Node) -> bool:
-    """Whether the routes alone show that every success has an output."""
-    return all(
+    """Whether the routes alone show that every success has an output; that of a fan-out is a list."""
+    return node.fan is not None or all(
         isinstance(key, int) and not (key == 1 and node.bodies[at].plan)
         for at, key in excused(node)
     )
@@ -142,7 +142,7 @@ def _succeeds_with_output(node: Node) -> bool:
 
 def _closes(node: Node) -> bool:
     """Whether some run of a node evaluates its `outputs`."""
-    return any(gives_output(node, ending) for ending in endings_of(node, ()))
+    return any(gives_output(node, ending) for ending in ends_of(node.machine, ()))
 
 
 # -- steps of one node -----------------------------------------------------------------------------

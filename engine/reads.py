@@ -1,6 +1,6 @@
 """Plan -> Sites: every read of its expressions, with the place where it stands.
 
-`with` is read for each attempt of a visited step, `when` when the node's edges let it run,
+`with` is read for each attempt of a visited step, `when` and `for_each` when the node's edges let it run,
 `outputs` of a node when its last attempt ended with an output, those of a pipeline when it has
 succeeded. Source: LANGUAGE.md sections 6, 8 and 9.
 """
@@ -25,7 +25,7 @@ class Site:
 
     node: int | None
     step: int | None
-    key: Literal["with", "when", "outputs"]
+    key: Literal["with", "when", "for_each", "outputs"]
     read: Read
 
 
@@ -44,6 +44,8 @@ def _of_node(node: Node) -> Iterator[Site]:
             yield Site(node.index, at, "with", read)
     if node.when is not None:
         yield from (Site(node.index, None, "when", read) for read in node.when.reads)
+    if node.fan is not None:
+        yield from (Site(node.index, None, "for_each", read) for read in node.fan.items.reads)
     if node.outputs is not None:
         yield from (Site(node.index, None, "outputs", read) for read in node.outputs.reads)
 

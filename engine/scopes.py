@@ -20,13 +20,14 @@ def of_run(run: LiveRun, id: str) -> Scope:
 
 def of_node(node: LiveNode, id: str) -> Scope:
     """For a node's `when`, before its first attempt, and its `outputs`, after its last."""
-    return node.run.values.scope(_node(node, id), node.steps)
+    return node.run.values.scope(_node(node, id), node.steps, node.own)
 
 
 def of_attempt(attempt: LiveAttempt, id: str) -> Scope:
     """For the `with` of an attempt."""
-    fields = _node(attempt.node, id) | {"key": f"{id}/{attempt.key}"}
-    return attempt.node.run.values.scope(fields, attempt.node.steps)
+    node = attempt.node
+    fields = _node(node, id) | {"key": f"{id}/{attempt.key}"}
+    return node.run.values.scope(fields, node.steps, node.own)
 
 
 def _run(run: LiveRun, id: str) -> dict[str, Any]:

@@ -1,6 +1,6 @@
 """`${` where no expression is taken: an error, not text (E505).
 
-Strings take expressions in `with`, `when` and `outputs`, keys nowhere; `$${` is never one. JSON
+Strings take expressions in `with`, `when`, `for_each` and `outputs`, keys nowhere; `$${` is never one. JSON
 Schemas in `[inputs]` are left alone: their patterns may hold anything. Source: LANGUAGE.md
 sections 1 and 9.
 """
@@ -57,7 +57,7 @@ def _inside(stray: Mistake, wrong: Set[KeyPath]) -> bool:
 
 def _mistake(path: KeyPath, within: tuple[int, int] | None) -> Mistake:
     message = "an expression in a key" if within is None else "an expression is not taken here"
-    cure = "`with`, `when` and `outputs` take expressions; `$${` is a literal `${`"
+    cure = "`with`, `when`, `for_each` and `outputs` take expressions; `$${` is a literal `${`"
     key = within is None
     return Mistake(path, codes.BAD_EXPRESSION, message, cure, key, within=within)
 

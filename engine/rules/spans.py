@@ -72,6 +72,7 @@ def templates(plan: Plan, node: Node) -> Iterator[tuple[KeyPath, Template]]:
     """The templates of a node, each with its place."""
     for step, body in zip(node.machine.steps, node.bodies, strict=True):
         yield (*plan.place(node, step.name), "with"), body.with_
-    for key, template in (("when", node.when), ("outputs", node.outputs)):
+    items = node.fan.items if node.fan else None
+    for key, template in (("when", node.when), ("for_each", items), ("outputs", node.outputs)):
         if template is not None:
             yield (*plan.place(node), key), template
