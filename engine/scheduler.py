@@ -53,6 +53,7 @@ class Scheduler:
         self._deciding: list[LiveNode] = []
         self._stops: list[LiveAttempt] = []
         self._cancelling: list[LiveRun] = []
+        self._giving_up: list[LiveFan] = []
         self._alarms = Alarms()
         self.root = LiveRun(plan, None, values)
         if listen is not None:
@@ -300,6 +301,12 @@ class Scheduler:
                     self._end(attempt, outcome)
                 if self._deciding:
                     self._decide_all()
+            if self._giving_up:
+                given_up, self._giving_up = self._giving_up, []
+                for fan in given_up:
+                    if not fan.over:
+                        self._stop_node(fan.whole, "cancelled")
+                continue
             if not self._cancelling:
                 return
             failed, self._cancelling = self._cancelling, []
@@ -564,15 +571,15 @@ class Scheduler:
             )
         if fan.over:
             self._end_fan(fan)
-        elif fan.lost and not fan.halted and _ends_all(fan):
+        elif fan.lost and not (fan.halted or fan.given_up) and _ends_all(fan):
             fan.given_up = True
-            self._stop_node(fan.whole, "cancelled")
+            self._giving_up.append(fan)
 
     def _end_fan(self, fan: LiveFan) -> None:
         whole = fan.whole
         if whole.deadline_struck:
             self._deadline_end(whole)
-        elif fan.given_up:
+        elif fan.given_up and fan.halted:
             self._settle(whole, "failed", of_fan(fan), "failure")
         elif fan.halted:
             self._cancelled(whole)
