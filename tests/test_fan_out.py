@@ -17,6 +17,7 @@ from engine.runtime.runs import Options, run_plan
 from engine.runtime.secrets import Redactor
 from engine.testing import parse_script, simulate
 from tests.kit import plan_of
+from tests.test_scheduler import node, stubborn
 
 MANY = 100_000
 LIST = {"many": {"type": "array"}}
@@ -147,6 +148,29 @@ def test_its_deadline_is_that_of_all_items() -> None:
     results = [(item.result, len(item.attempts)) for item in found.items or ()]
     assert results == [("succeeded", 1), ("succeeded", 1), ("cancelled", 1), ("cancelled", 0)]
     assert {item.reason.kind for item in found.items or ()} == {"completed", "deadline"}
+
+
+def test_a_deadline_that_strikes_while_timeouts_stop_items_counts() -> None:
+    fan = node(for_each=["a", "b"], deadline="4s", routes={"timeout": "done"})
+    found = stubborn({"engine": 1, "nodes": {"fan": fan}})[0].nodes["fan"]
+    assert (found.result, found.reason.kind, found.label) == ("failed", "deadline", "timeout")
+    assert [(each.outcome, each.ended) for each in found.ran()] == [("cancelled", 7.0)] * 2
+
+
+def test_a_request_after_its_deadline_does_not_take_it_back() -> None:
+    fan = node(for_each=["a", "b"], deadline="3s")
+    result, _ = stubborn({"engine": 1, "nodes": {"fan": fan}}, cancel_at=4.0)
+    assert result.nodes["fan"].reason.kind == "deadline"
+
+
+def test_a_request_while_it_gives_up_does_not_take_it_back() -> None:
+    """The first item cannot be given what it asks for; the others take their time to stop."""
+    fan = node(for_each=["a", {"y": 1}, {"y": 2}], **{"with": {"x": "${item.y}"}})
+    doc = {"engine": 1, "pipeline": {"on_failure": "cancel"}, "nodes": {"fan": fan}}
+    result, _ = stubborn(doc, cancel_at=4.0)
+    found = result.nodes["fan"]
+    assert (found.result, found.reason.kind) == ("failed", "tolerance")
+    assert [item.reason.kind for item in found.items or ()] == ["unrouted", "failure", "failure"]
 
 
 # -- scripts and secrets ---------------------------------------------------------------------------

@@ -35,7 +35,8 @@ class Bound:
 
 @attrs.frozen
 class NodeBound:
-    """One node, and its steps in order; `runs` is whether any run starts it.
+    """One node, and its steps in order; `runs` is whether any run starts it. Of a fan-out `item` is one
+    of at most `items`, and what falls to a step is that of all items.
 
     `full` is its seconds without its deadline, `children` those of the sub-pipelines of its steps
     without a timeout.
@@ -47,6 +48,8 @@ class NodeBound:
     steps: tuple[Bound, ...]
     full: float
     children: tuple[float | None, ...]
+    item: Bound | None = None
+    items: float = 1
 
 
 @attrs.frozen
@@ -136,7 +139,9 @@ def _node(measure: Measure, node: Node, most: Most) -> NodeBound:
     whole = _bound(found.weight, found.weight[TIME], exact, timed)
     steps = tuple(_bound(own, own[TIME], exact, timed) for own in found.steps)
     children = tuple(_child(measure, body) for body in node.bodies)
-    return NodeBound(node, node.index in most.ran, whole, steps, found.full, children)
+    each, items = found.item, measure.items[node.index]
+    item = None if each is None else _bound(each, each[TIME], exact, timed)
+    return NodeBound(node, node.index in most.ran, whole, steps, found.full, children, item, items)
 
 
 def _child(measure: Measure, body: Body) -> float | None:

@@ -45,6 +45,8 @@ class Options:
     exact: bool
     timed: bool = True
     """Whether some run takes so long, as far as its own items go."""
+    item: Weight | None = None
+    """What one item of a fan-out comes to."""
 
 
 def alike(plan: Plan, node: Node) -> object | None:
@@ -101,7 +103,8 @@ def _fanned(
     }
     steps = tuple(tuple(times(own, most) if any(own) else own) for own in course.steps)
     options = _options(effects, Course(endings, steps, course.exact), width)
-    return attrs.evolve(options, timed=all(fanned.timed for fanned in found.values()))
+    one = _most(each for each in (good, bad) if each is not None)
+    return attrs.evolve(options, timed=all(each.timed for each in found.values()), item=one)
 
 
 def _options(effects: Effects, course: Course, width: int) -> Options:

@@ -48,6 +48,9 @@ def as_json(diagnostics: str, bounds: Mapping[str, Bounds | None]) -> str:
 def _rows(bounds: Bounds) -> Iterator[tuple[Piece, ...]]:
     for node in bounds.nodes:
         yield _row(node.node.name, node.whole)
+        if node.item is not None:
+            often = "any number" if math.isinf(node.items) else f"{node.items}"
+            yield _row(f"  an item, of {often}", node.item)
         if len(node.steps) > 1:
             for step, own in zip(node.node.machine.steps, node.steps, strict=True):
                 yield _row(f"  {step.name}", own)
@@ -123,9 +126,13 @@ def _data(bounds: Bounds) -> dict[str, Any]:
 
 def _node(bound: NodeBound) -> dict[str, Any]:
     steps = zip(bound.node.machine.steps, bound.steps, strict=True)
+    fan = (
+        {} if bound.item is None else {"items": _finite(bound.items), "item": _figures(bound.item)}
+    )
     return {
         "runs": bound.runs,
         **_figures(bound.whole),
+        **fan,
         "steps": {step.name: _figures(own) for step, own in steps},
     }
 
