@@ -38,6 +38,8 @@ class Work:
     units: int
     node: Callable[[int], dict[str, Any]]
     """The body of a node's table, by its number of calls."""
+    items: bool = False
+    """Whether the nodes are the items of one in the spec."""
 
     @property
     def total(self) -> int:
@@ -86,17 +88,26 @@ def route(size: int) -> Work:
     return Work(_row(len(calls)), calls, size, _ring)
 
 
+def items(size: int) -> Work:
+    """One node for each of N items."""
+    return attrs.evolve(_plain(((),) * size), items=True)
+
+
 SHAPES: Mapping[str, Callable[[int], Work]] = {
     "chain": chain,
     "fan": fan,
     "layers": layers,
     "retry": retry,
     "route": route,
+    "items": items,
 }
 
 
 def document(work: Work) -> dict[str, Any]:
     """The work as a spec."""
+    if work.items:
+        node = work.node(1) | {"for_each": [0] * len(work.calls)}
+        return {"engine": 1, "nodes": {"n0": node}}
     nodes = {}
     for index, (needs, calls) in enumerate(zip(work.needs, work.calls, strict=True)):
         table = work.node(calls)

@@ -52,6 +52,14 @@ def across(spec: Spec) -> Iterator[Diagnostic]:
 
 
 def _node(tell: _Tell, path: KeyPath, node: NodeSpec) -> Iterator[Diagnostic]:
+    for key in ("max_parallel", "tolerate"):
+        if (
+            getattr(node, key) is not None
+            and node.for_each is None
+            and tell.lacks(path, "for_each")
+        ):
+            cure = "say with `for_each` what to run it for each of"
+            yield tell(codes.WRONG_TYPE, f"`{key}` without `for_each`", (*path, key), cure)
     for name, step in node.steps.items():
         place = path if node.single else (*path, "steps", name)
         yield from _step(tell, place, step)

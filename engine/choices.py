@@ -10,8 +10,10 @@ here. Handled is a matter of the ending alone: a live edge names it, whatever th
 A node left without an ending is `stuck`: where it runs, nothing behind it does. So is one whose
 machine never ends. Places, delays and the deadlines of others are not weighed.
 
-Besides exits count `timeout` where the node has a deadline, and `error` where its `when` or
-`outputs` reads what may turn out absent or different; a `when` that reads anything goes either way.
+Besides exits count `timeout` where the node has a deadline, and `error` where its `when`, `for_each`
+or `outputs` reads what may turn out absent or different; a `when` that reads anything goes either
+way. A list that is read may have any number of items, none at all too, and each item ends in any way
+that a run of the machine can.
 
 Where it is asked whether outputs are there, a further bit of a node says that it ended without one.
 A run that succeeds is one in which no node fails unhandled, whatever `on_failure`.
@@ -27,6 +29,7 @@ import attrs
 
 from engine.ends import Ending, ends_of
 from engine.expressions import Template
+from engine.fan import Fan
 from engine.machine import End, Outcome, Route, Verdict
 from engine.once import per_plan
 from engine.order import topological
@@ -45,6 +48,7 @@ __all__ = [
     "excused",
     "fits",
     "gives_output",
+    "items_end",
     "joined",
     "live",
     "silences_of",
@@ -64,6 +68,9 @@ When = Literal["none", "free", "never"]
 
 _EVALUATION = Ending("failed", "error", None, 0)
 _DEADLINE = Ending("failed", "timeout", None, 0)
+_WON = Ending("succeeded", "success", None, 0, 0)
+_LOST = Ending("failed", "failure", None, 0, 0)
+"""How a fan-out ends when all its items have run: with the list of their outputs."""
 
 
 @attrs.frozen(eq=False)
@@ -148,13 +155,13 @@ class Effects:
 
     @property
     def unread(self) -> Ending | None:
-        """The ending of a `when` that cannot be evaluated."""
-        return _EVALUATION if self.node.when_may_fail else None
+        """The ending of a `when` or `for_each` that cannot be evaluated."""
+        return _EVALUATION if self.node.start_may_fail else None
 
     @property
     def unmapped(self) -> Ending | None:
         """The ending of `outputs` that cannot be evaluated, where there is something to map."""
-        return _EVALUATION if misreads(self.node.outputs) else None
+        return _EVALUATION if self.node.end_may_fail else None
 
 
 def effects_of(plan: Plan, node: Node) -> Effects:
@@ -263,7 +270,7 @@ def gives_output(node: Node, ending: Ending) -> bool:
 def _results(node: Node) -> tuple[Verdict, ...]:
     """The results a node can have, which is all that conditions other than labels look at."""
     step = node.machine.steps[0]
-    if len(node.machine.steps) == 1 and not step.routes and not step.default:
+    if node.fan is None and len(node.machine.steps) == 1 and not step.routes and not step.default:
         good = step.codes is None or 0 in step.codes
         return ("succeeded", "failed") if good else ("failed",)
     found = {ending.result for ending in endings_of(node, ())}
@@ -272,12 +279,30 @@ def _results(node: Node) -> tuple[Verdict, ...]:
 
 def endings_of(node: Node, conditions: Iterable[Condition]) -> list[Ending]:
     """One ending for each sort that the conditions can tell apart, successes first."""
-    found = list(ends_of(node.machine, _codes(conditions)))
+    fan = node.fan
+    found = list(_fanned(node, fan) if fan else ends_of(node.machine, _codes(conditions)))
     if node.deadline is not None:
         found.append(_DEADLINE)
     if node.may_misread:
         found.append(_EVALUATION)
     return sorted(found, key=_rank)
+
+
+def items_end(node: Node) -> tuple[bool, bool]:
+    """Whether an item of a fan-out can succeed, and whether one can fail."""
+    ends = ends_of(node.machine, ())
+    results = {ending.result for ending in ends}
+    unmapped = misreads(node.outputs) and any(gives_output(node, ending) for ending in ends)
+    return "succeeded" in results, "failed" in results or unmapped
+
+
+def _fanned(node: Node, fan: Fan) -> Iterator[Ending]:
+    """How a fan-out can end when all its items have run."""
+    succeed, fail = items_end(node)
+    if fan.may_be_won(succeed, fail):
+        yield _WON
+    if fan.may_be_lost(fail):
+        yield _LOST
 
 
 def _codes(conditions: Iterable[Condition]) -> set[int]:

@@ -19,7 +19,8 @@ from engine.diagnostics import Diagnostics, Rule
 from engine.draft import Draft
 from engine.edges import with_edges
 from engine.exits import exits_of, make_step
-from engine.expressions import Read, Template, template
+from engine.expressions import Template, template
+from engine.fans import fan_of
 from engine.fingerprint import fingerprint
 from engine.fits import fits, fits_child, fits_state
 from engine.machine import Machine, Shape, Step, unbounded_loops
@@ -29,7 +30,7 @@ from engine.nesting import is_file, nested_too_deep, too_deep
 from engine.order import cycle_of
 from engine.plan import Body, Node, Plan
 from engine.pools import pool_deadlocks
-from engine.references import Place, condition, names_set, values
+from engine.references import Place, condition, is_input_of, names_set, values
 from engine.registry import Executor, Registry, Task
 from engine.schemas import misfits, schema_error
 from engine.source import KeyPath
@@ -238,7 +239,8 @@ def _node(work: _Work, index: int, name: str, spec: NodeSpec) -> Node:
     outputs = None
     if spec.outputs is not None:
         outputs = values(draft, Place((*path, "outputs"), name, "end"), dict(spec.outputs))
-    work.templates += [t for t in (when, outputs) if t]
+    fan = fan_of(draft, name, spec)
+    work.templates += [t for t in (when, fan.items if fan else None, outputs) if t]
     later = [made for body in bodies for made in (body.with_, body.set) if made]
     later += [outputs] if outputs else []
     return Node(
@@ -249,23 +251,17 @@ def _node(work: _Work, index: int, name: str, spec: NodeSpec) -> Node:
         join=spec.join,
         when=when,
         outputs=outputs,
+        fan=fan,
         deadline=spec.deadline,
         pool=spec.pool,
         priority=spec.priority,
         allow_failure=spec.allow_failure,
         executor=_executor(draft, path, spec.executor),
-        when_fits=when is None or all(_is_boolean(draft.spec, read) for read in when.reads),
+        when_fits=when is None or all(is_input_of("boolean", draft.spec, r) for r in when.reads),
         remembers=any(r.path[0] == "steps" for t in later for r in t.reads),
         group=spec.group,
         description=spec.description,
     )
-
-
-def _is_boolean(spec: Spec, read: Read) -> bool:
-    """Whether a read is of an input or a state that is true or false by its schema."""
-    root, *rest = read.path
-    schemas = {"inputs": spec.inputs, "state": spec.state}.get(str(root), {})
-    return len(rest) == 1 and schemas.get(str(rest[0]), {}).get("type") == "boolean"
 
 
 def _steps(work: _Work, node: str, spec: NodeSpec) -> tuple[list[Step], list[Body], Shape]:

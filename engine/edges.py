@@ -10,6 +10,7 @@ from collections.abc import Iterator, Mapping, Sequence
 import attrs
 
 from engine import codes
+from engine.choices import endings_of
 from engine.draft import Draft
 from engine.ends import ends_of
 from engine.misnamed import ambiguous
@@ -20,7 +21,10 @@ from engine.spec import NeedSpec
 
 __all__ = ["with_edges"]
 
-_ENDING = ("start", "steps", "task", "pipeline", "exits", "routes", "timeout", "deadline")
+_ENDING = (
+    *("start", "steps", "task", "pipeline", "exits", "routes", "timeout", "deadline"),
+    *("for_each", "tolerate"),
+)
 """What decides with which labels a node can end."""
 
 
@@ -105,6 +109,8 @@ def _condition(draft: Draft, node: Node, source: Node, need: NeedSpec) -> Condit
 
 def _labels(node: Node) -> set[str | int]:
     """Every label, and every number of an exit that can become one, that some run of the node alone can give."""
+    if node.fan is not None:
+        return {ending.label for ending in endings_of(node, ())}
     found: set[str | int] = {"timeout"} if node.deadline is not None else set()
     if node.may_misread:
         found.add("error")

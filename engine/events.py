@@ -16,6 +16,7 @@ Kind = Literal[
     "state_set",
     "retry_planned",
     "route_taken",
+    "item_settled",
     "node_settled",
     "cancel_asked",
     "run_ended",
@@ -24,8 +25,8 @@ Kind = Literal[
 
 @attrs.frozen
 class Event:
-    """One thing that happened, `time` seconds after the run's start. `path` is `node` or `node/step`, a sub-pipeline's with the
-    step that runs it before it; empty for the run itself."""
+    """One thing that happened, `time` seconds after the run's start. `path` is `node` or `node/step`, of an item
+    `node[3]` or `node[3]/step`, a sub-pipeline's with the step that runs it before it; empty for the run itself."""
 
     kind: Kind
     time: float

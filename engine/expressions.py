@@ -30,6 +30,7 @@ __all__ = [
     "absent",
     "bare",
     "is_text",
+    "kind_of",
     "show",
     "template",
     "unquote",
@@ -370,7 +371,7 @@ def absent(scope: Scope, path: tuple[str | int, ...], text: str) -> str | None:
         if inner is _MISSING:
             if count == 0 or (path[0] == "steps" and count == 1):
                 return f"`{text}`: `{part}` has no output"
-            return f"`{text}`: {_kind(value)} `{show(path[:count])}` has no {_part(part)}"
+            return f"`{text}`: {kind_of(value)} `{show(path[:count])}` has no {_part(part)}"
         value = inner
     return None
 
@@ -378,7 +379,8 @@ def absent(scope: Scope, path: tuple[str | int, ...], text: str) -> str | None:
 _KINDS = {dict: "object", list: "array", str: "string", bool: "boolean", type(None): "null"}
 
 
-def _kind(value: Any) -> str:
+def kind_of(value: Any) -> str:
+    """The type of a value, as JSON calls it."""
     return "object" if isinstance(value, Mapping) else _KINDS.get(type(value), "number")
 
 

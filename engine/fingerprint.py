@@ -24,6 +24,8 @@ _NO_MEANING = frozenset(
     {"description", "group", "single", "source", "at", "files", "broken", "pipelines", "steps"}
 )
 
+_OF_FANS = frozenset({"for_each", "max_parallel", "tolerate"})
+
 
 def fingerprint(spec: Spec, nodes: Sequence[Node]) -> str:
     """SHA-256 in hexadecimal of what a document means."""
@@ -43,7 +45,17 @@ def fingerprint(spec: Spec, nodes: Sequence[Node]) -> str:
 
 def _node(node: Node, spec: NodeSpec) -> list[Any]:
     steps = zip(spec.steps.items(), node.bodies, strict=True)
-    return [node.name, _plain(spec), sorted(_step(*step, body) for step, body in steps)]
+    return [node.name, _own(node, spec), sorted(_step(*step, body) for step, body in steps)]
+
+
+def _own(node: Node, spec: NodeSpec) -> Any:
+    """A node's own keys; what a fan-out does not say is spelled out."""
+    plain = _plain(spec)
+    if node.fan is None:
+        return {key: value for key, value in plain.items() if key not in _OF_FANS}
+    allowed = node.fan.tolerate
+    tolerate = [allowed.count, str(allowed.share)]
+    return plain | {"max_parallel": node.fan.max_parallel, "tolerate": tolerate}
 
 
 def _step(name: str, step: StepSpec, body: Body) -> list[str]:

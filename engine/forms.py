@@ -24,8 +24,11 @@ __all__ = [
     "either",
     "field",
     "form_of",
+    "items",
     "kinds",
+    "listed",
     "literal",
+    "longest",
     "meet",
     "not_null",
     "table",
@@ -157,6 +160,14 @@ def array(items: Sequence[Form]) -> Form:
     return (((schema, schema),),)
 
 
+def listed(inner: Form, most: int | None) -> Form:
+    """A list of items of one form, at most so many."""
+    schema: dict[str, Any] = {"type": "array", "items": {_INNER: inner}}
+    if most is not None:
+        schema["maxItems"] = most
+    return (((schema, schema),),)
+
+
 def not_null(form: Form) -> Form:
     """The same without null."""
     schema = {"type": [kind for kind in _KINDS if kind != "null"]}
@@ -223,10 +234,36 @@ def _item(alternative: Alternative, part: int) -> Field:
         return Field("none")
     inner: Form = OPEN
     for schema, root in alternative:
-        first = schema.get("prefixItems", ())
+        first, most = schema.get("prefixItems", ()), schema.get("maxItems")
+        if isinstance(most, int) and part >= most:
+            return Field("unknown")
         found = first[part] if part < len(first) else schema.get("items", True)
         inner = meet(inner, form_of(found, root))
     return Field("there", inner) if inner else Field("unknown")
+
+
+def items(form: Form) -> Form:
+    """What the items of a list of this form can be."""
+    found: list[Form] = []
+    for alternative in form:
+        if "array" in _kinds(alternative):
+            first = max((len(s.get("prefixItems", ())) for s, _ in alternative), default=0)
+            each = (_item(alternative, at) for at in range(first + 1))
+            found += [item.form for item in each if item.kind == "there"]
+    return either(*found)
+
+
+def longest(form: Form) -> int | None:
+    """How many items a list of this form has at most; None where nothing bounds it."""
+    most = [_longest(alternative) for alternative in form if "array" in _kinds(alternative)]
+    known = [each for each in most if each is not None]
+    return max(known, default=0) if len(known) == len(most) and form != OPEN else None
+
+
+def _longest(alternative: Alternative) -> int | None:
+    found = [s["maxItems"] for s, _ in alternative if isinstance(s.get("maxItems"), int)]
+    found += [len(s.get("prefixItems", ())) for s, _ in alternative if s.get("items") is False]
+    return min(found, default=None)
 
 
 # -- kinds -----------------------------------------------------------------------------------------

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any, Literal
 
 from engine.machine import State
 from engine.places import Limit
 from engine.plan import Body, Node, Plan
 from engine.result import ABSENT, Attempt, NodeResult
 from engine.values import Values
+
+if TYPE_CHECKING:
+    from engine.items import LiveFan
 
 __all__ = ["LiveAttempt", "LiveNode", "LiveRun", "Stopping", "Why"]
 
@@ -41,7 +45,7 @@ class LiveAttempt:
     def key(self) -> str:
         """What tells it from all other attempts of its run, and is the same when the run is made again."""
         node, record = self.node, self.record
-        return f"{node.run.key}{node.plan.name}/{record.step}/{record.visit}.{record.attempt}"
+        return f"{node.run.key}{node.name}/{record.step}/{record.visit}.{record.attempt}"
 
     @property
     def path(self) -> str:
@@ -51,7 +55,9 @@ class LiveAttempt:
     @property
     def killable(self) -> bool:
         """Whether it may have to be stopped while the outermost run goes on."""
-        return bool(self.body.timeout or self.node.plan.deadline or self.node.run.parent)
+        plan, run = self.node.plan, self.node.run
+        stops = plan.fan is not None and run.plan.on_failure == "cancel"
+        return bool(self.body.timeout or plan.deadline or run.parent or stops)
 
 
 class LiveNode:
@@ -61,6 +67,7 @@ class LiveNode:
         "attempt",
         "attempts",
         "deadline_struck",
+        "fan",
         "limits",
         "open",
         "order",
@@ -90,6 +97,8 @@ class LiveNode:
         self.queued = 0
         self.waking = 0
         self.deadline_struck = False
+        self.fan: LiveFan | None = None
+        """Of a fan-out, once it has its list; of an item, the one that it is of."""
 
     def remember(self, step: str, output: Any) -> None:
         """The latest attempt of a step has this output; ABSENT: none."""
@@ -116,9 +125,19 @@ class LiveNode:
         return self.result is not None
 
     @property
+    def name(self) -> str:
+        """What it is called in paths."""
+        return self.plan.name
+
+    @property
     def path(self) -> str:
         """Its name, with the parents' `node/step` before it."""
-        return self.run.prefix + self.plan.name
+        return self.run.prefix + self.name
+
+    @property
+    def own(self) -> dict[str, Any]:
+        """What only its own expressions see, besides `run` and `steps`."""
+        return {}
 
 
 class LiveRun:
@@ -168,3 +187,11 @@ class LiveRun:
     def over(self) -> bool:
         """Whether all its nodes have their results."""
         return not self.left
+
+    def under_way(self) -> Iterator[LiveNode]:
+        """Its nodes, with their open items in place of those that are fan-outs."""
+        for node in self.nodes:
+            if node.fan is None:
+                yield node
+            else:
+                yield from node.fan.live.values()

@@ -13,8 +13,9 @@ from typing import Any, Literal
 import attrs
 
 from engine.choices import choices_of, endings_of, excused, gives_output
-from engine.ends import outcomes_of
+from engine.ends import Ending, ends_of, outcomes_of
 from engine.expressions import BadExpression, Read, is_text, template
+from engine.fan import Fan
 from engine.forms import (
     OPEN,
     Form,
@@ -22,8 +23,11 @@ from engine.forms import (
     either,
     field,
     form_of,
+    items,
     kinds,
+    listed,
     literal,
+    longest,
     not_null,
     table,
 )
@@ -36,6 +40,7 @@ __all__ = ["Outputs", "Wrong", "outputs_of", "wrong_paths"]
 
 _TEXT = form_of({"type": "string"})
 _NUMBER = form_of({"type": "integer"})
+_NULL = literal(None)
 _NAMES = form_of({"type": "object", "additionalProperties": {"type": "string"}})
 _RUN = table(
     dict.fromkeys(("id", "pipeline", "node", "step", "key"), _TEXT)
@@ -80,9 +85,11 @@ def wrong_paths(plan: Plan) -> tuple[tuple[Site, Wrong], ...]:
 
 @attrs.define(eq=False)
 class Outputs:
-    """Forms of one plan; `mapped` those of `outputs`, `echoed` of steps that give their inputs."""
+    """Forms of one plan; `lists` those of `for_each`, `mapped` of `outputs`, `echoed` of steps that
+    give their inputs."""
 
     plan: Plan
+    lists: dict[int, Form] = attrs.Factory(dict)
     mapped: dict[int, Form] = attrs.Factory(dict)
     echoed: dict[tuple[int, int], Form] = attrs.Factory(dict)
     _forms: dict[object, Form] = attrs.Factory(dict)
@@ -91,6 +98,8 @@ class Outputs:
     def follow(self, node: Node) -> None:
         """Work out what a node maps and echoes; those it reads have been."""
         spec = self.plan.spec.nodes[node.name]
+        if spec.for_each is not None:
+            self.lists[node.index] = self._given(spec.for_each, node, None)
         for at, body in enumerate(node.bodies):
             if body.task is not None and body.task.output == "inputs":
                 given = spec.steps[node.machine.steps[at].name].with_
@@ -131,11 +140,15 @@ class Outputs:
             return _RUN, rest
         if root in ("env", "secrets"):
             return _NAMES, rest
+        if root == "index":
+            return _NUMBER, rest
+        if root == "item":
+            return self._item(node), rest
         if root == "steps":
             return (self._step(node, rest[0], step), rest[1:]) if node and rest else (OPEN, ())
         source = self.plan.index.get(root)
         if source is None:
-            return OPEN, ()  # here belong `item` and `index` of a fan-out
+            return OPEN, ()
         return self._node(self.plan.nodes[source], node), rest
 
     def _declared(self, root: str) -> Form:
@@ -143,6 +156,19 @@ class Outputs:
             schemas = self.plan.inputs if root == "inputs" else self.plan.state
             self._forms[root] = table({name: form_of(each) for name, each in schemas.items()})
         return self._forms[root]
+
+    def _item(self, node: Node | None) -> Form:
+        """One item of what a node runs for each of."""
+        key = ("item", node and node.index)
+        if key not in self._forms:
+            self._forms[key] = items(self.lists.get(node.index, OPEN)) if node else OPEN
+        return self._forms[key]
+
+    def most(self, node: Node) -> int | None:
+        """How many items a fan-out has at most; None where nothing bounds it."""
+        if node.fan is not None and node.fan.count is not None:
+            return node.fan.count
+        return longest(self.lists.get(node.index, OPEN))
 
     def _node(self, node: Node, reader: Node | None) -> Form:
         """The output of a node as another one reads it, or (None) the pipeline's outputs do."""
@@ -157,6 +183,8 @@ class Outputs:
     def _ended(self, node: Node, condition: Condition, well: bool) -> Form:
         if node.name in self.plan.flawed:
             return OPEN
+        if node.fan is not None:
+            return self._fanned(node, node.fan, condition, well)
         if node.outputs is not None:
             return self.mapped.get(node.index, OPEN)
         if self._is_clear(node, condition):
@@ -170,6 +198,22 @@ class Outputs:
                 sort = (ending.step, ending.exit == 0)
                 found[sort] = self._exit(node, *sort)
         return either(*found.values()) or OPEN
+
+    def _fanned(self, node: Node, fan: Fan, condition: Condition, well: bool) -> Form:
+        """A list of what items give that succeed; null stands for the others, if there can be any."""
+        good = condition.kind == "success" or (well and not self._may_fail(node))
+        found = [_NULL] if fan.tolerate.any or not good else []
+        found += [
+            self._of_item(node, ending) if gives_output(node, ending) else _NULL
+            for ending in ends_of(node.machine, ())
+            if ending.result == "succeeded"
+        ]
+        return listed(either(*found) or OPEN, self.most(node))
+
+    def _of_item(self, node: Node, ending: Ending) -> Form:
+        if node.outputs is not None:
+            return self.mapped.get(node.index, OPEN)
+        return self._exit(node, ending.step, ending.exit == 0)
 
     def _is_clear(self, node: Node, condition: Condition) -> bool:
         """Whether just one thing can be the output, as can be seen without looking at all ends."""

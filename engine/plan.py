@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import attrs
 
 from engine.expressions import Read, Template
+from engine.fan import Fan
 from engine.machine import Hop, Machine, Step
 from engine.registry import Executor, Task
 from engine.source import KeyPath
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Body", "Condition", "Edge", "Key", "Node", "Plan", "misreads"]
 
-Key = Literal["with", "set", "when", "outputs"]
+Key = Literal["with", "set", "when", "for_each", "outputs"]
 """The key of a node or step that an expression stands under."""
 
 
@@ -126,6 +127,8 @@ class Node:
     executor: Executor | None = None
     when_fits: bool = False
     """Whether what its `when` reads can only be true or false."""
+    fan: Fan | None = None
+    """Its body runs once for each item of a list."""
     remembers: bool = True
     """Whether anything in it reads the outputs of its steps."""
     group: str = ""
@@ -139,13 +142,26 @@ class Node:
                 yield at, "set", body.set
         if self.when is not None:
             yield None, "when", self.when
+        if self.fan is not None:
+            yield None, "for_each", self.fan.items
         if self.outputs is not None:
             yield None, "outputs", self.outputs
 
     @property
     def may_misread(self) -> bool:
-        """Whether its `when` or `outputs` may turn out not to be evaluated, for what they read is absent or of another kind."""
-        return self.when_may_fail or misreads(self.outputs)
+        """Whether an expression of its own may turn out not to be evaluated, for what it reads is absent or of another kind."""
+        return self.start_may_fail or self.end_may_fail
+
+    @property
+    def start_may_fail(self) -> bool:
+        """Whether that may be so before its first attempt: of `when` or `for_each`."""
+        fan = self.fan
+        return self.when_may_fail or (fan is not None and (misreads(fan.items) or not fan.fits))
+
+    @property
+    def end_may_fail(self) -> bool:
+        """Whether that may be so of its `outputs`; those of an item make just that one fail."""
+        return self.fan is None and misreads(self.outputs)
 
     @property
     def when_may_fail(self) -> bool:

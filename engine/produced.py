@@ -26,7 +26,7 @@ from engine.choices import (
     successes_of,
     union,
 )
-from engine.ends import survey
+from engine.ends import ends_of, survey
 from engine.feasibility import TooMuch, decide
 from engine.latest import END, Walk, absences, ended
 from engine.once import per_plan
@@ -131,12 +131,12 @@ def evaluated(node: Node, site: Site) -> bool:
     """Whether some run of a node comes to a read in it."""
     if site.key in ("with", "set"):
         return len(node.bodies) == 1 or site.step in survey(node.machine).steps
-    return site.key == "when" or _closes(node)
+    return site.key in ("when", "for_each") or _closes(node)
 
 
 def _succeeds_with_output(node: Node) -> bool:
-    """Whether the routes alone show that every success has an output."""
-    return all(
+    """Whether the routes alone show that every success has an output; that of a fan-out is a list."""
+    return node.fan is not None or all(
         isinstance(key, int) and not (key == 1 and node.bodies[at].plan)
         for at, key in excused(node)
     )
@@ -144,7 +144,7 @@ def _succeeds_with_output(node: Node) -> bool:
 
 def _closes(node: Node) -> bool:
     """Whether some run of a node evaluates its `outputs`."""
-    return any(gives_output(node, ending) for ending in endings_of(node, ()))
+    return any(gives_output(node, ending) for ending in ends_of(node.machine, ()))
 
 
 # -- steps of one node -----------------------------------------------------------------------------

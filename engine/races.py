@@ -83,8 +83,8 @@ def races(plan: Plan) -> Races:
 
 
 def meets_itself(node: Node) -> bool:
-    """Whether several runs of a node's body may be under way at once: without a fan-out, of none."""
-    return False
+    """Whether several runs of a node's body may be under way at once; limits do not keep them apart."""
+    return node.fan is not None and (node.fan.count is None or node.fan.count > 1)
 
 
 # -- who does what ---------------------------------------------------------------------------------
@@ -124,7 +124,12 @@ def _writes(plan: Plan) -> Iterator[Access]:
     for node in plan.nodes:
         for at, body in enumerate(node.bodies):
             step = node.machine.steps[at]
-            if body.set is not None and _visits(node, at) and step.codes != frozenset():
+            if (
+                body.set is not None
+                and _runs(node)
+                and _visits(node, at)
+                and step.codes != frozenset()
+            ):
                 for name in plan.spec.nodes[node.name].steps[step.name].set:
                     if name in plan.state:
                         yield Access(node.index, at, name, None)
@@ -135,14 +140,20 @@ def _reads(plan: Plan) -> Iterator[Access]:
         root, *rest = site.read.path
         if root == "state" and site.node is not None:
             node = plan.nodes[site.node]
-            if evaluated(node, site) and (site.step is None or _visits(node, site.step)):
+            outside = site.key in ("when", "for_each") or _runs(node)
+            if outside and evaluated(node, site) and _visits(node, site.step):
                 for name in (str(rest[0]),) if rest else plan.state:
                     yield Access(site.node, site.step, name, site)
 
 
-def _visits(node: Node, at: int) -> bool:
-    """Whether some run of a node is known to visit a step."""
-    if len(node.bodies) == 1:
+def _runs(node: Node) -> bool:
+    """Whether a node's body ever runs: it does not for each item of a list that is written empty."""
+    return node.fan is None or node.fan.count != 0
+
+
+def _visits(node: Node, at: int | None) -> bool:
+    """Whether some run of a node is known to visit a step (None: it is no step's)."""
+    if at is None or len(node.bodies) == 1:
         return True
     found = survey(node.machine)
     return at in found.steps and at not in found.undecided

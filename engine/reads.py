@@ -1,8 +1,8 @@
 """Plan -> Sites: every read of its expressions, with the place where it stands.
 
-`with` is read for each attempt of a visited step, `set` when one has ended with an exit code,
-`when` when the node's edges let it run, `outputs` of a node when its last attempt ended with an output, those of a pipeline when it has
-succeeded. Source: LANGUAGE.md sections 6, 8 and 9.
+`with` is read for each attempt of a visited step, `set` when one has ended with an exit code, `when`
+and `for_each` when the node's edges let it run, `outputs` of a node when its last attempt ended
+with an output, those of a pipeline when it has succeeded. Source: LANGUAGE.md sections 6, 8 and 9.
 """
 
 from __future__ import annotations

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from engine.items import LiveFan
 from engine.live import LiveNode
 from engine.machine import Stop
 from engine.plan import Condition
 from engine.result import NodeResult, Reason
 
-__all__ = ["COMPLETED", "of_needs", "of_stop"]
+__all__ = ["COMPLETED", "of_fan", "of_needs", "of_stop"]
 
 COMPLETED = Reason("completed")
 
@@ -44,6 +45,17 @@ def _was(result: NodeResult | None) -> str:
         "cancelled": "was cancelled",
     }
     return f", which {was[result.result]}"
+
+
+def of_fan(fan: LiveFan) -> Reason:
+    """A fan-out's end: how many items failed, how many may, and why the first did."""
+    first = next((at for at, each in enumerate(fan.results) if each.result == "failed"), None)
+    if first is None:
+        return COMPLETED
+    why = fan.results[first].reason.message[:_LONGEST]
+    allowed = f"{fan.allowed} {'are' if fan.allowed != 1 else 'is'} tolerated"
+    told = f"{fan.failed} of {len(fan.values)} items failed, and {allowed}; item {first}: {why}"
+    return Reason("tolerance" if fan.lost else "completed", told)
 
 
 def of_stop(node: LiveNode, stop: Stop, at: int) -> Reason:

@@ -19,11 +19,13 @@ from engine.expressions import BadExpression, EvaluationError, Read, Template, b
 from engine.fixes import mend_read
 from engine.misnamed import Make, means_either
 from engine.source import KeyPath, Source, Span
+from engine.spec import Spec
 
-__all__ = ["Place", "condition", "names_set", "nodes_read", "values"]
+__all__ = ["Place", "condition", "is_input_of", "names_set", "nodes_read", "values"]
 
 _ALWAYS = frozenset({"inputs", "state", "run", "env", "secrets"})
-_LATER = {"item": "fan-out", "index": "fan-out", "resources": "resources"}
+_LATER = {"resources": "resources"}
+_OF_ITEMS = ("item", "index")
 _RUN = ("id", "pipeline")
 _RUN_END = (*_RUN, "node", "step", "visit", "attempt")
 _RUN_FIELDS = {"run": _RUN, "start": _RUN, "end": _RUN_END, "attempt": (*_RUN_END, "key")}
@@ -122,6 +124,8 @@ def _check(draft: Draft, place: Place, read: Read) -> None:
     elif root == "steps" and not place.steps:
         message = "`steps` cannot be read here: only a node's own steps and `outputs` see them"
         draft.report(codes.BAD_EXPRESSION, message, where, within=(read.start, read.end))
+    elif root in _OF_ITEMS:
+        _check_item(draft, place, where, read)
     elif root == "steps" and place.node is not None:
         steps = list(draft.spec.nodes[place.node].steps)
         relies = ((*draft.node(place.node), "steps", *rest[:1]),)
@@ -138,8 +142,31 @@ def _check(draft: Draft, place: Place, read: Read) -> None:
             draft.report(codes.BAD_EXPRESSION, message, where, within=(read.start, read.end))
     elif root not in draft.spec.nodes:
         known = [*draft.spec.nodes, *_ALWAYS, *(["steps"] if place.steps else [])]
+        known += _OF_ITEMS if _has_items(draft, place) else ()
         message = f"there is no node `{root}`"
         _unknown(draft, where, read, root, known, message, (("nodes", root),))
+
+
+def _has_items(draft: Draft, place: Place) -> bool:
+    """Whether a place is evaluated for an item of a list."""
+    if place.node is None or not place.steps:
+        return False
+    return draft.spec.nodes[place.node].for_each is not None
+
+
+def _check_item(draft: Draft, place: Place, where: KeyPath, read: Read) -> None:
+    if not _has_items(draft, place):
+        message = (
+            f"`{read.path[0]}` cannot be read here: only the steps and the `outputs` of a node"
+        )
+        relies = [] if place.node is None else [(*draft.node(place.node), "for_each")]
+        draft.report(
+            codes.BAD_EXPRESSION,
+            f"{message} with `for_each` see it",
+            where,
+            within=(read.start, read.end),
+            relies=relies,
+        )
 
 
 def _known(
@@ -174,6 +201,13 @@ def _unknown(
 
     told, within = f"{message} (`{show(read.path)}`)", (read.start, read.end)
     draft.report(codes.UNKNOWN_NAME, told, where, cure, within=within, relies=relies, mend=mend)
+
+
+def is_input_of(kind: str, spec: Spec, read: Read) -> bool:
+    """Whether a read is of an input or a state that is of this type by its schema."""
+    root, *rest = read.path
+    schemas = {"inputs": spec.inputs, "state": spec.state}.get(str(root), {})
+    return len(rest) == 1 and schemas.get(str(rest[0]), {}).get("type") == kind
 
 
 def nodes_read(draft: Draft, templates: list[Template]) -> dict[str, bool]:

@@ -6,7 +6,7 @@ Source: LANGUAGE.md sections 3, 6 and 8.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from functools import cached_property
 from typing import Any, Literal
 
@@ -14,7 +14,16 @@ import attrs
 
 from engine.light import light
 
-__all__ = ["ABSENT", "Attempt", "NodeResult", "Outcome", "Reason", "Result", "Status"]
+__all__ = [
+    "ABSENT",
+    "Attempt",
+    "ItemResult",
+    "NodeResult",
+    "Outcome",
+    "Reason",
+    "Result",
+    "Status",
+]
 
 Status = Literal["succeeded", "failed", "cancelled"]
 
@@ -84,8 +93,20 @@ class Reason:
 
 
 @attrs.frozen(eq=False)
+class ItemResult:
+    """What became of one item of a fan-out; `output` is ABSENT where it has none."""
+
+    result: Literal["succeeded", "failed", "cancelled"]
+    reason: Reason
+    label: str | None = None
+    output: Any = ABSENT
+    attempts: tuple[Attempt, ...] = ()
+
+
+@attrs.frozen(eq=False)
 class NodeResult:
-    """What became of a node; `output` is ABSENT where it has none."""
+    """What became of a node; `output` is ABSENT where it has none. A fan-out that had its list has `items`, in the order of that,
+    and its attempts are theirs."""
 
     name: str
     result: Literal["succeeded", "failed", "skipped", "cancelled"]
@@ -93,6 +114,13 @@ class NodeResult:
     label: str | None = None
     output: Any = ABSENT
     attempts: tuple[Attempt, ...] = ()
+    items: tuple[ItemResult, ...] | None = None
+
+    def ran(self) -> Iterator[Attempt]:
+        """All its attempts, those of its items in turn."""
+        yield from self.attempts
+        for item in self.items or ():
+            yield from item.attempts
 
 
 @attrs.frozen(eq=False, slots=False)
@@ -159,7 +187,20 @@ class Result:
         found = {"result": node.result, "label": node.label, "reason": reason}
         if node.output is not ABSENT:
             found["output"] = node.output
+        if node.items is not None:
+            return found | {"items": list(_items(node))}
         return found | {"attempts": [attempt.to_json() for attempt in node.attempts]}
+
+
+def _items(node: NodeResult) -> Iterator[dict[str, Any]]:
+    """Each item; an output that stands in the node's own is not said again."""
+    for item in node.items or ():
+        reason = {"kind": item.reason.kind, "message": item.reason.message}
+        found: dict[str, Any] = {"result": item.result, "label": item.label, "reason": reason}
+        told = node.output is not ABSENT and item.result == "succeeded"
+        if item.output is not ABSENT and not told:
+            found["output"] = item.output
+        yield found | {"attempts": [attempt.to_json() for attempt in item.attempts]}
 
 
 def _sentence(node: NodeResult) -> str:

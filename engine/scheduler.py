@@ -16,13 +16,15 @@ from typing import Any, Literal
 from engine.alarms import Alarms, Owner
 from engine.durations import whole
 from engine.events import Event
-from engine.expressions import EvaluationError
+from engine.expressions import EvaluationError, kind_of
+from engine.fan import Fan
+from engine.items import LiveFan, LiveItem
 from engine.live import LiveAttempt, LiveNode, LiveRun, Stopping, Why
 from engine.machine import Enter, Retry, State, Stop, advance, begin
 from engine.places import Limit, Places
 from engine.plan import Body, Edge, Plan
-from engine.reasons import of_needs, of_stop
-from engine.result import ABSENT, Attempt, NodeResult, Outcome, Reason, Result, Status
+from engine.reasons import of_fan, of_needs, of_stop
+from engine.result import ABSENT, Attempt, ItemResult, NodeResult, Outcome, Reason, Result, Status
 from engine.scopes import of_attempt, of_end, of_node, of_run
 from engine.values import Values, child_inputs, state_misfits, task_inputs
 
@@ -51,6 +53,7 @@ class Scheduler:
         self._deciding: list[LiveNode] = []
         self._stops: list[LiveAttempt] = []
         self._cancelling: list[LiveRun] = []
+        self._giving_up: list[LiveFan] = []
         self._alarms = Alarms()
         self.root = LiveRun(plan, None, values)
         if listen is not None:
@@ -95,7 +98,7 @@ class Scheduler:
         """The paths of the attempts whose bodies are under way, in order."""
         runs, found = [self.root], []
         for run in runs:
-            attempts = [node.attempt for node in run.nodes if node.attempt is not None]
+            attempts = [node.attempt for node in run.under_way() if node.attempt is not None]
             runs += [attempt.child for attempt in attempts if attempt.child is not None]
             found += [attempt.path for attempt in attempts if attempt.child is None]
         return tuple(found)
@@ -180,12 +183,25 @@ class Scheduler:
         run.message = run.message or message
         for node in run.nodes:
             if node.result is None:
-                if node.attempt is None:
-                    self._cancelled(node)
-                else:
-                    self._stop(node.attempt, "cancelled")
+                self._stop_node(node, "cancelled")
 
     # -- stopping and deadlines --------------------------------------------------------------------------------
+
+    def _stop_node(self, node: LiveNode, why: Stopping) -> None:
+        """A node gets its result at once, or when its attempts have stopped."""
+        if node.fan is not None:
+            node.fan.halted = True
+            for item in list(node.fan.live.values()):
+                if item.attempt is None:
+                    self._cancelled(item)
+                else:
+                    self._stop(item.attempt, why)
+        elif node.attempt is not None:
+            self._stop(node.attempt, why)
+        elif node.deadline_struck:
+            self._deadline_end(node)
+        else:
+            self._cancelled(node)
 
     def _stop(self, attempt: LiveAttempt, why: Stopping) -> None:
         if attempt.over:
@@ -212,10 +228,7 @@ class Scheduler:
                 self._stop(owner, "timeout")
         elif owner.run.cause is None:
             owner.deadline_struck = True
-            if owner.attempt is None:
-                self._deadline_end(owner)
-            else:
-                self._stop(owner.attempt, "deadline")
+            self._stop_node(owner, "deadline")
 
     def _deadline_end(self, node: LiveNode) -> None:
         self._settle(node, "failed", Reason("deadline", "its deadline struck"), "timeout")
@@ -231,10 +244,11 @@ class Scheduler:
         run = node.run
         record = Attempt(step, state.visits[state.step], state.attempt, self.now)
         attempt = LiveAttempt(node, body, record)
-        if not node.attempts and node.plan.deadline is not None:
-            self._deadline(node.plan.deadline, run, node)
+        plan, first = node.plan, not node.attempts
         node.attempts.append(record)
         node.attempt = attempt
+        if first and (plan.deadline is not None or plan.fan is not None):
+            self._first(node)
         if self._listen is not None:
             self._tell("attempt_started", attempt.path, visit=record.visit, attempt=record.attempt)
         if body.timeout is not None:
@@ -247,6 +261,15 @@ class Scheduler:
         else:
             return attempt
         return None
+
+    def _first(self, node: LiveNode) -> None:
+        """The first attempt of a node, or of one of its items, starts: then the next item may."""
+        fan, deadline = node.fan, node.plan.deadline
+        if deadline is not None and not (fan and fan.begun):
+            self._deadline(deadline, node.run, fan.whole if fan else node)
+        if fan is not None:
+            fan.begun = True
+            self._open(fan)
 
     def _inputs(self, attempt: LiveAttempt) -> str | None:
         """Evaluate `with`, and open the child run of a sub-pipeline; what is wrong with it, if anything."""
@@ -279,6 +302,12 @@ class Scheduler:
                     self._end(attempt, outcome)
                 if self._deciding:
                     self._decide_all()
+            if self._giving_up:
+                given_up, self._giving_up = self._giving_up, []
+                for fan in given_up:
+                    if not fan.over:
+                        self._stop_node(fan.whole, "cancelled")
+                continue
             if not self._cancelling:
                 return
             failed, self._cancelling = self._cancelling, []
@@ -396,6 +425,8 @@ class Scheduler:
     def _limits(self, node: LiveNode, body: Body) -> tuple[Limit, ...]:
         run, pool = node.run, node.plan.pool
         own = () if body.plan is not None else run.limits
+        if node.fan is not None:
+            own = (*own, node.fan.limit)
         return own if pool is None else (*own, run.pools[pool])
 
     # -- results -----------------------------------------------------------------------------------------------
@@ -412,9 +443,7 @@ class Scheduler:
         self._settle(node, stop.result, of_stop(node, stop, at), stop.label, output, stop.code, at)
 
     def _cancelled(self, node: LiveNode) -> None:
-        why = node.run.cause or "requested"
-        node.queued = node.waking = 0
-        self._settle(node, "cancelled", Reason(why, node.run.message))
+        self._settle(node, "cancelled", _reason(node))
 
     def _settle(
         self,
@@ -427,9 +456,16 @@ class Scheduler:
         at: int | None = None,
     ) -> None:
         """Give a node its result, settle its edges, and see whether its run has failed or ended."""
-        run, name = node.run, node.plan.name
+        run, name, items = node.run, node.plan.name, None
         node.queued = node.waking = 0
-        node.result = NodeResult(name, result, reason, label, output, tuple(node.attempts))
+        if node.fan is not None:
+            if isinstance(node, LiveItem):
+                assert result != "skipped"
+                self._settle_item(node, result, reason, label, output)
+                return
+            items = node.fan.fill(ItemResult("cancelled", _reason(node)))
+        attempts = tuple(node.attempts)
+        node.result = NodeResult(name, result, reason, label, output, attempts, items)
         node.steps = None
         if output is not ABSENT:
             run.values.put(name, output)
@@ -502,8 +538,77 @@ class Scheduler:
             if not wanted:
                 self._settle(node, "skipped", Reason("when", "its `when` is false"))
                 return
+        if node.plan.fan is not None:
+            self._fan_out(node, node.plan.fan)
+            return
         node.state = begin(node.plan.machine)
         self._ask(node)
+
+    # -- fan-outs ----------------------------------------------------------------------------------------------
+
+    def _fan_out(self, node: LiveNode, fan: Fan) -> None:
+        """The node starts: it has its list."""
+        try:
+            values = fan.items.evaluate(of_node(node, self.run_id))
+            if not isinstance(values, list):
+                raise EvaluationError(f"expected an array, found {kind_of(values)}")
+        except EvaluationError as error:
+            self._settle(node, "failed", Reason("evaluation", f"for_each: {error}"), "error")
+            return
+        node.fan = LiveFan(node, fan, values)
+        self._open(node.fan)
+
+    def _open(self, fan: LiveFan) -> None:
+        """The next item waits for its first attempt; without any the list is empty, or has been opened."""
+        item = fan.open()
+        if item is not None:
+            item.state = begin(item.plan.machine)
+            self._ask(item)
+        elif fan.over:
+            self._end_fan(fan)
+
+    def _settle_item(
+        self,
+        item: LiveItem,
+        result: Literal["succeeded", "failed", "cancelled"],
+        reason: Reason,
+        label: str | None,
+        output: Any,
+    ) -> None:
+        """An item has its result; with the last one its node has."""
+        fan = item.fan
+        assert fan is not None
+        fan.close(item, ItemResult(result, reason, label, output, tuple(item.attempts)))
+        if self._listen is not None:
+            self._tell(
+                "item_settled",
+                item.path,
+                result=result,
+                reason=reason.kind,
+                message=reason.message,
+                label=label,
+                done=fan.done,
+                failed=fan.failed,
+                items=len(fan.values),
+            )
+        if fan.over:
+            self._end_fan(fan)
+        elif fan.lost and not (fan.halted or fan.given_up) and _ends_all(fan):
+            fan.given_up = True
+            self._giving_up.append(fan)
+
+    def _end_fan(self, fan: LiveFan) -> None:
+        whole = fan.whole
+        if whole.deadline_struck:
+            self._deadline_end(whole)
+        elif fan.given_up and fan.halted:
+            self._settle(whole, "failed", of_fan(fan), "failure")
+        elif fan.halted:
+            self._cancelled(whole)
+        elif fan.lost:
+            self._settle(whole, "failed", of_fan(fan), "failure", fan.outputs)
+        else:
+            self._settle(whole, "succeeded", of_fan(fan), "success", fan.outputs)
 
     # -- events ---------------------------------------------------------------------------------------------------
 
@@ -518,6 +623,26 @@ class Scheduler:
 def _drawn(seed: int | str, attempt: LiveAttempt) -> float:
     """The attempt's own random number, the same in every run of the seed."""
     return random.Random(f"{seed}:{attempt.key}").random()
+
+
+def _ends_all(fan: LiveFan) -> bool:
+    """Whether it ends its run if too many items fail: then none of the others is worth running."""
+    node, plan = fan.whole.plan, fan.whole.run.plan
+    handled = node.allow_failure or any(
+        edge.condition.names_failure and edge.condition.holds("failed", "failure", None, None)
+        for edge in plan.targets[node.index]
+    )
+    return plan.on_failure == "cancel" and not handled
+
+
+def _reason(node: LiveNode) -> Reason:
+    """Why a node, or what is left of a fan-out, is cancelled."""
+    fan = node.fan
+    if fan is not None and fan.whole.deadline_struck:
+        return Reason("deadline", f"the deadline of `{node.plan.name}` struck")
+    if fan is not None and fan.given_up:
+        return Reason("failure", "more items failed than are tolerated")
+    return Reason(node.run.cause or "requested", node.run.message)
 
 
 def _end_order(ended: tuple[LiveAttempt, Outcome | None]) -> tuple[int, ...]:

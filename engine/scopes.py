@@ -21,12 +21,13 @@ def of_run(run: LiveRun, id: str) -> Scope:
 
 def of_node(node: LiveNode, id: str) -> Scope:
     """For a node's `when`, before its first attempt, and its `outputs`, after its last."""
-    return node.run.values.scope(_node(node, id), node.steps)
+    return node.run.values.scope(_node(node, id), node.steps, node.own)
 
 
 def of_attempt(attempt: LiveAttempt, id: str) -> Scope:
     """For the `with` of an attempt."""
-    return attempt.node.run.values.scope(_attempt(attempt, id), attempt.node.steps)
+    node = attempt.node
+    return node.run.values.scope(_attempt(attempt, id), node.steps, node.own)
 
 
 def of_end(attempt: LiveAttempt, output: Any, id: str) -> Scope:
@@ -35,7 +36,7 @@ def of_end(attempt: LiveAttempt, output: Any, id: str) -> Scope:
     steps = {name: value for name, value in (node.steps or {}).items() if name != step}
     if output is not ABSENT:
         steps[step] = output
-    return node.run.values.scope(_attempt(attempt, id), steps)
+    return node.run.values.scope(_attempt(attempt, id), steps, node.own)
 
 
 def _attempt(attempt: LiveAttempt, id: str) -> dict[str, Any]:

@@ -36,9 +36,11 @@ __all__ = [
     "exactly",
     "exit_name",
     "identifier",
+    "items",
     "json",
     "literal",
     "real",
+    "tolerance",
     "wanted",
     "word",
 ]
@@ -182,6 +184,26 @@ def code(value: Any, _: Any) -> str | int:
     if type(value) is str or (type(value) is int and 0 <= value <= 255):
         return value
     raise wanted("the name or number (0 to 255) of an exit", value)
+
+
+def items(value: Any, _: Any) -> str | list[Any]:
+    """What a node runs for each of: a template of a list, or a list written out."""
+    if type(value) is str:
+        return value
+    if type(value) is not list or not value:
+        raise wanted("a string that is one `${…}`, or an array with at least one item", value)
+    found: list[Any] = json(value)
+    return found
+
+
+_SHARE = re.compile(r"(?:100|[0-9]{1,2}(?:\.[0-9]{1,6})?)%").fullmatch
+
+
+def tolerance(value: Any, _: Any) -> int | str:
+    """A number of items, or a share of all of them."""
+    if (type(value) is int and value >= 0) or (type(value) is str and _SHARE(value)):
+        return value
+    raise wanted('a whole number, 0 or more, or a share of all items such as "10%"', value)
 
 
 def json(value: Any) -> Any:

@@ -112,6 +112,10 @@ class NodeSpec:
     group: str = ""
     description: str = ""
     outputs: Mapping[str, Any] | None = None
+    for_each: str | list[Any] | None = None
+    max_parallel: Limit | None = None
+    tolerate: int | str | None = None
+    """A number of items, or a share of all, `"10%"`."""
 
 
 @attrs.frozen

@@ -1,8 +1,8 @@
 """`${` where no expression is taken: an error, not text (E505).
 
-Strings take expressions in `with`, `when`, `set` and `outputs`, keys nowhere; `$${` is never one.
-JSON Schemas in `[inputs]` and `[state]` are left alone, but for the `initial` of these: their
-patterns may hold anything. Source: LANGUAGE.md sections 1 and 9.
+Strings take expressions in `with`, `when`, `for_each`, `set` and `outputs`, keys nowhere; `$${` is
+never one. JSON Schemas in `[inputs]` and `[state]` are left alone, but for the `initial` of these:
+their patterns may hold anything. Source: LANGUAGE.md sections 1 and 9.
 """
 
 from __future__ import annotations
@@ -66,7 +66,8 @@ def _inside(stray: Mistake, wrong: Set[KeyPath]) -> bool:
 
 def _mistake(path: KeyPath, within: tuple[int, int] | None) -> Mistake:
     message = "an expression in a key" if within is None else "an expression is not taken here"
-    cure = "`with`, `when`, `set` and `outputs` take expressions; `$${` is a literal `${`"
+    takers = "`with`, `when`, `for_each`, `set` and `outputs` take expressions"
+    cure = f"{takers}; `$${{` is a literal `${{`"
     key = within is None
     return Mistake(path, codes.BAD_EXPRESSION, message, cure, key, within=within)
 

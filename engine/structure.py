@@ -31,9 +31,11 @@ from engine.shapes import (
     exactly,
     exit_name,
     identifier,
+    items,
     json,
     literal,
     real,
+    tolerance,
     wanted,
     word,
 )
@@ -74,9 +76,6 @@ STEP_KEYS = frozenset({"task", "pipeline", "with", "exits", "routes", "retry", "
 
 NOT_YET: Mapping[type, Mapping[str, str]] = {
     NodeSpec: {
-        "for_each": "fan-out",
-        "max_parallel": "fan-out",
-        "tolerate": "fan-out",
         "uses": "resources",
         "requires": "services",
     },
@@ -362,6 +361,8 @@ _NODE = _reader(
     steps=_steps,
     needs=_needs,
     outputs=lambda value, _: _object(value),
+    for_each=items,
+    tolerate=tolerance,
     description=_description,
 )
 _reader(LimitsSpec)

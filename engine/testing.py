@@ -1,13 +1,15 @@
 """Try a plan without its effects: scripted bodies under a virtual clock, everything else real.
 
 A script maps `"node/step"` (in a sub-pipeline with the parent's `"node/step/"` before it) to a list of ends, one an attempt, the last
-repeats; what is not in it ends with exit 0 after a second. Source: LANGUAGE.md sections 2 to 9; FEATURES.md 74.
+repeats; what is not in it ends with exit 0 after a second. Of a fan-out `"node/step"` serves each item by itself, and
+`"node[3]/step"` before it that one. Source: LANGUAGE.md sections 2 to 9; FEATURES.md 74.
 """
 
 from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from itertools import product
 from typing import Any, Literal
 
 import attrs
@@ -45,9 +47,12 @@ def parse_script(data: Any, plan: Plan) -> Script:
     if not isinstance(data, dict):
         raise InputError(("a script is an object from `node/step` to a list of ends",))
     known = dict(_paths(plan, ""))
+    fans = set(_fans(plan, ""))
     problems: list[str] = []
     script: dict[str, tuple[Ending, ...]] = {}
-    for path, endings in data.items():
+    for written, endings in data.items():
+        path = _INDEX.sub("", written)
+        problems += (f"`{node}` is no fan-out: it has no items" for node in _listed(written) - fans)
         if any(step.startswith(f"{path}/") for step in known):
             inner = next(step for step in known if step.startswith(f"{path}/"))
             # Names go by twos, node and step: what has an odd number of them is a node.
@@ -61,11 +66,11 @@ def parse_script(data: Any, plan: Plan) -> Script:
         elif not isinstance(endings, list) or not endings:
             problems.append(f"`{path}`: expected a list with at least one end")
         else:
-            script[path] = tuple(
-                _ending(path, index, entry, problems) for index, entry in enumerate(endings)
+            script[written] = tuple(
+                _ending(written, index, entry, problems) for index, entry in enumerate(endings)
             )
             task = known[path].task
-            asks = any(ending.retry_after is not None for ending in script[path])
+            asks = any(ending.retry_after is not None for ending in script[written])
             if task is not None and asks and not task.may_ask:
                 problems.append(
                     f"`{path}`: task `{task.id}` never asks for a wait: no `retry_after`"
@@ -83,6 +88,24 @@ def _paths(plan: Plan, prefix: str) -> Iterator[tuple[str, Body]]:
                 yield path, body
             else:
                 yield from _paths(body.plan, f"{path}/")
+
+
+def _fans(plan: Plan, prefix: str) -> Iterator[str]:
+    """The paths of all fan-outs."""
+    for node in plan.nodes:
+        if node.fan is not None:
+            yield f"{prefix}{node.name}"
+        for step, body in zip(node.machine.steps, node.bodies, strict=True):
+            if body.plan is not None:
+                yield from _fans(body.plan, f"{prefix}{node.name}/{step.name}/")
+
+
+_INDEX = re.compile(r"\[[0-9]+\](?=/|$)")
+
+
+def _listed(path: str) -> set[str]:
+    """The nodes of which a path names an item."""
+    return {_INDEX.sub("", path[: found.start()]) for found in _INDEX.finditer(path)}
 
 
 def _ending(path: str, index: int, entry: Any, problems: list[str]) -> Ending:
@@ -154,10 +177,18 @@ def scripted(script: Script) -> Callable[[LiveAttempt], Any]:
 
 
 def _next(script: Script, used: dict[str, int], path: str) -> Ending:
-    endings = script.get(path) or (Ending(),)
+    endings = next((script[each] for each in addresses(path) if each in script), (Ending(),))
     count = used.get(path, 0)
     used[path] = count + 1
     return endings[min(count, len(endings) - 1)]
+
+
+def addresses(path: str) -> Iterator[str]:
+    """How a script may call the path of an attempt: its items, then some, then all items of a node."""
+    yield path
+    if "[" in path:
+        parts = [(part, _INDEX.sub("", part)) for part in path.split("/")]
+        yield from ("/".join(each) for each in product(*parts))
 
 
 def _placeholders(names: Mapping[str, bool], known: Mapping[str, str], form: str) -> dict[str, str]:
@@ -221,13 +252,17 @@ def _explained(plan: Plan, result: Result, script: Script, prefix: str) -> Resul
         def told(text: str, own: str = inner) -> str:
             return _with_cause(plan, text, script, prefix, own)
 
-        for attempt in node.attempts:
+        for attempt in node.ran():
             attempt.error = None if attempt.error is None else told(attempt.error)
             if attempt.run is not None:
                 child, within = children[attempt.step], f"{inner}{attempt.step}/"
                 attempt.run = _explained(child, attempt.run, script, within)
         reason = attrs.evolve(node.reason, message=told(node.reason.message))
-        nodes[name] = attrs.evolve(node, reason=reason)
+        items = node.items and tuple(
+            attrs.evolve(i, reason=attrs.evolve(i.reason, message=told(i.reason.message)))
+            for i in node.items
+        )
+        nodes[name] = attrs.evolve(node, reason=reason, items=items)
     message = _with_cause(plan, result.message, script, prefix, "")
     return attrs.evolve(result, nodes=nodes, message=message)
 
@@ -245,6 +280,6 @@ def _with_cause(plan: Plan, text: str, script: Script, prefix: str, own: str) ->
     name = found["name"]
     node = plan.nodes[plan.index[name]] if name in plan.index else None
     last = f"{prefix}{name}/{node.machine.steps[0].name}" if node else f"{own}{name}"
-    if script.get(last):
+    if any(_INDEX.sub("", path) == last for path in script):
         return text
     return f"{text[: found.end()]}: the script gives `{last}` no output{text[found.end() :]}"

@@ -53,9 +53,14 @@ class Values:
         """The values a sub-pipeline starts with: its inputs, and the same environment."""
         return Values(inputs, self._known["env"], self._known["secrets"])
 
-    def scope(self, run: Mapping[str, Any], steps: Mapping[str, Any] | None = None) -> Scope:
-        """What an expression sees."""
-        return Scope(self._known, {"run": run, "steps": steps or {}})
+    def scope(
+        self,
+        run: Mapping[str, Any],
+        steps: Mapping[str, Any] | None = None,
+        more: Mapping[str, Any] | None = None,
+    ) -> Scope:
+        """What an expression sees; `more` are names that only this place has."""
+        return Scope(self._known, {"run": run, "steps": steps or {}, **(more or {})})
 
 
 @attrs.frozen(eq=False)

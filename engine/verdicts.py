@@ -11,12 +11,12 @@ from __future__ import annotations
 
 import attrs
 
-from engine.choices import choices_of, spoils
+from engine.choices import choices_of, endings_of, spoils
 from engine.ends import ends_of
 from engine.feasibility import decide, skips_all
 from engine.machine import Machine, per_shape
 from engine.once import per_plan
-from engine.plan import Plan
+from engine.plan import Node, Plan
 
 __all__ = ["child_codes", "failing", "never_succeeds"]
 
@@ -24,13 +24,19 @@ __all__ = ["child_codes", "failing", "never_succeeds"]
 @per_plan
 def failing(plan: Plan) -> tuple[int, ...]:
     """The nodes that fail unhandled, or never end, in every run that they are in."""
-    if all(_can_succeed(node.machine) for node in plan.nodes):
+    if all(_can_succeed(node) for node in plan.nodes):
         return ()
     return tuple(sorted(choices_of(_careful(plan)).stuck))
 
 
+def _can_succeed(node: Node) -> bool:
+    if node.fan is not None:
+        return any(ending.result == "succeeded" for ending in endings_of(node, ()))
+    return _can_be_done(node.machine)
+
+
 @per_shape
-def _can_succeed(machine: Machine) -> bool:
+def _can_be_done(machine: Machine) -> bool:
     return any(ending.result == "succeeded" for ending in ends_of(machine, ()))
 
 

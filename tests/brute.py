@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from itertools import combinations_with_replacement
 from typing import Any
 
 Doc = dict[str, Any]
@@ -252,12 +253,50 @@ def verdicts(doc: Doc) -> set[str]:
 
 def node_endings(doc: Doc, name: str) -> set[Ending]:
     node = doc["nodes"][name]
-    ends = walk(name, node)[1]
+    ends = fanned(doc, name) if "for_each" in node else walk(name, node)[1]
     if "deadline" in node:
         ends.add(("failed", frozenset({"timeout"})))
-    if any(reads_output(doc, text) for text in node.get("outputs", {}).values()):
+    if "for_each" not in node and unmapped(doc, node):
         ends.add(("failed", frozenset({"error"})))
     return ends
+
+
+def unmapped(doc: Doc, node: Doc) -> bool:
+    return any(reads_output(doc, text) for text in node.get("outputs", {}).values())
+
+
+# -- fan-outs
+
+WON: Ending = ("succeeded", frozenset({"success"}))
+LOST: Ending = ("failed", frozenset({"failure"}))
+
+
+def lengths(node: Doc) -> Iterator[int]:
+    """How many items a fan-out can have: a list that is read has up to three here."""
+    items = node["for_each"]
+    yield from range(4) if isinstance(items, str) else [len(items)]
+
+
+def is_lost(node: Doc, items: int, failed: int) -> bool:
+    """Whether the node fails if so many of its items do."""
+    tolerate = node.get("tolerate", 0)
+    if isinstance(tolerate, str):
+        return failed * 100 > items * float(tolerate.rstrip("%"))
+    return failed > int(tolerate)
+
+
+def fanned(doc: Doc, name: str) -> set[Ending]:
+    """The ends that some list and some ends of its items bring."""
+    node = doc["nodes"][name]
+    results = {
+        "failed" for _, has in ends_with_outputs(name, node)[1] if has and unmapped(doc, node)
+    }
+    results |= {result for result, _ in walk(name, node)[1]}
+    return {
+        LOST if is_lost(node, items, items_of.count("failed")) else WON
+        for items in lengths(node)
+        for items_of in combinations_with_replacement(sorted(results), items)
+    }
 
 
 def decided(doc: Doc, state: State) -> Iterator[State]:
@@ -290,7 +329,9 @@ def choices(doc: Doc, name: str, edges: dict[str, Any], state: State) -> Iterato
         yield "runs"
     if when not in (None, "1 == 1"):
         yield "skipped"
-    if when is not None and reads_output(doc, when):
+    items = node.get("for_each")
+    starts = when != "1 == 2" and isinstance(items, str) and reads_output(doc, items)
+    if starts or (when is not None and reads_output(doc, when)):
         yield ("failed", frozenset({"error"}))
 
 
@@ -338,7 +379,7 @@ def edges_of(doc: Doc, name: str) -> dict[str, tuple[Any, bool]]:
 
 
 def texts_of(name: str, node: Doc) -> list[str]:
-    texts = [node.get("when", ""), *node.get("outputs", {}).values()]
+    texts = [node.get("when", ""), node.get("for_each"), *node.get("outputs", {}).values()]
     for step in steps_of(name, node).values():
         texts += [*step.get("with", {}).values(), *step.get("set", {}).values()]
     return [text for text in texts if isinstance(text, str)]
@@ -369,6 +410,8 @@ def places_of(name: str, node: Doc) -> dict[str, set[str]]:
         found[at] = {r for text in step.get("with", {}).values() for r in reads_of(text)}
         found[f"set {at}"] = {r for text in step.get("set", {}).values() for r in reads_of(text)}
     found["when"] = reads_of(node.get("when", ""))
+    items = node.get("for_each")
+    found["for_each"] = reads_of(items) if isinstance(items, str) else set()
     found["outputs"] = {r for text in node.get("outputs", {}).values() for r in reads_of(text)}
     return found
 
@@ -424,7 +467,7 @@ def absent_nodes(doc: Doc) -> set[Absent]:
                 continue
             visited, ends = ends_with_outputs(name, doc["nodes"][name])
             steps = [place for at in visited for place in (at, f"set {at}")]
-            for at in (*steps, *["outputs"] * any(has for _, has in ends)):
+            for at in ("for_each", *steps, *["outputs"] * any(has for _, has in ends)):
                 read(name, at, places[at], state)
         if all(isinstance(each, tuple) or each == "skipped" for each in state):
             ends = [(name, each) for name, each in zip(nodes, state, strict=True)]
@@ -465,11 +508,13 @@ def executions(doc: Doc) -> Iterator[tuple[State, set[str]]]:
     ends: dict[str, set[tuple[Ending, bool]]] = {}
     for name, node in doc["nodes"].items():
         ends[name] = ends_with_outputs(name, node)[1]
+        if "for_each" in node:
+            ends[name] = {(end, True) for end in fanned(doc, name)}
         with_codes = {end for end, _ in ends[name]}
         ends[name] |= {(end, False) for end in node_endings(doc, name) - with_codes}
         if "deadline" in node:
             ends[name].add((("failed", frozenset({"timeout"})), False))
-        if any(reads_output(doc, text) for text in node.get("outputs", {}).values()):
+        if "for_each" not in node and unmapped(doc, node):
             ends[name].add((("failed", frozenset({"error"})), False))
     first = settle(doc, ("waits",) * len(names))
     todo, seen = list(first), set(first)
@@ -518,8 +563,12 @@ def joins(doc: Doc, name: str, state: State) -> bool:
 def races(doc: Doc) -> dict[tuple[str, str], set[str]]:
     """By state and node, the nodes before it in the file that it races with."""
     uses = {name: states_used(doc, name) for name in doc["nodes"]}
+    fans = {name: node["for_each"] for name, node in doc["nodes"].items() if "for_each" in node}
+    alone = {name for name, items in fans.items() if isinstance(items, list) and len(items) < 2}
     ahead = closure({name: set(edges_of(doc, name)) for name in doc["nodes"]})
     found: dict[tuple[str, str], set[str]] = {}
+    for name in (fans.keys() - alone) & started(doc):
+        found |= {(state, name): {name} for state in uses[name][0]}
     for one, other in meetings(doc):
         if one not in ahead[other] and other not in ahead[one]:
             writes, others = uses[one][0], uses[other][0]
@@ -534,7 +583,7 @@ def states_used(doc: Doc, name: str) -> tuple[set[str], set[str]]:
     visited, ends = ends_with_outputs(name, node)
     steps = [step for at, step in steps_of(name, node).items() if at in visited]
     texts = [text for s in steps for key in ("with", "set") for text in s.get(key, {}).values()]
-    texts.append(node.get("when", ""))
+    texts += [node.get("when", ""), node.get("for_each", "")]
     if any(has for _, has in ends):
         texts += node.get("outputs", {}).values()
     read = {state for text in texts for state in re.findall(r"state\.(\w+)", str(text))}

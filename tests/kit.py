@@ -47,7 +47,9 @@ def comparable(result: Result | dict[str, Any]) -> dict[str, Any]:
 def _node(node: dict[str, Any]) -> dict[str, Any]:
     kept = {key: node[key] for key in ("result", "label", "output") if key in node}
     kept["reason"] = node["reason"]["kind"]
-    kept["attempts"] = [_attempt(attempt) for attempt in node["attempts"]]
+    kept["attempts"] = [_attempt(attempt) for attempt in node.get("attempts", ())]
+    if "items" in node:
+        kept["items"] = [_node(item) for item in node["items"]]
     return kept
 
 

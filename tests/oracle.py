@@ -4,7 +4,7 @@
 names the section of LANGUAGE.md that the lines below it say again. Nothing is remembered that can
 be looked up: an edge is settled if its source has a result, a place is taken if an attempt is
 running. It imports nothing of the engine and presumes that the document is right. Out of scope:
-for_each, services, resources, finally, people, CEL beyond paths, jitter.
+services, resources, finally, people, CEL beyond paths, jitter.
 """
 
 from __future__ import annotations
@@ -73,6 +73,11 @@ class Node:
     label: str | None = None
     label_names: tuple[Any, ...] = ()  # other ways to write the label in `needs`: code and names
     output: Any = ABSENT
+    items: list[Node] | None = None  # §10 of a fan-out, once it has its list
+    fan: Node | None = None  # of an item: its fan-out, and which it is there
+    index: int = 0
+    value: Any = None
+    must_give_up: bool = False  # too many items failed, and the run is to be cancelled for it
 
 
 @dataclass(eq=False)
@@ -145,14 +150,16 @@ class Simulation:
             self.wake()
             self.give_places()
             again = any(self.is_over(a) for a in running(self.root))
-            if not again and not any(run.must_cancel for run in active(self.root)):
+            if not again and not any(must_stop(run) for run in active(self.root)):
                 return
 
     def next_time(self) -> float:
         times = [self.cancel_at]
         for run in active(self.root):
             times.append(run.began + seconds(settings(run).get("deadline")))
-            times += [t for n in unfinished(run) for t in (n.wake_at, n.deadline_at)]
+            times += [
+                t for n in (*unfinished(run), *parts(run)) for t in (n.wake_at, n.deadline_at)
+            ]
         times += [t for a in running(self.root) for t in (a.ends, a.timeout_at)]
         later = min((t for t in times if t > self.now), default=inf)
         if later == inf:
@@ -161,7 +168,7 @@ class Simulation:
 
     def wake(self) -> None:
         for run in active(self.root):
-            for node in unfinished(run):
+            for node in parts(run):
                 if node.phase == "waiting" and node.wake_at <= self.now:
                     node.phase, node.wake_at = "ready", inf
 
@@ -173,9 +180,7 @@ class Simulation:
         It may have brought a child's nodes, which come next.
         """
         while True:
-            ready = [
-                n for run in active(self.root) for n in run.nodes.values() if n.phase == "ready"
-            ]
+            ready = [n for run in active(self.root) for n in parts(run) if n.phase == "ready"]
             able = [n for n in sorted(ready, key=queue_key) if self.has_place(n)]
             if not able:
                 return
@@ -184,9 +189,14 @@ class Simulation:
     def has_place(self, node: Node) -> bool:
         # §2 a pool counts the running attempts of its nodes, sub-pipelines included
         pool = node.spec.get("pool")
-        mine = [n for n in node.run.nodes.values() if n.attempt and n.spec.get("pool") == pool]
+        mine = [n for n in parts(node.run) if n.attempt and n.spec.get("pool") == pool]
         if pool and len(mine) >= node.run.doc["pools"][pool]:
             return False
+        if node.fan and node.fan.items:  # §10 at most `max_parallel` at a time
+            going = [item for item in node.fan.items if item.attempt]
+            most = settings(node.run).get("max_parallel", 32)
+            if len(going) >= node.spec.get("max_parallel", most):
+                return False
         # §2 a sub-pipeline's attempt holds no run place; others hold one in each enclosing run
         if "pipeline" in step_spec(node):
             return True
@@ -213,11 +223,14 @@ class Simulation:
         step = step_spec(node)
         node.tries += 1
         attempt = Attempt(node, node.step, node.visits[node.step], node.tries, self.now)
-        if not node.attempts:  # §6 a node's deadline runs from the start of its first attempt
-            node.deadline_at = self.now + seconds(node.spec.get("deadline"))
+        whole = node.fan or node
+        if (
+            whole.deadline_at == inf
+        ):  # §6 a node's deadline runs from the start of its first attempt
+            whole.deadline_at = self.now + seconds(node.spec.get("deadline"))
         node.phase, node.attempt = "running", attempt
         node.attempts.append(attempt)
-        key = f"{node.run.prefix}{node.name}/{node.step}"
+        key = f"{node.run.prefix}{named(node)}/{node.step}"
         entry = self.next_entry(key)
         try:  # §9 `with` is evaluated anew for each attempt
             given = evaluate(step.get("with", {}), scope(node.run, node, attempt))
@@ -236,7 +249,7 @@ class Simulation:
             self.plan_end(attempt, entry)
 
     def next_entry(self, key: str) -> dict[str, Any]:
-        entries = self.script.get(key) or [{"exit": 0}]
+        entries = next((self.script[k] for k in addresses(key) if k in self.script), [{"exit": 0}])
         self.used[key] = self.used.get(key, 0) + 1
         return entries[min(self.used[key], len(entries)) - 1]
 
@@ -415,6 +428,9 @@ class Simulation:
     ) -> None:
         node.result, node.reason, node.label, node.output = result, reason, label, output
         node.phase = "ended"
+        if node.fan:
+            self.item_ended(node.fan)
+            return
         # §8 handled: a live edge names the failure, or the node says `allow_failure`
         handled = node.spec.get("allow_failure", False) or any(
             names_failure(edges(other)[0].get(node.name), node) for other in node.run.nodes.values()
@@ -446,10 +462,59 @@ class Simulation:
         except CannotEvaluate:  # §6
             self.give_result(node, "failed", "evaluation", "error")
             return
-        if wanted:
-            self.enter(node, machine(node)[1], 0)
-        else:
+        if not wanted:
             self.give_result(node, "skipped", "when")
+        elif "for_each" in node.spec:
+            self.fan_out(node)
+        else:
+            self.enter(node, machine(node)[1], 0)
+
+    # ------------------------------------------------------------ §10 fan-out
+
+    def fan_out(self, node: Node) -> None:
+        """The node's body, once an item."""
+        try:
+            values = evaluate(node.spec["for_each"], scope(node.run))
+            if not isinstance(values, list):
+                raise CannotEvaluate("no list")
+        except CannotEvaluate:  # §6
+            self.give_result(node, "failed", "evaluation", "error")
+            return
+        node.phase, node.items = "items", []
+        for index, value in enumerate(values):
+            item = Node(node.run, node.name, node.spec, node.order, fan=node, index=index)
+            item.value = value
+            node.items.append(item)
+            self.enter(item, machine(item)[1], 0)
+        if not values:  # an empty list succeeds
+            self.give_result(node, "succeeded", "completed", "success", [])
+
+    def item_ended(self, fan: Node) -> None:
+        items = fan.items or []
+        lost = len([i for i in items if i.result == "failed"]) > tolerated(fan)
+        if all(item.result for item in items):
+            ended = (
+                ("failed", "tolerance", "failure")
+                if lost
+                else ("succeeded", "completed", "success")
+            )
+            self.give_result(fan, *ended, [given(item) for item in items])
+            return
+        handled = fan.spec.get("allow_failure", False)
+        for other in fan.run.nodes.values():
+            condition = edges(other)[0].get(fan.name)
+            named = isinstance(condition, list) and "failure" in condition
+            handled = handled or named or condition == "failure"
+        # §8 what an unhandled failure does to the rest, it does to the rest of the items
+        fan.must_give_up = lost and not handled and settings(fan.run).get("on_failure") == "cancel"
+
+    def cut(self, fan: Node, reason: str) -> None:
+        """Items without a result are cancelled."""
+        for item in fan.items or []:
+            if not item.result:
+                if item.attempt:
+                    self.stop(item.attempt, "cancelled")
+                item.result, item.reason, item.phase = "cancelled", reason, "ended"
 
     # ------------------------------------------------------------ §6, §14 deadlines, cancelling
 
@@ -467,22 +532,26 @@ class Simulation:
                     # §6 the attempt is cancelled, nothing is retried or routed
                     if node.attempt:
                         self.stop(node.attempt, "cancelled")
+                    self.cut(node, "deadline")
                     self.give_result(node, "failed", "deadline", "timeout")
-            for attempt in [n.attempt for run in level for n in unfinished(run) if n.attempt]:
+            for attempt in [n.attempt for run in level for n in parts(run) if n.attempt]:
                 if attempt.timeout_at == self.now:
                     self.end_attempt(attempt, "timeout")
             level = [
                 n.attempt.child
                 for run in level
-                for n in unfinished(run)
+                for n in parts(run)
                 if n.attempt and n.attempt.child
             ]
         self.end_attempts()  # of sub-pipelines whose child ended by one of these
 
     def apply_cancellations(self) -> None:
         """§8 on_failure = "cancel"; of runs to be cancelled at one instant the outermost first."""
-        while runs := [run for run in active(self.root) if run.must_cancel]:
-            for run in sorted(runs, key=depth):
+        while runs := [run for run in active(self.root) if must_stop(run)]:
+            for fan in [node for run in runs for node in unfinished(run) if node.must_give_up]:
+                self.cut(fan, "failure")
+                self.give_result(fan, "failed", "tolerance", "failure")
+            for run in sorted([run for run in runs if run.must_cancel], key=depth):
                 run.must_cancel = False
                 self.cancel_run(run, "failure")
             self.end_attempts()
@@ -495,6 +564,7 @@ class Simulation:
         for node in unfinished(run):
             if node.attempt:
                 self.stop(node.attempt, "cancelled")
+            self.cut(node, reason)
             node.result, node.reason, node.phase = "cancelled", reason, "ended"
 
 
@@ -524,9 +594,46 @@ def unfinished(run: Run) -> list[Node]:
     return [node for node in run.nodes.values() if not node.result]
 
 
+def parts(run: Run) -> list[Node]:
+    """The nodes of a run, with their items in place of those that are fan-outs."""
+    nodes = run.nodes.values()
+    return [part for n in nodes for part in ([n] if n.items is None else n.items)]
+
+
+def must_stop(run: Run) -> bool:
+    return run.must_cancel or any(node.must_give_up for node in unfinished(run))
+
+
+def tolerated(fan: Node) -> float:
+    """§10 How many items may fail: a number, or a share of all."""
+    tolerate = fan.spec.get("tolerate", 0)
+    if isinstance(tolerate, int):
+        return tolerate
+    return len(fan.items or []) * float(tolerate.removesuffix("%")) / 100
+
+
+def given(item: Node) -> Any:
+    """What stands for an item in the output of its node: null if it failed, or gave nothing."""
+    return None if item.result != "succeeded" or item.output is ABSENT else item.output
+
+
+def named(node: Node) -> str:
+    return f"{node.name}[{node.index}]" if node.fan else node.name
+
+
+def addresses(key: str) -> Iterator[str]:
+    """The keys of a script that serve a path: one item goes before all, in the outer node first."""
+    yield key
+    found = re.search(r"\[\d+\]", key)
+    if found:
+        head, tail = key[: found.end()], key[found.end() :]
+        yield from (head + rest for rest in addresses(tail) if rest != tail)
+        yield from (key[: found.start()] + rest for rest in addresses(tail))
+
+
 def running(run: Run) -> Iterator[Attempt]:
     """The running attempts of a run and of all runs inside it."""
-    for node in list(run.nodes.values()):
+    for node in parts(run):
         if node.attempt:
             yield node.attempt
             if node.attempt.child:
@@ -544,7 +651,7 @@ def depth(run: Run) -> int:
 
 def queue_key(node: Node) -> tuple[tuple[int, int], ...]:
     """§2 The lowest `priority`, then order in the file; from the root run inwards."""
-    own = ((node.spec.get("priority", 100), node.order),)
+    own = ((node.spec.get("priority", 100), node.order), *[(0, node.index)] * bool(node.fan))
     return queue_key(node.run.parent.node) + own if node.run.parent else own
 
 
@@ -568,6 +675,7 @@ def edges(node: Node) -> tuple[dict[str, Any], dict[str, Any]]:
     written = needs if isinstance(needs, dict) else dict.fromkeys(needs, "success")
     when = node.spec.get("when", "")
     texts = [when if "${" in when else f"${{{when}}}", node.spec.get("outputs")]
+    texts.append(node.spec.get("for_each"))
     texts += [step.get(key) for step in machine(node)[0].values() for key in ("with", "set")]
     guarded: dict[str, list[bool]] = {}
     for name, has_default in references(texts):
@@ -618,6 +726,8 @@ def scope(run: Run, node: Node | None = None, attempt: Attempt | None = None) ->
     values |= {"inputs": run.inputs, "state": run.state}
     if node:
         values["steps"] = {step: value for step, value in node.steps.items() if value is not ABSENT}
+        if node.fan:
+            values |= {"item": node.value, "index": node.index}
     if attempt:
         values["run"] = {"attempt": attempt.number, "visit": attempt.visit}
     return values
@@ -751,6 +861,11 @@ def record_node(node: Node) -> dict[str, Any]:
         "reason": {"kind": node.reason},
         "attempts": [record_attempt(attempt) for attempt in node.attempts],
     }
+    if node.items is not None:
+        entry["items"] = [record_node(item) for item in node.items]
+        for item in entry["items"]:  # what stands in the list is not said again
+            if item["result"] == "succeeded" and node.output is not ABSENT:
+                item.pop("output", None)
     return entry if node.output is ABSENT else {**entry, "output": node.output}
 
 

@@ -10,7 +10,7 @@ from typing import Any
 
 from hypothesis import strategies as st
 
-from tests.brute import Doc, edges_of, names_of, outcomes, steps_of, verdicts, walk
+from tests.brute import Doc, edges_of, names_of, node_endings, outcomes, steps_of, verdicts
 
 __all__ = [
     "costly_machines",
@@ -24,7 +24,8 @@ __all__ = [
 
 NAMED = {"task": "shell", "exits": {"odd": 3, "far": 4}}
 BODIES: tuple[Doc, ...] = ({"task": "probe"}, {"task": "shell"}, NAMED)
-FLAG = {"flag": {"type": "boolean", "default": True}}
+MANY = {"type": "array", "maxItems": 3, "default": [1, 2, 3]}
+FLAG = {"flag": {"type": "boolean", "default": True}, "many": MANY}
 
 
 def pick(draw: st.DrawFn, choices: Sequence[Any]) -> Any:
@@ -93,9 +94,15 @@ def pipelines(draw: st.DrawFn) -> Doc:
             extras(draw, name, node, order[:index])
             if needs:
                 node |= {"needs": needs, "join": pick(draw, ("all", "all", "any"))}
-        called = {label for _, labels in walk(name, node)[1] for label in labels}
-        ends[name] = sorted(called | {"timeout"} if "deadline" in node else called, key=repr)
+        ends[name] = sorted(called(doc, name), key=repr)
     return doc
+
+
+def called(doc: Doc, name: str) -> set[Any]:
+    """All that `needs` may call an end of a node, but for what an expression makes fail."""
+    bare = {key: value for key, value in doc["nodes"][name].items() if key != "outputs"}
+    ends = node_endings({**doc, "nodes": {**doc["nodes"], name: bare}}, name)
+    return {label for _, labels in ends for label in labels}
 
 
 @st.composite
@@ -139,6 +146,8 @@ def reading_pipelines(draw: st.DrawFn) -> Doc:
         place: Doc = pick(draw, [*steps_of(name, node).values()])
         if chance(draw, 5) and read:
             node["when"] = pick(draw, [*read.values()])
+        elif chance(draw, 5) and read and "for_each" in node:
+            node["for_each"] = pick(draw, [*read.values()])
         elif chance(draw, 4):
             node["outputs"] = {"x": "${inputs.flag}", **node.get("outputs", {}), **read}
         else:
@@ -232,6 +241,10 @@ def extras(draw: st.DrawFn, name: str, node: Doc, before: Sequence[str]) -> None
         node["with"] = {"value": pick(draw, reads)}
     if chance(draw, 4):
         node["when"] = pick(draw, ("inputs.flag", "inputs.flag", "1 == 1", "1 == 2", *reads))
+    if chance(draw, 4):
+        lists = (["a"], ["a", "b", "c"], "${inputs.many}")
+        node["for_each"] = pick(draw, (*lists, "${inputs.many}", *reads))
+        node["tolerate"] = pick(draw, (0, 0, 1, "50%", "100%"))
     if chance(draw, 8):
         node["outputs"] = {"x": pick(draw, ("${inputs.flag}", f"${{steps.{name} ?? 0}}", *reads))}
 
@@ -263,6 +276,8 @@ def costly_pipelines(draw: st.DrawFn) -> Doc:
     if chance(draw, 2):
         doc["pipelines"] = {"child": inner(draw, 3)}
     for name, node in doc["nodes"].items():
+        if "for_each" in node and "inputs" not in str(node["for_each"]):
+            node["for_each"] = pick(draw, (["a", "b"], "${inputs.many}"))  # of a known length
         spend(draw, doc, node)
         loop(draw, name, node)
     relabel(doc)
@@ -274,10 +289,8 @@ def relabel(doc: Doc) -> None:
     for node in doc["nodes"].values():
         for source, want in node.get("needs", {}).items():
             if isinstance(want, list):
-                other = doc["nodes"][source]
-                called = {label for _, labels in walk(source, other)[1] for label in labels}
-                called |= {"timeout"} if "deadline" in other else set()
-                node["needs"][source] = [x for x in want if x in called] or "finished"
+                known = called(doc, source)
+                node["needs"][source] = [x for x in want if x in known] or "finished"
 
 
 def inner(draw: st.DrawFn, most: int) -> Doc:
@@ -286,8 +299,10 @@ def inner(draw: st.DrawFn, most: int) -> Doc:
     gone = set(doc["nodes"]) - set(names)
     nodes = {name: doc["nodes"][name] for name in names}
     for name, node in nodes.items():
-        for key in ("with", "when", "outputs"):
-            if any(other + "." in str(node.get(key)) for other in gone):
+        for key in ("with", "when", "outputs", "for_each"):
+            if key == "for_each" and key in node:
+                node[key] = ["a", "b"] if "inputs" not in str(node[key]) else node[key]
+            elif any(other + "." in str(node.get(key)) for other in gone):
                 del node[key]
         if isinstance(node.get("needs"), dict):
             node["needs"] = {s: need for s, need in node["needs"].items() if s in nodes}

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import product
 from typing import Any
 
 from hypothesis import strategies as st
@@ -33,8 +34,9 @@ EXITS = {  # tables of `exits` that a step may have, by its body
 }
 VALUES = (
     *({"x": 1, "y": True}, {"x": 2, "y": False}, {"x": "a", "y": None}, {"x": 0.5}),
-    *({"y": True}, {"x": {"y": [1, 2]}, "y": 1}, 3, None),
+    *({"y": True}, {"x": {"y": [1, 2]}, "y": 1}, 3, None, {"x": [1, {"y": 2}], "y": True}),
 )
+ITEMS = (["a"], ["a", "b"], [{"x": 1, "y": False}, "${inputs.num}", 2], ["a", "b", "c", "d"])
 
 
 @dataclass(frozen=True)
@@ -104,6 +106,9 @@ def document(draw: st.DrawFn, nodes: int, steps: int, made: Made, pool: str) -> 
     doc["inputs"] = {"flag": {"type": "boolean", "default": True}, "num": {"type": "integer"}}
     if states:
         doc["state"] = {name: STATES[name] for name in states}
+    if any("for_each" in node for node in tables.values()):
+        length = upto(draw, 3)
+        doc["inputs"]["many"] = {"type": "array", "default": [1, {"x": 2}, "c"][:length]}
     if any("pool" in node for node in tables.values()):
         doc["pools"] = {pool: 1 + upto(draw, 1)}
     doc["nodes"] = {name: tables[name] for name in names}
@@ -148,6 +153,9 @@ def node_table(
         node["allow_failure"] = True
     if chance(draw, 4):
         node["deadline"] = pick(draw, ("1s", "500ms", "2s", "3s"))
+    if chance(draw, 4):
+        node |= fan_out(draw, sources)
+        sources, states = ["item", "index", *sources], []  # what its items set would race
     if steps > 1 and chance(draw, 2):
         node |= machine(draw, sources, steps, made, states)
     else:
@@ -158,6 +166,16 @@ def node_table(
         own += [f"state.{state}" for state in states]
         node["outputs"] = {"x": text(draw, [*own, *sources], bare=3), "y": other}
     return node
+
+
+def fan_out(draw: st.DrawFn, sources: list[str]) -> Doc:
+    read = ["${inputs.many}", *(f"${{{source}.x}}" for source in sources)]
+    fan: Doc = {"for_each": pick(draw, (*ITEMS, "${inputs.many}", *read))}
+    if chance(draw, 3):
+        fan["max_parallel"] = 1 + upto(draw, 1)
+    if chance(draw, 2):
+        fan["tolerate"] = pick(draw, (1, 0, "50%", "100%"))
+    return fan
 
 
 def needs_table(draw: st.DrawFn, before: dict[str, list[list[Any]]]) -> Any:
@@ -326,9 +344,13 @@ def long_form(draw: st.DrawFn, to: list[str], later: list[str], *, must: bool, m
 
 
 def script_of(draw: st.DrawFn, doc: Doc) -> dict[str, list[dict[str, Any]]]:
-    """Entries for each task of the document; what hangs is always inside something that ends."""
+    """Entries for each task of the document, and for single items of those in fan-outs; what hangs
+    is always inside something that ends."""
     script = {}
-    for key, ends_anyway in leaves(doc, doc.get("pipelines", {})):
+    known = dict(leaves(doc, doc.get("pipelines", {})))
+    for key, ends_anyway in leaves(doc, doc.get("pipelines", {}), items=True):
+        if key not in known and not chance(draw, 2):
+            continue
         entries = [script_entry(draw, ends_anyway) for _ in range(upto(draw, 4))]
         if entries:
             script[key] = entries
@@ -349,16 +371,23 @@ def script_entry(draw: st.DrawFn, ends_anyway: bool) -> dict[str, Any]:
 
 
 def leaves(
-    doc: Doc, pipelines: dict[str, Doc], prefix: str = "", ends: bool = False
+    doc: Doc,
+    pipelines: dict[str, Doc],
+    prefix: str = "",
+    ends: bool = False,
+    items: bool = False,
 ) -> Iterator[tuple[str, bool]]:
-    """Key of every task step, and whether a clock ends its attempts."""
+    """Key of every task step, with `items` also of the first items of fan-outs, and whether a clock
+    ends its attempts."""
     ends = ends or "deadline" in doc["pipeline"]
     for name, node in doc["nodes"].items():
-        for step_name, step in steps_of(name, node).items():
-            key = f"{prefix}{name}/{step_name}"
+        ways = [name, *(f"{name}[{at}]" for at in range(2) if items and "for_each" in node)]
+        for way, (step_name, step) in product(ways, steps_of(name, node).items()):
+            key = f"{prefix}{way}/{step_name}"
             step_ends = ends or "deadline" in node or "timeout" in step
             if "pipeline" in step:
-                yield from leaves(pipelines[step["pipeline"]], pipelines, key + "/", step_ends)
+                child = pipelines[step["pipeline"]]
+                yield from leaves(child, pipelines, key + "/", step_ends, items)
             else:
                 yield key, step_ends
 
@@ -397,6 +426,7 @@ def labels_of(name: str, node: Doc, made: Made) -> list[list[Any]]:
     found: dict[str, list[Any]] = {"timeout": ["timeout"]} if "deadline" in node else {}
     todo: list[tuple[str, tuple[Any, ...]]] = [(node.get("start", name), ())]
     seen = set(todo)
+    ends: set[str] = set()
     while todo and len(seen) < 500:
         at, taken = todo.pop()
         for outcome in outcomes[at]:
@@ -404,12 +434,23 @@ def labels_of(name: str, node: Doc, made: Made) -> list[list[Any]]:
             is_end, _, label = target.partition(":")
             state = (target, tuple(sorted(after.items())))
             if is_end in ("done", "fail"):
+                ends.add(is_end)
                 items = [label] if label else ways(steps[at], outcome)
                 found.setdefault(str(items[-1]), items)
             elif state not in seen:
                 seen.add(state)
                 todo.append(state)
+    if "for_each" in node:
+        return [*(["timeout"] for _ in found if "deadline" in node)][:1] + fan_labels(node, ends)
     return list(found.values())
+
+
+def fan_labels(node: Doc, ends: set[str]) -> list[list[Any]]:
+    """The labels of a fan-out whose items have such ends."""
+    items, tolerate = node["for_each"], node.get("tolerate", 0)
+    found = [["success"]] if isinstance(items, str) or "done" in ends else []
+    lost = tolerate != "100%" and (isinstance(items, str) or tolerate != 1 or len(items) > 1)
+    return [*found, ["failure"]] if lost and "fail" in ends else found
 
 
 def follow(at: str, step: Doc, outcome: Any, taken: dict[Any, int]) -> tuple[str, dict[Any, int]]:

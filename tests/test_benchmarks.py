@@ -9,7 +9,7 @@ from benchmarks.shapes import RING, ROUNDS, SHAPES, Work, document
 from benchmarks.table import growth, markdown, row, text
 
 SIZE = 20
-TOTALS = {"chain": 20, "fan": 22, "layers": 16, "retry": 60, "route": 20}
+TOTALS = {"chain": 20, "fan": 22, "layers": 16, "retry": 60, "route": 20, "items": 20}
 
 
 @pytest.mark.parametrize("shape", SHAPES)

@@ -133,8 +133,12 @@ def a_run_keeps_to_it(case: tuple[Doc, Doc, Doc]) -> None:
     assert len(attempts) <= found.run.attempts
     assert max([0.0, *(each.ended or 0.0 for each in attempts)]) <= found.run.seconds + 1e-6
     for node in found.nodes:
-        own = result.nodes[node.node.name].attempts
-        assert len({(each.step, each.visit) for each in own}) <= node.whole.visits
+        ended = result.nodes[node.node.name]
+        parts = ended.items if ended.items is not None else (ended,)
+        visits = [len({(each.step, each.visit) for each in part.attempts}) for part in parts]
+        assert sum(visits) <= node.whole.visits
+        assert len(list(ended.ran())) <= node.whole.attempts
+        own = list(ended.ran())
         for step, bound in zip(node.node.machine.steps, node.steps, strict=True):
             assert max([0, *(a.visit for a in own if a.step == step.name)]) <= bound.visits
 
@@ -152,7 +156,7 @@ def timed(doc: Doc) -> Doc:
 
 def attempts_of(result: Result) -> Iterator[Attempt]:
     for node in result.nodes.values():
-        for attempt in node.attempts:
+        for attempt in node.ran():
             yield attempt
             if attempt.run is not None:
                 yield from attempts_of(attempt.run)
@@ -162,6 +166,57 @@ def attempts_of(result: Result) -> Iterator[Attempt]:
 @settings(RELAXED, max_examples=300)
 def test_no_run_comes_to_more(case: tuple[Doc, Doc, Doc]) -> None:
     a_run_keeps_to_it(case)
+
+
+def fanned(nodes: Doc, **tables: Any) -> Bound:
+    inputs = {"few": {"type": "array", "maxItems": 5}, "any": {"type": "array"}}
+    return run_of(nodes, inputs=inputs, **tables)
+
+
+@pytest.mark.parametrize(
+    ("keys", "expected"),
+    [
+        ({"for_each": ["a", "b", "c"]}, (3, 3, 1.0, True)),
+        ({"for_each": "${inputs.few}"}, (5, 5, 1.0, True)),
+        ({"for_each": "${inputs.few}", "max_parallel": 2}, (5, 5, 3.0, True)),
+        ({"for_each": "${inputs.few}", "deadline": "2500ms", "max_parallel": 2}, (5, 5, 2.5, True)),
+        ({"for_each": "${inputs.any}"}, (math.inf, math.inf, math.inf, True)),
+        ({"for_each": "${inputs.any}", "deadline": "9s"}, (math.inf, math.inf, 9.0, True)),
+    ],
+)
+def test_items_count_each_and_so_many_at_a_time(keys: Doc, expected: Any) -> None:
+    found = fanned({"n": {**SHELL, **keys}})
+    assert (found.visits, found.attempts, found.seconds, found.exact_time) == expected
+
+
+def test_items_that_let_their_place_go_in_between_have_grahams_bound() -> None:
+    retry = {"attempts": 2, "delay": "1s", "max_delay": "1s"}
+    keys = {"for_each": "${inputs.few}", "max_parallel": 2, "retry": retry}
+    found = fanned({"n": {**SHELL, **keys}})
+    assert (found.attempts, found.seconds, found.exact_time) == (10, 3 + 4 * 2 / 2, False)
+
+
+def test_only_so_many_items_fail_as_are_tolerated_where_the_node_succeeds() -> None:
+    """An item that fails was tried thrice; what waits for the node runs if it succeeds."""
+    steps = {
+        "one": {**SHELL, "routes": {"0": "done", "*": "two"}},
+        "two": {**SHELL, "routes": {"*": "three"}},
+        "three": {**SHELL, "routes": {"0": "fail", "*": "fail"}},
+    }
+    steps["two"]["routes"]["0"] = "three"
+    fan = {"start": "one", "steps": steps, "for_each": list("abcd"), "tolerate": 1}
+    after = {**SHELL, "needs": ["n"], "retry": {"attempts": 100, "on": [7]}}
+    found = fanned({"n": fan, "m": after})
+    assert found.attempts == 3 * 1 + 3 + 100
+
+
+def test_the_lists_that_have_no_bound_are_named() -> None:
+    nodes = {"n": {**SHELL, "for_each": "${inputs.any}"}}
+    doc = {"engine": 1, "inputs": {"any": {"type": "array"}}, "nodes": nodes}
+    found = bounds_of(plan_of(doc))
+    assert found is not None
+    assert found.uncounted == ("n",)
+    assert [each.list for each in found.endless] == [True]
 
 
 def crowded() -> st.SearchStrategy[tuple[Doc, int, Random]]:

@@ -63,7 +63,10 @@ def check_record(plan: Plan, events: Sequence[Event], result: Result) -> None:
                 running.add(key)
             case "attempt_ended":
                 running.remove(key)
+            case "item_settled":
+                assert not [path for path, *_ in running if path.rpartition("/")[0] == event.path]
             case "node_settled":
+                assert not [path for path, *_ in running if path.startswith(f"{event.path}[")]
                 assert not [path for path, *_ in running if path.rpartition("/")[0] == event.path]
                 settled.append(event.path)
             case "cancel_asked":
@@ -80,7 +83,8 @@ def check_result(plan: Plan, result: Result) -> None:
     assert sorted(result.nodes) == sorted(plan.index)
     for node in result.nodes.values():
         assert node.reason.kind
-        for attempt in node.attempts:
+        assert all(item.reason.kind for item in node.items or ())
+        for attempt in node.ran():
             assert attempt.outcome is not None
             assert attempt.ended is not None
             assert attempt.ended >= attempt.started

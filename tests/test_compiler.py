@@ -518,7 +518,38 @@ WRONG: dict[str, tuple[str, tuple[Any, ...]]] = {
     ),
     "item": (
         A + 'with = { x = "${«item»}" }',
-        ("E106", "`item` is not supported yet: this version does not run fan-out"),
+        (
+            "E505",
+            "`item` cannot be read here: only the steps and the `outputs` of a node with `for_each` see it",
+        ),
+    ),
+    "item where the list is made": (
+        A + 'for_each = "${[«item»]}"',
+        (
+            "E505",
+            "`item` cannot be read here: only the steps and the `outputs` of a node with `for_each` see it",
+        ),
+    ),
+    "index before the node starts": (
+        A + 'for_each = ["x"]\nwhen = "«index» == 0"',
+        (
+            "E505",
+            "`index` cannot be read here: only the steps and the `outputs` of a node with `for_each` see it",
+        ),
+    ),
+    "no list": (A + 'for_each = «"x"»', ("E505", 'this is always "x", no list with items')),
+    "a list that is empty": (
+        A + 'for_each = «"${[]}"»',
+        ("E505", "this is always [], no list with items"),
+    ),
+    "a label that a fan-out cannot have": (
+        A
+        + 'for_each = ["x"]\nexits = { odd = 3 }\n[nodes.b]\nneeds = { a = [«"odd"»] }\ntask = "shell"',
+        ("E203", "`a` can never end with the label `odd`"),
+    ),
+    "an exit of a fan-out": (
+        A + 'for_each = ["x"]\n[nodes.b]\nneeds = { a = [«0»] }\ntask = "shell"',
+        ("E203", "`a` can never end with the label `0`"),
     ),
 }
 

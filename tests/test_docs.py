@@ -173,7 +173,7 @@ def test_the_reference_lists_what_is_not_there_yet() -> None:
 
 
 def test_what_is_not_there_yet_is_refused_by_name() -> None:
-    _, found = load(Source("case.toml", f"engine = 1\n{STEP}for_each = '${{inputs.x}}'\n"))
+    _, found = load(Source("case.toml", f"engine = 1\n{STEP}uses = ['x']\n"))
     assert [each.rule.name for each in found] == ["not-supported"]
 
 

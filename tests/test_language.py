@@ -85,6 +85,14 @@ FULL: Doc = {
             "timeout": "1.5s",
             "set": {"seen": "${state.seen + 1}", "log": [{"a": ["${state.log}"]}]},
         },
+        "each": {
+            "task": "shell",
+            "for_each": ["a", 1, {"b": ["${inputs.text}"]}],
+            "max_parallel": 3,
+            "tolerate": "12.5%",
+            "with": {"argv": ["${item}"]},
+        },
+        "read": {"task": "shell", "for_each": "${one.x}", "tolerate": 1},
         "two": {"pipeline": "child", "needs": ["three"], "retry": [{"attempts": 2}]},
         "three": {
             "start": "first",
@@ -122,6 +130,7 @@ def agree(doc: Doc) -> None:
 VALUES: tuple[Any, ...] = (
     *(0, 1, -1, 255, 256, 1000, 1001, 0.5, 1.0, 1.5, 2e9, True, False),
     *("", "x", "1s", "0s", "1h30m", "30m1h", "1.s", "-1s", "1ms1s", "done", "fail:x", "success"),
+    *("10%", "100%", "101%", "1.5%", "0%", "%", "00%", "1%%"),
     *("all", "finish", "${x}", "$${x}", "a$$${b", "inputs.flag", "no name", "size", "child"),
     *([], {}, [""], ["x", "x"], [1], ["${x}"], {"x": "done"}, {"attempts": 2}, [{"attempts": 2}]),
     *({"to": "done"}, {"to": "x", "then": "fail"}, {"to": "done:x", "max": 2}, {"x": 3}),
@@ -131,6 +140,7 @@ VALUES: tuple[Any, ...] = (
 KEYS = (
     *("x", "no name", "1x", "", "size", "inputs", "error", "${x}", "$${x}", "*", "0", "single"),
     *("task", "pipeline", "with", "with_", "start", "steps", "then", "max", "delay", "for_each"),
+    *("tolerate", "max_parallel"),
     *("set", "limits", "state", "needs", "attempts", "nodes", "pipelines", "engine", "description"),
 )
 

@@ -451,6 +451,35 @@ WRONG: dict[str, tuple[str, tuple[Any, ...]]] = {
         A + "routes = { x = { to = 'a', max = «1001» } }",
         ("E103", "expected a whole number from 1 to 1000, found the number `1001`"),
     ),
+    "tolerate without for_each": (
+        A + "«tolerate» = 1",
+        ("E103", "`tolerate` without `for_each`", "say with `for_each` what to run it for each of"),
+    ),
+    "max_parallel of a node without for_each": (
+        A + "«max_parallel» = 1",
+        ("E103", "`max_parallel` without `for_each`"),
+    ),
+    "no share": (
+        A + 'for_each = ["x"]\ntolerate = «"101%"»',
+        (
+            "E103",
+            'expected a whole number, 0 or more, or a share of all items such as "10%", found the string `101%`',
+        ),
+    ),
+    "no item": (
+        A + "for_each = «[]»",
+        (
+            "E103",
+            "expected a string that is one `${…}`, or an array with at least one item, found an array",
+        ),
+    ),
+    "no items": (
+        A + "for_each = «3»",
+        (
+            "E103",
+            "expected a string that is one `${…}`, or an array with at least one item, found the number `3`",
+        ),
+    ),
     "then without max": (
         A + "routes = { x = { to = 'a', «then» = 'done' } }",
         ("E103", "`then` without `max`", "say with `max` how often `to` is taken"),
@@ -587,9 +616,6 @@ LATER = {
     **{
         f"{key} of a node": (A + f"«{key}» = 1", key, what)
         for key, what in {
-            "for_each": "fan-out",
-            "max_parallel": "fan-out",
-            "tolerate": "fan-out",
             "uses": "resources",
             "requires": "services",
         }.items()

@@ -986,7 +986,7 @@ def test_hanging_for_ever_is_said() -> None:
 
 KINDS = {  # §6, within the scope of the oracle
     "succeeded": {"completed", "routed", "exhausted"},
-    "failed": {"routed", "unrouted", "exhausted", "deadline", "evaluation"},
+    "failed": {"routed", "unrouted", "exhausted", "deadline", "evaluation", "tolerance"},
     "skipped": {"needs", "when"},
     "cancelled": {"failure", "deadline", "requested", "parent"},
 }
@@ -996,10 +996,15 @@ CANCEL_TIMES = st.one_of(st.none(), st.integers(0, 20).map(lambda n: n / 4))
 def runs_in(run: Record) -> Iterator[Record]:
     """The run and all runs inside it."""
     yield run
-    for node in run["nodes"].values():
-        for attempt in node["attempts"]:
-            if "run" in attempt:
-                yield from runs_in(attempt["run"])
+    for attempt in (attempt for node in run["nodes"].values() for attempt in attempts_of(node)):
+        if "run" in attempt:
+            yield from runs_in(attempt["run"])
+
+
+def attempts_of(node: Record) -> list[Record]:
+    """The attempts of a node, or of all its items."""
+    items = node.get("items", ())
+    return [*node["attempts"], *(attempt for item in items for attempt in item["attempts"])]
 
 
 def judge(run: Record, is_root: bool) -> None:
@@ -1012,7 +1017,28 @@ def judge(run: Record, is_root: bool) -> None:
     assert ("cancelled", "parent") not in kinds or not is_root
     assert ("cancelled", "requested") not in kinds or is_root
     for node in run["nodes"].values():
-        judge_node(node)
+        if "items" in node:
+            judge_fan(node)
+        else:
+            judge_node(node)
+
+
+def judge_fan(node: Record) -> None:
+    """A fan-out is what its items make it; each of these is as a node is."""
+    items, kind = node["items"], node["reason"]["kind"]
+    results = [item["result"] for item in items]
+    whole = kind in ("completed", "tolerance") and "cancelled" not in results
+    assert whole == ("output" in node)
+    if whole:
+        lacking = [r != "succeeded" for r in results]
+        assert all(value is None for value, no in zip(node["output"], lacking, strict=True) if no)
+        assert kind != "tolerance" or "failed" in results
+    else:
+        assert node["result"] in ("failed", "cancelled")
+        assert kind in ("deadline", "tolerance") or node["result"] == "cancelled"
+        assert "cancelled" in results
+    for item in items:
+        judge_node({**item, "label": item["label"]})
 
 
 def judge_node(node: Record) -> None:
@@ -1020,6 +1046,7 @@ def judge_node(node: Record) -> None:
     assert (node["label"] is not None) == ended
     assert "output" not in node or (ended and isinstance(attempts[-1]["outcome"], int))
     assert node["result"] != "skipped" or not attempts
+    assert "items" not in node
     assert node["result"] != "succeeded" or attempts
     assert all(a["started"] <= a["ended"] for a in attempts)
     assert all(a["ended"] <= b["started"] for a, b in pairwise(attempts))
@@ -1046,8 +1073,12 @@ def test_no_limit_is_ever_exceeded(case: Any) -> None:
     spans = [
         (attempt["started"], attempt["ended"], node.get("pool"), "run" not in attempt)
         for name, node in doc["nodes"].items()
-        for attempt in run["nodes"][name]["attempts"]
+        for attempt in attempts_of(run["nodes"][name])
     ]
+    for name, node in doc["nodes"].items():
+        own = [(a["started"], a["ended"]) for a in attempts_of(run["nodes"][name])]
+        for moment, _ in own if "max_parallel" in node else ():
+            assert sum(one <= moment < end for one, end in own) <= node["max_parallel"]  # §10
     for moment, *_ in spans:
         going = [span for span in spans if span[0] <= moment < span[1]]
         leaves = [span for span in going if span[3]]
@@ -1082,11 +1113,13 @@ def without(node: Any, keys: tuple[str, ...]) -> Any:
 
 def timeless(run: Record) -> Any:
     times = ("started", "ended")
-    found = {
-        name: {**node, "attempts": [without(attempt, times) for attempt in node["attempts"]]}
-        for name, node in run["nodes"].items()
-    }
-    return {**run, "nodes": found}
+
+    def plain(node: Record) -> Record:
+        items = [plain(item) for item in node.get("items", ())]
+        attempts = [without(attempt, times) for attempt in node["attempts"]]
+        return {**node, "attempts": attempts, "items": items}
+
+    return {**run, "nodes": {name: plain(node) for name, node in run["nodes"].items()}}
 
 
 def written_states(run: Record) -> Iterator[str]:
@@ -1114,12 +1147,20 @@ def test_cases_are_well_spread() -> None:
             seen.update(f"{name} written" for name in written_states(run))
             for node in run["nodes"].values():
                 seen[node["result"], node["reason"]["kind"]] += 1
-                seen.update(f"outcome {attempt['outcome']}" for attempt in node["attempts"])
+                seen.update(f"outcome {attempt['outcome']}" for attempt in attempts_of(node))
+                seen.update(f"item {item['reason']['kind']}" for item in node.get("items", ()))
+                seen["all of an empty list"] += node.get("items") == []
+                seen["given up"] += node["reason"]["kind"] == "tolerance" and "output" not in node
+                seen["tolerated"] += node["result"] == "succeeded" and any(
+                    item["result"] == "failed" for item in node.get("items", ())
+                )
 
     collect()
     expected = {(result, kind) for result, kinds in KINDS.items() for kind in kinds}
     expected |= {"succeeded", "failed", "cancelled"}
     expected |= {f"{name} written" for name in STATES}
+    expected |= {"all of an empty list", "given up", "tolerated"}
+    expected |= {f"item {kind}" for kind in ("completed", "unrouted", "deadline", "requested")}
     expected |= {f"outcome {o}" for o in (0, 1, 2, 3, 7, "error", "timeout", "cancelled")}
     missing = sorted(map(str, expected - set(seen)))
     assert not missing

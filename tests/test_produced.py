@@ -83,7 +83,7 @@ def said(result: Result) -> list[str]:
 
 
 def told(node: NodeResult) -> list[str]:
-    return [node.reason.message, *(attempt.error or "" for attempt in node.attempts)]
+    return [node.reason.message, *(attempt.error or "" for attempt in node.ran())]
 
 
 @st.composite

@@ -76,11 +76,15 @@ def test_a_node_that_only_fails_is_in_one_run_with_others_though_it_cancels_it()
     assert told(plan_of(doc)) == {}
 
 
-def test_a_node_that_meets_itself_races_where_it_writes(monkeypatch: pytest.MonkeyPatch) -> None:
-    nodes = {"a": writer(), "b": {**PROBE, "needs": ["a"], "with": {"s": "${state.x}"}}}
-    assert messages(doc_of(nodes)) == []
-    monkeypatch.setattr(module, "meets_itself", lambda node: True)
-    assert messages(doc_of(nodes)) == ["`a` writes `state.x` for several items at the same time"]
+@pytest.mark.parametrize(("items", "races"), [([1], False), ([1, 2], True), ("${inputs.l}", True)])
+def test_items_of_a_fan_out_that_set_a_state_race(items: Any, races: bool) -> None:
+    nodes = {
+        "a": writer(for_each=items, max_parallel=1),
+        "b": {**PROBE, "for_each": items, "needs": ["a"], "with": {"s": "${state.x}"}},
+    }
+    told = ["`a` writes `state.x` for several items at the same time"]
+    doc = doc_of(nodes, inputs={"l": {"type": "array"}})
+    assert messages(doc) == (told if races else [])
 
 
 def test_of_many_writers_each_races_with_the_first() -> None:

@@ -103,3 +103,44 @@ def test_of_a_node_with_a_mistake_no_worst_case_is_told() -> None:
     found, mistakes = worst_case(Source("press.toml", SPEC + 'pool = "gpu"\ndeadline = "1s"\n'))
     assert found is None
     assert [each.rule.code for each in mistakes] == ["E201"]
+
+
+def test_one_item_of_a_fan_out_is_told_too() -> None:
+    fan = """\
+engine = 1
+[inputs]
+many = { type = "array" }
+[nodes.fan]
+for_each = "${inputs.many}"
+task = "shell"
+with = { argv = ["./one", "${item}"] }
+timeout = "1m"
+"""
+    lines = shown(fan).splitlines()
+    assert [line.split() for line in lines[2:4]] == [
+        ["fan", "-", "-", "-"],
+        ["an", "item,", "of", "any", "number", "1", "1", "1m00s"],
+    ]
+    assert lines[-1] == "no number: of any length are the lists of fan"
+    counted = shown(fan.replace('"array"', '"array", maxItems = 7')).splitlines()
+    assert [line.split() for line in counted[2:4]] == [
+        ["fan", "7", "7", "1m00s"],
+        ["an", "item,", "of", "7", "1", "1", "1m00s"],
+    ]
+
+
+def test_as_json_what_has_no_bound_is_null() -> None:
+    fan = """\
+engine = 1
+[inputs]
+many = { type = "array" }
+[nodes.fan]
+for_each = "${inputs.many}"
+task = "shell"
+with = { argv = ["./one", "${item}"] }
+"""
+    found = worst_case(Source("fan.toml", fan))[0]
+    data = json.loads(bounds.as_json("[]", {"fan.toml": found}))["worst_case"]["fan.toml"]
+    assert data["of_any_length"] == ["fan"]
+    assert (data["run"]["attempts"], data["nodes"]["fan"]["items"]) == (None, None)
+    assert data["nodes"]["fan"]["item"]["attempts"] == 1

@@ -193,3 +193,11 @@ def test_routes_that_say_no_more_than_the_default_are_not_drawn(
     routes: dict[str, Any], drawn: bool
 ) -> None:
     assert ("subgraph" in mermaid(plan({"a": {**SHELL, "routes": routes}}))) is drawn
+
+
+def test_what_a_node_runs_for_each_of_is_said() -> None:
+    read = {**SHELL, "for_each": "${inputs.many}"}
+    written = {**SHELL, "for_each": ["a", "b"]}
+    drawn = mermaid(plan({"read": read, "written": written}, inputs={"many": {}}))
+    assert "for each of $#123;inputs.many#125;" in drawn
+    assert "for each of 2 items" in drawn

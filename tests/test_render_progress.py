@@ -31,6 +31,13 @@ def settled(path: str, result: str, label: str | None = None, message: str = "")
     return Event("node_settled", 75.0, path, data)
 
 
+def item(path: str, result: str, done: int, items: int, failed: int = 0) -> Event:
+    label = "2" if result == "failed" else "success"
+    data = {"result": result, "reason": "kind", "label": label, "message": "why"}
+    counts = {"done": done, "items": items, "failed": failed}
+    return Event("item_settled", 75.0, path, data | counts)
+
+
 def frame(board: Board, now: float = 20.0, width: int = 80, height: int = 24) -> list[str]:
     return ["".join(map(bare, pieces)) for pieces in board.frame(now, width, height, "*")]
 
@@ -52,6 +59,20 @@ def frame(board: Board, now: float = 20.0, width: int = 80, height: int = 24) ->
         (ended("a/b", "error", "no\nway"), r"  12.3s  a/b  attempt 1: error: no\nway"),
         (ended("a/b", "cancelled"), "  12.3s  a/b  attempt 1: cancelled"),
         (ended("a/b", 0), None),
+        (started("fan[3]/fan"), None),
+        (ended("fan[3]/fan", 2), None),
+        (item("fan[3]", "succeeded", 4, 100), None),
+        (item("fan[3]", "succeeded", 10, 100), "  1m15s  fan  10/100 items"),
+        (item("a/b/fan[3]", "succeeded", 1, 3), "  1m15s  a/b/fan  1/3 items"),
+        (
+            item("fan[3]", "failed", 9, 100, 2),
+            "  1m15s  fan[3]  failed `2`: why (9/100 items, 2 failed)",
+        ),
+        (item("fan[3]", "failed", 50, 100, 11), "  1m15s  fan  50/100 items, 11 failed"),
+        (item("fan[3]", "cancelled", 50, 100), None),
+        (started("fan[3]/sub/inner/x"), None),
+        (settled("fan[3]/sub/inner", "succeeded"), None),
+        (settled("fan[3]/sub/inner", "failed", "2"), "  1m15s  fan[3]/sub/inner  failed `2`"),
         (noted("a/a", "\x1b[2Jhi"), r"   3.0s  a  | \x1b[2Jhi"),
         (
             Event("route_taken", 0.0, "a/b", {"outcome": 0, "to": "c", "delay": 0.0}),
@@ -163,3 +184,15 @@ def test_notes_keep_the_last_words_of_what_did_not_succeed() -> None:
     ):
         notes.feed(event)
     assert {path: list(kept) for path, kept in notes.by_path.items()} == {"a/a": ["1", "2"]}
+
+
+def test_of_a_fan_out_a_terminal_shows_how_many_have_ended() -> None:
+    board = Board(2)
+    board.feed(started("fan[0]/fan"))
+    board.feed(ended("fan[0]/fan", 0))
+    board.feed(item("fan[0]", "succeeded", 37, 100, 2))
+    board.feed(started("fan[37]/fan", 1.0))
+    assert frame(board, now=9.0)[0] == "* 9.0s  0/2 done  1 running"
+    assert frame(board, now=9.0)[1:] == ["  fan  37/100 items, 2 failed", "  fan[37]    8.0s"]
+    board.feed(settled("fan", "succeeded"))
+    assert frame(board)[1:] == ["  fan[37]   19.0s"]

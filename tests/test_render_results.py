@@ -9,7 +9,7 @@ from typing import Any
 import attrs
 
 from engine.render.results import as_json, nodes, report
-from engine.result import Attempt, NodeResult, Reason, Result
+from engine.result import Attempt, ItemResult, NodeResult, Reason, Result
 
 
 def attempt(outcome: Any, started: float, ended: float, run: Result | None = None) -> Attempt:
@@ -177,3 +177,18 @@ def test_colours_change_nothing_else() -> None:
 def test_json_is_that_of_the_result() -> None:
     assert json.loads(as_json(FAILED)) == FAILED.to_json()
     assert as_json(FAILED).isascii()
+
+
+def test_of_a_fan_out_the_first_items_that_failed_are_told() -> None:
+    good = ItemResult("succeeded", Reason("completed"), "success", attempts=(attempt(0, 1.0, 2.0),))
+    bad = ItemResult("failed", Reason("unrouted", "exit 2"), "2", attempts=(attempt(2, 2.0, 4.5),))
+    fan = node("fan", "failed", "12 of 13 items failed", label="failure", items=(good, *[bad] * 12))
+    told = report(result(fan), notes={"fan[1]/build": ["no such file"]}).splitlines()
+    assert told[1] == "fan   failed  failure  3.5s        13  12 of 13 items failed"
+    assert told[3:7] == [
+        "fan failed: 12 of 13 items failed",
+        "  fan[1]: exit 2",
+        "    | no such file",
+        "  fan[2]: exit 2",
+    ]
+    assert told[-4:] == ["  fan[10]: exit 2", "  and 2 more items", "", told[-1]]

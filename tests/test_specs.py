@@ -371,3 +371,26 @@ def test_places_are_given_by_priority() -> None:
     assert first["customers"] == pytest.approx(0.1)
     assert first["history"] == pytest.approx(0.2)
     assert walked(result, "forecast") == [("forecast", "timeout"), ("forecast", 0)]
+
+
+# -- fan_out ---------------------------------------------------------------------------------------
+
+
+def test_the_files_that_can_be_read_are_counted() -> None:
+    result = really("fan_out")
+    assert result.status == "succeeded"
+    assert [item.result for item in result.nodes["count"].items or ()] == [
+        *("succeeded", "succeeded", "failed")
+    ]
+    lines = [(ROOT / name).read_text().count("\n") for name in ("README.md", "CHANGES.md")]
+    assert result.outputs == {"lines": lines}
+
+
+def test_with_too_few_files_somebody_is_sorry() -> None:
+    result = really("fan_out", files=["no/such/file"])
+    assert ends(result) == {
+        "count": ("failed", "failure"),
+        "sum_up": ("skipped", None),
+        "sorry": ("succeeded", "success"),
+    }
+    assert result.outputs == {"lines": "none"}

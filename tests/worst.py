@@ -7,6 +7,7 @@ Places are not limited here, and no time forbids anything.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from itertools import combinations_with_replacement
 from typing import Any
 
 from tests import brute
@@ -144,9 +145,13 @@ def endings(doc: Doc, name: str) -> dict[Ending, Cost]:
     node = doc["nodes"][name]
     costs = node_costs(doc, name)
     found: dict[Ending, Cost] = {}
+    if "for_each" in node:
+        costs = {(ending, True): cost for ending, cost in fanned(doc, name, costs).items()}
     for (ending, _), cost in costs.items():
         keep(found, ending, cost)
-    if any(brute.reads_output(doc, text) for text in node.get("outputs", {}).values()):
+    if "for_each" not in node and any(
+        brute.reads_output(doc, text) for text in node.get("outputs", {}).values()
+    ):
         for (_, given), cost in costs.items():
             if given:
                 keep(found, ("failed", frozenset({"error"})), cost)
@@ -154,6 +159,23 @@ def endings(doc: Doc, name: str) -> dict[Ending, Cost]:
         limit = seconds(node["deadline"])
         keep(found, ("failed", frozenset({"timeout"})), most(*costs.values()))
         found = {ending: (*cost[:2], min(cost[2], limit)) for ending, cost in found.items()}
+    return found
+
+
+def fanned(doc: Doc, name: str, costs: dict[tuple[Ending, bool], Cost]) -> dict[Ending, Cost]:
+    """The most by ending of a fan-out, all its items at once: any list, and any end of each."""
+    node, found = doc["nodes"][name], {}
+    items: dict[str, Cost] = {}
+    for ((result, _), given), cost in costs.items():
+        keep(items, result, cost)
+        if given and brute.unmapped(doc, node):
+            keep(items, "failed", cost)
+    for count in brute.lengths(node):
+        for results in combinations_with_replacement(sorted(items), count):
+            lost = brute.is_lost(node, count, results.count("failed"))
+            each = [items[result] for result in results]
+            whole = (*add(ZERO, *each)[:2], max([0.0, *(cost[2] for cost in each)]))
+            keep(found, brute.LOST if lost else brute.WON, whole)
     return found
 
 

@@ -21,13 +21,13 @@ __all__ = ["Bound", "Bounds", "Endless", "NodeBound", "bounds_of"]
 
 @attrs.frozen
 class Bound:
-    """The most that something comes to, each figure by itself; `seconds` may be infinite.
+    """The most that something comes to, each figure by itself; infinite where nothing bounds it.
 
     Exact: some assignment of exits comes to it. Else nothing comes to more.
     """
 
-    visits: int
-    attempts: int
+    visits: float
+    attempts: float
     seconds: float
     exact: bool = True
     exact_time: bool = True
@@ -35,7 +35,8 @@ class Bound:
 
 @attrs.frozen
 class NodeBound:
-    """One node, and its steps in order; `runs` is whether any run starts it.
+    """One node, and its steps in order; `runs` is whether any run starts it. Of a fan-out `item` is one
+    of at most `items`, and what falls to a step is that of all items.
 
     `full` is its seconds without its deadline, `children` those of the sub-pipelines of its steps
     without a timeout.
@@ -47,6 +48,8 @@ class NodeBound:
     steps: tuple[Bound, ...]
     full: float
     children: tuple[float | None, ...]
+    item: Bound | None = None
+    items: float = 1
 
 
 @attrs.frozen
@@ -54,19 +57,22 @@ class Endless:
     """A step whose attempts have no end by the clock: it has no timeout, or what it holds has none.
 
     `inside` is the path of the step in the sub-pipeline that lacks it; `pool` one that the node
-    holds while its sub-pipeline waits for another.
+    holds while its sub-pipeline waits for another; `list` tells that it is the number of items that
+    has no bound.
     """
 
     node: Node
     step: int
     inside: str = ""
     pool: str = ""
+    list: bool = False
 
 
 @attrs.frozen(eq=False)
 class Bounds:
     """All of a plan. `path` are the nodes of the longest chain, `full` is the seconds of a run without
-    its deadline; `endless` is empty where time is bounded."""
+    its deadline; `endless` is empty where time is bounded, `uncounted` (the paths of fan-outs whose
+    lists may be of any length) where attempts are."""
 
     plan: Plan
     nodes: tuple[NodeBound, ...]
@@ -75,6 +81,7 @@ class Bounds:
     run: Bound
     full: float
     endless: tuple[Endless, ...]
+    uncounted: tuple[str, ...] = ()
 
 
 @per_plan
@@ -107,7 +114,23 @@ def _bounds(measure: Measure) -> Bounds:
     met = measure.free or seconds <= critical.seconds
     run = _bound(total, seconds, exact, timed and met)
     endless = tuple(_endless(measure, most)) if math.isinf(seconds) else ()
-    return Bounds(measure.plan, nodes, _path(most.trail[1]), critical, run, full, endless)
+    uncounted = tuple(_uncounted(measure, most))
+    path = _path(most.trail[1])
+    return Bounds(measure.plan, nodes, path, critical, run, full, endless, uncounted)
+
+
+def _uncounted(measure: Measure, most: Most) -> Iterator[str]:
+    """The fan-outs without a bound of their items, in sub-pipelines too."""
+    for node in measure.plan.nodes:
+        if node.index not in most.ran:
+            continue
+        if math.isinf(measure.items[node.index]):
+            yield node.name
+        for step, body in zip(node.machine.steps, node.bodies, strict=True):
+            child = measure.children[id(body.plan)] if body.plan else None
+            inner = child.most("any") if child else None
+            if child and inner:
+                yield from (f"{node.name}/{step.name}/{path}" for path in _uncounted(child, inner))
 
 
 def _node(measure: Measure, node: Node, most: Most) -> NodeBound:
@@ -116,7 +139,9 @@ def _node(measure: Measure, node: Node, most: Most) -> NodeBound:
     whole = _bound(found.weight, found.weight[TIME], exact, timed)
     steps = tuple(_bound(own, own[TIME], exact, timed) for own in found.steps)
     children = tuple(_child(measure, body) for body in node.bodies)
-    return NodeBound(node, node.index in most.ran, whole, steps, found.full, children)
+    each, items = found.item, measure.items[node.index]
+    item = None if each is None else _bound(each, each[TIME], exact, timed)
+    return NodeBound(node, node.index in most.ran, whole, steps, found.full, children, item, items)
 
 
 def _child(measure: Measure, body: Body) -> float | None:
@@ -137,7 +162,9 @@ def _endless(measure: Measure, most: Most) -> Iterator[Endless]:
         for at, (body, own) in enumerate(zip(node.bodies, found.steps, strict=True)):
             if body.plan is not None and node.pool is not None and measure.locks(node):
                 locked.append(Endless(node, at, "", node.pool))
-            if math.isinf(own[TIME]):
+            if math.isinf(own[TIME]) and math.isinf(measure.items[node.index]):
+                yield Endless(node, at, list=True)
+            elif math.isinf(own[TIME]):
                 yield Endless(node, at, "" if body.plan is None else _inside(measure, body.plan))
     yield from locked
 
@@ -154,7 +181,10 @@ def _inside(measure: Measure, plan: Plan) -> str:
 
 
 def _bound(weight: Weight, seconds: float, exact: bool, timed: bool) -> Bound:
-    return Bound(int(weight[VISITS]), int(weight[ATTEMPTS]), seconds, exact, timed)
+    visits, attempts = (
+        each if math.isinf(each) else int(each) for each in (weight[VISITS], weight[ATTEMPTS])
+    )
+    return Bound(visits, attempts, seconds, exact, timed)
 
 
 def _path(link: Link) -> tuple[int, ...]:

@@ -16,7 +16,8 @@ go on from a node to one it waits for, skipped ones included, at the instant its
 An attempt of a sub-pipeline counts on a chain with the bound of the child by itself: what the child
 lacks in its own limits is in that, what it lacks in those around it is in the W around. Limits that
 are never full while somebody waits (`limits`) are left out. Where a pool is held by a sub-pipeline,
-its seconds depend on the others', and what counts is that something always goes on: the sum of all.
+its seconds depend on the others', and what counts is that something always goes on: the sum of all. The
+`max_parallel` of a fan-out is such a limit (see `fans`), whose waits count where that node is on the chain.
 """
 
 from __future__ import annotations
@@ -41,6 +42,7 @@ from engine.bounds.weights import (
     visit_of,
 )
 from engine.choices import choices_of
+from engine.outputs import outputs_of
 from engine.plan import Body, Node, Plan
 
 __all__ = ["EFFORT", "Measure"]
@@ -55,6 +57,7 @@ class Measure:
     def __init__(self, plan: Plan, outside: frozenset[str]) -> None:
         self.plan, self.outside = plan, outside
         self.choices = choices_of(plan)
+        self.items = [self._items(node) for node in plan.nodes]
         self.children = self._children()
         chains = chains_of(plan, self.choices.order)
         widths = [self._width(node) for node in plan.nodes]
@@ -89,11 +92,25 @@ class Measure:
                     found[id(body.plan)] = Measure(body.plan, outside)
         return found
 
+    def _items(self, node: Node) -> float:
+        """How many items a node has at most, one if it is no fan-out; infinitely many where nothing tells."""
+        most = outputs_of(self.plan).most(node) if node.fan is not None else 1
+        return math.inf if most is None else most
+
+    def _at_once(self, node: Node) -> int:
+        """How many of its items can run at once."""
+        return 1 if node.fan is None else int(min(self.items[node.index], node.fan.max_parallel))
+
+    def _full(self, node: Node) -> bool:
+        """Whether items of a fan-out wait for each other."""
+        return node.fan is not None and self.items[node.index] > node.fan.max_parallel
+
     def inner(self, node: Node) -> Iterator[Measure]:
         yield from (self.children[id(body.plan)] for body in node.bodies if body.plan)
 
     def _width(self, node: Node) -> int:
-        return max([1, *(child.width for child in self.inner(node))])
+        width = max([1, *(child.width for child in self.inner(node))])
+        return width * self._at_once(node)
 
     def _pools(self) -> Iterator[str]:
         for node in self.plan.nodes:
@@ -104,13 +121,15 @@ class Measure:
 
     def _holds(self, node: Node, pool: str) -> int:
         inner = [child.uses.get(pool, 0) for child in self.inner(node) if pool in child.outside]
-        return max([int(node.pool == pool), *inner])
+        return max([int(node.pool == pool), *inner]) * self._at_once(node)
 
     def _entangled(self, node: Node) -> bool:
         """Whether the seconds of a tight pool depend on those of others."""
         inner = list(self.inner(node))
         return bool(inner) and (
-            node.pool in self.tight or any(self.tight.keys() & child.uses.keys() for child in inner)
+            self._full(node)
+            or node.pool in self.tight
+            or any(self.tight.keys() & child.uses.keys() for child in inner)
         )
 
     def locks(self, node: Node) -> bool:
@@ -133,13 +152,15 @@ class Measure:
             visit_of(step, body, self.load_of(body), share)
             for step, body in zip(node.machine.steps, node.bodies, strict=True)
         ]
-        return options_of(self.plan, node, visits, width, budget)
+        return options_of(self.plan, node, visits, width, budget, self.items[node.index])
 
     def _share(self, node: Node) -> float:
         """What a second of a task counts on a chain under limits."""
         places = [self.plan.max_parallel] if self.crowded else []
         if node.pool in self.tight:
             places.append(self.tight[node.pool])
+        if self._full(node) and node.fan is not None:
+            places.append(node.fan.max_parallel)
         return max(0.0, 1 - sum(1 / each for each in places))
 
     def load_of(self, body: Body) -> Load | None:
@@ -170,8 +191,9 @@ class Measure:
     def sound(self, node: Node) -> tuple[bool, bool]:
         """Whether a node's counts, and its times, are those of a run."""
         loads = [child.load for child in self.inner(node)]
-        exact = self.options[node.index].exact and all(load.exact for load in loads)
-        return exact, exact and all(load.exact_time for load in loads)
+        own = self.options[node.index]
+        exact = own.exact and all(load.exact for load in loads)
+        return exact, exact and own.timed and all(load.exact_time for load in loads)
 
     @property
     def free(self) -> bool:
@@ -182,7 +204,10 @@ class Measure:
         seconds = self.seconds(most)
         total = most.total
         cap = math.inf if self.plan.deadline is None else self.plan.deadline
-        whole = (*total[:TIME], seconds, total[SERIAL], total[WORK], seconds)
+        chain = seconds
+        if self.free:  # what holds where limits around it make its attempts wait, too
+            chain = total[SERIAL] if self.entangled else most.trail[0][CHAIN]
+        whole = (*total[:TIME], seconds, total[SERIAL], total[WORK], chain)
         return capped(whole, cap, self.width)
 
     def seconds(self, most: Most) -> float:

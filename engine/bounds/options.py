@@ -14,10 +14,12 @@ from collections.abc import Iterable, Sequence
 import attrs
 
 from engine.bounds.courses import Budget, Course, course_of
-from engine.bounds.weights import NOTHING, TIME, Visit, Weight, capped, more
-from engine.choices import Effects, effects_of
+from engine.bounds.fans import Items, solid
+from engine.bounds.weights import NOTHING, TIME, Visit, Weight, capped, more, times
+from engine.choices import Effects, effects_of, endings_of
 from engine.ends import Ending
-from engine.plan import Node, Plan
+from engine.fan import Fan
+from engine.plan import Node, Plan, misreads
 
 __all__ = ["Option", "Options", "alike", "options_of"]
 
@@ -41,6 +43,10 @@ class Options:
     full: float
     steps: tuple[Weight, ...]
     exact: bool
+    timed: bool = True
+    """Whether some run takes so long, as far as its own items go."""
+    item: Weight | None = None
+    """What one item of a fan-out comes to."""
 
 
 def alike(plan: Plan, node: Node) -> object | None:
@@ -49,7 +55,7 @@ def alike(plan: Plan, node: Node) -> object | None:
     kinds = tuple(edge.condition.kind for edge in plan.targets[node.index])
     if more_steps or step.routes or step.default or body.plan or "labels" in kinds:
         return None
-    if node.when is not None or node.outputs is not None:
+    if node.when is not None or node.outputs is not None or node.fan is not None:
         return None
     asks = body.task is not None and body.task.may_ask
     attempt = (step.codes, step.times_out, step.retry, body.timeout, asks)
@@ -57,10 +63,13 @@ def alike(plan: Plan, node: Node) -> object | None:
 
 
 def options_of(
-    plan: Plan, node: Node, visits: Sequence[Visit], width: int, budget: Budget
+    plan: Plan, node: Node, visits: Sequence[Visit], width: int, budget: Budget, most: float
 ) -> Options:
-    """The options of a node that holds at most `width` places at once, given what visits weigh."""
+    """The options of a node that holds at most `width` places at once, given what visits weigh; a
+    fan-out has at most so many items."""
     effects = effects_of(plan, node)
+    if node.fan is not None:
+        return _fanned(effects, node.fan, visits, width, budget, most)
 
     def sorts(ending: Ending, output: bool) -> list[tuple[int, bool]]:
         unmapped = effects.unmapped
@@ -69,6 +78,33 @@ def options_of(
 
     course = course_of(node.machine, visits, sorts, effects.apart, budget)
     return _options(effects, course, width)
+
+
+def _fanned(
+    effects: Effects, fan: Fan, visits: Sequence[Visit], width: int, budget: Budget, most: float
+) -> Options:
+    """The options of a fan-out: how its items can end tells how it can."""
+    node = effects.node
+    unmapped = misreads(node.outputs)
+
+    def sorts(ending: Ending, output: bool) -> list[str]:
+        return [ending.result, *(["failed"] if output and unmapped else [])]
+
+    course = course_of(node.machine, visits, sorts, frozenset(), budget)
+    good, bad = (course.endings.get(result) for result in ("succeeded", "failed"))
+    whole = any(body.plan is not None for body in node.bodies)
+    items = Items(fan, most, good, bad, solid(node), whole)
+    results = {"succeeded": items.won(), "failed": items.lost()}
+    found = {result: fanned for result, fanned in results.items() if fanned is not None}
+    endings = {
+        effects.of(ending): found[ending.result].weight
+        for ending in endings_of(node, ())
+        if ending.label in ("success", "failure") and ending.result in found
+    }
+    steps = tuple(tuple(times(own, most) if any(own) else own) for own in course.steps)
+    options = _options(effects, Course(endings, steps, course.exact), width)
+    one = _most(each for each in (good, bad) if each is not None)
+    return attrs.evolve(options, timed=all(each.timed for each in found.values()), item=one)
 
 
 def _options(effects: Effects, course: Course, width: int) -> Options:

@@ -58,9 +58,9 @@ def more(one: Weight, other: Weight) -> Weight:
     return tuple(map(max, one, other))
 
 
-def times(weight: Weight, count: int) -> Weight:
+def times(weight: Weight, count: float) -> Weight:
     """So many of it, one or more."""
-    return tuple(count * each for each in weight)
+    return tuple(count * each if each else each for each in weight)
 
 
 def capped(weight: Weight, seconds: float, width: int = 1) -> Weight:

@@ -1,7 +1,7 @@
 """Worst cases as text and as JSON.
 
-A figure that is no run's, but that no run exceeds, has `≤` before it ("at most"); a time without
-end is `-`. In JSON it is null, and `exact` tells of the figures. Source: LANGUAGE.md section 16.
+A figure that is no run's, but that no run exceeds, has `≤` before it ("at most"); one without
+bound is `-`. In JSON it is null, and `exact` tells of the figures. Source: LANGUAGE.md section 16.
 """
 
 from __future__ import annotations
@@ -48,6 +48,9 @@ def as_json(diagnostics: str, bounds: Mapping[str, Bounds | None]) -> str:
 def _rows(bounds: Bounds) -> Iterator[tuple[Piece, ...]]:
     for node in bounds.nodes:
         yield _row(node.node.name, node.whole)
+        if node.item is not None:
+            often = "any number" if math.isinf(node.items) else f"{node.items}"
+            yield _row(f"  an item, of {often}", node.item)
         if len(node.steps) > 1:
             for step, own in zip(node.node.machine.steps, node.steps, strict=True):
                 yield _row(f"  {step.name}", own)
@@ -59,11 +62,15 @@ def _row(name: str, bound: Bound, style: str = "") -> tuple[Piece, ...]:
     counts = "" if bound.exact else "≤ "
     cells = (
         printable(name),
-        f"{counts}{bound.visits}",
-        f"{counts}{bound.attempts}",
+        _count(counts, bound.visits),
+        _count(counts, bound.attempts),
         _time(bound),
     )
     return tuple(Styled(style, cell) for cell in cells) if style else cells
+
+
+def _count(about: str, count: float) -> str:
+    return "-" if math.isinf(count) else f"{about}{count}"
 
 
 def _time(bound: Bound) -> str:
@@ -78,8 +85,12 @@ def _notes(bounds: Bounds, paint: Paint, width: int | None) -> Iterator[str]:
     idle = [node.node.name for node in bounds.nodes if not node.runs]
     if idle:
         yield from _line("never runs: " + ", ".join(idle), width)
-    if bounds.endless:
-        shown = ", ".join(_place(each) for each in bounds.endless)
+    if bounds.uncounted:
+        shown = ", ".join(bounds.uncounted)
+        yield from _line(f"no number: of any length are the lists of {shown}", width)
+    endless = [each for each in bounds.endless if not each.list]
+    if endless:
+        shown = ", ".join(_place(each) for each in endless)
         yield from _line(f"no time: without a timeout are {shown}", width)
     if not (bounds.run.exact and bounds.run.exact_time):
         yield paint(Styled("dim", "≤ at most: no run comes to more, and maybe none to so much"))
@@ -108,24 +119,33 @@ def _data(bounds: Bounds) -> dict[str, Any]:
             "nodes": [names[at] for at in bounds.path],
         },
         "nodes": {node.node.name: _node(node) for node in bounds.nodes},
-        "without_timeout": [_place(each) for each in bounds.endless],
+        "without_timeout": [_place(each) for each in bounds.endless if not each.list],
+        "of_any_length": list(bounds.uncounted),
     }
 
 
 def _node(bound: NodeBound) -> dict[str, Any]:
     steps = zip(bound.node.machine.steps, bound.steps, strict=True)
+    fan = (
+        {} if bound.item is None else {"items": _finite(bound.items), "item": _figures(bound.item)}
+    )
     return {
         "runs": bound.runs,
         **_figures(bound.whole),
+        **fan,
         "steps": {step.name: _figures(own) for step, own in steps},
     }
+
+
+def _finite(count: float) -> float | None:
+    return None if math.isinf(count) else count
 
 
 def _figures(bound: Bound) -> dict[str, Any]:
     endless = math.isinf(bound.seconds)
     return {
-        "visits": bound.visits,
-        "attempts": bound.attempts,
+        "visits": _finite(bound.visits),
+        "attempts": _finite(bound.attempts),
         "seconds": None if endless else bound.seconds,
         "exact": bound.exact,
         "exact_seconds": bound.exact_time and not endless,

@@ -123,8 +123,12 @@ def _ended(step: Step) -> Iterator[tuple[str, End]]:
 
 def _notes(plan: Plan, node: Node) -> tuple[str, ...]:
     """What else decides whether and how often a node runs."""
-    when = plan.spec.nodes[node.name].when
-    found = [f"when {when}"] if when else []
+    spec = plan.spec.nodes[node.name]
+    found = [f"when {spec.when}"] if spec.when else []
+    if isinstance(spec.for_each, str):
+        found.append(f"for each of {spec.for_each}")
+    elif spec.for_each is not None:
+        found.append(f"for each of {len(spec.for_each)} items")
     if node.join == "any":
         found.append("any of its needs")
     return tuple(found)

@@ -1,6 +1,9 @@
 """Events -> what a run looks like while it goes on: a line an event for a pipe, a few lines redrawn
 for a terminal.
 
+Of items of a fan-out the first failures and every tenth of their number are told, on a terminal how many
+have ended.
+
 Pure: `Board` is fed with events and asked for frames; who writes them, and when, is the command
 line's business. A step that bears its node's name is shown as the node.
 """
@@ -8,7 +11,8 @@ line's business. A step that bears its node's name is shown as the node.
 from __future__ import annotations
 
 from collections import Counter, deque
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from typing import Any
 
 import attrs
 
@@ -21,6 +25,8 @@ SPINNER = "⠋⠙⠹⠸⠼⠴⠦⠧⠇⠏"
 PLAIN_SPINNER = "|/-\\"
 _ROWS = 8
 _TIME = 7
+_TOLD = 10
+"""Failures of items that are told."""
 
 
 # -- a line an event -------------------------------------------------------------------------------
@@ -32,17 +38,56 @@ def line(event: Event) -> str | None:
     said = _said(event)
     if said is None:
         return None
-    where = f"{short(event.path)}  " if event.path else ""
+    counts = event.kind == "item_settled" and said[0].isdigit()
+    path = event.path.rpartition("[")[0] if counts else event.path
+    where = f"{short(path)}  " if path else ""
     return printable(f"{elapsed(event.time):>{_TIME}}  {where}{said}")
 
 
 def short(path: str) -> str:
     """A path of nodes and steps, each step that bears its node's name left out."""
     parts = path.split("/")
-    return "/".join(part for at, part in enumerate(parts) if at % 2 == 0 or part != parts[at - 1])
+    return "/".join(
+        part
+        for at, part in enumerate(parts)
+        if at % 2 == 0 or part != parts[at - 1].partition("[")[0]
+    )
 
 
 def _said(event: Event) -> str | None:
+    if event.path.endswith("]") or "]/" in event.path:
+        return _of_item(event)
+    return _plainly(event)
+
+
+def _of_item(event: Event) -> str | None:
+    """What an item says: most of them say nothing."""
+    data = event.data
+    match event.kind:
+        case "attempt_started" | "attempt_ended" | "route_taken" | "retry_planned":
+            return None
+        case "item_settled":
+            if data["result"] == "failed" and data["failed"] <= _TOLD:
+                return f"{_settled(data)} ({_counted(data)})"
+            return _counted(data) if data["result"] != "cancelled" and _tenth(data) else None
+        case "node_settled" if data["result"] in ("succeeded", "skipped"):
+            return None
+        case _:
+            return _plainly(event)
+
+
+def _counted(data: Mapping[str, Any]) -> str:
+    failed = f", {data['failed']} failed" if data["failed"] else ""
+    return f"{data['done']}/{data['items']} items{failed}"
+
+
+def _tenth(data: Mapping[str, Any]) -> bool:
+    """Whether this is the item with which another tenth of all is done."""
+    done, items = data["done"], data["items"]
+    return bool(done * 10 // items > (done - 1) * 10 // items)
+
+
+def _plainly(event: Event) -> str | None:
     data = event.data
     match event.kind:
         case "run_started":
@@ -106,6 +151,7 @@ class Board:
         self._running: dict[str, _Running] = {}
         self._between: set[str] = set()
         self._done: Counter[str] = Counter()
+        self._items: dict[str, str] = {}
         self._cancelling = False
 
     def feed(self, event: Event) -> None:
@@ -122,8 +168,12 @@ class Board:
                 self._between.add(path.rpartition("/")[0])
                 if self._running.pop(path, None):
                     self._count_inner(path, -1)
+            case "item_settled":
+                self._between.discard(path)
+                self._items[path.rpartition("[")[0]] = _counted(data)
             case "node_settled":
                 self._between.discard(path)
+                self._items.pop(path, None)
                 if "/" not in path:
                     self._done[data["result"]] += 1
             case "cancel_asked":
@@ -133,12 +183,18 @@ class Board:
         """The lines to show at `now` seconds after the start, each narrower than `width`, fewer
         than `height`."""
         room = max(1, min(_ROWS, height - 1)) - 1
+        fans = list(self._fans())[: room // 2]
+        room -= len(fans)
         leaves = [(path, run) for path, run in self._running.items() if not run.inner]
         shown = leaves if len(leaves) <= room else leaves[: max(room - 1, 0)]
-        lines = [self._head(now, len(leaves), spin), *_rows(shown, now, width)]
+        lines = [self._head(now, len(leaves), spin), *fans, *_rows(shown, now, width)]
         if room and len(shown) < len(leaves):
             lines.append([Styled("dim", f"  and {len(leaves) - len(shown)} more")])
         return [_clipped(pieces, width - 1) for pieces in lines]
+
+    def _fans(self) -> Iterator[list[Piece]]:
+        for path, counted in self._items.items():
+            yield [f"  {short(path)}  {counted}"]
 
     def _head(self, now: float, running: int, spin: str) -> list[Piece]:
         done = sum(self._done.values())

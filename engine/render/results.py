@@ -2,7 +2,7 @@
 outputs, the verdict.
 
 Nodes of a sub-pipeline stand indented below the node that ran it; of several runs, those of the
-last.
+last. Of a fan-out the first items that failed are told, never all.
 """
 
 from __future__ import annotations
@@ -75,7 +75,7 @@ def _rows(result: Result, depth: int) -> Iterator[tuple[Piece, ...]]:
             Styled(_STYLES[node.result], node.result),
             node.label or "",
             _time(node),
-            str(len(node.attempts)),
+            str(sum(1 for _ in node.ran())),
             printable(node.reason.message),
         )
         inner = _inner(node)
@@ -90,10 +90,9 @@ def _fixed(head: list[str], rows: list[dict[str, Piece]]) -> int:
 
 
 def _time(node: NodeResult) -> str:
-    if not node.attempts:
-        return ""
-    last = node.attempts[-1].ended
-    return duration(last - node.attempts[0].started) if last is not None else ""
+    ran = list(node.ran())
+    ends = [attempt.ended for attempt in ran if attempt.ended is not None]
+    return duration(max(ends) - min(each.started for each in ran)) if ends else ""
 
 
 def _inner(node: NodeResult) -> Result | None:
@@ -116,6 +115,7 @@ def _failures(
         lines = _lines(printable(why), "bad", paint, width)
         for note in notes.get(path, ()):
             lines += _lines(printable(note), "dim", paint, width, "  | ")
+        lines += _items(node, prefix, notes, paint, width)
         led_to = skipped.get(node.name, [])
         if led_to:
             shown = ", ".join(led_to[:_MOST]) + (
@@ -125,6 +125,22 @@ def _failures(
         yield lines
         if inner is not None:
             yield from _failures(inner, f"{path}/", notes, paint, width)
+
+
+def _items(
+    node: NodeResult, prefix: str, notes: Notes, paint: Paint, width: int | None
+) -> Iterator[str]:
+    """Why the first items that failed did, with their last lines of progress."""
+    failed = [at for at, item in enumerate(node.items or ()) if item.result == "failed"]
+    for at in failed[:_MOST]:
+        item = (node.items or ())[at]
+        why = printable(f"{node.name}[{at}]: {item.reason.message}")
+        yield from _lines(why, "", paint, width, "  ")
+        path = f"{prefix}{node.name}[{at}]/{item.attempts[-1].step}" if item.attempts else ""
+        for note in notes.get(path, ()):
+            yield from _lines(printable(note), "dim", paint, width, "    | ")
+    if len(failed) > _MOST:
+        yield from _lines(f"and {len(failed) - _MOST} more items", "", paint, width, "  ")
 
 
 def _skipped(result: Result) -> dict[str, list[str]]:
@@ -160,7 +176,7 @@ def _outputs(outputs: Mapping[str, Any], paint: Paint) -> Iterator[str]:
 def _verdict(result: Result) -> str:
     counts = Counter[str](node.result for node in result.nodes.values())
     listed = ", ".join(f"{counts[word]} {word}" for word in _STYLES if counts[word])
-    ends = [a.ended for node in result.nodes.values() for a in node.attempts if a.ended is not None]
+    ends = [a.ended for node in result.nodes.values() for a in node.ran() if a.ended is not None]
     time = duration(max(ends, default=0.0))
     tail = f": {result.message}" if result.message else ""
     counted = f" ({listed})" if listed else ""

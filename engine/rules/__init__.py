@@ -24,6 +24,7 @@ from engine.rules import (
     retry_on_success,
     state_race,
     type_mismatch,
+    unbounded_attempts,
     unbounded_time,
     unknown_field,
     unreachable_node,
@@ -52,6 +53,7 @@ RULES: tuple[tuple[Rule, Check], ...] = (
     (limit_exceeded.RULE, limit_exceeded.check),
     (deadline_too_short.RULE, deadline_too_short.check),
     (unbounded_time.RULE, unbounded_time.check),
+    (unbounded_attempts.RULE, unbounded_attempts.check),
     (unused.RULE, unused.check),
     (not_decided.RULE, not_decided.check),
 )

@@ -26,7 +26,7 @@ def check(plan: Plan) -> Iterator[Diagnostic]:
     found = bounds_of(plan)
     if found is None:
         return
-    if limits.attempts is not None and found.run.attempts > limits.attempts:
+    if limits.attempts is not None and limits.attempts < found.run.attempts < math.inf:
         figure = f"{_about(found.run.exact)}{found.run.attempts} attempts"
         most = _most(found, [each.whole.attempts for each in found.nodes], str)
         yield _finding(plan, "attempts", f"{figure}, and {limits.attempts} are allowed", most)

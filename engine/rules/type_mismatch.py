@@ -22,13 +22,16 @@ from engine.source import KeyPath
 __all__ = ["RULE", "check"]
 
 RULE = TYPE_MISMATCH
+_LIST = form_of({"type": "array"})
 
 
 def check(plan: Plan) -> Iterator[Diagnostic]:
-    """One finding for each string of a `with` or `set` that can never fit."""
+    """One finding for each string of a `with` or `set` that can never fit, and each `for_each` of no
+    list."""
     takes = _Takes()
     for node in plan.nodes:
         if node.name not in plan.flawed:
+            yield from _list(plan, node)
             for at, body in enumerate(node.bodies):
                 if body.with_.reads or body.set is not None:
                     yield from _step(plan, node, at, takes)
@@ -77,6 +80,18 @@ def _strings(plan: Plan, given: _Given, made: Template, takes: _Takes) -> Iterat
                 given.node.name,
                 given.step,
             )
+
+
+def _list(plan: Plan, node: Node) -> Iterator[Diagnostic]:
+    """What a node runs for each of must be a list."""
+    if node.fan is None:
+        return
+    found = outputs_of(plan).lists[node.index]
+    if apart(found, _LIST):
+        place = (*plan.place(node), "for_each")
+        message = _message(found, _LIST)
+        source = plan.spec.source
+        yield Diagnostic(RULE, message, source, source.value(place), None, node.name, None)
 
 
 def _message(found: Form, wanted: Form) -> str:

@@ -11,6 +11,7 @@ from engine.rules.spans import step_span
 
 __all__ = ["RULE", "check"]
 
+_LIST = "give the schema of that list `maxItems`, or the node a `deadline`"
 RULE = Rule("W603", "unbounded-time", "`[limits] duration` asked for, and a step has no timeout")
 
 
@@ -26,13 +27,15 @@ def check(plan: Plan) -> Iterator[Diagnostic]:
             _why(endless, name),
             plan.spec.source,
             step_span(plan, endless.node, endless.step),
-            'give it a time: `timeout = "5m"`',
+            _LIST if endless.list else 'give it a time: `timeout = "5m"`',
             endless.node.name,
             name,
         )
 
 
 def _why(endless: Endless, name: str) -> str:
+    if endless.list:
+        return f"`{endless.node.name}` runs for each item of a list that may be of any length"
     if endless.pool:
         return f"`{name}` holds pool `{endless.pool}` while its sub-pipeline waits for another pool"
     if endless.inside:

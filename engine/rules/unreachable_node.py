@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 
+from engine.choices import endings_of
 from engine.diagnostics import Diagnostic, Note, Rule
-from engine.ends import ends_of
 from engine.feasibility import Cause, Clash, Dead, Shut, Stuck, decide
 from engine.plan import Condition, Edge, Node, Plan
 from engine.rules.spans import edge_span, needs_span
@@ -56,7 +56,7 @@ def _why(plan: Plan, never: Never, cause: Cause) -> str:
 
 
 def _stuck(node: Node) -> str:
-    if ends_of(node.machine, ()):
+    if endings_of(node, ()):
         return "can only fail, and a failure that nothing handles cancels the rest"
     return "never ends"
 

@@ -13,7 +13,7 @@ import attrs
 
 from engine.errors import Missing
 from engine.plan import Plan
-from engine.result import ABSENT, Attempt, NodeResult, Result
+from engine.result import ABSENT, Attempt, ItemResult, NodeResult, Result
 from engine.runtime.disguises import heads, pattern
 from engine.unset import place
 
@@ -116,7 +116,15 @@ class Redactor:
     def _node(self, node: NodeResult) -> NodeResult:
         reason = attrs.evolve(node.reason, message=self.text(node.reason.message))
         attempts = tuple(map(self._attempt, node.attempts))
-        return attrs.evolve(node, reason=reason, output=self.value(node.output), attempts=attempts)
+        items = None if node.items is None else tuple(map(self._item, node.items))
+        output = self.value(node.output)
+        return attrs.evolve(node, reason=reason, output=output, attempts=attempts, items=items)
+
+    def _item(self, item: ItemResult) -> ItemResult:
+        reason = attrs.evolve(item.reason, message=self.text(item.reason.message))
+        attempts = tuple(map(self._attempt, item.attempts))
+        output = self.value(item.output)
+        return attrs.evolve(item, reason=reason, output=output, attempts=attempts)
 
     def _attempt(self, attempt: Attempt) -> Attempt:
         error = None if attempt.error is None else self.text(attempt.error)

@@ -1,0 +1,34 @@
+"""W604: `[limits] attempts` asked for, and a list may be of any length. Source: LANGUAGE.md sections 10, 16."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from engine.bounds import bounds_of
+from engine.diagnostics import Diagnostic, Rule
+from engine.plan import Plan
+
+__all__ = ["RULE", "check"]
+
+RULE = Rule("W604", "unbounded-attempts", "`[limits] attempts` asked for, and a list has no bound")
+
+
+def check(plan: Plan) -> Iterator[Diagnostic]:
+    """One finding for each fan-out that keeps the worst case from having a number."""
+    if plan.spec.limits.attempts is None:
+        return
+    found = bounds_of(plan)
+    source = plan.spec.source
+    for path in found.uncounted if found else ():
+        name = path.partition("/")[0]
+        place = plan.place(plan.nodes[plan.index[name]])
+        own = path == name
+        yield Diagnostic(
+            RULE,
+            f"`{path}` runs for each item of a list that may be of any length",
+            source,
+            source.value((*place, "for_each")) if own else source.key(place),
+            "give the schema of that list `maxItems`",
+            name,
+            None,
+        )
