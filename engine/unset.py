@@ -26,7 +26,8 @@ def place(plan: Plan, root: str, name: str) -> str | None:
 def _templates(plan: Plan) -> Iterator[tuple[KeyPath, Template]]:
     """Every template, and the key path of what it was made of."""
     for node in plan.nodes:
-        for key, made in (("when", node.when), ("outputs", node.outputs)):
+        items = node.fan.items if node.fan else None
+        for key, made in (("when", node.when), ("for_each", items), ("outputs", node.outputs)):
             if made is not None:
                 yield (*plan.place(node), key), made
         for step, body in zip(node.machine.steps, node.bodies, strict=True):
