@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from engine.functions import task
     from engine.plan import Plan
     from engine.registry import Context, Exit, Permanent, Registry, RetryAfter, Task, TaskError
-    from engine.result import NodeResult, Result
+    from engine.result import ItemResult, NodeResult, Result
 
 __all__ = [
     "Context",
@@ -25,6 +25,7 @@ __all__ = [
     "Event",
     "Exit",
     "InputError",
+    "ItemResult",
     "NodeResult",
     "Permanent",
     "Plan",
@@ -63,7 +64,7 @@ _HOMES = {
         "Task",
         "TaskError",
     ),
-    "engine.result": ("NodeResult", "Result"),
+    "engine.result": ("ItemResult", "NodeResult", "Result"),
 }
 _HOME = {name: module for module, names in _HOMES.items() for name in names}
 _MODULES = ("runtime", "testing")

@@ -350,6 +350,28 @@ def test_a_change_of_meaning_changes_the_hash(old: str, new: str) -> None:
     assert plan_of(MEANT.replace(old, new)).hash != plan_of(MEANT).hash
 
 
+FAN = 'engine = 1\n[nodes.a]\ntask = "shell"\nfor_each = ["x", "y"]\ntolerate = 1\n'
+
+
+@pytest.mark.parametrize(
+    ("new", "same"),
+    [
+        (FAN + "max_parallel = 32\n", True),
+        (FAN.replace("tolerate = 1", "tolerate = 0"), False),
+        (FAN + "max_parallel = 2\n", False),
+        (FAN.replace('"y"', '"z"'), False),
+        (FAN.replace("tolerate = 1", 'tolerate = "50%"'), False),
+    ],
+)
+def test_what_a_fan_out_is_is_meaning(new: str, same: bool) -> None:
+    assert (plan_of(new).hash == plan_of(FAN).hash) is same
+
+
+def test_a_fan_out_that_says_its_defaults_means_the_same() -> None:
+    plain = FAN.replace("tolerate = 1\n", "")
+    assert plan_of(plain).hash == plan_of(plain + 'tolerate = "0%"\n').hash
+
+
 def test_the_order_of_nodes_is_meaning() -> None:
     node = {"task": "shell"}
     one = plan_of(tomli_w.dumps({"engine": 1, "nodes": {"a": node, "b": node}}))

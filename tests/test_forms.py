@@ -9,7 +9,20 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from jsonschema import Draft202012Validator
 
-from engine.forms import OPEN, apart, array, either, field, form_of, kinds, literal, table
+from engine.forms import (
+    OPEN,
+    apart,
+    array,
+    either,
+    field,
+    form_of,
+    items,
+    kinds,
+    listed,
+    literal,
+    longest,
+    table,
+)
 
 RELAXED = settings(deadline=None, suppress_health_check=list(HealthCheck))
 NAMES = ("a", "b")
@@ -35,12 +48,13 @@ def table_schema(inner: st.SearchStrategy[Any]) -> st.SearchStrategy[Any]:
 
 def schema_of(inner: st.SearchStrategy[Any]) -> st.SearchStrategy[Any]:
     several = st.lists(inner, min_size=1, max_size=3)
-    items = st.fixed_dictionaries({}, optional={"prefixItems": several, "items": inner})
+    lists = {"prefixItems": several, "items": inner, "maxItems": st.integers(0, 2)}
+    arrays = st.fixed_dictionaries({}, optional=lists)
     combined = {"anyOf": several, "oneOf": several, "allOf": several, "not": inner}
     return st.one_of(
         table_schema(inner),
         table_schema(inner),
-        items,
+        arrays,
         st.fixed_dictionaries({}, optional=combined),
         st.just({"$ref": "#/$defs/d"}),
         st.just({"$ref": "#"}),
@@ -86,6 +100,35 @@ def test_a_field_that_is_ruled_out_is_in_no_value(schema: Any, part: str | int) 
     inner = [value[part] for value in values if has(value, part)]
     names = set(kinds(found.form))
     assert all(kinds(literal(each))[0] in names or "number" in names for each in inner)
+
+
+@given(SCHEMAS)
+@settings(RELAXED, max_examples=500)
+def test_an_item_that_is_ruled_out_is_in_no_list_and_no_list_is_longer(schema: Any) -> None:
+    form = form_of(schema)
+    lists = [value for value in fitting(schema) if isinstance(value, list)]
+    names, most = set(kinds(items(form))), longest(form)
+    for item in (item for value in lists for item in value):
+        assert kinds(literal(item))[0] in names or "number" in names
+    assert most is None or all(len(value) <= most for value in lists)
+
+
+@pytest.mark.parametrize(
+    ("schema", "most"),
+    [
+        ({"type": "array"}, None),
+        ({"type": "array", "maxItems": 3}, 3),
+        ({"maxItems": 3}, 3),
+        ({}, None),
+        ({"type": "string"}, 0),
+        ({"type": "array", "prefixItems": [{}, {}], "items": False}, 2),
+        ({"anyOf": [{"maxItems": 3, "type": "array"}, {"type": "string"}]}, 3),
+        ({"anyOf": [{"maxItems": 3, "type": "array"}, {"type": "array"}]}, None),
+        ({"allOf": [{"maxItems": 3}, {"maxItems": 5}]}, 3),
+    ],
+)
+def test_how_long_a_list_is_at_most(schema: Any, most: int | None) -> None:
+    assert longest(form_of(schema)) == most
 
 
 @given(SCHEMAS, SCHEMAS)
@@ -164,3 +207,12 @@ def test_many_alternatives_are_let_go() -> None:
 )
 def test_what_excludes_each_other(one: Any, other: Any, excluded: bool) -> None:
     assert apart(form_of(one), form_of(other)) is excluded
+
+
+def test_a_list_of_one_form() -> None:
+    form = listed(form_of(OBJECT), 3)
+    assert field(form, 2).kind == "there"
+    assert field(field(form, 2).form, "must").kind == "there"
+    assert field(form, 3).kind == "unknown"
+    assert longest(form) == 3
+    assert items(form) == form_of(OBJECT)

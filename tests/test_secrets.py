@@ -18,6 +18,7 @@ from engine.errors import InputError
 from engine.events import Event
 from engine.runtime.secrets import HIDDEN, Redactor
 from engine.schemas import misfits
+from engine.source import Source
 from tests.test_api import one, reading
 
 PEM = "-----BEGIN KEY-----\nMIIEvQIBADANBgkqhkiG9w0BAQEF+/x\nAASCBKcwggSjAgEAAoIBAQDZ\n-----END KEY-----\n"
@@ -150,6 +151,14 @@ def test_where_a_secret_is_read_that_is_not_set() -> None:
     with pytest.raises(InputError) as caught:
         engine.run(engine.load_plan(source))
     assert caught.value.problems == ("secret `ENGINE_TEST_UNSET` is not set, which a.toml:4 reads",)
+
+
+def test_where_a_list_is_made_of_a_secret_that_is_not_set() -> None:
+    node = '[nodes.a]\ntask = "shell"\nwith = { argv = ["true"] }\n'
+    text = f'engine = 1\n{node}for_each = ["x", "${{secrets.ENGINE_TEST_UNSET}}"]\n'
+    with pytest.raises(InputError) as caught:
+        engine.run(engine.load_plan(Source("a.toml", text)))
+    assert caught.value.problems == ("secret `ENGINE_TEST_UNSET` is not set, which a.toml:5 reads",)
 
 
 def test_an_exception_with_a_secret_in_its_repr() -> None:
