@@ -144,7 +144,7 @@ def run(
     option that there is not.
     """
     from engine.runtime.blocking import run_blocking
-    from engine.runtime.runs import options_of
+    from engine.runtime.options import options_of
 
     chosen = options_of(options)
     plan = spec if isinstance(spec, Plan) else load_plan(spec, registry, tasks=tasks)

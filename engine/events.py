@@ -11,7 +11,9 @@ __all__ = ["Event", "Kind"]
 Kind = Literal[
     "run_started",
     "attempt_started",
+    "attempt_stopping",
     "attempt_ended",
+    "attempt_rerun",
     "attempt_noted",
     "retry_planned",
     "route_taken",
@@ -30,6 +32,8 @@ class Event:
     time: float
     path: str
     data: dict[str, Any]
+    turn: int = 0
+    """Which turn of the scheduler it happened in: what is told of one turn has one cause."""
 
     def to_json(self) -> dict[str, Any]:
         """One flat object."""

@@ -192,6 +192,20 @@ class Plan:
         return self.fingerprint()
 
     @cached_property
+    def path(self) -> str:
+        """The file it is written in, absolute."""
+        return str(Path(self.spec.source.path).resolve())
+
+    @cached_property
+    def files(self) -> Mapping[str, str]:
+        """The texts of its file and of those that this names, and those name, by absolute path."""
+        found = {self.path: self.spec.source.text}
+        for node in self.nodes:
+            for body in node.bodies:
+                found |= {} if body.plan is None else body.plan.files
+        return found
+
+    @cached_property
     def folder(self) -> str:
         """The folder of the file: relative paths of built-in tasks start there."""
         return str(Path(self.spec.source.path).parent)

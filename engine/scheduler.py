@@ -32,7 +32,7 @@ __all__ = ["LiveAttempt", "Scheduler"]
 class Scheduler:
     """One run. Call `strike` and `give` at an instant until neither has anything left, then sleep until `next_time`.
 
-    `listen`, if given, is called with every `Event` as it happens.
+    `listen`, if given, is called with every `Event` as it happens; `turn` counts the calls of `strike`.
     """
 
     def __init__(
@@ -44,8 +44,10 @@ class Scheduler:
         listen: Callable[[Event], None] | None = None,
     ) -> None:
         self.now = 0.0
+        self.turn = 0
+        self._telling = False
         self.result: Result | None = None
-        self.run_id, self._seed, self._listen = run_id, seed, listen
+        self.run_id, self._seed, self.listen = run_id, seed, listen
         self._places: Places[LiveNode] = Places()
         self._ended: list[tuple[LiveAttempt, Outcome | None]] = []
         self._deciding: list[LiveNode] = []
@@ -69,12 +71,28 @@ class Scheduler:
             self.now = now
             self.root.asked = True
             self.root.message = self.root.message or message
-            self._tell("cancel_asked", "", message=message)
+            if self.listen is not None:
+                # Asked by who is being told of something, it changes the turn under way, else the next one.
+                turn = self.turn if self._telling else self.turn + 1
+                self.listen(Event("cancel_asked", now, "", {"message": message}, turn))
 
     def note(self, attempt: LiveAttempt, message: str, now: float) -> None:
         """A line of progress from a body, at `now`."""
         self.now = now
-        self._tell("attempt_noted", attempt.path, message=message)
+        if self.listen is not None:
+            self.listen(Event("attempt_noted", now, attempt.path, {"message": message}, self.turn))
+
+    def rerun(self, attempt: LiveAttempt, now: float) -> LiveAttempt:
+        """The body of an attempt was lost without a trace: the same attempt once more, its time anew from `now`."""
+        self.now = now
+        again = LiveAttempt(attempt.node, attempt.body, attempt.record)
+        again.inputs = attempt.inputs
+        attempt.over = True
+        attempt.node.attempt = again
+        if attempt.body.timeout is not None:
+            self._deadline(attempt.body.timeout, attempt.node.run, again)
+        self._tell("attempt_rerun", again.path, key=again.key)
+        return again
 
     # -- what the runtime asks ---------------------------------------------------------------------------------
 
@@ -111,6 +129,7 @@ class Scheduler:
         Call it again until it gives none: bodies that stop at this instant end before what comes next.
         """
         self.now = now
+        self.turn += 1
         self._settle_ends()
         if not self._stops and (self._alarms.deadlines or self.root.asked):
             self._strike_clock(now)
@@ -193,6 +212,7 @@ class Scheduler:
         # A body may take its time to stop, and what ends more than the attempt may strike meanwhile.
         if first or why == "cancelled" or attempt.stopping == "timeout":
             attempt.stopping = why
+            self._tell("attempt_stopping", attempt.path, key=attempt.key, why=why)
         if attempt.child is not None:
             self._cancel(attempt.child, "parent", f"`{attempt.path}` was stopped")
         elif first:
@@ -234,8 +254,14 @@ class Scheduler:
             self._deadline(node.plan.deadline, run, node)
         node.attempts.append(record)
         node.attempt = attempt
-        if self._listen is not None:
-            self._tell("attempt_started", attempt.path, visit=record.visit, attempt=record.attempt)
+        if self.listen is not None:
+            self._tell(
+                "attempt_started",
+                attempt.path,
+                key=attempt.key,
+                visit=record.visit,
+                attempt=record.attempt,
+            )
         if body.timeout is not None:
             self._deadline(body.timeout, run, attempt)
         problem = self._inputs(attempt)
@@ -291,22 +317,30 @@ class Scheduler:
         self._places.free(node.limits)
         record.ended = self.now
         outcome = self._recorded(attempt, outcome)
-        if self._listen is not None:
-            self._tell(
-                "attempt_ended",
-                attempt.path,
-                visit=record.visit,
-                attempt=record.attempt,
-                outcome=record.outcome,
-                error=record.error,
-                output=outcome.output if outcome and outcome.output is not ABSENT else None,
-            )
+        if self.listen is not None:
+            self._tell_end(attempt, outcome)
         if outcome is not None:
             self._advance(attempt, outcome)
         elif node.deadline_struck:
             self._deadline_end(node)
         else:
             self._cancelled(node)
+
+    def _tell_end(self, attempt: LiveAttempt, outcome: Outcome | None) -> None:
+        record, asks = attempt.record, {}
+        if outcome is not None and (outcome.permanent or outcome.retry_after is not None):
+            asks = {"permanent": outcome.permanent, "retry_after": outcome.retry_after}
+        self._tell(
+            "attempt_ended",
+            attempt.path,
+            key=attempt.key,
+            visit=record.visit,
+            attempt=record.attempt,
+            outcome=record.outcome,
+            error=record.error,
+            output=outcome.output if outcome and outcome.output is not ABSENT else None,
+            **asks,
+        )
 
     def _recorded(self, attempt: LiveAttempt, outcome: Outcome | None) -> Outcome | None:
         """Write the attempt's outcome down; None if it was cancelled, by its node's deadline or with its run."""
@@ -347,7 +381,7 @@ class Scheduler:
         if isinstance(move, Stop):
             self._stopped(node, move, at, outcome)
             return
-        if self._listen is not None:
+        if self.listen is not None:
             self._tell_move(attempt, after, move)
         if move.delay:
             self._alarms.set_wake(whole(self.now + move.delay), node)
@@ -411,7 +445,7 @@ class Scheduler:
         node.steps = None
         if output is not ABSENT:
             run.values.put(name, output)
-        if self._listen is not None:
+        if self.listen is not None:
             self._tell(
                 "node_settled",
                 node.path,
@@ -486,8 +520,10 @@ class Scheduler:
     # -- events ---------------------------------------------------------------------------------------------------
 
     def _tell(self, kind: Any, path: str, **data: Any) -> None:
-        if self._listen is not None:
-            self._listen(Event(kind, self.now, path, data))
+        if self.listen is not None:
+            self._telling = True
+            self.listen(Event(kind, self.now, path, data, self.turn))
+            self._telling = False
 
 
 # -- helpers without state -------------------------------------------------------------------------------------
