@@ -14,9 +14,11 @@ import attrs
 
 from engine.light import light
 
-__all__ = ["ABSENT", "Attempt", "NodeResult", "Outcome", "Reason", "Result", "Status"]
+__all__ = ["ABSENT", "Attempt", "NodeResult", "Outcome", "Reason", "Result", "Status", "Unended"]
 
 Status = Literal["succeeded", "failed", "cancelled"]
+Unended = Literal["running", "interrupted"]
+"""What a run is that has not ended: `interrupted` if nobody runs it."""
 
 
 class _Absent:
@@ -88,7 +90,8 @@ class NodeResult:
     """What became of a node; `output` is ABSENT where it has none."""
 
     name: str
-    result: Literal["succeeded", "failed", "skipped", "cancelled"]
+    result: Literal["succeeded", "failed", "skipped", "cancelled", "running", "pending"]
+    """`running` and `pending` only where it is looked at before its run has ended."""
     reason: Reason
     label: str | None = None
     output: Any = ABSENT
@@ -99,7 +102,7 @@ class NodeResult:
 class Result:
     """What became of a run. `outputs` is there when it succeeded; `message` says why it did not."""
 
-    status: Status
+    status: Status | Unended
     nodes: Mapping[str, NodeResult]
     outputs: Mapping[str, Any] = attrs.field(factory=dict)
     message: str = ""

@@ -261,6 +261,7 @@ class Scheduler:
                 key=attempt.key,
                 visit=record.visit,
                 attempt=record.attempt,
+                **({"pipeline": body.plan.name} if body.plan is not None else {}),
             )
         if body.timeout is not None:
             self._deadline(body.timeout, run, attempt)
@@ -327,9 +328,14 @@ class Scheduler:
             self._cancelled(node)
 
     def _tell_end(self, attempt: LiveAttempt, outcome: Outcome | None) -> None:
-        record, asks = attempt.record, {}
+        record, run = attempt.record, attempt.record.run
+        more: dict[str, Any] = {}
         if outcome is not None and (outcome.permanent or outcome.retry_after is not None):
-            asks = {"permanent": outcome.permanent, "retry_after": outcome.retry_after}
+            more = {"permanent": outcome.permanent, "retry_after": outcome.retry_after}
+        if run is not None:
+            more |= {"status": run.status, "message": run.message}
+            if outcome is None and run.outputs:
+                more["outputs"] = run.outputs
         self._tell(
             "attempt_ended",
             attempt.path,
@@ -339,7 +345,7 @@ class Scheduler:
             outcome=record.outcome,
             error=record.error,
             output=outcome.output if outcome and outcome.output is not ABSENT else None,
-            **asks,
+            **more,
         )
 
     def _recorded(self, attempt: LiveAttempt, outcome: Outcome | None) -> Outcome | None:
@@ -446,14 +452,7 @@ class Scheduler:
         if output is not ABSENT:
             run.values.put(name, output)
         if self.listen is not None:
-            self._tell(
-                "node_settled",
-                node.path,
-                result=result,
-                reason=reason.kind,
-                message=reason.message,
-                label=label,
-            )
+            self._tell_result(node, node.result)
         step = node.plan.machine.steps[at] if at is not None else None
         handled = node.plan.allow_failure
         for edge in run.plan.targets[node.plan.index]:
@@ -473,6 +472,21 @@ class Scheduler:
         run.failed = f"`{node.plan.name}` failed: {reason.message}"
         if run.plan.on_failure == "cancel":
             self._cancelling.append(run)
+
+    def _tell_result(self, node: LiveNode, found: NodeResult) -> None:
+        reason = found.reason
+        more: dict[str, Any] = {"because": list(reason.because)} if reason.because else {}
+        if node.plan.outputs is not None and found.output is not ABSENT:
+            more["output"] = found.output  # else it is that of its last attempt
+        self._tell(
+            "node_settled",
+            node.path,
+            result=found.result,
+            reason=reason.kind,
+            message=reason.message,
+            label=found.label,
+            **more,
+        )
 
     # -- edges and joins ---------------------------------------------------------------------------------------
 

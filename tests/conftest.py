@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import tempfile
 
 from hypothesis import HealthCheck, settings
 
@@ -12,4 +13,7 @@ settings.register_profile(
 settings.register_profile(
     "explore", deadline=None, print_blob=True, suppress_health_check=[HealthCheck.too_slow]
 )
+os.environ["XDG_STATE_HOME"] = tempfile.mkdtemp(prefix="engine-state-")
+"""Runs of the command line are kept there, and not in the home of who tests."""
+
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "suite"))

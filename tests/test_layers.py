@@ -25,7 +25,7 @@ LAYERS = (
     "live",
     "alarms journal reasons scopes",
     "exits fits pools references feasibility loader scheduler",
-    "edges replay",
+    "edges replay history",
     "bounds outputs questions verdicts",
     "produced",
     "compiler rules runtime",

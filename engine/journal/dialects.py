@@ -58,6 +58,9 @@ class Dialect(Protocol):
 
     def rows(self, sql: str, values: Sequence[Any]) -> Iterator[tuple[Any, ...]]: ...
 
+    def shrink(self) -> None:
+        """Give the place of what was deleted back."""
+
     def why(self, error: Exception) -> str:
         """What is wrong, to be said after the store's name."""
 
@@ -150,6 +153,9 @@ class Sqlite:
 
     def rows(self, sql: str, values: Sequence[Any]) -> Iterator[tuple[Any, ...]]:
         yield from self._db.execute(sql, values)
+
+    def shrink(self) -> None:
+        self._db.execute("VACUUM")
 
     def why(self, error: Exception) -> str:
         if isinstance(error, OSError):

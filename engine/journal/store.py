@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -29,6 +30,10 @@ __all__ = ["LEASE", "Held", "LeaseLost", "NoSuchRun", "Store"]
 LEASE = 30.0
 """Seconds after which a lease that is not renewed has run out, where nobody can tell whether its
 holder lives."""
+
+_NAME = re.compile(r'"\$file":"([0-9a-f]{64})"')
+_FRESH = 3600.0
+"""Seconds in which a large value may still be waiting for the event that names it."""
 
 _HEADER = tuple(field.name for field in attrs.fields(Header))
 _AS_JSON = frozenset({"files", "inputs", "env", "seed"})
@@ -183,6 +188,19 @@ class Store:
             for table in ("event", "lease", "request"):
                 self._do(f"DELETE FROM {table} WHERE run = ?", (run,))
             self._do("DELETE FROM run WHERE id = ?", (run,))
+
+    def tidy(self) -> None:
+        """Forget large values that no event names any more, and give their place on disk back."""
+        kept: set[str] = set()
+        with self._told():
+            for (data,) in self._dialect.rows(
+                "SELECT data FROM event WHERE data LIKE ?", ("%$file%",)
+            ):
+                kept |= set(_NAME.findall(data))
+            for path in self._dialect.folder.glob("*/*"):
+                if path.name not in kept and path.stat().st_mtime < time.time() - _FRESH:
+                    path.unlink()
+            self._dialect.shrink()
 
     def _kept(self, tail: str, values: Sequence[Any]) -> list[Kept]:
         columns = ", ".join(f"run.{name}" for name in _HEADER)

@@ -24,7 +24,7 @@ class Options:
     """How to run.
 
     `store` is the path or URL of where the run is kept: without one it is not. `durability` says
-    when: `full`, before it has effects, or `batch`, some milliseconds later. `key` is an idempotency
+    when: `full`, before it has effects; `batch`, some milliseconds later; `off`, never. `key` is an idempotency
     key: one run for each key and pipeline. `env` and `secrets` go before the process's environment. No two runs of one machine may bear one
     `run_id` at a time: when one is cancelled, all processes that bear it are killed. `seed` rules
     jitter, `grace` is in seconds. `on_event` is called with each event as it happens; if it raises,
@@ -69,7 +69,7 @@ def options_of(given: Mapping[str, Any]) -> Options:
     if options.run_id is not None and (not isinstance(options.run_id, str) or not options.run_id):
         raise TypeError("option `run_id` is a text that is not empty")
     if options.durability not in get_args(Durability):
-        raise TypeError('option `durability` is "full" or "batch"')
+        raise TypeError('option `durability` is "full", "batch" or "off"')
     for name in ("store", "key"):
         text = getattr(options, name)
         if text is not None and (not isinstance(text, str) or not text):

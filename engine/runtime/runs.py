@@ -110,7 +110,8 @@ class Control:
 
 async def execute(prepared: Prepared, control: Control, hear: Hear | None = None) -> Result:
     """Run to the end. Of a run that was cancelled nothing is left when this returns or raises."""
-    if prepared.options.store is not None and prepared.place is None:
+    options = prepared.options
+    if options.store is not None and options.durability != "off" and prepared.place is None:
         prepared = await trio.to_thread.run_sync(kept, prepared)
     listeners = Listeners((prepared.options.on_event, hear))
     listen = _without_secrets(prepared, listeners) if listeners else None

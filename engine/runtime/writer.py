@@ -1,6 +1,6 @@
 """Events of a run under way -> its store: one thread writes, and commits what has come together.
 
-`full`: whoever is about to have an effect waits until all that was told before is on disk.
+`off`: it is not used. `full`: whoever is about to have an effect waits until all that was told before is on disk.
 `batch`: nobody waits, and commits ride along every few milliseconds; a crash of the process may
 forget the last of them, and never their order. A failed write ends the run: what is not written
 must not go on. The thread also hears what is asked of the run from outside.
@@ -23,7 +23,7 @@ from engine.journal.store import LEASE, Store
 
 __all__ = ["Durability", "Writer"]
 
-Durability = Literal["full", "batch"]
+Durability = Literal["full", "batch", "off"]
 
 _BREATH = 0.02
 """Seconds for which `batch` gathers events."""
