@@ -9,6 +9,8 @@ import attrs
 __all__ = ["Event", "Kind"]
 
 Kind = Literal[
+    "taken_over",
+    "attempt_known",
     "run_started",
     "attempt_started",
     "attempt_stopping",

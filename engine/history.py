@@ -81,6 +81,8 @@ class _Fold:
     def feed(self, event: Event) -> None:
         data = event.data
         match event.kind:
+            case "taken_over":
+                self.runs, self.end = {"": _Run("")}, None
             case "run_started":
                 self.id, self.runs[""].pipeline = data["run"], data["pipeline"]
             case "attempt_started":

@@ -40,8 +40,8 @@ class LiveAttempt:
     @property
     def key(self) -> str:
         """What tells it from all other attempts of its run, and is the same when the run is made again."""
-        node, record = self.node, self.record
-        return f"{node.run.key}{node.plan.name}/{record.step}/{record.visit}.{record.attempt}"
+        record = self.record
+        return self.node.key(record.step, record.visit, record.attempt)
 
     @property
     def path(self) -> str:
@@ -90,6 +90,10 @@ class LiveNode:
         self.queued = 0
         self.waking = 0
         self.deadline_struck = False
+
+    def key(self, step: str, visit: int, attempt: int) -> str:
+        """The key of an attempt of this node."""
+        return f"{self.run.key}{self.plan.name}/{step}/{visit}.{attempt}"
 
     def remember(self, step: str, output: Any) -> None:
         """The latest attempt of a step has this output; ABSENT: none."""

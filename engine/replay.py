@@ -16,8 +16,8 @@ import attrs
 from engine.errors import JournalError
 from engine.events import Event
 from engine.live import LiveAttempt
-from engine.result import ABSENT, Outcome
 from engine.scheduler import Scheduler
+from engine.takeover import outcome_of
 
 __all__ = ["Replayed", "replay"]
 
@@ -84,7 +84,8 @@ class _Fold:
             if other.turn != event.turn:
                 break
             if other.kind == "attempt_ended" and other.data["key"] in self.open:
-                scheduler.ended(self.open.pop(other.data["key"]), _outcome(other))
+                attempt = self.open.pop(other.data["key"])
+                scheduler.ended(attempt, None if attempt.stopping else outcome_of(other))
         if not scheduler.strike(event.time):
             self.open |= {attempt.key: attempt for attempt in scheduler.give(event.time)}
 
@@ -113,14 +114,3 @@ class _Fold:
             f"the journal is of another spec or engine: its event {self.at + 1} is "
             f"`{known.kind}` of `{known.path}`, and the run made again tells {told}"
         )
-
-
-def _outcome(event: Event) -> Outcome | None:
-    """What the body gave, as far as it was recorded; None if it was stopped."""
-    data = event.data
-    code = data["outcome"]
-    if code in ("cancelled", "timeout"):
-        return None
-    permanent, asked = data.get("permanent", False), data.get("retry_after")
-    output = ABSENT if code == "error" else data["output"]
-    return Outcome(code, output, data["error"], permanent, asked)

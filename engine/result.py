@@ -36,9 +36,10 @@ ABSENT = _Absent()
 
 @light
 class Outcome:
-    """How a body ended: an exit `code`, or `error` with its message; a code comes with an output (which may be null)."""
+    """How a body ended: an exit `code`, or `error` with its message; a code comes with an output (which may be null). `timeout` only
+    where it is known to have ended so before."""
 
-    code: int | Literal["error"]
+    code: int | Literal["error", "timeout"]
     output: Any = ABSENT
     error: str | None = None
     permanent: bool = False

@@ -24,6 +24,7 @@ from engine.plan import Body, Edge, Plan
 from engine.reasons import of_needs, of_stop
 from engine.result import ABSENT, Attempt, NodeResult, Outcome, Reason, Result, Status
 from engine.scopes import of_attempt, of_node, of_run
+from engine.takeover import Known
 from engine.values import Values, child_inputs, task_inputs
 
 __all__ = ["LiveAttempt", "Scheduler"]
@@ -32,6 +33,7 @@ __all__ = ["LiveAttempt", "Scheduler"]
 class Scheduler:
     """One run. Call `strike` and `give` at an instant until neither has anything left, then sleep until `next_time`.
 
+    Of attempts that are `known` the caller gives the end at once: there is no wait before them. Time begins at `now`.
     `listen`, if given, is called with every `Event` as it happens; `turn` counts the calls of `strike`.
     """
 
@@ -42,8 +44,11 @@ class Scheduler:
         run_id: str,
         seed: int | str = 0,
         listen: Callable[[Event], None] | None = None,
+        known: Known | None = None,
+        now: float = 0.0,
     ) -> None:
-        self.now = 0.0
+        self.now = now
+        self._known = known or Known()
         self.turn = 0
         self._telling = False
         self.result: Result | None = None
@@ -363,7 +368,11 @@ class Scheduler:
                 return Outcome("error", error=record.error)
             outcome = Outcome("error", error="the body ended without a result")
         step = attempt.node.plan.machine.steps[attempt.node.state.step]  # type: ignore[union-attr]
-        if step.codes is not None and outcome.code != "error" and outcome.code not in step.codes:
+        if (
+            step.codes is not None
+            and isinstance(outcome.code, int)
+            and outcome.code not in step.codes
+        ):
             task = attempt.body.task
             outcome = Outcome(
                 "error",
@@ -389,12 +398,20 @@ class Scheduler:
             return
         if self.listen is not None:
             self._tell_move(attempt, after, move)
-        if move.delay:
+        if move.delay and not self._is_known(node):
             self._alarms.set_wake(whole(self.now + move.delay), node)
         elif isinstance(move, Retry):
             self._places.ask(node)  # the same step needs the same places
         else:
             self._ask(node)
+
+    def _is_known(self, node: LiveNode) -> bool:
+        """Whether the end of a node's next attempt is known."""
+        state = node.state
+        if not self._known.ends or state is None:
+            return False
+        step = node.plan.machine.steps[state.step].name
+        return node.key(step, state.visits[state.step], state.attempt) in self._known.ends
 
     def _tell_move(self, attempt: LiveAttempt, after: State, move: Retry | Enter) -> None:
         outcome, path = attempt.record.outcome, attempt.path
@@ -515,6 +532,10 @@ class Scheduler:
         """All edges are settled: run, or be skipped."""
         if not node.joined:
             self._settle(node, "skipped", of_needs(node))
+            return
+        only = self._known.only
+        if only is not None and node.run is self.root and node.plan.name not in only:
+            self._settle(node, "skipped", Reason("when", "this rerun leaves it out"))
             return
         when = node.plan.when
         if when is not None:

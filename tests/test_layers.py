@@ -23,7 +23,7 @@ LAYERS = (
     "functions draft editor fingerprint across latest once reads stray unset values",
     "choices",
     "live",
-    "alarms journal reasons scopes",
+    "alarms journal reasons scopes takeover",
     "exits fits pools references feasibility loader scheduler",
     "edges replay history",
     "bounds outputs questions verdicts",

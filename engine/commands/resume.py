@@ -1,22 +1,22 @@
-"""`engine resume`: go on with a run whose process died, where its journal ends."""
+"""`engine resume`: go on with a run whose process died, where its journal ends; or from a node on."""
 
 from __future__ import annotations
 
 import argparse
-import sys
 from typing import Any
 
+from engine.commands.again import add_again, once_more
 from engine.commands.console import Console
-from engine.commands.inputs import read_secrets, seconds
-from engine.commands.keeping import add_run, opened, store_of
-from engine.commands.run import Both, show
+from engine.errors import InputError
 
 __all__ = ["EXAMPLES", "SUMMARY", "configure", "execute"]
 
-SUMMARY = "go on with a run whose process died"
+SUMMARY = "go on with a run, where its journal ends or from a node on"
 EXAMPLES = """\
   engine resume 3f2a                      no attempt whose end was recorded runs again
   engine resume 3f2a --secrets .secrets   secrets are not kept: they are given again
+  engine resume 3f2a --from build         `build` and all behind it run again
+  engine resume 3f2a --mark build=0       the last attempt of `build` counts as exit 0
 
   exit status as of `engine run`
 """
@@ -24,36 +24,38 @@ EXAMPLES = """\
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """Add the arguments."""
-    add_run(parser)
-    parser.add_argument("--json", action="store_true", help="print the result as JSON")
-    parser.add_argument("--secrets", metavar="FILE", help="secrets as NAME=VALUE lines")
+    add_again(parser)
     parser.add_argument(
-        "--grace",
-        metavar="SECONDS",
-        help="how long a cancelled attempt may take to end; default 5",
+        "--from", dest="start", metavar="NODE", help="run it and all behind it again"
+    )
+    parser.add_argument(
+        "--mark",
+        metavar="NODE=EXIT",
+        action="append",
+        default=[],
+        help="let a node's last attempt have ended with another exit, a name or a number",
+    )
+    parser.add_argument(
+        "--accept-change",
+        action="store_true",
+        help="go on though what has run means something else in the spec as it is now",
     )
 
 
 def execute(arguments: argparse.Namespace, console: Console) -> int:
     """Run it to its end, print what became of it."""
     from engine import stored
-    from engine.commands.display import display
-    from engine.history import node_names
-    from engine.prints import hearing
-    from engine.render.progress import Notes
 
-    with opened(arguments) as store:
-        header = store.run(arguments.run).header
-    notes = Notes()
-    total = len(node_names(header.files.get(header.path, "")))
-    options: dict[str, Any] = {}
-    if arguments.secrets is not None:
-        options["secrets"] = read_secrets(arguments.secrets)
-    if arguments.grace is not None:
-        options["grace"] = seconds(arguments.grace)
-    shown, block = display(total, sys.stderr, console.colored(sys.stderr))
-    with block, hearing(shown.say):
-        result = stored.resume(
-            header.id, store=store_of(arguments), on_event=Both(shown, notes), **options
-        )
-    return show(result, arguments, console, notes)
+    wish: dict[str, Any] = {
+        "start": arguments.start,
+        "marks": _marks(arguments.mark),
+        "accept_change": arguments.accept_change,
+    }
+    return once_more(stored.resume, wish, arguments, console)
+
+
+def _marks(given: list[str]) -> dict[str, str]:
+    problems = [f"`--mark {text}`: expected NODE=EXIT" for text in given if "=" not in text]
+    if problems:
+        raise InputError(tuple(problems))
+    return dict(text.split("=", 1) for text in given)

@@ -142,6 +142,17 @@ class Store:
                     (*ended, time.time(), run),
                 )
 
+    def reopen(self, header: Header, epoch: int, rows: Sequence[Row]) -> None:
+        """Begin a run once more, with another spec perhaps; its events up to now stay."""
+        self.append(header.id, epoch, rows)
+        with self._transaction():
+            values = (header.path, header.hash, json.dumps(header.files), header.id)
+            self._do(
+                "UPDATE run SET status = 'running', message = '', ended = NULL, "
+                "path = ?, hash = ?, files = ? WHERE id = ?",
+                values,
+            )
+
     def rows(self, run: str, after: int = 0) -> Iterator[Row]:
         """The rows of a run's events behind one, in order."""
         with self._told():

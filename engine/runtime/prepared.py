@@ -13,17 +13,18 @@ from typing import Any
 import attrs
 
 from engine import __version__
-from engine.errors import EngineError, InputError, JournalError
+from engine.errors import EngineError, InputError
 from engine.events import Event
-from engine.journal.records import Header, Kept
+from engine.journal.records import Header
 from engine.journal.store import Store
 from engine.plan import Plan
 from engine.runtime.options import Options
 from engine.runtime.secrets import Redactor, chosen, too_short
 from engine.runtime.writer import Place
+from engine.takeover import Known
 from engine.values import Values, child_inputs
 
-__all__ = ["Prepared", "kept", "prepare", "prepare_again"]
+__all__ = ["Prepared", "header_of", "kept", "prepare"]
 
 
 @attrs.frozen
@@ -40,6 +41,10 @@ class Prepared:
     seed: int | str
     before: Sequence[Event] = ()
     """What the journal knows of the run already."""
+    known: Known = attrs.field(factory=Known)
+    """Attempts that need not be run."""
+    since: float = 0.0
+    """The time at which it begins: where an earlier part of it ended."""
     place: Place | None = None
     """Where its events are kept."""
 
@@ -78,33 +83,21 @@ def prepare(plan: Plan, given: Mapping[str, Any] | None, options: Options) -> Pr
     )
 
 
-def prepare_again(plan: Plan, known: Kept, options: Options) -> Prepared:
-    """Take up a run of `options.store` that nobody runs, where its journal ends.
-
-    InputError as `prepare`, JournalError if it has ended, or somebody runs it.
-    """
-    header, where = known.header, options.store
-    assert where is not None
-    options = attrs.evolve(options, run_id=header.id, seed=header.seed)
-    prepared = prepare(
-        plan, header.inputs, attrs.evolve(options, env={**header.env, **options.env})
-    )
-    with Store(where) as store:
-        epoch = store.acquire(header.id)
-        events = store.events(header.id)
-        if events and events[-1].kind == "run_ended":
-            store.release(header.id, epoch)
-            raise JournalError(f"run `{header.id}` has ended: {known.status}")
-    place = Place(where, header.id, epoch, len(events))
-    return attrs.evolve(prepared, before=tuple(events), place=place)
-
-
 def kept(prepared: Prepared) -> Prepared:
     """The run with its place in its store, made there."""
-    plan, options = prepared.plan, prepared.options
+    options = prepared.options
     assert options.store is not None
+    header = header_of(prepared)
+    with Store(options.store, options.durability == "full") as store:
+        place = Place(options.store, header.id, store.create(header))
+    return attrs.evolve(prepared, place=place)
+
+
+def header_of(prepared: Prepared, origin: str | None = None) -> Header:
+    """What the store knows of a run before its first event."""
+    plan = prepared.plan
     known = prepared.values.scope({})
-    header = Header(
+    return Header(
         id=prepared.run_id,
         pipeline=plan.name,
         path=plan.path,
@@ -114,8 +107,6 @@ def kept(prepared: Prepared) -> Prepared:
         env=known["env"],
         seed=prepared.seed,
         engine=__version__,
-        key=options.key,
+        key=prepared.options.key,
+        origin=origin,
     )
-    with Store(options.store, options.durability == "full") as store:
-        place = Place(options.store, header.id, store.create(header))
-    return attrs.evolve(prepared, place=place)

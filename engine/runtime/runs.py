@@ -155,7 +155,15 @@ def _begun(prepared: Prepared, hear: Hear | None) -> Replayed:
     """The scheduler of the run, where the journal of it ends."""
 
     def make(listen: Hear | None) -> Scheduler:
-        return Scheduler(prepared.plan, prepared.values, prepared.run_id, prepared.seed, listen)
+        return Scheduler(
+            prepared.plan,
+            prepared.values,
+            prepared.run_id,
+            prepared.seed,
+            listen,
+            prepared.known,
+            prepared.since,
+        )
 
     return replay(make, prepared.before, hear) if prepared.before else Replayed(make(hear), (), ())
 
@@ -174,7 +182,11 @@ def _guarded(prepared: Prepared, writer: Writer | None, perform: Perform) -> Per
     """Bodies begin when what led to them is kept, and no output holds a secret: what others read is
     what the journal has."""
 
+    known = prepared.known.ends
+
     async def guarded(attempt: LiveAttempt) -> Outcome:
+        if attempt.key in known:
+            return known[attempt.key]
         if writer is not None:
             await writer.before()
         outcome = await perform(attempt)
@@ -182,7 +194,7 @@ def _guarded(prepared: Prepared, writer: Writer | None, perform: Perform) -> Per
             outcome = attrs.evolve(outcome, output=prepared.redactor.value(outcome.output))
         return outcome
 
-    return guarded if writer is not None or prepared.hides else perform
+    return guarded if writer is not None or prepared.hides or known else perform
 
 
 def _journal(prepared: Prepared, control: Control) -> AbstractAsyncContextManager[Writer | None]:
