@@ -23,6 +23,7 @@ from engine.expressions import Read, Template
 from engine.fingerprint import fingerprint
 from engine.fits import fits, fits_child
 from engine.machine import Machine, Shape, Step, unbounded_loops
+from engine.misnamed import ambiguous
 from engine.modules import NoSuchTask, TaskError
 from engine.nesting import is_file, nested_too_deep, too_deep
 from engine.order import cycle_of
@@ -424,7 +425,10 @@ def _plan(work: _Work) -> Plan:
 
 def _flawed(draft: Draft) -> Iterator[str]:
     """The nodes that are not all as the file means them."""
-    yield from (name for name in draft.spec.nodes if not whole(draft.spec, draft.node(name)))
+    spec = draft.spec
+    yield from (name for name in spec.nodes if not whole(spec, draft.node(name)))
+    yield from (name for name in spec.nodes if spec.misnamed and ambiguous(spec, name))
+    yield from (name for name in draft.unclear if name is not None)
     yield from (found.node for found in draft.found if found.node is not None)
 
 

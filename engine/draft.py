@@ -7,12 +7,14 @@ complained about is not told twice.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from functools import cached_property
 from pathlib import Path
 
 import attrs
 
 from engine.diagnostics import Diagnostic, Fix, Note, Rule, nearest
 from engine.fixes import mend_key, mend_value
+from engine.misnamed import Make, with_stand_ins
 from engine.registry import Registry
 from engine.source import KeyPath, Source, Span
 from engine.spec import Spec
@@ -34,6 +36,13 @@ class Draft:
     registry: Registry
     pools: dict[str, int]
     found: list[Diagnostic] = attrs.Factory(list)
+    unclear: set[str | None] = attrs.Factory(set)
+    """The nodes with something that may mean one thing or another."""
+
+    @cached_property
+    def stand_ins(self) -> Callable[[Make], Make]:
+        """See `with_stand_ins`."""
+        return with_stand_ins(self.spec)
 
     @property
     def folder(self) -> Path:

@@ -13,6 +13,7 @@ from engine import codes
 from engine.draft import Draft
 from engine.ends import ends_of
 from engine.expressions import Template
+from engine.misnamed import ambiguous
 from engine.plan import Condition, Edge, Node
 from engine.references import nodes_read
 from engine.source import KeyPath
@@ -92,6 +93,7 @@ def _condition(draft: Draft, node: Node, source: Node, need: NeedSpec) -> Condit
     labels = _labels(source)
     relies = [(*draft.node(source.name), key) for key in _ENDING]
     known_bodies = all(body.task or body.plan for body in source.bodies)
+    known_bodies = known_bodies and not ambiguous(draft.spec, source.name)
     for index, label in enumerate(need):
         if label not in labels and known_bodies:
             place = ("nodes", node.name, "needs", source.name, index)

@@ -144,8 +144,8 @@ def _target(
     if text in steps:
         return steps.index(text)
     message = f"there is no step `{text}` in this node"
-    relies = [(*draft.node(node), "steps", text)]
-    draft.unknown(codes.UNKNOWN_NAME, message, place, text, [*steps, *_ENDS], relies=relies)
+    relies, known = [(*draft.node(node), "steps", text)], list(dict.fromkeys([*steps, *_ENDS]))
+    draft.unknown(codes.UNKNOWN_NAME, message, place, text, known, relies=relies)
     return None
 
 

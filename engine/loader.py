@@ -3,6 +3,7 @@
 `structure` says what each value must be, `stray` where `${` has no place; what spans several keys
 is looked at here. After a mistake the data is mended by leaving the wrong part out, so that later
 phases can still report the rest of the file; where that takes a name away, a place is held for it.
+What has a wrong name stays under it, so that all below is looked at (see `misnamed`).
 Positions are looked up only for what is reported. Reads no other file than the sub-pipelines a spec
 names, through `reader`. Source: LANGUAGE.md sections 1 to 5, 16.
 """
@@ -10,7 +11,7 @@ names, through `reader`. Source: LANGUAGE.md sections 1 to 5, 16.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Set
 from functools import partial
 from pathlib import Path, PurePath
 from typing import Any
@@ -26,7 +27,7 @@ from engine.shapes import LANGUAGE, Wrong
 from engine.source import KeyPath, Source, Span, Syntax, parse, read
 from engine.spec import Limit, NodeSpec, Spec, StepSpec
 from engine.stray import strays, with_strays
-from engine.structure import Mistake, mistakes, structure, whose
+from engine.structure import Misnamed, Mistake, mistakes, structure, whose
 from engine.written import shifted
 
 __all__ = ["load"]
@@ -60,9 +61,9 @@ def _load(
 
 def _document(source: Source, data: dict[str, Any]) -> tuple[Spec, list[Diagnostic]]:
     found = [*_version(source, data), *_nodeless(source, data)]
-    spec, wrong, broken = _structured({k: value for k, value in data.items() if k != "engine"})
+    spec, wrong = _structured({k: value for k, value in data.items() if k != "engine"})
     found += [_told(source, mistake) for mistake in wrong]
-    spec = _placed(spec, source, (), PurePath(source.path).stem, broken)
+    spec = _placed(spec, source, (), PurePath(source.path).stem)
     found += [d for document in _documents(spec) for d in across(document)]
     return spec, found
 
@@ -87,21 +88,26 @@ def _nodeless(source: Source, data: Mapping[str, Any]) -> Iterator[Diagnostic]:
             yield Diagnostic(codes.MISSING_KEY, message, source, source.key(path), cure)
 
 
-def _structured(data: dict[str, Any]) -> tuple[Spec, list[Mistake], frozenset[KeyPath]]:
-    """The Spec of what is right in the data, all that is wrong, and what was left out for it."""
+def _structured(data: dict[str, Any]) -> tuple[Spec, list[Mistake]]:
+    """The Spec of what is right in the data, with what was left out for it, and all that is
+    wrong."""
     stray = list(strays(data))
     spec, wrong = _tried(data)
     wrong = found = with_strays(_without_echo(wrong), stray)
     meant = [(*m.path[:-1], m.meant) for m in found if m.rule is codes.UNKNOWN_KEY and m.meant]
     broken: set[KeyPath] = set(meant)
+    misnamed: set[KeyPath] = set()
     while wrong:
-        mended = _mended(data, wrong)
-        if mended == data:
-            return structure({}), found, frozenset({*broken, ()})
+        named = {m.path for m in wrong if m.rule is codes.BAD_NAME}
+        gone = [m.path for m in wrong if m.rule is not codes.BAD_NAME]
+        mended = _mended(data, gone, named)
+        if mended == data and not named:
+            return attrs.evolve(structure({}), broken=frozenset({*broken, ()})), found
         data = mended
-        broken |= {shifted(broken, m.path) for m in wrong}
+        broken |= {shifted(broken, path) for path in gone}
+        misnamed |= named
         spec, wrong = _tried(data)
-    return spec, found, frozenset(broken)
+    return attrs.evolve(spec, broken=frozenset(broken), misnamed=frozenset(misnamed)), found
 
 
 def _tried(data: dict[str, Any]) -> tuple[Spec, list[Mistake]]:
@@ -117,10 +123,11 @@ def _without_echo(found: list[Mistake]) -> list[Mistake]:
     return [m for m in found if m.rule is not codes.MISSING_KEY or (*m.path, m.meant) not in meant]
 
 
-def _mended(data: dict[str, Any], wrong: list[Mistake]) -> dict[str, Any]:
-    """A copy without the wrong parts (of which a missing key's is the table that lacks it)."""
-    tree: dict[str, Any] = _copy(data)
-    for path in sorted({m.path for m in wrong}, key=_in_file_order, reverse=True):
+def _mended(data: Any, gone: Iterable[KeyPath], named: Set[KeyPath]) -> dict[str, Any]:
+    """A copy without the wrong parts (of which a missing key's is the table that lacks it), and
+    with the wrong names known to be wrong."""
+    tree: dict[str, Any] = _copy(data, (), named)
+    for path in sorted(set(gone), key=_in_file_order, reverse=True):
         _drop(tree, path)
     return tree
 
@@ -130,10 +137,16 @@ def _in_file_order(path: KeyPath) -> list[str]:
     return [f"{part:09}" if isinstance(part, int) else part for part in path]
 
 
-def _copy(value: Any) -> Any:
-    if isinstance(value, dict):
-        return {k: _copy(v) for k, v in value.items()}
-    return [_copy(v) for v in value] if isinstance(value, list) else value
+def _copy(value: Any, at: KeyPath, named: Set[KeyPath]) -> Any:
+    if isinstance(value, list):
+        return [_copy(item, (*at, index), named) for index, item in enumerate(value)]
+    if not isinstance(value, dict):
+        return value
+    items = [(key, (*at, key), item) for key, item in value.items()]
+    return {
+        Misnamed(key) if place in named else key: _copy(item, place, named)
+        for key, place, item in items
+    }
 
 
 def _drop(tree: Any, path: KeyPath) -> None:
@@ -171,9 +184,9 @@ def _fix(source: Source, mistake: Mistake, span: Span) -> Fix | None:
     return mend_value(source, span, name, mistake.known)
 
 
-def _placed(spec: Spec, source: Source, at: KeyPath, name: str, broken: frozenset[KeyPath]) -> Spec:
-    """The Spec with its place filled in, and that of the pipelines inside it; `broken` is what was
-    left out, below `at`."""
+def _placed(spec: Spec, source: Source, at: KeyPath, name: str) -> Spec:
+    """The Spec with its place filled in, and that of the pipelines inside it."""
+    broken = spec.broken
     held = {
         node: NodeSpec({node: StepSpec()}, node, single=True) for node in _named(broken, "nodes")
     }
@@ -186,10 +199,9 @@ def _placed(spec: Spec, source: Source, at: KeyPath, name: str, broken: frozense
         pools={**dict.fromkeys(_named(broken, "pools"), Limit(1)), **spec.pools},
         nodes={**spec.nodes, **{node: held[node] for node in held if node not in spec.nodes}},
         pipelines={
-            key: _placed(child, source, ("pipelines", key), key, _below(broken, key))
+            key: _placed(_inside(child, spec, key), source, ("pipelines", key), key)
             for key, child in spec.pipelines.items()
         },
-        broken=broken,
     )
 
 
@@ -198,9 +210,14 @@ def _named(broken: Iterable[KeyPath], table: str) -> list[str]:
     return sorted({str(gone[1]) for gone in broken if gone[:1] == (table,) and len(gone) > 1})
 
 
-def _below(broken: Iterable[KeyPath], pipeline: str) -> frozenset[KeyPath]:
-    """What was left out in a pipeline of the file."""
-    return frozenset(gone[2:] for gone in broken if gone[:2] == ("pipelines", pipeline))
+def _inside(child: Spec, spec: Spec, key: str) -> Spec:
+    """A pipeline of the file, with what was left out or has a wrong name in it."""
+    broken, misnamed = _below(spec.broken, key), _below(spec.misnamed, key)
+    return attrs.evolve(child, broken=broken, misnamed=misnamed)
+
+
+def _below(paths: Iterable[KeyPath], pipeline: str) -> frozenset[KeyPath]:
+    return frozenset(path[2:] for path in paths if path[:2] == ("pipelines", pipeline))
 
 
 def _documents(spec: Spec) -> Iterator[Spec]:
@@ -248,9 +265,10 @@ def _named_files(spec: Spec) -> Iterator[tuple[KeyPath, str]]:
     for document in _documents(spec):
         for name, node in document.nodes.items():
             for step_name, step in node.steps.items():
-                if step.pipeline is not None and is_file(step.pipeline):
+                called = step.pipeline
+                if called is not None and is_file(called) and called not in spec.pipelines:
                     place: KeyPath = (*document.at, "nodes", name)
-                    yield place if node.single else (*place, "steps", step_name), step.pipeline
+                    yield place if node.single else (*place, "steps", step_name), called
 
 
 def _at_pipeline(

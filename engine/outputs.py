@@ -14,7 +14,7 @@ import attrs
 
 from engine.choices import choices_of, endings_of, excused, gives_output
 from engine.ends import outcomes_of
-from engine.expressions import Read, is_text, template
+from engine.expressions import BadExpression, Read, is_text, template
 from engine.forms import (
     OPEN,
     Form,
@@ -27,6 +27,7 @@ from engine.forms import (
     not_null,
     table,
 )
+from engine.misnamed import means_either
 from engine.once import per_plan
 from engine.plan import Condition, Node, Plan
 from engine.reads import Site, sites
@@ -121,6 +122,8 @@ class Outputs:
         self, read: Read, node: Node | None, step: int | None
     ) -> tuple[Form, tuple[str | int, ...]]:
         root, rest = str(read.path[0]), read.path[1:]
+        if means_either(self.plan.spec, root):
+            return OPEN, ()
         if root == "inputs":
             return self._given_inputs(), rest
         if root == "run":
@@ -219,9 +222,12 @@ class Outputs:
 
     def of_text(self, text: str, node: Node | None, step: int | None) -> Form:
         """What a string with `${…}` in it gives."""
-        if is_text(text):
-            return _TEXT
-        reads = template(text).reads
+        try:
+            if is_text(text):
+                return _TEXT
+            reads = template(text).reads
+        except BadExpression:  # it has been told
+            return OPEN
         return self.of_string(text, reads[0], node, step) if len(reads) == 1 else OPEN
 
     def of_string(self, text: str, read: Read, node: Node | None, step: int | None) -> Form:
@@ -240,7 +246,7 @@ class Outputs:
         if before or not after.startswith("??"):
             return OPEN
         form = self._inside(*self._root(read, node, step))
-        return either(not_null(form), literal(template(text).evaluate({})))
+        return either(not_null(form), literal(template("${x" + text[read.end :]).evaluate({})))
 
     def _inside(self, form: Form, path: tuple[str | int, ...]) -> Form:
         key = (id(form), path, "inside")

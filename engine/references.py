@@ -7,7 +7,7 @@ Source: LANGUAGE.md sections 7 and 9 (E201, E505).
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any, Literal
 
 import attrs
@@ -17,6 +17,7 @@ from engine.diagnostics import Fix, nearest
 from engine.draft import Draft
 from engine.expressions import BadExpression, EvaluationError, Read, Template, bare, show, template
 from engine.fixes import mend_read
+from engine.misnamed import Make, means_either
 from engine.source import KeyPath, Source, Span
 
 __all__ = ["Place", "condition", "names_set", "nodes_read", "values"]
@@ -69,7 +70,18 @@ def _no_condition(made: Template) -> str | None:
     )
 
 
-def _checked(draft: Draft, place: Place, value: Any, make: Callable[[Any], Template]) -> Template:
+def _checked(draft: Draft, place: Place, value: Any, make: Make) -> Template:
+    """The template, its names checked; that what it reads has a wrong name is not its mistake."""
+    before = len(draft.found)
+    made = _read(draft, place, value, make)
+    understood = len(draft.found) == before and (made.reads or made.constant)
+    if understood or not draft.spec.misnamed:
+        return made
+    del draft.found[before:]
+    return _read(draft, place, value, draft.stand_ins(make))
+
+
+def _read(draft: Draft, place: Place, value: Any, make: Make) -> Template:
     """The template; strings that are wrong are reported and left out, so that the rest is read."""
     try:
         made = make(value)
@@ -80,9 +92,7 @@ def _checked(draft: Draft, place: Place, value: Any, make: Callable[[Any], Templ
     return made
 
 
-def _without_wrong(
-    draft: Draft, place: Place, value: Any, at: KeyPath, make: Callable[[Any], Template]
-) -> Any:
+def _without_wrong(draft: Draft, place: Place, value: Any, at: KeyPath, make: Make) -> Any:
     """The value with every string that is no template reported and made empty."""
     if isinstance(value, dict):
         return {k: _without_wrong(draft, place, v, (*at, k), make) for k, v in value.items()}
@@ -104,7 +114,9 @@ def _without_wrong(
 def _check(draft: Draft, place: Place, read: Read) -> None:
     root, rest = str(read.path[0]), read.path[1:]
     where = (*place.path, *read.at)
-    if root in _LATER:
+    if means_either(draft.spec, root):
+        draft.unclear.add(place.node)
+    elif root in _LATER:
         message = f"`{root}` is not supported yet: this version does not run {_LATER[root]}"
         draft.report(codes.NOT_SUPPORTED, message, where, within=(read.start, read.end))
     elif root == "steps" and not place.steps:
@@ -169,7 +181,7 @@ def nodes_read(draft: Draft, templates: list[Template]) -> dict[str, bool]:
     for made in templates:
         for read in made.reads:
             root = str(read.path[0])
-            if root in draft.spec.nodes:
+            if root in draft.spec.nodes and not means_either(draft.spec, root):
                 found[root] = found.get(root, True) and read.guarded
     return found
 

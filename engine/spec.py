@@ -151,3 +151,5 @@ class Spec:
     """Sub-pipelines in other files, by the path as written; filled by `loader`."""
     broken: frozenset[KeyPath] = frozenset()
     """What the loader left out, below the document: see `written`."""
+    misnamed: frozenset[KeyPath] = frozenset()
+    """What is there under a name that it cannot have: see `misnamed`."""

@@ -8,7 +8,7 @@ sections 1 and 9.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Sequence, Set
 from typing import Any
 
 from engine import codes
@@ -43,16 +43,16 @@ def strays(value: Any, path: KeyPath = ()) -> Iterator[Mistake]:
 def with_strays(found: Sequence[Mistake], stray: Sequence[Mistake]) -> list[Mistake]:
     """Both without echoes: a stray `${` explains what else is wrong with its own value, and is
     not worth a word inside of what is wrong as a whole."""
-    wrong = {m.path: m.key for m in found if m.rule is not codes.MISSING_KEY}
-    shown = [s for s in stray if not _echoes(s, wrong)]
+    keys = {m.path for m in found if m.key and m.rule is not codes.MISSING_KEY}
+    whole = {m.path for m in found if m.rule not in (codes.MISSING_KEY, codes.BAD_NAME)}
+    shown = [s for s in stray if not (s.path in keys or _inside(s, whole))]
     explained = {s.path for s in shown}
     kept = [m for m in found if m.rule is codes.MISSING_KEY or m.path not in explained]
     return [*kept, *shown]
 
 
-def _echoes(stray: Mistake, wrong: dict[KeyPath, bool]) -> bool:
-    above = (stray.path[:end] for end in range(len(stray.path)))
-    return any(path in wrong for path in above) or wrong.get(stray.path, False)
+def _inside(stray: Mistake, wrong: Set[KeyPath]) -> bool:
+    return any(stray.path[:end] in wrong for end in range(len(stray.path)))
 
 
 def _mistake(path: KeyPath, within: tuple[int, int] | None) -> Mistake:

@@ -58,7 +58,16 @@ from engine.spec import (
     StepSpec,
 )
 
-__all__ = ["NOT_YET", "STEP_KEYS", "Mistake", "known_keys", "mistakes", "structure", "whose"]
+__all__ = [
+    "NOT_YET",
+    "STEP_KEYS",
+    "Misnamed",
+    "Mistake",
+    "known_keys",
+    "mistakes",
+    "structure",
+    "whose",
+]
 
 STEP_KEYS = frozenset({"task", "pipeline", "with", "exits", "routes", "retry", "timeout", "set"})
 """What a node without `steps` may say besides its own keys."""
@@ -81,6 +90,12 @@ NOT_YET: Mapping[type, Mapping[str, str]] = {
     },
 }
 """Keys of the language that this version refuses by name, and what they belong to."""
+
+
+class Misnamed(str):
+    """A key that has been told to be no name: what stands under it is taken all the same."""
+
+    __slots__ = ()
 
 
 @attrs.frozen
@@ -187,17 +202,18 @@ def _named(hook: Hook, check: Callable[[str], None] = lambda name: None) -> Hook
     """A table from names that pass `check` to what `hook(name, value)` gives."""
 
     def one(name: str, item: Any) -> Any:
+        wrong: list[Exception] = []
         try:
-            check(name)
+            if type(name) not in (Misnamed, _Own):
+                check(name)
         except Wrong as bad:
-            try:
-                hook(name, item)
-            except (Wrong, ExceptionGroup) as inside:
-                raise ExceptionGroup("", [bad, inside]) from None
-            raise
-        return hook(name, item)
+            wrong.append(bad)
+        return _beside(wrong, lambda: hook(str(name), item))
 
-    return lambda value, _: each(_table(value).items(), one)
+    def named(value: Any, _: Any) -> dict[str, Any]:
+        return {str(name): made for name, made in each(_table(value).items(), one).items()}
+
+    return named
 
 
 class _Own(str):
@@ -209,16 +225,27 @@ class _Own(str):
 def _node(name: str, value: Any) -> NodeSpec:
     """Part the node's own keys from those of the step written in it."""
     table = _table(value)
-    if "single" in table:
-        raise ExceptionGroup("", [ForbiddenExtraKeysError("", NodeSpec, {"single"})])
     own = {k: v for k, v in table.items() if k not in STEP_KEYS}
     step = {k: v for k, v in table.items() if k in STEP_KEYS}
-    if "steps" not in table and "start" not in table:
-        steps = {_Own(name): step}
-        return _NODE(own | {"start": name, "single": True, "steps": steps}, NodeSpec)  # type: ignore[no-any-return]
-    if step:
-        raise ExceptionGroup("", [_astray(key) for key in step])
-    return _NODE(own | {"single": False}, NodeSpec)  # type: ignore[no-any-return]
+    wrong: list[Exception] = []
+    if own.pop("single", None) is not None:
+        wrong.append(ForbiddenExtraKeysError("", NodeSpec, {"single"}))
+    if single := "steps" not in table and "start" not in table:
+        own |= {"start": name, "steps": {_Own(name): step}}
+    else:
+        wrong += [_astray(key) for key in step]
+    return _beside(wrong, lambda: _NODE(own | {"single": single}, NodeSpec))  # type: ignore[no-any-return]
+
+
+def _beside(wrong: list[Exception], make: Callable[[], Any]) -> Any:
+    """What `make` gives; or all mistakes, those it finds and those found before."""
+    try:
+        made = make()
+    except (Wrong, ExceptionGroup) as more:
+        wrong = [*wrong, more]
+    if wrong:
+        raise ExceptionGroup("", wrong)
+    return made
 
 
 def _astray(key: str) -> Wrong:
@@ -229,7 +256,8 @@ def _astray(key: str) -> Wrong:
 def _steps(value: Any, _: Any) -> dict[str, StepSpec]:
     if value == {}:
         raise Wrong(codes.MISSING_KEY, "`steps` is empty", key=True)
-    return {str(name): step for name, step in _STEPS(value, None).items()}
+    steps: dict[str, StepSpec] = _STEPS(value, None)
+    return steps
 
 
 def _object(value: Any, what: str = "a table") -> Any:
@@ -263,7 +291,7 @@ def _array(kind: Any) -> Hook:
 
 _RENAMED = {"with_": "with"}
 _INTERNAL = {
-    Spec: frozenset({"source", "at", "name", "files", "broken"}),
+    Spec: frozenset({"source", "at", "name", "files", "broken", "misnamed"}),
     NodeSpec: frozenset({"single"}),
 }
 """Fields that no key of a file fills."""

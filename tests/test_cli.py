@@ -709,6 +709,36 @@ def test_a_signal_cancels_the_run_which_still_gives_its_result(
     assert number.name in result["message"]
 
 
+STUCK = """\
+import trio
+
+async def stay():
+    print("stuck")
+    with trio.CancelScope(shield=True):
+        await trio.sleep_forever()
+"""
+
+
+def test_a_third_signal_ends_the_engine_whatever_a_task_does(write: Write) -> None:
+    write("stuck.py", STUCK)
+    process = subprocess.Popen(
+        command("run", write("a.toml", 'engine = 1\n[nodes.a]\ntask = "python:stuck:stay"\n')),
+        stderr=subprocess.PIPE,
+        text=True,
+        env=environment(),
+    )
+    assert process.stderr is not None
+    while "| stuck" not in process.stderr.readline():
+        assert process.poll() is None
+    process.send_signal(signal.SIGTERM)
+    while "cancelling" not in process.stderr.readline():
+        assert process.poll() is None
+    for number in (signal.SIGHUP, signal.SIGINT):  # in this order also where they come together
+        process.send_signal(number)
+    process.communicate(timeout=60)
+    assert process.returncode == -signal.SIGINT
+
+
 # -- a terminal --------------------------------------------------------------------------------
 
 WAITS = """\

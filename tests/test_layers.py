@@ -19,7 +19,7 @@ LAYERS = (
     "cel_words",
     "codes cel fixer fixes modules schemas written",
     "registry shapes nesting",
-    "plan structure dumper signatures tasks",
+    "misnamed plan structure dumper signatures tasks",
     "functions draft editor fingerprint across latest once reads stray unset values",
     "choices",
     "live",

@@ -743,6 +743,20 @@ def test_rules_are_silent_where_an_error_may_mend_it() -> None:
     assert [d.rule.code for d in found] == ["E201"]
 
 
+@pytest.mark.parametrize(
+    "outputs",
+    [
+        "[nodes.b.outputs]\nx = '${a b.c}'\n",
+        "[nodes.b.outputs]\nx = '${a'\n",
+        "[outputs]\nx = '${a b.c ?? 1}'\n",
+    ],
+)
+def test_an_output_that_is_no_expression_is_told_once(outputs: str) -> None:
+    reads = "with = { argv = ['${b.x}', '${b.x.y}'] }\n[nodes.b]\ntask = 'shell'\n"
+    found = check(Source("x.toml", A + reads + outputs), registry())
+    assert [d.rule.code for d in found] == ["E505"]
+
+
 def test_labels_of_an_unknown_task_are_not_known() -> None:
     text = A + 'needs = { b = ["odd"] }\n[nodes.b]\ntask = "shel"\n'
     found = check(Source("x.toml", text), registry())

@@ -1,8 +1,8 @@
 """A run from plain code: starts trio, and turns the signals that end a program (Ctrl-C, SIGTERM, the
 SIGHUP of a terminal that closes, SIGQUIT) into the cancellation of the run.
 
-The first signal cancels, the second ends the grace period, a third does what it would have done
-without us. Source: LANGUAGE.md section 14.
+The first signal cancels, the second ends the grace period, a third ends the process as if it
+handled none. Source: LANGUAGE.md section 14.
 """
 
 from __future__ import annotations
@@ -94,7 +94,8 @@ def _signals(control: Control, nursery: trio.Nursery) -> Iterator[None]:
         elif received == 2:
             token.run_sync_soon(kill, reason)
         else:
-            restore()
+            # What trio had before us waits for tasks that may never end.
+            signal.signal(number, signal.SIG_DFL)
             signal.raise_signal(number)
 
     for number in _SIGNALS:
