@@ -178,6 +178,7 @@ class Plan:
     deadline: float | None = None
     max_parallel: int = 32
     on_failure: Literal["finish", "cancel"] = "finish"
+    overlap: Literal["allow", "refuse", "queue", "replace"] = "allow"
     env: Mapping[str, bool] = attrs.field(factory=dict)
     """Environment variables that are read, here and in sub-pipelines, and whether one must be set."""
     secrets: Mapping[str, bool] = attrs.field(factory=dict)

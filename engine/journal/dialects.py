@@ -23,7 +23,7 @@ TABLES = (
         files TEXT NOT NULL, inputs TEXT NOT NULL, env TEXT NOT NULL, seed TEXT NOT NULL,
         created {real} NOT NULL, engine TEXT NOT NULL, format INTEGER NOT NULL,
         origin TEXT, key TEXT, status TEXT NOT NULL, message TEXT NOT NULL, ended {real})""",
-    "CREATE UNIQUE INDEX IF NOT EXISTS run_by_key ON run (pipeline, key)",
+    "CREATE UNIQUE INDEX IF NOT EXISTS run_by_key ON run (path, pipeline, key)",
     "CREATE INDEX IF NOT EXISTS run_by_time ON run (created)",
     """CREATE TABLE IF NOT EXISTS event (
         run TEXT NOT NULL, seq INTEGER NOT NULL, turn INTEGER NOT NULL, time {real} NOT NULL,

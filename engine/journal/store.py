@@ -25,7 +25,7 @@ from engine.events import Event
 from engine.journal.dialects import Dialect, dialect_of
 from engine.journal.records import FORMAT, Header, Holder, Kept, Row, decoded, encoded, myself
 
-__all__ = ["LEASE", "Held", "LeaseLost", "NoSuchRun", "Store"]
+__all__ = ["LEASE", "Busy", "Held", "LeaseLost", "NoSuchRun", "SameKey", "Store"]
 
 LEASE = 30.0
 """Seconds after which a lease that is not renewed has run out, where nobody can tell whether its
@@ -45,6 +45,22 @@ class Held(JournalError):
 
 class LeaseLost(JournalError):
     """Somebody else has taken the run over meanwhile."""
+
+
+class SameKey(JournalError):
+    """There is a run with this idempotency key."""
+
+    def __init__(self, kept: Kept) -> None:
+        self.kept = kept
+        super().__init__(f"run `{kept.header.id}` has the key `{kept.header.key}`")
+
+
+class Busy(JournalError):
+    """Runs of the same pipeline, which wants to be alone, are being run."""
+
+    def __init__(self, runs: tuple[str, ...]) -> None:
+        self.runs = runs
+        super().__init__(f"run `{runs[0]}` of the same pipeline is being run")
 
 
 class NoSuchRun(JournalError):
@@ -77,11 +93,17 @@ class Store:
 
     # -- who may write -------------------------------------------------------------------------------------------
 
-    def create(self, header: Header, epoch: int = 1) -> int:
-        """Keep a new run, held by this process; gives the lease's epoch."""
+    def create(self, header: Header, epoch: int = 1, alone: bool = False) -> int:
+        """Keep a new run, held by this process; gives the lease's epoch. SameKey if there is a run with its key, Busy if it is to be
+        `alone` and others of its pipeline are being run."""
         values = [_column(name, getattr(header, name)) for name in _HEADER]
         marks = ", ".join("?" * (len(_HEADER) + 2))
         with self._transaction():
+            if header.key is not None and (same := self._of(header, "key = ?", header.key)):
+                raise SameKey(same[0])
+            running = self._of(header, "status = ?", "running") if alone else []
+            if busy := [each.header.id for each in running if each.holder]:
+                raise Busy(tuple(busy))
             self._do(
                 f"INSERT INTO run ({', '.join(_HEADER)}, status, message) VALUES ({marks})",
                 (*values, "running", ""),
@@ -188,10 +210,11 @@ class Store:
         where = f"WHERE {' AND '.join(term for term, _ in used)}" if used else ""
         return self._kept(f"{where} ORDER BY created DESC, id", [value for _, value in used])
 
-    def by_key(self, pipeline: str, key: str) -> Kept | None:
-        """The run that was started with an idempotency key."""
-        found = self._kept("WHERE pipeline = ? AND key = ?", (pipeline, key))
-        return found[0] if found else None
+    def _of(self, header: Header, term: str, value: str) -> list[Kept]:
+        """Runs of the same pipeline."""
+        return self._kept(
+            f"WHERE path = ? AND pipeline = ? AND {term}", (header.path, header.pipeline, value)
+        )
 
     def remove(self, run: str) -> None:
         """Forget a run that nobody runs."""

@@ -84,12 +84,13 @@ def prepare(plan: Plan, given: Mapping[str, Any] | None, options: Options) -> Pr
 
 
 def kept(prepared: Prepared) -> Prepared:
-    """The run with its place in its store, made there."""
+    """The run with its place in its store, made there; SameKey and Busy as `Store.create`."""
     options = prepared.options
     assert options.store is not None
     header = header_of(prepared)
+    alone = prepared.plan.overlap != "allow"
     with Store(options.store, options.durability == "full") as store:
-        place = Place(options.store, header.id, store.create(header))
+        place = Place(options.store, header.id, store.create(header, alone=alone))
     return attrs.evolve(prepared, place=place)
 
 

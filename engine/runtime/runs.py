@@ -25,7 +25,8 @@ from engine.result import ABSENT, Outcome, Result
 from engine.runtime.attempts import Performer
 from engine.runtime.listeners import Hear, Listeners
 from engine.runtime.options import Options
-from engine.runtime.prepared import Prepared, kept, prepare
+from engine.runtime.places import placed
+from engine.runtime.prepared import Prepared, prepare
 from engine.runtime.runner import Perform, Runner
 from engine.runtime.workers import Workers
 from engine.runtime.writer import Writer
@@ -110,9 +111,10 @@ class Control:
 
 async def execute(prepared: Prepared, control: Control, hear: Hear | None = None) -> Result:
     """Run to the end. Of a run that was cancelled nothing is left when this returns or raises."""
-    options = prepared.options
-    if options.store is not None and options.durability != "off" and prepared.place is None:
-        prepared = await trio.to_thread.run_sync(kept, prepared)
+    found = await placed(prepared)
+    if isinstance(found, Result):
+        return found
+    prepared = found
     listeners = Listeners((prepared.options.on_event, hear))
     listen = _without_secrets(prepared, listeners) if listeners else None
     owner, before = _owner(prepared.run_id), processes.OWNER.get()
