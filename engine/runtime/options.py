@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 from collections.abc import Callable, Mapping
 from typing import Any, get_args
 
@@ -17,6 +18,10 @@ __all__ = ["GRACE", "Options", "options_of"]
 
 GRACE = 5.0
 """Seconds that a cancelled attempt has to end by itself."""
+
+
+def _text(where: str | os.PathLike[str] | None) -> str | None:
+    return os.fspath(where) if isinstance(where, os.PathLike) else where
 
 
 @attrs.frozen(kw_only=True)
@@ -38,7 +43,7 @@ class Options:
     seed: int | str | None = None
     grace: float = GRACE
     on_event: Callable[[Event], None] | None = None
-    store: str | None = None
+    store: str | None = attrs.field(default=None, converter=_text)
     durability: Durability = "full"
     key: str | None = None
     perform: Perform | None = None
