@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, Literal
 
-import attrs
+from engine.light import light
 
 __all__ = ["Event", "Kind"]
 
@@ -25,7 +25,7 @@ Kind = Literal[
 ]
 
 
-@attrs.frozen
+@light
 class Event:
     """One thing that happened, `time` seconds after the run's start. `path` is `node` or `node/step`, a sub-pipeline's with the
     step that runs it before it; empty for the run itself."""

@@ -11,8 +11,8 @@ import pytest
 ROOT = Path(__file__).parents[1] / "engine"
 
 LAYERS = (
-    "durations errors events forms frames hints language light order pause places positions prints processes quick",
-    "machine result",
+    "durations errors forms frames hints language light order pause places positions prints processes quick",
+    "events machine result",
     "syntax ends formatter",
     "source",
     "diagnostics expressions spec",

@@ -29,7 +29,6 @@ def execute(arguments: argparse.Namespace, console: Console) -> int:
     from engine.commands.display import display
     from engine.commands.run import STATUS
     from engine.history import node_names
-    from engine.journal.records import decoded
     from engine.render import results
 
     with opened(arguments) as store:
@@ -41,10 +40,11 @@ def execute(arguments: argparse.Namespace, console: Console) -> int:
         with block:
             while True:
                 kept = store.run(header.id)
-                for row in store.rows(header.id, last):
-                    last = row[0]
-                    events.append(decoded(row, store.fetch))
-                    shown.feed(events[-1])
+                for number, new in store.since(header.id, last):
+                    last = number
+                    events += new
+                    for event in new:
+                        shown.feed(event)
                 if kept.holder is None:
                     break
                 time.sleep(_PAUSE)

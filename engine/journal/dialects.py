@@ -24,8 +24,7 @@ TABLES = (
     "CREATE UNIQUE INDEX IF NOT EXISTS run_by_key ON run (path, pipeline, key)",
     "CREATE INDEX IF NOT EXISTS run_by_time ON run (created)",
     """CREATE TABLE IF NOT EXISTS event (
-        run TEXT NOT NULL, seq INTEGER NOT NULL, turn INTEGER NOT NULL, time {real} NOT NULL,
-        kind TEXT NOT NULL, path TEXT NOT NULL, data TEXT NOT NULL, PRIMARY KEY (run, seq)){lean}""",
+        run TEXT NOT NULL, last INTEGER NOT NULL, data TEXT NOT NULL, PRIMARY KEY (run, last)){lean}""",
     """CREATE TABLE IF NOT EXISTS lease (
         run TEXT PRIMARY KEY, epoch INTEGER NOT NULL, host TEXT NOT NULL, boot TEXT NOT NULL,
         pid INTEGER NOT NULL, began TEXT NOT NULL, expires {real} NOT NULL)""",
@@ -49,8 +48,6 @@ class Dialect(Protocol):
 
     def do(self, sql: str, values: Sequence[Any]) -> int:
         """Execute; how many rows it was about."""
-
-    def many(self, sql: str, values: Sequence[Sequence[Any]]) -> None: ...
 
     def rows(self, sql: str, values: Sequence[Any]) -> Iterator[tuple[Any, ...]]: ...
 

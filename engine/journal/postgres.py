@@ -84,10 +84,6 @@ class Postgres:
     def do(self, sql: str, values: Sequence[Any]) -> int:
         return self._db.execute(_own(sql), values).rowcount
 
-    def many(self, sql: str, values: Sequence[Sequence[Any]]) -> None:
-        with self._db.cursor() as cursor:
-            cursor.executemany(_own(sql), values)
-
     def rows(self, sql: str, values: Sequence[Any]) -> Iterator[tuple[Any, ...]]:
         with self._db.cursor() as cursor:
             cursor.execute(_own(sql), values)

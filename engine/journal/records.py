@@ -1,4 +1,4 @@
-"""What a store keeps: the header of a run, who holds it, its events as rows; and JSON for all of them.
+"""What a store keeps: the header of a run, who holds it, its events; and JSON for all of them.
 
 What is larger than `LARGE` is kept in a file of its own, named by its hash, and an event's data has
 the name in its place. Source: LANGUAGE.md sections 14 and 15 (T6).
@@ -10,7 +10,7 @@ import json
 import os
 import socket
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -19,18 +19,16 @@ import attrs
 
 from engine.events import Event
 
-__all__ = ["FORMAT", "LARGE", "Header", "Holder", "Kept", "Row", "decoded", "encoded", "myself"]
+__all__ = ["FORMAT", "LARGE", "Header", "Holder", "Kept", "decoded", "encoded", "myself"]
 
 FORMAT = 1
 """The version of what is written; older ones are read."""
 LARGE = 1024 * 1024
-"""Characters of JSON up to which an event is kept whole in its row."""
+"""Characters of JSON up to which an output is kept with its event."""
 
 _FILE = "$file"
+_MARK = f'"{_FILE}":'
 _OUTPUTS = ("output", "outputs")
-
-Row = tuple[int, int, float, str, str, str]
-"""`seq`, `turn`, `time`, `kind`, `path` and `data` as JSON of one event."""
 
 
 @attrs.frozen(kw_only=True)
@@ -126,27 +124,39 @@ def myself() -> Holder:
     return Holder(socket.gethostname(), _boot(), pid, _began(pid))
 
 
-def encoded(seq: int, event: Event, keep: Callable[[str], str]) -> Row:
-    """The row of an event; `keep` stores a large text and gives the name it has then."""
-    data = event.data
-    text = _json(data)
+def encoded(events: Sequence[Event], keep: Callable[[str], str]) -> str:
+    """Events that are written together as one JSON array; `keep` stores a large text and gives the name it has then."""
+    text = _json([(e.turn, e.time, e.kind, e.path, e.data) for e in events])
+    if len(text) > LARGE or _MARK in text:
+        small = [(e.turn, e.time, e.kind, e.path, _without_large(e.data, keep)) for e in events]
+        text = _json(small)
+    return text
+
+
+def _without_large(data: Mapping[str, Any], keep: Callable[[str], str]) -> Mapping[str, Any]:
     for name in _OUTPUTS:
         value = data.get(name)
-        if value and (len(text) > LARGE or (type(value) is dict and _FILE in value)):
-            data = {**data, name: {_FILE: keep(_json(value))}}
-            text = _json(data)
-    return (seq, event.turn, event.time, event.kind, event.path, text)
+        if value:
+            text = _json(value)
+            if len(text) > LARGE or (type(value) is dict and _FILE in value):
+                data = {**data, name: {_FILE: keep(text)}}
+    return data
 
 
-def decoded(row: Row, fetch: Callable[[str], str]) -> Event:
-    """The event of a row; `fetch` gives the text that was stored under a name."""
-    _, turn, seconds, kind, path, text = row
-    data = json.loads(text)
+def decoded(text: str, fetch: Callable[[str], str]) -> list[Event]:
+    """Those events again; `fetch` gives the text that was stored under a name."""
+    return [
+        Event(kind, seconds, path, _whole(data, fetch) if _MARK in text else data, turn)
+        for turn, seconds, kind, path, data in json.loads(text)
+    ]
+
+
+def _whole(data: dict[str, Any], fetch: Callable[[str], str]) -> dict[str, Any]:
     for name in _OUTPUTS:
         value = data.get(name)
         if type(value) is dict and _FILE in value:
             data[name] = json.loads(fetch(value[_FILE]))
-    return Event(kind, seconds, path, data, turn)  # type: ignore[arg-type]
+    return data
 
 
 _json = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode

@@ -79,9 +79,6 @@ class Sqlite:
     def do(self, sql: str, values: Sequence[Any]) -> int:
         return self._db.execute(sql, values).rowcount
 
-    def many(self, sql: str, values: Sequence[Sequence[Any]]) -> None:
-        self._db.executemany(sql, values)
-
     def rows(self, sql: str, values: Sequence[Any]) -> Iterator[tuple[Any, ...]]:
         yield from self._db.execute(sql, values)
 

@@ -22,7 +22,7 @@ import attrs
 from engine.errors import JournalError
 from engine.events import Event
 from engine.journal.dialects import Dialect, dialect_of, shown
-from engine.journal.records import FORMAT, Header, Holder, Kept, Row, decoded, encoded, myself
+from engine.journal.records import FORMAT, Header, Holder, Kept, decoded, encoded, myself
 
 __all__ = ["LEASE", "Busy", "Held", "LeaseLost", "NoSuchRun", "SameKey", "Store"]
 
@@ -143,29 +143,31 @@ class Store:
     # -- events ---------------------------------------------------------------------------------------------------
 
     def append(
-        self, run: str, epoch: int, rows: Sequence[Row], ended: tuple[str, str] | None = None
+        self,
+        run: str,
+        epoch: int,
+        last: int,
+        events: Sequence[Event],
+        ended: tuple[str, str] | None = None,
     ) -> None:
-        """Add events, all or none, and renew the lease; `ended` is the run's status and message where they end it."""
+        """Add events, all or none, and renew the lease. `last` is the number of the last of them, `ended` the run's status and message
+        where they end it."""
+        data = encoded(events, self.keep) if events else ""
         with self._transaction():
-            expires = time.time() + LEASE
-            if not self._do(
-                "UPDATE lease SET expires = ? WHERE run = ? AND epoch = ?", (expires, run, epoch)
-            ):
+            values = (time.time() + LEASE, run, epoch)
+            if not self._do("UPDATE lease SET expires = ? WHERE run = ? AND epoch = ?", values):
                 raise LeaseLost(f"run `{run}` has been taken over by another process")
-            if rows:
-                self._dialect.many(
-                    "INSERT INTO event (run, seq, turn, time, kind, path, data) VALUES (?, ?, ?, ?, ?, ?, ?)",
-                    [(run, *row) for row in rows],
-                )
+            if events:
+                self._do("INSERT INTO event (run, last, data) VALUES (?, ?, ?)", (run, last, data))
             if ended is not None:
                 self._do(
                     "UPDATE run SET status = ?, message = ?, ended = ? WHERE id = ?",
                     (*ended, time.time(), run),
                 )
 
-    def reopen(self, header: Header, epoch: int, rows: Sequence[Row]) -> None:
+    def reopen(self, header: Header, epoch: int, last: int, events: Sequence[Event]) -> None:
         """Begin a run once more, with another spec perhaps; its events up to now stay."""
-        self.append(header.id, epoch, rows)
+        self.append(header.id, epoch, last, events)
         with self._transaction():
             values = (header.path, header.hash, json.dumps(header.files), header.id)
             self._do(
@@ -174,21 +176,16 @@ class Store:
                 values,
             )
 
-    def rows(self, run: str, after: int = 0) -> Iterator[Row]:
-        """The rows of a run's events behind one, in order."""
+    def since(self, run: str, after: int = 0) -> Iterator[tuple[int, list[Event]]]:
+        """A run's events behind one, in order, as they were written together: each time the number of the last."""
+        sql = "SELECT last, data FROM event WHERE run = ? AND last > ? ORDER BY last"
         with self._told():
-            yield from self._dialect.rows(
-                "SELECT seq, turn, time, kind, path, data FROM event WHERE run = ? AND seq > ? ORDER BY seq",
-                (run, after),
-            )
+            for last, data in self._dialect.rows(sql, (run, after)):
+                yield last, decoded(data, self.fetch)
 
     def events(self, run: str) -> list[Event]:
         """All events of a run, in order."""
-        return [decoded(row, self.fetch) for row in self.rows(run)]
-
-    def row_of(self, seq: int, event: Event) -> Row:
-        """The row of an event, its large values put into files."""
-        return encoded(seq, event, self.keep)
+        return [event for _, events in self.since(run) for event in events]
 
     # -- runs -----------------------------------------------------------------------------------------------------
 

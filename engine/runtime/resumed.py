@@ -67,12 +67,12 @@ def prepare_again(plan: Plan, kept: Kept, options: Options, wish: Wish) -> Prepa
                 )
             _check_unchanged(plan, kept, events, wish)
             more = _takeover(plan, events, wish)
-            rows = [store.row_of(place.last + at, event) for at, event in enumerate(more, 1)]
-            store.reopen(header_of(prepared, header.origin), epoch, rows)
+            last = place.last + len(more)
+            store.reopen(header_of(prepared, header.origin), epoch, last, more)
         except BaseException:
             store.release(header.id, epoch)
             raise
-    place = attrs.evolve(place, last=place.last + len(rows))
+    place = attrs.evolve(place, last=last)
     return attrs.evolve(prepared, place=place, known=latest(more)[1], since=more[0].time)
 
 
@@ -89,9 +89,8 @@ def prepare_rerun(plan: Plan, kept: Kept, options: Options, wish: Wish) -> Prepa
         more = [attrs.evolve(event, time=0.0) for event in _takeover(plan, events, wish)]
         header = header_of(prepared, kept.header.id)
         epoch = store.create(header)
-        rows = [store.row_of(at, event) for at, event in enumerate(more, 1)]
-        store.append(header.id, epoch, rows)
-    place = Place(options.store, header.id, epoch, len(rows))
+        store.append(header.id, epoch, len(more), more)
+    place = Place(options.store, header.id, epoch, len(more))
     return attrs.evolve(prepared, place=place, known=latest(more)[1])
 
 

@@ -185,18 +185,21 @@ def _guarded(prepared: Prepared, writer: Writer | None, perform: Perform) -> Per
     what the journal has."""
 
     known = prepared.known.ends
+    before = writer.before if writer is not None else None
+    if before is None and not known and not prepared.hides:
+        return perform
 
     async def guarded(attempt: LiveAttempt) -> Outcome:
-        if attempt.key in known:
+        if known and attempt.key in known:
             return known[attempt.key]
-        if writer is not None:
-            await writer.before()
+        if before is not None:
+            await before()
         outcome = await perform(attempt)
         if prepared.hides and outcome.output is not ABSENT:
             outcome = attrs.evolve(outcome, output=prepared.redactor.value(outcome.output))
         return outcome
 
-    return guarded if writer is not None or prepared.hides or known else perform
+    return guarded
 
 
 def _journal(prepared: Prepared, control: Control) -> AbstractAsyncContextManager[Writer | None]:

@@ -8,10 +8,9 @@ must not go on. The thread also hears what is asked of the run from outside.
 
 from __future__ import annotations
 
-import queue
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from functools import partial
 from typing import Any, Literal
 
@@ -26,7 +25,7 @@ __all__ = ["Durability", "Writer"]
 Durability = Literal["full", "batch", "off"]
 
 _BREATH = 0.02
-"""Seconds for which `batch` gathers events."""
+"""Seconds after which what nobody waits for is written."""
 _LISTEN = 0.25
 """Seconds between two looks at what is asked from outside."""
 
@@ -44,20 +43,21 @@ class Place:
 
 
 class Writer:
-    """Use it as a block around the run, in its trio thread; `asked` is called there with the kind and data of a request."""
+    """Use it as a block around the run, in its trio thread; `asked` is called there with the kind and data of a request.
 
-    def __init__(
-        self,
-        place: Place,
-        durability: Durability,
-        asked: Asked,
-    ) -> None:
+    `emit` is told the events.
+    """
+
+    def __init__(self, place: Place, durability: Durability, asked: Asked) -> None:
         self._place, self._asked = place, asked
         self._full = durability == "full"
-        self._queue: queue.SimpleQueue[Event | None] = queue.SimpleQueue()
-        self._told, self._kept = 0, 0
+        self._told: list[Event | trio.Event] = []
+        """What is to be written, and between that who waits until all before has been."""
+        self.emit: Callable[[Event], None] = self._told.append
+        self._waiting: set[trio.Event] = set()
+        self._over = False
+        self._bell = threading.Event()
         self._error: Exception | None = None
-        self._waiting = trio.lowlevel.ParkingLot()
         self._thread = threading.Thread(target=self._work, name="journal", daemon=True)
 
     async def __aenter__(self) -> Writer:
@@ -67,22 +67,21 @@ class Writer:
 
     async def __aexit__(self, *exception: object) -> None:
         """Write all there is, and let others run the run."""
-        self._queue.put(None)
+        self._over = True
+        self._bell.set()
         with trio.CancelScope(shield=True):
             await trio.to_thread.run_sync(self._thread.join)
         if self._error is not None and exception[0] is None:
             raise self._error
 
-    def emit(self, event: Event) -> None:
-        """An event has happened; returns at once."""
-        self._told += 1
-        self._queue.put(event)
-
     async def before(self) -> None:
         """Wait until what was told may have effects; JournalError if it cannot be written."""
-        told = self._told
-        while self._full and self._kept < told and self._error is None:
-            await self._waiting.park()
+        if self._full and self._error is None:
+            kept = trio.Event()
+            self._waiting.add(kept)
+            self._told.append(kept)
+            self._bell.set()
+            await kept.wait()
         if self._error is not None:
             raise self._error
 
@@ -100,19 +99,17 @@ class Writer:
         place, seq, heard, over = self._place, self._place.last, 0, False
         looked = renewed = time.monotonic()
         while not over:
-            events, over = self._gathered()
-            rows, ended = [], None
-            for event in events:
-                seq += 1
-                rows.append(store.row_of(seq, event))
-                if event.kind == "run_ended":
-                    ended = (event.data["status"], event.data["message"])
+            self._bell.wait(_BREATH)
+            self._bell.clear()
+            over = self._over
+            events, waiting = self._taken()
+            seq += len(events)
             now = time.monotonic()
-            if rows or now - renewed > LEASE / 3:
-                store.append(place.run, place.epoch, rows, ended)
+            if events or now - renewed > LEASE / 3:
+                store.append(place.run, place.epoch, seq, events, _end(events))
                 renewed = now
-            if rows and self._full:
-                self._soon(partial(self._done, len(rows)))
+            if waiting:
+                self._soon(partial(self._done, waiting))
             if now - looked > _LISTEN:
                 looked = now
                 for number, kind, data in store.requests(place.run, heard):
@@ -120,17 +117,12 @@ class Writer:
                     heard = number
         store.release(place.run, place.epoch)
 
-    def _gathered(self) -> tuple[list[Event], bool]:
-        """The events that wait to be written, and whether there will be no more."""
-        try:
-            found = [self._queue.get(timeout=_LISTEN)]
-        except queue.Empty:
-            return [], False
-        if not self._full and found[0] is not None:
-            time.sleep(_BREATH)
-        while not self._queue.empty():
-            found.append(self._queue.get())
-        return [event for event in found if event is not None], None in found
+    def _taken(self) -> tuple[list[Event], list[trio.Event]]:
+        """The events that wait to be written, and who waits for that; the run adds others meanwhile."""
+        found = self._told[:]
+        del self._told[: len(found)]
+        events = [each for each in found if isinstance(each, Event)]
+        return events, [each for each in found if isinstance(each, trio.Event)]
 
     def _soon(self, call: Callable[[], None]) -> None:
         try:
@@ -140,10 +132,19 @@ class Writer:
 
     # -- in the run's thread -----------------------------------------------------------------------------------------
 
-    def _done(self, count: int) -> None:
-        self._kept += count
-        self._waiting.unpark_all()
+    def _done(self, waiting: Iterable[trio.Event]) -> None:
+        self._waiting -= {*waiting}
+        for kept in waiting:
+            kept.set()
 
     def _failed(self) -> None:
-        self._waiting.unpark_all()
+        self._done(tuple(self._waiting))
         self._asked("failed", str(self._error))
+
+
+def _end(events: list[Event]) -> tuple[str, str] | None:
+    """The status and message of the run where these events end it."""
+    last = events[-1] if events else None
+    return (
+        (last.data["status"], last.data["message"]) if last and last.kind == "run_ended" else None
+    )
