@@ -95,7 +95,8 @@ def _floor(peer: str, work: Work) -> tuple[Took, float, float]:
 
 
 def _engine(peer: str, work: Work) -> tuple[Took, float, float]:
-    from engine.runtime.runs import Options, run_plan
+    from engine.runtime.options import Options
+    from engine.runtime.runs import run_plan
 
     counter = Counter()
     plan, load, compiled = build(work, counter)

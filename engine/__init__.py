@@ -7,10 +7,10 @@ networkx, nor a module of its own.
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from engine import runtime, testing
+    from engine import runtime, stored, testing
     from engine.api import analyse, check, default_registry, load_plan, run
     from engine.diagnostics import Diagnostic, Diagnostics
-    from engine.errors import EngineError, InputError, SpecError
+    from engine.errors import EngineError, InputError, JournalError, SpecError
     from engine.events import Event
     from engine.functions import task
     from engine.plan import Plan
@@ -26,6 +26,7 @@ __all__ = [
     "Exit",
     "InputError",
     "ItemResult",
+    "JournalError",
     "NodeResult",
     "Permanent",
     "Plan",
@@ -42,6 +43,7 @@ __all__ = [
     "load_plan",
     "run",
     "runtime",
+    "stored",
     "task",
     "testing",
 ]
@@ -51,7 +53,7 @@ __version__ = "0.1.0"
 _HOMES = {
     "engine.api": ("analyse", "check", "default_registry", "load_plan", "run"),
     "engine.diagnostics": ("Diagnostic", "Diagnostics"),
-    "engine.errors": ("EngineError", "InputError", "SpecError"),
+    "engine.errors": ("EngineError", "InputError", "JournalError", "SpecError"),
     "engine.events": ("Event",),
     "engine.functions": ("task",),
     "engine.plan": ("Plan",),
@@ -67,7 +69,7 @@ _HOMES = {
     "engine.result": ("ItemResult", "NodeResult", "Result"),
 }
 _HOME = {name: module for module, names in _HOMES.items() for name in names}
-_MODULES = ("runtime", "testing")
+_MODULES = ("runtime", "stored", "testing")
 
 if not TYPE_CHECKING:  # a type checker that saw this would take any name for one of ours
 

@@ -7,7 +7,8 @@ by themselves.
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from engine.checker import check as check_plan
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
 __all__ = ["analyse", "check", "default_registry", "load_plan", "run", "worst_case"]
 
 Spec = str | os.PathLike[str] | Source
+Reader = Callable[[Path], Source]
 
 
 def default_registry(tasks: Iterable[object] = ()) -> Registry:
@@ -57,14 +59,15 @@ def analyse(
     *,
     tasks: Iterable[object] = (),
     settings: Settings | None = None,
+    reader: Reader = read,
 ) -> tuple[Plan | None, Diagnostics]:
     """The plan of a spec and everything there is to say about it; None with at least one error.
 
     `spec` is a path, or a Source for text that is in no file. `settings` say what is ignored; those
-    of a path are by default in `[tool.engine]` of the nearest `pyproject.toml`. Raises EngineError
-    if the file or the settings cannot be read.
+    of a path are by default in `[tool.engine]` of the nearest `pyproject.toml`. `reader` gives the
+    text of the files that it includes. Raises EngineError if the file or the settings cannot be read.
     """
-    plan, found = _examined(spec, registry, tasks, settings)
+    plan, found = _examined(spec, registry, tasks, settings, reader)
     return (None if found.errors else plan), found
 
 
@@ -82,7 +85,11 @@ def worst_case(
 
 
 def _examined(
-    spec: Spec, registry: Registry | None, tasks: Iterable[object], settings: Settings | None
+    spec: Spec,
+    registry: Registry | None,
+    tasks: Iterable[object],
+    settings: Settings | None,
+    reader: Reader = read,
 ) -> tuple[Plan | None, Diagnostics]:
     """The plan as far as it is understood, and all findings."""
     if settings is None:
@@ -90,7 +97,7 @@ def _examined(
     source = spec if isinstance(spec, Source) else _read(spec)
     registry = registry if registry is not None else default_registry(tasks)
     with without_collecting():
-        loaded, found = load(source)
+        loaded, found = load(source, reader)
         if loaded is None:
             return None, found
         plan, more = outline(loaded, registry)
@@ -144,7 +151,7 @@ def run(
     option that there is not.
     """
     from engine.runtime.blocking import run_blocking
-    from engine.runtime.runs import options_of
+    from engine.runtime.options import options_of
 
     chosen = options_of(options)
     plan = spec if isinstance(spec, Plan) else load_plan(spec, registry, tasks=tasks)

@@ -13,7 +13,25 @@ from types import ModuleType
 from typing import Any, NoReturn
 
 from engine import __version__
-from engine.commands import check, explain, fmt, graph, run, schema, simulate, tasks
+from engine.commands import (
+    cancel,
+    check,
+    explain,
+    fmt,
+    graph,
+    logs,
+    prune,
+    rerun,
+    resume,
+    run,
+    runs,
+    schema,
+    show,
+    simulate,
+    tasks,
+    watch,
+    why,
+)
 from engine.commands.console import Console
 from engine.errors import EngineError, Missing, ProblemsError
 
@@ -24,6 +42,15 @@ COMMANDS: dict[str, ModuleType] = {
     "fmt": fmt,
     "run": run,
     "simulate": simulate,
+    "runs": runs,
+    "show": show,
+    "why": why,
+    "logs": logs,
+    "watch": watch,
+    "resume": resume,
+    "rerun": rerun,
+    "cancel": cancel,
+    "prune": prune,
     "graph": graph,
     "tasks": tasks,
     "explain": explain,
@@ -35,6 +62,7 @@ the status."""
 _EXAMPLES = """\
   engine check pipeline.toml             is it sound?
   engine run pipeline.toml -i topic=tea  run it
+  engine resume 3f2a                     go on with a run whose process died
   engine tasks shell                     how is a task used?
 """
 

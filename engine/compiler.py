@@ -441,6 +441,7 @@ def _plan(work: _Work) -> Plan:
         deadline=spec.pipeline.deadline,
         max_parallel=spec.pipeline.max_parallel,
         on_failure=spec.pipeline.on_failure,
+        overlap=spec.pipeline.overlap,
         env=_names(work, "env", [child.env for child in children]),
         secrets=_names(work, "secrets", [child.secrets for child in children]),
         loops=loops,

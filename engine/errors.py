@@ -11,7 +11,15 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from engine.diagnostics import Diagnostics
 
-__all__ = ["EngineError", "InputError", "Missing", "ProblemsError", "SettingsError", "SpecError"]
+__all__ = [
+    "EngineError",
+    "InputError",
+    "JournalError",
+    "Missing",
+    "ProblemsError",
+    "SettingsError",
+    "SpecError",
+]
 
 
 class EngineError(Exception):
@@ -36,6 +44,10 @@ class ProblemsError(EngineError):
 
 class InputError(ProblemsError):
     """The inputs, environment or secrets given to a run do not fit its pipeline."""
+
+
+class JournalError(EngineError):
+    """The journal of a run cannot be written, read, or gone on with."""
 
 
 class SettingsError(ProblemsError):

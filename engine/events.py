@@ -4,14 +4,18 @@ from __future__ import annotations
 
 from typing import Any, Literal
 
-import attrs
+from engine.light import light
 
 __all__ = ["Event", "Kind"]
 
 Kind = Literal[
+    "taken_over",
+    "attempt_known",
     "run_started",
     "attempt_started",
+    "attempt_stopping",
     "attempt_ended",
+    "attempt_rerun",
     "attempt_noted",
     "state_set",
     "retry_planned",
@@ -23,7 +27,7 @@ Kind = Literal[
 ]
 
 
-@attrs.frozen
+@light
 class Event:
     """One thing that happened, `time` seconds after the run's start. `path` is `node` or `node/step`, of an item
     `node[3]` or `node[3]/step`, a sub-pipeline's with the step that runs it before it; empty for the run itself."""
@@ -32,6 +36,8 @@ class Event:
     time: float
     path: str
     data: dict[str, Any]
+    turn: int = 0
+    """Which turn of the scheduler it happened in: what is told of one turn has one cause."""
 
     def to_json(self) -> dict[str, Any]:
         """One flat object."""

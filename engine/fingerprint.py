@@ -17,7 +17,7 @@ import attrs
 from engine.plan import Body, Node
 from engine.spec import NodeSpec, RouteSpec, Spec, StepSpec
 
-__all__ = ["fingerprint"]
+__all__ = ["fingerprint", "of_nodes"]
 
 VERSION = 1
 _NO_MEANING = frozenset(
@@ -39,6 +39,15 @@ def fingerprint(spec: Spec, nodes: Sequence[Node]) -> str:
         "outputs": spec.outputs,
         "nodes": [_node(node, spec.nodes[node.name]) for node in nodes],
     }
+    return _hash(meaning)
+
+
+def of_nodes(spec: Spec, nodes: Sequence[Node]) -> dict[str, str]:
+    """SHA-256 of what each node means by itself, sub-pipelines included."""
+    return {node.name: _hash(_node(node, spec.nodes[node.name])) for node in nodes}
+
+
+def _hash(meaning: Any) -> str:
     text = json.dumps(meaning, sort_keys=True, separators=(",", ":"), default=str)
     return hashlib.sha256(text.encode()).hexdigest()
 

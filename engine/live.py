@@ -44,8 +44,8 @@ class LiveAttempt:
     @property
     def key(self) -> str:
         """What tells it from all other attempts of its run, and is the same when the run is made again."""
-        node, record = self.node, self.record
-        return f"{node.run.key}{node.name}/{record.step}/{record.visit}.{record.attempt}"
+        record = self.record
+        return self.node.key(record.step, record.visit, record.attempt)
 
     @property
     def path(self) -> str:
@@ -99,6 +99,10 @@ class LiveNode:
         self.deadline_struck = False
         self.fan: LiveFan | None = None
         """Of a fan-out, once it has its list; of an item, the one that it is of."""
+
+    def key(self, step: str, visit: int, attempt: int) -> str:
+        """The key of an attempt of this node."""
+        return f"{self.run.key}{self.name}/{step}/{visit}.{attempt}"
 
     def remember(self, step: str, output: Any) -> None:
         """The latest attempt of a step has this output; ABSENT: none."""

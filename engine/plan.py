@@ -214,6 +214,7 @@ class Plan:
     deadline: float | None = None
     max_parallel: int = 32
     on_failure: Literal["finish", "cancel"] = "finish"
+    overlap: Literal["allow", "refuse", "queue", "replace"] = "allow"
     env: Mapping[str, bool] = attrs.field(factory=dict)
     """Environment variables that are read, here and in sub-pipelines, and whether one must be set."""
     secrets: Mapping[str, bool] = attrs.field(factory=dict)
@@ -226,6 +227,20 @@ class Plan:
     def hash(self) -> str:
         """SHA-256 of the meaning; comments, layout, descriptions and groups are not part of it."""
         return self.fingerprint()
+
+    @cached_property
+    def path(self) -> str:
+        """The file it is written in, absolute."""
+        return str(Path(self.spec.source.path).resolve())
+
+    @cached_property
+    def files(self) -> Mapping[str, str]:
+        """The texts of its file and of those that this names, and those name, by absolute path."""
+        found = {self.path: self.spec.source.text}
+        for node in self.nodes:
+            for body in node.bodies:
+                found |= {} if body.plan is None else body.plan.files
+        return found
 
     @cached_property
     def folder(self) -> str:

@@ -23,9 +23,12 @@ __all__ = [
     "Reason",
     "Result",
     "Status",
+    "Unended",
 ]
 
 Status = Literal["succeeded", "failed", "cancelled"]
+Unended = Literal["running", "interrupted"]
+"""What a run is that has not ended: `interrupted` if nobody runs it."""
 
 
 class _Absent:
@@ -43,9 +46,10 @@ ABSENT = _Absent()
 
 @light
 class Outcome:
-    """How a body ended: an exit `code`, or `error` with its message; a code comes with an output (which may be null)."""
+    """How a body ended: an exit `code`, or `error` with its message; a code comes with an output (which may be null). `timeout` only
+    where it is known to have ended so before."""
 
-    code: int | Literal["error"]
+    code: int | Literal["error", "timeout"]
     output: Any = ABSENT
     error: str | None = None
     permanent: bool = False
@@ -109,7 +113,8 @@ class NodeResult:
     and its attempts are theirs."""
 
     name: str
-    result: Literal["succeeded", "failed", "skipped", "cancelled"]
+    result: Literal["succeeded", "failed", "skipped", "cancelled", "running", "pending"]
+    """`running` and `pending` only where it is looked at before its run has ended."""
     reason: Reason
     label: str | None = None
     output: Any = ABSENT
@@ -128,7 +133,7 @@ class Result:
     """What became of a run. `outputs` is there when it succeeded; `message` says why it did not;
     `state` is how the run left it."""
 
-    status: Status
+    status: Status | Unended
     nodes: Mapping[str, NodeResult]
     outputs: Mapping[str, Any] = attrs.field(factory=dict)
     message: str = ""

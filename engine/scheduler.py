@@ -26,6 +26,7 @@ from engine.plan import Body, Edge, Plan
 from engine.reasons import of_fan, of_needs, of_stop
 from engine.result import ABSENT, Attempt, ItemResult, NodeResult, Outcome, Reason, Result, Status
 from engine.scopes import of_attempt, of_end, of_node, of_run
+from engine.takeover import Known
 from engine.values import Values, child_inputs, state_misfits, task_inputs
 
 __all__ = ["LiveAttempt", "Scheduler"]
@@ -34,7 +35,8 @@ __all__ = ["LiveAttempt", "Scheduler"]
 class Scheduler:
     """One run. Call `strike` and `give` at an instant until neither has anything left, then sleep until `next_time`.
 
-    `listen`, if given, is called with every `Event` as it happens.
+    Of attempts that are `known` the caller gives the end at once: there is no wait before them. Time begins at `now`.
+    `listen`, if given, is called with every `Event` as it happens; `turn` counts the calls of `strike`.
     """
 
     def __init__(
@@ -44,10 +46,15 @@ class Scheduler:
         run_id: str,
         seed: int | str = 0,
         listen: Callable[[Event], None] | None = None,
+        known: Known | None = None,
+        now: float = 0.0,
     ) -> None:
-        self.now = 0.0
+        self.now = now
+        self._known = known or Known()
+        self.turn = 0
+        self._telling = False
         self.result: Result | None = None
-        self.run_id, self._seed, self._listen = run_id, seed, listen
+        self.run_id, self._seed, self.listen = run_id, seed, listen
         self._places: Places[LiveNode] = Places()
         self._ended: list[tuple[LiveAttempt, Outcome | None]] = []
         self._deciding: list[LiveNode] = []
@@ -57,7 +64,7 @@ class Scheduler:
         self._alarms = Alarms()
         self.root = LiveRun(plan, None, values)
         if listen is not None:
-            self._tell("run_started", "", run=run_id, pipeline=plan.name, hash=plan.hash)
+            self._tell("run_started", "", run=run_id, hash=plan.hash, **_beginning(plan))
         self._start_run(self.root)
 
     # -- what the runtime tells --------------------------------------------------------------------------------
@@ -72,12 +79,28 @@ class Scheduler:
             self.now = now
             self.root.asked = True
             self.root.message = self.root.message or message
-            self._tell("cancel_asked", "", message=message)
+            if self.listen is not None:
+                # Asked by who is being told of something, it changes the turn under way, else the next one.
+                turn = self.turn if self._telling else self.turn + 1
+                self.listen(Event("cancel_asked", now, "", {"message": message}, turn))
 
     def note(self, attempt: LiveAttempt, message: str, now: float) -> None:
         """A line of progress from a body, at `now`."""
         self.now = now
-        self._tell("attempt_noted", attempt.path, message=message)
+        if self.listen is not None:
+            self.listen(Event("attempt_noted", now, attempt.path, {"message": message}, self.turn))
+
+    def rerun(self, attempt: LiveAttempt, now: float) -> LiveAttempt:
+        """The body of an attempt was lost without a trace: the same attempt once more, its time anew from `now`."""
+        self.now = now
+        again = LiveAttempt(attempt.node, attempt.body, attempt.record)
+        again.inputs = attempt.inputs
+        attempt.over = True
+        attempt.node.attempt = again
+        if attempt.body.timeout is not None:
+            self._deadline(attempt.body.timeout, attempt.node.run, again)
+        self._tell("attempt_rerun", again.path, key=again.key)
+        return again
 
     # -- what the runtime asks ---------------------------------------------------------------------------------
 
@@ -114,6 +137,7 @@ class Scheduler:
         Call it again until it gives none: bodies that stop at this instant end before what comes next.
         """
         self.now = now
+        self.turn += 1
         self._settle_ends()
         if not self._stops and (self._alarms.deadlines or self.root.asked):
             self._strike_clock(now)
@@ -210,6 +234,7 @@ class Scheduler:
         # A body may take its time to stop, and what ends more than the attempt may strike meanwhile.
         if first or why == "cancelled" or attempt.stopping == "timeout":
             attempt.stopping = why
+            self._tell("attempt_stopping", attempt.path, key=attempt.key, why=why)
         if attempt.child is not None:
             self._cancel(attempt.child, "parent", f"`{attempt.path}` was stopped")
         elif first:
@@ -249,8 +274,15 @@ class Scheduler:
         node.attempt = attempt
         if first and (plan.deadline is not None or plan.fan is not None):
             self._first(node)
-        if self._listen is not None:
-            self._tell("attempt_started", attempt.path, visit=record.visit, attempt=record.attempt)
+        if self.listen is not None:
+            self._tell(
+                "attempt_started",
+                attempt.path,
+                key=attempt.key,
+                visit=record.visit,
+                attempt=record.attempt,
+                **(_beginning(body.plan) if body.plan is not None else {}),
+            )
         if body.timeout is not None:
             self._deadline(body.timeout, run, attempt)
         problem = self._inputs(attempt)
@@ -322,18 +354,10 @@ class Scheduler:
         record.ended = self.now
         outcome = self._recorded(attempt, outcome)
         written: dict[str, Any] = {}
-        if outcome is not None and outcome.code != "error" and attempt.body.set is not None:
+        if outcome is not None and type(outcome.code) is int and attempt.body.set is not None:
             outcome, written = self._write(attempt, outcome)
-        if self._listen is not None:
-            self._tell(
-                "attempt_ended",
-                attempt.path,
-                visit=record.visit,
-                attempt=record.attempt,
-                outcome=record.outcome,
-                error=record.error,
-                output=outcome.output if outcome and outcome.output is not ABSENT else None,
-            )
+        if self.listen is not None:
+            self._tell_end(attempt, outcome)
             if written:
                 self._tell("state_set", attempt.path, state=written)
         if outcome is not None:
@@ -342,6 +366,27 @@ class Scheduler:
             self._deadline_end(node)
         else:
             self._cancelled(node)
+
+    def _tell_end(self, attempt: LiveAttempt, outcome: Outcome | None) -> None:
+        record, run = attempt.record, attempt.record.run
+        more: dict[str, Any] = {}
+        if outcome is not None and (outcome.permanent or outcome.retry_after is not None):
+            more = {"permanent": outcome.permanent, "retry_after": outcome.retry_after}
+        if run is not None:
+            more |= {"status": run.status, "message": run.message}
+            if outcome is None and run.outputs:
+                more["outputs"] = run.outputs
+        self._tell(
+            "attempt_ended",
+            attempt.path,
+            key=attempt.key,
+            visit=record.visit,
+            attempt=record.attempt,
+            outcome=record.outcome,
+            error=record.error,
+            output=outcome.output if outcome and outcome.output is not ABSENT else None,
+            **more,
+        )
 
     def _recorded(self, attempt: LiveAttempt, outcome: Outcome | None) -> Outcome | None:
         """Write the attempt's outcome down; None if it was cancelled, by its node's deadline or with its run."""
@@ -358,7 +403,11 @@ class Scheduler:
                 return Outcome("error", error=record.error)
             outcome = Outcome("error", error="the body ended without a result")
         step = attempt.node.plan.machine.steps[attempt.node.state.step]  # type: ignore[union-attr]
-        if step.codes is not None and outcome.code != "error" and outcome.code not in step.codes:
+        if (
+            step.codes is not None
+            and isinstance(outcome.code, int)
+            and outcome.code not in step.codes
+        ):
             task = attempt.body.task
             outcome = Outcome(
                 "error",
@@ -398,14 +447,22 @@ class Scheduler:
         if isinstance(move, Stop):
             self._stopped(node, move, at, outcome)
             return
-        if self._listen is not None:
+        if self.listen is not None:
             self._tell_move(attempt, after, move)
-        if move.delay:
+        if move.delay and not self._is_known(node):
             self._alarms.set_wake(whole(self.now + move.delay), node)
         elif isinstance(move, Retry):
             self._places.ask(node)  # the same step needs the same places
         else:
             self._ask(node)
+
+    def _is_known(self, node: LiveNode) -> bool:
+        """Whether the end of a node's next attempt is known."""
+        state = node.state
+        if not self._known.ends or state is None:
+            return False
+        step = node.plan.machine.steps[state.step].name
+        return node.key(step, state.visits[state.step], state.attempt) in self._known.ends
 
     def _tell_move(self, attempt: LiveAttempt, after: State, move: Retry | Enter) -> None:
         outcome, path = attempt.record.outcome, attempt.path
@@ -469,15 +526,8 @@ class Scheduler:
         node.steps = None
         if output is not ABSENT:
             run.values.put(name, output)
-        if self._listen is not None:
-            self._tell(
-                "node_settled",
-                node.path,
-                result=result,
-                reason=reason.kind,
-                message=reason.message,
-                label=label,
-            )
+        if self.listen is not None:
+            self._tell_result(node, node.result)
         step = node.plan.machine.steps[at] if at is not None else None
         handled = node.plan.allow_failure
         for edge in run.plan.targets[node.plan.index]:
@@ -497,6 +547,23 @@ class Scheduler:
         run.failed = f"`{node.plan.name}` failed: {reason.message}"
         if run.plan.on_failure == "cancel":
             self._cancelling.append(run)
+
+    def _tell_result(self, node: LiveNode, found: NodeResult) -> None:
+        reason = found.reason
+        more: dict[str, Any] = {"because": list(reason.because)} if reason.because else {}
+        if node.fan is not None:  # its output is those of its items
+            more |= {"items": len(node.fan.values), "gathered": found.output is not ABSENT}
+        elif node.plan.outputs is not None and found.output is not ABSENT:
+            more["output"] = found.output  # else it is that of its last attempt
+        self._tell(
+            "node_settled",
+            node.path,
+            result=found.result,
+            reason=reason.kind,
+            message=reason.message,
+            label=found.label,
+            **more,
+        )
 
     # -- edges and joins ---------------------------------------------------------------------------------------
 
@@ -525,6 +592,10 @@ class Scheduler:
         """All edges are settled: run, or be skipped."""
         if not node.joined:
             self._settle(node, "skipped", of_needs(node))
+            return
+        only = self._known.only
+        if only is not None and node.run is self.root and node.plan.name not in only:
+            self._settle(node, "skipped", Reason("when", "this rerun leaves it out"))
             return
         when = node.plan.when
         if when is not None:
@@ -579,23 +650,31 @@ class Scheduler:
         fan = item.fan
         assert fan is not None
         fan.close(item, ItemResult(result, reason, label, output, tuple(item.attempts)))
-        if self._listen is not None:
-            self._tell(
-                "item_settled",
-                item.path,
-                result=result,
-                reason=reason.kind,
-                message=reason.message,
-                label=label,
-                done=fan.done,
-                failed=fan.failed,
-                items=len(fan.values),
-            )
+        if self.listen is not None:
+            self._tell_item(item, fan)
         if fan.over:
             self._end_fan(fan)
         elif fan.lost and not (fan.halted or fan.given_up) and _ends_all(fan):
             fan.given_up = True
             self._giving_up.append(fan)
+
+    def _tell_item(self, item: LiveItem, fan: LiveFan) -> None:
+        found = fan.results[item.at]
+        more: dict[str, Any] = {}
+        if item.plan.outputs is not None and found.output is not ABSENT:
+            more["output"] = found.output  # else it is that of its last attempt
+        self._tell(
+            "item_settled",
+            item.path,
+            result=found.result,
+            reason=found.reason.kind,
+            message=found.reason.message,
+            label=found.label,
+            done=fan.done,
+            failed=fan.failed,
+            items=len(fan.values),
+            **more,
+        )
 
     def _end_fan(self, fan: LiveFan) -> None:
         whole = fan.whole
@@ -613,11 +692,19 @@ class Scheduler:
     # -- events ---------------------------------------------------------------------------------------------------
 
     def _tell(self, kind: Any, path: str, **data: Any) -> None:
-        if self._listen is not None:
-            self._listen(Event(kind, self.now, path, data))
+        if self.listen is not None:
+            self._telling = True
+            self.listen(Event(kind, self.now, path, data, self.turn))
+            self._telling = False
 
 
 # -- helpers without state -------------------------------------------------------------------------------------
+
+
+def _beginning(plan: Plan) -> dict[str, Any]:
+    """What is told of a run that begins."""
+    state = {} if plan.initial is None else {"state": plan.initial.evaluate({})}
+    return {"pipeline": plan.name, **state}
 
 
 def _drawn(seed: int | str, attempt: LiveAttempt) -> float:

@@ -45,12 +45,14 @@ class UnknownRule(ValueError):
 @attrs.frozen
 class Settings:
     """What to show: the codes selected (None: all), those ignored, severities (None: off) by
-    code, and codes ignored in the files that a glob of absolute paths matches."""
+    code, and codes ignored in the files that a glob of absolute paths matches; and where runs are kept."""
 
     select: Codes | None = None
     ignore: Codes = frozenset()
     levels: Mapping[str, Severity | None] = attrs.field(factory=dict)
     per_file: tuple[tuple[str, Codes], ...] = ()
+    store: str | None = None
+    """Where runs are kept: an absolute path or a URL."""
 
 
 @cache

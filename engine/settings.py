@@ -1,6 +1,6 @@
 """`[tool.engine]` of the nearest `pyproject.toml` -> Settings; every mistake at once, with its place.
 
-Keys: `select`, `ignore`, `levels`, `per-file-ignores`. A `pyproject.toml` without the table is passed
+Keys: `select`, `ignore`, `levels`, `per-file-ignores`, `store`. A `pyproject.toml` without the table is passed
 by. Source: LANGUAGE.md section 16.
 """
 
@@ -177,6 +177,15 @@ def _per_file(tell: _Tell, path: KeyPath, value: Any) -> tuple[tuple[str, frozen
     )
 
 
+def _store(tell: _Tell, path: KeyPath, value: Any) -> str | None:
+    """A path, from the folder of the file, or a URL."""
+    if not isinstance(value, str) or not value:
+        tell(path, "expected a path or a URL")
+        return None
+    folder = Path(os.path.abspath(tell.source.path)).parent
+    return value if "://" in value else str(folder / os.path.expanduser(value))
+
+
 def _table(tell: _Tell, path: KeyPath, value: Any, what: str) -> Iterator[tuple[str, Any]]:
     if not isinstance(value, dict):
         tell(path, f"expected a table from {what}")
@@ -189,4 +198,5 @@ _KEYS: Mapping[str, tuple[str, Callable[[_Tell, KeyPath, Any], Any]]] = {
     "ignore": ("ignore", _words(ignored)),
     "levels": ("levels", _levels),
     "per-file-ignores": ("per_file", _per_file),
+    "store": ("store", _store),
 }

@@ -127,6 +127,7 @@ class PipelineSpec:
     deadline: Duration | None = None
     max_parallel: Limit = Limit(32)
     on_failure: Literal["finish", "cancel"] = "finish"
+    overlap: Literal["allow", "refuse", "queue", "replace"] = "allow"
     tasks: tuple[str, ...] = ()
 
 

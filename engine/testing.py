@@ -216,7 +216,8 @@ def simulate(
     import trio
     from trio.testing import MockClock
 
-    from engine.runtime.runs import Options, open_run
+    from engine.runtime.options import Options
+    from engine.runtime.runs import open_run
 
     options = Options(
         env=_placeholders(plan.env, os.environ, "<{}>"),

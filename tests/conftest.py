@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import atexit
 import os
+import shutil
+import tempfile
 
 from hypothesis import HealthCheck, settings
 
@@ -12,4 +15,8 @@ settings.register_profile(
 settings.register_profile(
     "explore", deadline=None, print_blob=True, suppress_health_check=[HealthCheck.too_slow]
 )
+os.environ["XDG_STATE_HOME"] = state = tempfile.mkdtemp(prefix="engine-state-")
+atexit.register(shutil.rmtree, state, ignore_errors=True)
+"""Runs of the command line are kept there, and not in the home of who tests."""
+
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "suite"))

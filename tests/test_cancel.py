@@ -26,7 +26,8 @@ from engine.events import Event
 from engine.plan import Plan
 from engine.result import Outcome, Result
 from engine.runtime.blocking import run_blocking
-from engine.runtime.runs import Options, open_run, run_plan
+from engine.runtime.options import Options
+from engine.runtime.runs import open_run, run_plan
 from engine.scheduler import LiveAttempt
 from engine.testing import parse_script, scripted
 from tests.kit import plan_of

@@ -15,7 +15,8 @@ from engine.errors import EngineError
 from engine.plan import Plan
 from engine.races import Race, races
 from engine.result import Outcome, Result
-from engine.runtime.runs import Options, run_plan
+from engine.runtime.options import Options
+from engine.runtime.runs import run_plan
 from engine.scheduler import LiveAttempt
 from engine.testing import Ending, Script, addresses, parse_script, simulate
 from tests.kit import comparable, plan_of

@@ -11,8 +11,8 @@ import pytest
 ROOT = Path(__file__).parents[1] / "engine"
 
 LAYERS = (
-    "durations errors events forms frames hints language light order pause places positions prints processes quick",
-    "machine result",
+    "durations errors forms frames hints language light order pause places positions prints processes quick",
+    "events machine result",
     "syntax ends formatter",
     "source",
     "diagnostics expressions spec",
@@ -23,10 +23,10 @@ LAYERS = (
     "functions draft editor fingerprint across latest once reads stray unset values",
     "choices",
     "live",
-    "alarms items scopes",
+    "alarms items journal scopes takeover",
     "reasons",
     "exits fits pools references feasibility loader scheduler",
-    "edges fans outputs",
+    "edges fans history outputs replay",
     "bounds questions verdicts",
     "produced",
     "races",
@@ -34,6 +34,7 @@ LAYERS = (
     "checker selection testing render",
     "ignores settings",
     "api",
+    "stored",
     "commands",
     "cli",
     "__main__",

@@ -118,7 +118,7 @@ def test_the_engines_own_words_stay(secret: str) -> None:
     result = engine.run(plan, secrets={"TOKEN": secret}, on_event=events.append)
     assert (result.status, list(result.nodes)) == ("succeeded", ["n"])
     (ended,) = [event for event in events if event.kind == "attempt_ended"]
-    assert {"visit", "attempt", "outcome", "error", "output"} == set(ended.data)
+    assert {"key", "visit", "attempt", "outcome", "error", "output"} == set(ended.data)
     (settled,) = [event for event in events if event.kind == "node_settled"]
     assert (settled.data["result"], settled.data["label"]) == ("succeeded", "success")
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from engine.commands.console import Console
 from engine.commands.inputs import add_inputs, inputs_of, load_plan, read_secrets, seconds
+from engine.commands.keeping import add_store, store_of
 from engine.errors import EngineError, InputError
 
 if TYPE_CHECKING:
@@ -18,19 +19,27 @@ if TYPE_CHECKING:
     from engine.render.progress import Notes
     from engine.result import Result
 
-__all__ = ["EXAMPLES", "STATUS", "SUMMARY", "configure", "execute", "show"]
+__all__ = ["EXAMPLES", "STATUS", "SUMMARY", "Both", "configure", "execute", "show"]
 
 SUMMARY = "run a spec"
 EXAMPLES = """\
   engine run pipeline.toml
   engine run pipeline.toml -i topic=tea -i words=300
   engine run pipeline.toml --inputs inputs.json --json > result.json
+  engine run pipeline.toml --key 2026-11-26    at most one run of that key
 
   exit status: 0 succeeded, 1 failed, 2 the spec or the call is wrong, 130 cancelled
   Ctrl-C cancels the run, a second one ends the grace period, a third one ends the engine
 """
 
-STATUS = {"succeeded": 0, "failed": 1, "waiting": 3, "cancelled": 130}
+STATUS = {
+    "succeeded": 0,
+    "failed": 1,
+    "waiting": 3,
+    "cancelled": 130,
+    "running": 0,
+    "interrupted": 0,
+}
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -46,6 +55,18 @@ def configure(parser: argparse.ArgumentParser) -> None:
         "--grace",
         metavar="SECONDS",
         help="how long a cancelled attempt may take to end; default 5",
+    )
+    add_store(parser)
+    parser.add_argument(
+        "--durability",
+        choices=("full", "batch", "off"),
+        default="full",
+        help="full: what happened is on disk before it has effects; batch: a moment later; off: the run is not kept",
+    )
+    parser.add_argument(
+        "--key",
+        metavar="TEXT",
+        help="an idempotency key: a second run of the pipeline with it is the first one",
     )
 
 
@@ -84,8 +105,13 @@ def _run(plan: Plan, arguments: argparse.Namespace, console: Console, notes: Not
 
     given = _given(plan, arguments)
     shown, block = display(len(plan.nodes), sys.stderr, console.colored(sys.stderr))
+    kept = {
+        "store": store_of(arguments, arguments.spec),
+        "durability": arguments.durability,
+        "key": arguments.key,
+    }
     with block, hearing(shown.say):
-        return api.run(plan, seed=arguments.seed, on_event=_Both(shown, notes), **given)
+        return api.run(plan, seed=arguments.seed, on_event=Both(shown, notes), **kept, **given)
 
 
 def _given(plan: Plan, arguments: argparse.Namespace) -> dict[str, Any]:
@@ -111,7 +137,7 @@ def _given(plan: Plan, arguments: argparse.Namespace) -> dict[str, Any]:
     return found
 
 
-class _Both:
+class Both:
     """Feeds what is shown now, and what will be wanted at the end."""
 
     def __init__(self, shown: Display, notes: Notes) -> None:

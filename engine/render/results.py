@@ -9,9 +9,11 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
+from engine.events import Event
+from engine.render import progress
 from engine.render.text import (
     Paint,
     Piece,
@@ -26,12 +28,20 @@ from engine.render.text import (
 )
 from engine.result import NodeResult, Result
 
-__all__ = ["as_json", "nodes", "report"]
+__all__ = ["as_json", "last_lines", "nodes", "report"]
 
 _HEAD = ("node", "result", "label", "time", "attempts", "why")
 _GIVEN_UP = ("attempts", "label", "time")
 """Columns that a narrow terminal does without, in this order."""
-_STYLES = {"succeeded": "good", "failed": "bad", "skipped": "dim", "cancelled": "odd"}
+_STYLES = {
+    "succeeded": "good",
+    "failed": "bad",
+    "skipped": "dim",
+    "cancelled": "odd",
+    "running": "busy",
+    "pending": "dim",
+    "interrupted": "odd",
+}
 _MOST = 10
 
 Notes = Mapping[str, Sequence[str]]
@@ -50,6 +60,14 @@ def report(
         parts.append("\n".join(_outputs(result.outputs, paint)))
     parts.append("\n".join(_lines(_verdict(result), _STYLES[result.status], paint, width)))
     return "\n\n".join(parts)
+
+
+def last_lines(events: Iterable[Event]) -> Notes:
+    """The last lines of progress by step, of a run that is over."""
+    notes = progress.Notes()
+    for event in events:
+        notes.feed(event)
+    return notes.by_path
 
 
 def nodes(result: Result, *, width: int | None = None, color: bool = False) -> str:

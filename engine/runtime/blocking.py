@@ -10,8 +10,9 @@ from __future__ import annotations
 import asyncio
 import signal
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from functools import partial
 from types import FrameType
 from typing import Any
 
@@ -20,9 +21,11 @@ import trio
 from engine.errors import EngineError
 from engine.plan import Plan
 from engine.result import Result
-from engine.runtime.runs import Control, Options, execute, outermost, prepare
+from engine.runtime.options import Options
+from engine.runtime.prepared import Prepared, prepare
+from engine.runtime.runs import Control, execute, outermost
 
-__all__ = ["run_blocking"]
+__all__ = ["blocking", "run_blocking"]
 
 _SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT)
 
@@ -33,11 +36,16 @@ def run_blocking(plan: Plan, inputs: Mapping[str, Any] | None, options: Options)
     Signals are left alone outside the main thread, and those that are ignored or that no Python
     code handles.
     """
+    return blocking(partial(prepare, plan, inputs, options))
+
+
+def blocking(make: Callable[[], Prepared]) -> Result:
+    """Run to the end what `make` prepares; as `run_blocking`."""
     if trio.lowlevel.in_trio_run() or _in_asyncio():
         raise EngineError(
             "`engine.run` blocks: in async code write `await engine.runtime.run(plan, …)`"
         )
-    prepared = prepare(plan, inputs, options)
+    prepared = make()
 
     async def main() -> Result:
         control = Control()

@@ -22,16 +22,9 @@ from engine.events import Event
 from engine.plan import Plan
 from engine.result import Result
 from engine.runtime.listeners import Hear, Listeners
-from engine.runtime.runs import (
-    CANCELLED,
-    FROM_OUTSIDE,
-    Control,
-    Options,
-    Prepared,
-    execute,
-    outermost,
-    prepare,
-)
+from engine.runtime.options import Options
+from engine.runtime.prepared import Prepared, prepare
+from engine.runtime.runs import CANCELLED, FROM_OUTSIDE, Control, execute, outermost
 from engine.runtime.threads import in_trio
 
 __all__ = ["open_bridge", "run_bridged"]

@@ -9,7 +9,7 @@ happens at one instant is dealt with in the order of LANGUAGE.md section 6. Does
 from __future__ import annotations
 
 import math
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 
 import trio
 
@@ -28,12 +28,22 @@ _BREATH = 64
 
 
 class Runner:
-    """One run under way. `await run()` once; `cancel` from the same trio thread."""
+    """One run under way. `await run()` once; `cancel` from the same trio thread.
 
-    def __init__(self, scheduler: Scheduler, perform: Perform, exact: bool = False) -> None:
+    Its time goes on from the scheduler's; `opened` are attempts that this gave before, and whose bodies are to be run first.
+    """
+
+    def __init__(
+        self,
+        scheduler: Scheduler,
+        perform: Perform,
+        exact: bool = False,
+        opened: Sequence[LiveAttempt] = (),
+    ) -> None:
         self._scheduler, self._perform, self._exact = scheduler, perform, exact
+        self._opened = opened
         self._clock = trio.lowlevel.current_clock().current_time
-        self._start = self._clock()
+        self._start = self._clock() - scheduler.now
         self._wake = trio.Event()
         self._over = trio.Event()
         self._sleep = trio.CancelScope()
@@ -54,6 +64,8 @@ class Runner:
         async with trio.open_nursery() as outer:
             outer.start_soon(self._drive)
             async with trio.open_nursery() as self._workers:
+                for attempt in self._opened:
+                    self._workers.start_soon(self._work, self._stoppable(attempt))
                 try:
                     await self._over.wait()
                 except trio.Cancelled:
@@ -111,8 +123,7 @@ class Runner:
             for attempt in stops:
                 self._stop(attempt)
             for attempt in () if stops else scheduler.give(now):
-                if attempt.killable:
-                    attempt.handle = trio.CancelScope()
+                self._stoppable(attempt)
                 if first is None:
                     first = attempt
                 else:
@@ -124,6 +135,11 @@ class Runner:
                 break
         self._set_alarm()
         return first
+
+    def _stoppable(self, attempt: LiveAttempt) -> LiveAttempt:
+        if attempt.killable:
+            attempt.handle = trio.CancelScope()
+        return attempt
 
     def _set_alarm(self) -> None:
         """Let the driver wake in time, or at once when the run is over."""

@@ -9,99 +9,42 @@ from __future__ import annotations
 
 import hashlib
 import math
-import os
-import secrets as random_source
-from collections.abc import AsyncIterator, Callable, Mapping
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Iterator, Mapping
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, nullcontext
 from typing import Any, Protocol
 
 import attrs
 import trio
 
 from engine import processes
-from engine.diagnostics import nearest
-from engine.errors import EngineError, InputError
+from engine.errors import EngineError
 from engine.events import Event
 from engine.plan import Plan
-from engine.result import Result
+from engine.replay import Replayed, replay
+from engine.result import ABSENT, Outcome, Result
 from engine.runtime.attempts import Performer
 from engine.runtime.listeners import Hear, Listeners
+from engine.runtime.options import Options
+from engine.runtime.places import placed
+from engine.runtime.prepared import Prepared, prepare
 from engine.runtime.runner import Perform, Runner
-from engine.runtime.secrets import Redactor, chosen, too_short
 from engine.runtime.workers import Workers
+from engine.runtime.writer import Writer
 from engine.scheduler import LiveAttempt, Scheduler
-from engine.values import Values, child_inputs
 
 __all__ = [
     "CANCELLED",
     "FROM_OUTSIDE",
-    "GRACE",
     "Control",
-    "Options",
-    "Prepared",
     "Run",
     "execute",
     "open_run",
-    "options_of",
     "outermost",
-    "prepare",
     "run_plan",
 ]
 
-GRACE = 5.0
-"""Seconds that a cancelled attempt has to end by itself."""
-
 CANCELLED = "cancelled by the caller"
 FROM_OUTSIDE = "the code around the run was cancelled"
-
-
-@attrs.frozen(kw_only=True)
-class Options:
-    """How to run.
-
-    `env` and `secrets` go before the process's environment. No two runs of one machine may bear one
-    `run_id` at a time: when one is cancelled, all processes that bear it are killed. `seed` rules
-    jitter, `grace` is in seconds. `on_event` is called with each event as it happens; if it raises,
-    that is logged and it is not called again. `perform` runs bodies in place of the real ones,
-    `exact` is for virtual clocks: see `engine.testing`.
-    """
-
-    env: Mapping[str, str] = attrs.field(factory=dict)
-    secrets: Mapping[str, str] = attrs.field(factory=dict, repr=False)
-    run_id: str | None = None
-    seed: int | str | None = None
-    grace: float = GRACE
-    on_event: Callable[[Event], None] | None = None
-    perform: Perform | None = None
-    exact: bool = False
-
-
-def options_of(given: Mapping[str, Any]) -> Options:
-    """Options from keyword arguments; TypeError names one that there is not and the nearest, or one
-    of the wrong type.
-    """
-    known = [field.name for field in attrs.fields(Options)]
-    for name in given:
-        if name not in known:
-            guess = nearest(name, known)
-            raise TypeError(
-                f"there is no option `{name}`" + (f", did you mean `{guess}`?" if guess else "")
-            )
-    options = Options(**given)
-    grace: object = options.grace
-    if isinstance(grace, bool) or not isinstance(grace, (int, float)) or not 0 <= grace < math.inf:
-        raise TypeError("option `grace` is a number of seconds, 0 or more")
-    for name in ("env", "secrets"):
-        values: object = getattr(options, name)
-        if not isinstance(values, Mapping) or not all(
-            isinstance(value, str) for value in values.values()
-        ):
-            raise TypeError(f"option `{name}` is a mapping of names to strings")
-    if options.run_id is not None and (not isinstance(options.run_id, str) or not options.run_id):
-        raise TypeError("option `run_id` is a text that is not empty")
-    if options.on_event is not None and not callable(options.on_event):
-        raise TypeError("option `on_event` is a function of one event")
-    return options
 
 
 class Run(Protocol):
@@ -155,6 +98,10 @@ class Control:
         if self._owner:
             await processes.kill_strays(self._owner)
 
+    def asked(self, kind: str, data: Any) -> None:
+        """Somebody asked something of the run from outside, or its journal failed."""
+        self.cancel(data)
+
     def attach(self, scheduler: Scheduler, runner: Runner, owner: str) -> None:
         """The run has begun; its processes bear `owner`."""
         self._scheduler, self._runner, self._owner = scheduler, runner, owner
@@ -162,47 +109,12 @@ class Control:
             runner.cancel(self._asked)
 
 
-@attrs.frozen
-class Prepared:
-    """A run whose inputs, environment and secrets are there."""
-
-    plan: Plan
-    values: Values
-    options: Options
-    run_id: str
-    redactor: Redactor
-    hides: bool
-    """Whether there is a secret to keep out of what the run tells."""
-
-
-def prepare(plan: Plan, given: Mapping[str, Any] | None, options: Options) -> Prepared:
-    """Check all that a run needs before its first attempt; InputError lists what does not fit or is
-    not set.
-    """
-    if not isinstance(plan, Plan):
-        raise TypeError(
-            f"expected a Plan, found `{type(plan).__name__}`: make it with `engine.load_plan`"
-        )
-    if plan.loops:
-        raise EngineError(f"the plan of `{plan.name}` has unbounded loops: check it first")
-    given = {} if given is None else given
-    if not isinstance(given, Mapping):
-        raise InputError(
-            (f"inputs are a mapping from names to values, not `{type(given).__name__}`",)
-        )
-    inputs, problems = child_inputs(plan, given)
-    env, missing = chosen(plan, "env", (options.env, os.environ), "environment variable")
-    hidden, unset = chosen(plan, "secrets", (options.secrets, os.environ), "secret")
-    wrong = (*problems, *missing, *unset, *too_short(hidden))
-    if wrong:
-        raise InputError(wrong)
-    run_id = options.run_id or random_source.token_hex(8)
-    values = Values(inputs, env, hidden)
-    return Prepared(plan, values, options, run_id, Redactor(hidden.values()), any(hidden.values()))
-
-
 async def execute(prepared: Prepared, control: Control, hear: Hear | None = None) -> Result:
     """Run to the end. Of a run that was cancelled nothing is left when this returns or raises."""
+    found = await placed(prepared)
+    if isinstance(found, Result):
+        return found
+    prepared = found
     listeners = Listeners((prepared.options.on_event, hear))
     listen = _without_secrets(prepared, listeners) if listeners else None
     owner, before = _owner(prepared.run_id), processes.OWNER.get()
@@ -223,25 +135,92 @@ async def execute(prepared: Prepared, control: Control, hear: Hear | None = None
 async def _supervise(
     prepared: Prepared, control: Control, listen: Hear | None, owner: str
 ) -> Result:
-    options, run_id, redactor = prepared.options, prepared.run_id, prepared.redactor
-    seed = options.seed if options.seed is not None else run_id
-    scheduler = Scheduler(prepared.plan, prepared.values, run_id, seed, listen)
+    options, redactor = prepared.options, prepared.redactor
+    if prepared.before:
+        await processes.kill_strays(owner)
 
     def note(attempt: LiveAttempt, message: str) -> None:
         runner.note(attempt, message)
 
-    async with Workers() as workers:
+    async with Workers() as workers, _journal(prepared, control) as writer:
+        again = _begun(prepared, _heard(prepared, writer, listen))
         perform = options.perform or Performer(
-            workers,
-            run_id,
-            options.grace,
-            note,
-            redactor.text,
-            control.hurry,
+            workers, prepared.run_id, options.grace, note, redactor.text, control.hurry
         )
-        runner = Runner(scheduler, perform, options.exact)
-        control.attach(scheduler, runner, owner)
+        opened = (*again.fresh, *_rerun(again))
+        runner = Runner(again.scheduler, _guarded(prepared, writer, perform), options.exact, opened)
+        control.attach(again.scheduler, runner, owner)
         return redactor.result(await runner.run())
+
+
+def _begun(prepared: Prepared, hear: Hear | None) -> Replayed:
+    """The scheduler of the run, where the journal of it ends."""
+
+    def make(listen: Hear | None) -> Scheduler:
+        return Scheduler(
+            prepared.plan,
+            prepared.values,
+            prepared.run_id,
+            prepared.seed,
+            listen,
+            prepared.known,
+            prepared.since,
+        )
+
+    return replay(make, prepared.before, hear) if prepared.before else Replayed(make(hear), (), ())
+
+
+def _rerun(again: Replayed) -> Iterator[LiveAttempt]:
+    """What was lost without a trace is run once more; what was being stopped has stopped."""
+    scheduler = again.scheduler
+    for attempt in again.doubtful:
+        if attempt.stopping:
+            scheduler.ended(attempt, None)
+        else:
+            yield scheduler.rerun(attempt, scheduler.now)
+
+
+def _guarded(prepared: Prepared, writer: Writer | None, perform: Perform) -> Perform:
+    """Bodies begin when what led to them is kept, and no output holds a secret: what others read is
+    what the journal has."""
+
+    known = prepared.known.ends
+    before = writer.before if writer is not None else None
+    if before is None and not known and not prepared.hides:
+        return perform
+
+    async def guarded(attempt: LiveAttempt) -> Outcome:
+        if known and attempt.key in known:
+            return known[attempt.key]
+        if before is not None:
+            await before()
+        outcome = await perform(attempt)
+        if prepared.hides and outcome.output is not ABSENT:
+            outcome = attrs.evolve(outcome, output=prepared.redactor.value(outcome.output))
+        return outcome
+
+    return guarded
+
+
+def _journal(prepared: Prepared, control: Control) -> AbstractAsyncContextManager[Writer | None]:
+    if prepared.place is None:
+        return nullcontext()
+    return Writer(prepared.place, prepared.options.durability, control.asked)
+
+
+def _heard(prepared: Prepared, writer: Writer | None, listen: Hear | None) -> Hear | None:
+    """Who hears the events: the journal first."""
+    if writer is None:
+        return listen
+    keep = _without_secrets(prepared, writer.emit)
+    if listen is None:
+        return keep
+
+    def both(event: Event) -> None:
+        keep(event)
+        listen(event)
+
+    return both
 
 
 def _without_secrets(prepared: Prepared, hear: Hear) -> Hear:

@@ -1,0 +1,89 @@
+"""What the databases of runs do each in its own way: opening, transactions, marks of parameters, errors.
+
+SQL is written once, with `?`, for SQLite 3.40 and PostgreSQL 13 and newer.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Collection, Iterator, Sequence
+from pathlib import Path
+from typing import Any, Protocol
+
+from engine.errors import JournalError
+
+__all__ = ["TABLES", "Dialect", "default_store", "dialect_of", "shown"]
+
+TABLES = (
+    """CREATE TABLE IF NOT EXISTS run (
+        id TEXT PRIMARY KEY, pipeline TEXT NOT NULL, path TEXT NOT NULL, hash TEXT NOT NULL,
+        files TEXT NOT NULL, inputs TEXT NOT NULL, env TEXT NOT NULL, seed TEXT NOT NULL,
+        created {real} NOT NULL, engine TEXT NOT NULL, format INTEGER NOT NULL,
+        origin TEXT, key TEXT, status TEXT NOT NULL, message TEXT NOT NULL, ended {real})""",
+    "CREATE UNIQUE INDEX IF NOT EXISTS run_by_key ON run (path, pipeline, key)",
+    "CREATE INDEX IF NOT EXISTS run_by_time ON run (created)",
+    """CREATE TABLE IF NOT EXISTS event (
+        run TEXT NOT NULL, last INTEGER NOT NULL, data TEXT NOT NULL, PRIMARY KEY (run, last)){lean}""",
+    """CREATE TABLE IF NOT EXISTS lease (
+        run TEXT PRIMARY KEY, epoch INTEGER NOT NULL, host TEXT NOT NULL, boot TEXT NOT NULL,
+        pid INTEGER NOT NULL, began TEXT NOT NULL, expires {real} NOT NULL)""",
+    """CREATE TABLE IF NOT EXISTS request (
+        id {serial} PRIMARY KEY, run TEXT NOT NULL, kind TEXT NOT NULL, data TEXT NOT NULL, at {real} NOT NULL)""",
+)
+
+
+class Dialect(Protocol):
+    """One connection."""
+
+    errors: tuple[type[Exception], ...]
+
+    def open(self, format: int) -> None:
+        """Connect, and make the tables; JournalError if they are of a newer format."""
+
+    def close(self) -> None: ...
+
+    def transaction(self, alone: bool) -> Any:
+        """A block whose writes are all done at its end, or none; no two that are `alone` go on at a time."""
+
+    def do(self, sql: str, values: Sequence[Any]) -> int:
+        """Execute; how many rows it was about."""
+
+    def rows(self, sql: str, values: Sequence[Any]) -> Iterator[tuple[Any, ...]]: ...
+
+    def why(self, error: Exception) -> str:
+        """What is wrong, to be said after the store's name."""
+
+    def put(self, name: str, data: bytes) -> None:
+        """Keep a large value, whole or not at all, unless it is there."""
+
+    def get(self, name: str) -> bytes | None: ...
+
+    def forget(self, kept: Collection[str], before: float) -> None:
+        """Forget large values but those kept and those put since a time; give back the place of what was deleted."""
+
+
+def dialect_of(where: str, durable: bool) -> Dialect:
+    """The dialect of a path or URL."""
+    if where.startswith(("postgresql://", "postgres://")):
+        from engine.journal.postgres import Postgres
+
+        return Postgres(where, durable)
+    if "://" in where:
+        raise JournalError(
+            f"`{where.partition(':')[0]}` is no kind of store: a path, or `postgresql://…`"
+        )
+    from engine.journal.sqlite import Sqlite
+
+    return Sqlite(where, durable)
+
+
+def shown(where: str) -> str:
+    """A path or URL without its password."""
+    return re.sub(r"(?<=://)([^/@:]*):[^/@]*@", r"\1:***@", where)
+
+
+def default_store() -> str:
+    """The file under the user's state directory."""
+    state = os.environ.get("XDG_STATE_HOME") or os.path.expanduser("~/.local/state")
+    return str(Path(state) / "engine" / "runs.db")

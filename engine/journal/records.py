@@ -1,0 +1,162 @@
+"""What a store keeps: the header of a run, who holds it, its events; and JSON for all of them.
+
+What is larger than `LARGE` is kept in a file of its own, named by its hash, and an event's data has
+the name in its place. Source: LANGUAGE.md sections 14 and 15 (T6).
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+import time
+from collections.abc import Callable, Mapping, Sequence
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import attrs
+
+from engine.events import Event
+
+__all__ = ["FORMAT", "LARGE", "Header", "Holder", "Kept", "decoded", "encoded", "myself"]
+
+FORMAT = 1
+"""The version of what is written; older ones are read."""
+LARGE = 1024 * 1024
+"""Characters of JSON up to which an output is kept with its event."""
+
+_FILE = "$file"
+_MARK = f'"{_FILE}":'
+_OUTPUTS = ("output", "outputs")
+
+
+@attrs.frozen(kw_only=True)
+class Header:
+    """What is known of a run before its first event. `files` are the spec and those it includes, by their paths; `created` is
+    seconds since 1970; `origin` is the run that this one takes successes over from."""
+
+    id: str
+    pipeline: str
+    path: str
+    hash: str
+    files: Mapping[str, str]
+    inputs: Mapping[str, Any]
+    env: Mapping[str, str]
+    seed: int | str
+    created: float = attrs.field(factory=time.time)
+    engine: str = ""
+    format: int = FORMAT
+    origin: str | None = None
+    key: str | None = None
+    """Given by who started it: one run for each key and pipeline."""
+
+
+@attrs.frozen
+class Holder:
+    """A process that may write a run's events: it is alive as long as its host has not been started anew, and its pid is of the
+    process that began at `began`."""
+
+    host: str
+    boot: str
+    pid: int
+    began: str
+
+    @property
+    def alive(self) -> bool | None:
+        """Whether it lives; None if it is on another host, where only its lease tells."""
+        me = myself()
+        if self.host != me.host:
+            return None
+        return self.boot == me.boot and _began(self.pid) == self.began
+
+    def __str__(self) -> str:
+        return f"process {self.pid} on {self.host}"
+
+
+@attrs.frozen(kw_only=True)
+class Kept:
+    """A run as the store has it. `status` is `running` as long as it has not ended, whoever holds it, or nobody."""
+
+    header: Header
+    status: str
+    message: str = ""
+    ended: float | None = None
+    holder: Holder | None = None
+
+    @property
+    def shown(self) -> str:
+        """Its status for people: a run that nobody runs is `interrupted`."""
+        return "interrupted" if self.status == "running" and self.holder is None else self.status
+
+
+@cache
+def _boot() -> str:
+    try:
+        return Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+    except OSError:
+        return ""
+
+
+def _began(pid: int) -> str:
+    """When a process began, in ticks since boot; empty if there is none, or no /proc and it is not there."""
+    try:
+        stat = Path(f"/proc/{pid}/stat").read_text()
+    except OSError:
+        return "" if os.path.isdir("/proc/self") else _signalled(pid)
+    state, *fields = stat[stat.rfind(")") + 2 :].split()
+    return "" if state in "ZX" else fields[18]
+
+
+def _signalled(pid: int) -> str:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return ""
+    except OSError:
+        pass
+    return "alive"
+
+
+def myself() -> Holder:
+    """This process."""
+    pid = os.getpid()
+    return Holder(socket.gethostname(), _boot(), pid, _began(pid))
+
+
+def encoded(events: Sequence[Event], keep: Callable[[str], str]) -> str:
+    """Events that are written together as one JSON array; `keep` stores a large text and gives the name it has then."""
+    text = _json([(e.turn, e.time, e.kind, e.path, e.data) for e in events])
+    if len(text) > LARGE or _MARK in text:
+        small = [(e.turn, e.time, e.kind, e.path, _without_large(e.data, keep)) for e in events]
+        text = _json(small)
+    return text
+
+
+def _without_large(data: Mapping[str, Any], keep: Callable[[str], str]) -> Mapping[str, Any]:
+    for name in _OUTPUTS:
+        value = data.get(name)
+        if value:
+            text = _json(value)
+            if len(text) > LARGE or (type(value) is dict and _FILE in value):
+                data = {**data, name: {_FILE: keep(text)}}
+    return data
+
+
+def decoded(text: str, fetch: Callable[[str], str]) -> list[Event]:
+    """Those events again; `fetch` gives the text that was stored under a name."""
+    return [
+        Event(kind, seconds, path, _whole(data, fetch) if _MARK in text else data, turn)
+        for turn, seconds, kind, path, data in json.loads(text)
+    ]
+
+
+def _whole(data: dict[str, Any], fetch: Callable[[str], str]) -> dict[str, Any]:
+    for name in _OUTPUTS:
+        value = data.get(name)
+        if type(value) is dict and _FILE in value:
+            data[name] = json.loads(fetch(value[_FILE]))
+    return data
+
+
+_json = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode

@@ -1,0 +1,84 @@
+"""How to run: the options of a run, and whether those given are right."""
+
+from __future__ import annotations
+
+import math
+import os
+from collections.abc import Callable, Mapping
+from typing import Any, get_args
+
+import attrs
+
+from engine.diagnostics import nearest
+from engine.events import Event
+from engine.runtime.runner import Perform
+from engine.runtime.writer import Durability
+
+__all__ = ["GRACE", "Options", "options_of"]
+
+GRACE = 5.0
+"""Seconds that a cancelled attempt has to end by itself."""
+
+
+def _text(where: str | os.PathLike[str] | None) -> str | None:
+    return os.fspath(where) if isinstance(where, os.PathLike) else where
+
+
+@attrs.frozen(kw_only=True)
+class Options:
+    """How to run.
+
+    `store` is the path or URL of where the run is kept: without one it is not. `durability` says
+    when: `full`, before it has effects; `batch`, some milliseconds later; `off`, never. `key` is an idempotency
+    key: one run for each key and pipeline. `env` and `secrets` go before the process's environment. No two runs of one machine may bear one
+    `run_id` at a time: when one is cancelled, all processes that bear it are killed. `seed` rules
+    jitter, `grace` is in seconds. `on_event` is called with each event as it happens; if it raises,
+    that is logged and it is not called again. `perform` runs bodies in place of the real ones,
+    `exact` is for virtual clocks: see `engine.testing`.
+    """
+
+    env: Mapping[str, str] = attrs.field(factory=dict)
+    secrets: Mapping[str, str] = attrs.field(factory=dict, repr=False)
+    run_id: str | None = None
+    seed: int | str | None = None
+    grace: float = GRACE
+    on_event: Callable[[Event], None] | None = None
+    store: str | None = attrs.field(default=None, converter=_text)
+    durability: Durability = "full"
+    key: str | None = None
+    perform: Perform | None = None
+    exact: bool = False
+
+
+def options_of(given: Mapping[str, Any]) -> Options:
+    """Options from keyword arguments; TypeError names one that there is not and the nearest, or one
+    of the wrong type.
+    """
+    known = [field.name for field in attrs.fields(Options)]
+    for name in given:
+        if name not in known:
+            guess = nearest(name, known)
+            raise TypeError(
+                f"there is no option `{name}`" + (f", did you mean `{guess}`?" if guess else "")
+            )
+    options = Options(**given)
+    grace: object = options.grace
+    if isinstance(grace, bool) or not isinstance(grace, (int, float)) or not 0 <= grace < math.inf:
+        raise TypeError("option `grace` is a number of seconds, 0 or more")
+    for name in ("env", "secrets"):
+        values: object = getattr(options, name)
+        if not isinstance(values, Mapping) or not all(
+            isinstance(value, str) for value in values.values()
+        ):
+            raise TypeError(f"option `{name}` is a mapping of names to strings")
+    if options.run_id is not None and (not isinstance(options.run_id, str) or not options.run_id):
+        raise TypeError("option `run_id` is a text that is not empty")
+    if options.durability not in get_args(Durability):
+        raise TypeError('option `durability` is "full", "batch" or "off"')
+    for name in ("store", "key"):
+        text = getattr(options, name)
+        if text is not None and (not isinstance(text, str) or not text):
+            raise TypeError(f"option `{name}` is a text that is not empty")
+    if options.on_event is not None and not callable(options.on_event):
+        raise TypeError("option `on_event` is a function of one event")
+    return options

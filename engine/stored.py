@@ -1,0 +1,140 @@
+"""Runs that are kept, from plain Python: take one up again, look at them, ask them to stop.
+
+What `engine resume`, `runs`, `show` and `cancel` do. The store is a path or a URL; by default the
+one of `[tool.engine]`, else the file under the user's state directory. Source: LANGUAGE.md sections 14 and 15 (T6).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import attrs
+
+from engine.api import analyse
+from engine.errors import SpecError
+from engine.fingerprint import of_nodes
+from engine.journal.dialects import default_store
+from engine.journal.records import Kept
+from engine.journal.store import Store
+from engine.plan import Plan
+from engine.registry import Registry
+from engine.source import Source, read
+
+if TYPE_CHECKING:
+    from engine.result import Result
+    from engine.runtime.options import Options
+    from engine.runtime.prepared import Prepared
+    from engine.runtime.resumed import Wish
+
+__all__ = ["rerun", "resume", "runs"]
+
+
+def runs(
+    store: str | None = None, pipeline: str | None = None, since: float | None = None
+) -> list[Kept]:
+    """The runs of a store, latest first."""
+    with Store(store or default_store()) as found:
+        return found.runs(pipeline, since)
+
+
+def resume(
+    run: str,
+    *,
+    store: str | None = None,
+    start: str | None = None,
+    marks: Mapping[str, str] | None = None,
+    accept_change: bool = False,
+    registry: Registry | None = None,
+    tasks: Iterable[object] = (),
+    **options: Any,
+) -> Result:
+    """Go on with a run whose process died, to its end; blocks as `engine.run` does.
+
+    `run` is its id, or the first characters of it. With `start` that node and all behind it are run
+    again, also of a run that has ended; `marks` gives the last attempts of nodes another exit. Where
+    what has run means something else now, `accept_change` lets it stand. Raises JournalError if
+    there is no such run, it has ended, somebody runs it, or its spec has changed.
+    """
+    from engine.runtime.resumed import Wish, prepare_again
+
+    kept, chosen = _found(run, store, options)
+    plan, wish = _compared(
+        kept, Wish(start=start, marks=marks or {}, accept=accept_change), registry, tasks
+    )
+    return _blocking(lambda: prepare_again(plan, kept, chosen, wish))
+
+
+def rerun(
+    run: str,
+    *,
+    store: str | None = None,
+    start: str | None = None,
+    only: str | None = None,
+    registry: Registry | None = None,
+    tasks: Iterable[object] = (),
+    **options: Any,
+) -> Result:
+    """A new run with the inputs of an earlier one, which takes over what succeeded there and means
+    the same; blocks.
+
+    With `start` that node and all behind it run again, with `only` that node alone. Raises as
+    `resume` does.
+    """
+    from engine.runtime.resumed import Wish, prepare_rerun
+
+    kept, chosen = _found(run, store, options)
+    plan, wish = _compared(kept, Wish(start=start, only=only), registry, tasks)
+    return _blocking(lambda: prepare_rerun(plan, kept, chosen, wish))
+
+
+def _blocking(make: Callable[[], Prepared]) -> Result:
+    from engine.runtime.blocking import blocking
+
+    return blocking(make)
+
+
+def _found(run: str, store: str | None, options: Mapping[str, Any]) -> tuple[Kept, Options]:
+    from engine.runtime.options import options_of
+
+    chosen = options_of({**options, "store": store or default_store()})
+    with Store(store or default_store()) as found:
+        return found.run(run), chosen
+
+
+def _compared(
+    kept: Kept, wish: Wish, registry: Registry | None, tasks: Iterable[object]
+) -> tuple[Plan, Wish]:
+    """The plan of a run's spec as it is now, and what in it means something else than then."""
+    header = kept.header
+    path = Path(header.path)
+    as_it_was = Source(header.path, header.files[header.path])
+    plan = _plan(path if path.exists() else as_it_was, registry, tasks, None)
+    if plan.hash == header.hash:
+        return plan, wish
+    then = _plan(as_it_was, registry, tasks, header.files)
+    before, now = (of_nodes(each.spec, each.nodes) for each in (then, plan))
+    changed = frozenset(name for name in {**before, **now} if before.get(name) != now.get(name))
+    return plan, attrs.evolve(wish, another=True, changed=changed)
+
+
+def _plan(
+    spec: Path | Source,
+    registry: Registry | None,
+    tasks: Iterable[object],
+    files: Mapping[str, str] | None,
+) -> Plan:
+    """The plan of a spec; with `files` those that it includes are there, not on disk."""
+    reader = read if files is None else lambda path: _in(files, path)
+    plan, found = analyse(spec, registry, tasks=tasks, reader=reader)
+    if plan is None:
+        raise SpecError(found)
+    return plan
+
+
+def _in(files: Mapping[str, str], path: Path) -> Source:
+    name = str(path.resolve())
+    if name not in files:
+        raise FileNotFoundError(2, "No such file or directory", name)
+    return Source(str(path), files[name])
