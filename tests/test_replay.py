@@ -26,7 +26,7 @@ from engine.values import Values
 from tests.kit import comparable, plan_of
 from tests.strategies import cases
 from tests.test_cancel import play
-from tests.test_confluence import defined, timeless
+from tests.test_confluence import defined, ordered, timeless
 
 Case = tuple[dict[str, Any], dict[str, Any], dict[str, Any]]
 RELAXED = settings(deadline=None, suppress_health_check=list(HealthCheck), max_examples=150)
@@ -70,7 +70,7 @@ class Lives:
         return trio.run(main, clock=MockClock(autojump_threshold=0)), events
 
 
-@given(cases().map(timeless), st.lists(st.floats(0, 1), min_size=1, max_size=3))
+@given(cases().map(timeless).map(ordered), st.lists(st.floats(0, 1), min_size=1, max_size=3))
 @RELAXED
 def test_cut_anywhere_and_resumed_a_run_gives_what_it_would_have_given(
     case: Case, cuts: list[float]
