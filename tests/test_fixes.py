@@ -124,6 +124,16 @@ def test_every_kind_of_slip_is_mended(wrong: str, right: str) -> None:
     assert text_of(Source("a.toml", SOUND.replace(one, other))) == SOUND
 
 
+@pytest.mark.parametrize(
+    "read", ["inputs['NAME']", 'inputs[\\"NAME\\"]', "inputs['NAME'] + 'NAME'", "inputs.NAME"]
+)
+def test_an_input_is_mended_however_it_is_read(read: str) -> None:
+    text = SOUND.replace("inputs.branch}", read + "}", 1)
+    right, wrong = text.replace("NAME", "branch"), text.replace("NAME", "brnch", 1)
+    assert not check(Source("a.toml", right))
+    assert text_of(Source("a.toml", wrong.replace("NAME", "branch"))) == right
+
+
 def test_a_key_of_several_headers_is_mended_in_all_of_them() -> None:
     assert text_of(Source("a.toml", SOUND.replace(".steps.", ".stpes."))) == SOUND
 
