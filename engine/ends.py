@@ -47,12 +47,14 @@ class Ending:
 class Survey:
     """What runs do: `steps` they visit, `spent` routes (by counter) they take the `then` of.
 
-    `undecided` are those of `steps` that no run was found to visit before the effort ran out.
+    `undecided` are those of `steps` that no run was found to visit before the effort ran out, and
+    `open` those of `spent` that none was found to use up.
     """
 
     steps: frozenset[int]
     spent: frozenset[int]
     undecided: frozenset[int] = frozenset()
+    open: frozenset[int] = frozenset()
 
 
 @per_shape
@@ -202,7 +204,7 @@ def _explored(
     steps, spent = set(sure.steps), set(sure.spent)
     while stack and not (steps == may.steps and spent == may.spent):
         if len(seen) > EFFORT:
-            return Survey(may.steps, may.spent, may.steps - steps)
+            return Survey(may.steps, may.spent, may.steps - steps, may.spent - spent)
         at, taken = stack.pop()
         steps.add(at)
         for route in routes[at]:
