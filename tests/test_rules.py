@@ -271,6 +271,39 @@ def test_the_walk_to_a_step_that_reads_nothing_is_told() -> None:
     assert [note.message for note in other.notes] == ["ends with `1`"]
 
 
+INPUTS = """inputs.text = { type = "string" }
+inputs.flag = { type = ["boolean", "string"] }
+inputs.any = {}
+"""
+
+
+@pytest.mark.parametrize(
+    ("when", "gives"),
+    [
+        ("${run.id}", "string"),
+        (" run.id ", "string"),
+        ("${inputs.text}", "string"),
+        ("inputs.text ?? 'no'", "string"),
+        ("${ env.X }", "string"),
+        ("${inputs}", "object"),
+        ("${a.stderr}", "string"),
+        ("${a.stdout}", None),
+        ("${a}", "object"),
+        ("${inputs.text ?? true}", None),
+        ("${inputs.flag}", None),
+        ("${inputs.any}", None),
+        ("inputs.text == 'x'", None),
+        ("${inputs.text in ['x']}", None),
+    ],
+)
+def test_a_condition_that_is_never_true_or_false_is_told(when: str, gives: str | None) -> None:
+    nodes = f"[nodes.a]\n{SHELL}\n[nodes.b]\n{SHELL}\nwhen = {when!r}\n"
+    used = "[outputs]\nx = ['${inputs.text}', '${inputs.flag}', '${inputs.any}']\n"
+    message = f"expected boolean, found a reference that gives {gives}"
+    told = [(message, "a condition is true or false: compare it with something")]
+    assert read_in(INPUTS + nodes + used) == (told if gives else [])
+
+
 def test_what_is_not_decided_is_no_error() -> None:
     found = check(FIXTURES / "err" / "more_states_than_are_counted.toml")
     assert [each.message for each in found] == [

@@ -1,12 +1,15 @@
 """E502: a reference whose value what it is given to cannot accept; for literals see `fits`.
 
-Told only where the two schemas exclude each other for certain. Source: LANGUAGE.md sections 9, 16.
+A `when` takes true and false alone. Told only where the two schemas exclude each other for certain.
+Source: LANGUAGE.md sections 7, 9 and 16.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from typing import Any
+
+import attrs
 
 from engine.codes import TYPE_MISMATCH
 from engine.diagnostics import Diagnostic
@@ -19,15 +22,33 @@ __all__ = ["RULE", "check"]
 
 RULE = TYPE_MISMATCH
 
+BOOLEAN = form_of({"type": "boolean"})
+
 
 def check(plan: Plan) -> Iterator[Diagnostic]:
-    """One finding for each string of a `with` that can never fit."""
+    """One finding for each `when` and each string of a `with` that can never fit."""
     takes = _Takes()
     for node in plan.nodes:
         if node.name not in plan.flawed:
+            yield from _condition(plan, node, takes)
             for at, body in enumerate(node.bodies):
                 if body.with_.reads:
                     yield from _step(plan, node, at, takes)
+
+
+def _condition(plan: Plan, node: Node, takes: _Takes) -> Iterator[Diagnostic]:
+    """What is wrong with a `when` that is one path."""
+    if node.when is None or not node.when.reads or not node.when.reads[0].plain:
+        return
+    text, [read] = plan.spec.nodes[node.name].when or "", node.when.reads
+    path, rest = text[read.start : read.end], text[read.end :].strip().removesuffix("}")
+    alone = attrs.evolve(read, start=2, end=2 + len(path))
+    found = outputs_of(plan).of_string(f"${{{path}{rest}}}", alone, node, None)
+    if takes.never(found, BOOLEAN):
+        source, place = plan.spec.source, (*plan.place(node), "when")
+        message = _message(found, BOOLEAN)
+        cure = "a condition is true or false: compare it with something"
+        yield Diagnostic(RULE, message, source, source.value(place), cure, node.name)
 
 
 def _step(plan: Plan, node: Node, at: int, takes: _Takes) -> Iterator[Diagnostic]:
