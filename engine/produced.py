@@ -79,13 +79,15 @@ class _Reads:
     """The reads that are to be judged, in three heaps."""
 
     plan: Plan
-    steps: dict[tuple[int, int], list[Site]] = attrs.Factory(lambda: defaultdict(list))
-    """By node and step that is read."""
+    steps: dict[int, dict[int, list[Site]]] = attrs.Factory(dict)
+    """By node and by the step that is read."""
     nodes: dict[Edge, list[Site]] = attrs.Factory(lambda: defaultdict(list))
     """By the edge between reader and read; those that the edge itself serves are left out."""
     outputs: dict[int, list[Site]] = attrs.Factory(lambda: defaultdict(list))
     """By node that the pipeline's own outputs read."""
     _served: dict[object, bool] = attrs.Factory(dict)
+    _names: dict[int, dict[str, int]] = attrs.Factory(dict)
+    _closing: dict[int, bool] = attrs.Factory(dict)
 
     def add(self, site: Site) -> None:
         """Sort a read in, if what is read is an output and the place is ever evaluated."""
@@ -97,9 +99,9 @@ class _Reads:
             return
         node = plan.nodes[site.node]
         if path[0] == "steps" and len(path) > 1:
-            at = next((i for i, s in enumerate(node.machine.steps) if s.name == path[1]), None)
+            at = self._step(node, path[1])
             if at is not None:
-                self.steps[node.index, at].append(site)
+                self.steps.setdefault(node.index, defaultdict(list))[at].append(site)
         elif source is not None:
             edge = node.sources.get(source)
             if edge is not None and not self._serves(edge) and self._evaluated(node, site):
@@ -126,10 +128,17 @@ class _Reads:
             )
         return self._served[key]
 
+    def _step(self, node: Node, name: str | int) -> int | None:
+        if node.index not in self._names:
+            self._names[node.index] = {s.name: at for at, s in enumerate(node.machine.steps)}
+        return self._names[node.index].get(str(name))
+
     def _evaluated(self, node: Node, site: Site) -> bool:
         if site.key == "with":
             return len(node.bodies) == 1 or site.step in survey(node.machine).steps
-        return site.key == "when" or _closes(node)
+        if node.index not in self._closing:
+            self._closing[node.index] = _closes(node)
+        return site.key == "when" or self._closing[node.index]
 
 
 def _succeeds_with_output(node: Node) -> bool:
@@ -149,18 +158,21 @@ def _closes(node: Node) -> bool:
 
 
 def _in_nodes(plan: Plan, reads: _Reads) -> Iterator[Missing | Site]:
-    for (index, watched), found in reads.steps.items():
+    for index, by_step in reads.steps.items():
         node = plan.nodes[index]
         if node.name in plan.flawed:
             continue
-        wanted = {END if site.step is None else site.step for site in found}
-        absent = absences(node, watched, frozenset(wanted))
-        for site in found:
-            at = END if site.step is None else site.step
-            if at in absent.found:
-                yield Missing(site, absent.found[at])
-            elif at in absent.undecided:
-                yield site
+        absent = absences(node, {at: set(map(_reader, found)) for at, found in by_step.items()})
+        for watched, found in by_step.items():
+            for site in found:
+                if _reader(site) in absent[watched].found:
+                    yield Missing(site, absent[watched].found[_reader(site)])
+                elif _reader(site) in absent[watched].undecided:
+                    yield site
+
+
+def _reader(site: Site) -> int:
+    return END if site.step is None else site.step
 
 
 # -- other nodes -----------------------------------------------------------------------------------
