@@ -87,6 +87,19 @@ def test_a_right_spec_gives_nothing(path: Path) -> None:
     assert [str(each) for each in check(path)] == []
 
 
+@pytest.mark.parametrize("path", fixtures("lab/wrong"), ids=by_stem)
+def test_what_other_checkers_let_pass_is_found(path: Path) -> None:
+    text = path.read_text()
+    assert marks(text)
+    assert findings(Source(path, text)) == marks(text)
+
+
+def test_what_other_checkers_let_pass_is_silent_once_it_is_right() -> None:
+    right = fixtures("lab/right")
+    assert [path.stem for path in right] == [path.stem for path in fixtures("lab/wrong")]
+    assert [str(each) for path in right for each in check(path)] == []
+
+
 @pytest.mark.parametrize("rule", ALL, ids=lambda rule: rule.code)
 def test_a_page_describes_its_rule(rule: Rule) -> None:
     text = page(rule).read_text()
