@@ -83,6 +83,8 @@ class _Work:
     nodes: list[Node] = attrs.Factory(list)
     templates: list[Template] = attrs.Factory(list)
     outputs: Template | None = None
+    inputs: dict[str, Mapping[str, Any]] = attrs.Factory(dict)
+    """Their schemas, as far as they are any."""
 
 
 def _document(
@@ -122,7 +124,9 @@ def _inputs(work: _Work) -> None:
     """Inputs are JSON Schemas, and defaults fit them."""
     for name, schema in work.draft.spec.inputs.items():
         path = ("inputs", name)
+        work.inputs[name] = schema
         if wrong := schema_error(schema):
+            work.inputs[name] = {key: schema[key] for key in schema.keys() & {"default"}}
             work.draft.report(
                 codes.WRONG_TYPE,
                 f"`inputs.{name}` is no JSON Schema: {wrong[1]}",
@@ -410,7 +414,7 @@ def _plan(work: _Work) -> Plan:
         nodes=nodes,
         spec=spec,
         fingerprint=partial(fingerprint, spec, nodes),
-        inputs=spec.inputs,
+        inputs=work.inputs,
         outputs=work.outputs,
         pools=spec.pools if not spec.at else work.draft.pools,
         deadline=spec.pipeline.deadline,
