@@ -2,10 +2,11 @@
 
 A node's edges say most: where an edge must be live, and every ending that makes it so has an
 output, nothing can be missing; nor where what the reader waits for has itself seen to that. Both
-are linear. What is left is a question to the search of `feasibility`: is there a run that starts
-the reader, and in which the node read is skipped, or ends without an output? For the outputs of the
-pipeline: is there one that succeeds? Exact up to `EFFORT`. Reads in what never runs are not judged.
-Source: LANGUAGE.md sections 6 to 9 and 15 (T7).
+are linear. So is the plain case: where the node read and the reader start however others end, an
+ending without an output is enough. What is left is a question to the search of `feasibility`: is
+there a run that starts the reader, and in which the node read is skipped, or ends without an
+output? For the outputs of the pipeline: is there one that succeeds? Exact up to `EFFORT`. Reads in
+what never runs are not judged. Source: LANGUAGE.md sections 6 to 9 and 15 (T7).
 """
 
 from __future__ import annotations
@@ -18,10 +19,15 @@ from operator import and_
 import attrs
 
 from engine.choices import (
+    Choices,
+    Lit,
     choices_of,
+    common,
+    ending_of,
     endings_of,
     excused,
     gives_output,
+    joined,
     silences_of,
     successes_of,
     union,
@@ -191,11 +197,39 @@ def _of_nodes(plan: Plan, reads: _Reads) -> Iterator[Missing | Site]:
         return
     choices = silences_of(plan, frozenset(edge.source for edge in left))
     questions = Questions(plan, choices, never.keys(), EFFORT)
+    steady = {} if choices.stuck else _steady(choices)
     for edge in left:
+        mask = _plainly(choices, steady, edge) if edge.source in steady else None
+        if mask is not None:
+            ending = ending_of(plan, choices, edge.source, mask)
+            yield from _told({edge.source: ending}, reads.nodes[edge])
+            continue
         links, target = choices.links[edge.target], plan.nodes[edge.target]
         skippable = edge.condition.kind == "always" or not target.insists(edge)
         found = questions.ask(links, choices.any[edge.target], edge.source, skippable)
         yield from _told(found, reads.nodes[edge])
+
+
+def _steady(choices: Choices) -> dict[int, int]:
+    """The nodes that start in every run in which each `when` that can be true is, with what they
+    satisfy however they end."""
+    found: dict[int, int] = {}
+    for node in choices.order:
+        if choices.when[node] != "never" and joined(choices.links[node], choices.any[node], found):
+            found[node] = common(choices.endings[node])
+    return found
+
+
+def _plainly(choices: Choices, steady: Lit, edge: Edge) -> int | None:
+    """An ending without an output after which the edge's target starts, however others end; None if
+    that takes a search."""
+    links, silent = choices.links[edge.target], choices.silent[edge.source]
+    lit = {source: steady[source] for source, *_ in links if source in steady}
+    for mask in choices.endings[edge.source]:
+        lit[edge.source] = mask
+        if mask & silent and joined(links, choices.any[edge.target], lit):
+            return mask
+    return None
 
 
 def _told(found: Fates | TooMuch | None, asked: Iterable[Site]) -> Iterator[Missing | Site]:
