@@ -14,6 +14,7 @@ from collections.abc import Iterable, Iterator, Sequence
 import attrs
 
 from engine.machine import End, Machine, Outcome, Route, Step, Target, Verdict, per_shape
+from engine.order import led_to
 
 __all__ = [
     "EFFORT",
@@ -177,15 +178,14 @@ def _closure(
 ) -> Survey:
     """What runs do if a route can be used up wherever `back` leads from its target to its step."""
     steps, spent, stack = {start}, set(), [start]
+    bounded = any(route.max is not None for found in routes for route in found)
+    steps_back = [[to for to in targets if isinstance(to, int)] for targets in back]
+    behind = led_to(steps_back) if bounded else []
     while stack:
         at = stack.pop()
         for route in routes[at]:
             targets = [route.to]
-            if (
-                route.max is not None
-                and isinstance(route.to, int)
-                and at in reach(back, [route.to])
-            ):
+            if route.max is not None and isinstance(route.to, int) and behind[route.to] >> at & 1:
                 spent.add(route.counter)
                 targets.append(route.then)
             for target in targets:
