@@ -124,7 +124,8 @@ def _inputs(work: _Work) -> None:
     """Inputs are JSON Schemas, and defaults fit them."""
     for name, schema in work.draft.spec.inputs.items():
         sound = _is_schema(work.draft, ("inputs", name), schema)
-        work.draft.inputs[name] = schema if sound else {"default": None}
+        default = {key: schema[key] for key in schema.keys() & {"default"}}
+        work.draft.inputs[name] = schema if sound else default
         if sound and "default" in schema:
             _fits(work.draft, ("inputs", name), "default", schema, schema["default"])
 

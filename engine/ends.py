@@ -14,6 +14,7 @@ from collections.abc import Iterable, Iterator, Sequence
 import attrs
 
 from engine.machine import End, Machine, Outcome, Route, Step, Target, Verdict, per_shape
+from engine.order import led_to
 
 __all__ = [
     "EFFORT",
@@ -47,12 +48,14 @@ class Ending:
 class Survey:
     """What runs do: `steps` they visit, `spent` routes (by counter) they take the `then` of.
 
-    `undecided` are those of `steps` that no run was found to visit before the effort ran out.
+    `undecided` are those of `steps` that no run was found to visit before the effort ran out, and
+    `open` those of `spent` that none was found to use up.
     """
 
     steps: frozenset[int]
     spent: frozenset[int]
     undecided: frozenset[int] = frozenset()
+    open: frozenset[int] = frozenset()
 
 
 @per_shape
@@ -175,15 +178,14 @@ def _closure(
 ) -> Survey:
     """What runs do if a route can be used up wherever `back` leads from its target to its step."""
     steps, spent, stack = {start}, set(), [start]
+    bounded = any(route.max is not None for found in routes for route in found)
+    steps_back = [[to for to in targets if isinstance(to, int)] for targets in back]
+    behind = led_to(steps_back) if bounded else []
     while stack:
         at = stack.pop()
         for route in routes[at]:
             targets = [route.to]
-            if (
-                route.max is not None
-                and isinstance(route.to, int)
-                and at in reach(back, [route.to])
-            ):
+            if route.max is not None and isinstance(route.to, int) and behind[route.to] >> at & 1:
                 spent.add(route.counter)
                 targets.append(route.then)
             for target in targets:
@@ -202,7 +204,7 @@ def _explored(
     steps, spent = set(sure.steps), set(sure.spent)
     while stack and not (steps == may.steps and spent == may.spent):
         if len(seen) > EFFORT:
-            return Survey(may.steps, may.spent, may.steps - steps)
+            return Survey(may.steps, may.spent, may.steps - steps, may.spent - spent)
         at, taken = stack.pop()
         steps.add(at)
         for route in routes[at]:

@@ -35,13 +35,16 @@ def mend_value(source: Source, span: Span, name: str, known: Iterable[str]) -> F
 
 
 def mend_read(
-    source: Source, span: Span, before: str, name: str, known: Iterable[str]
+    source: Source, span: Span, root: str | None, name: str, known: Iterable[str]
 ) -> Fix | None:
-    """Put the only near name after `before` in a path such as `inputs.brnch`, which `span` holds."""
+    """Put the only near name in the place of `name` in a path that `span` holds: its first part, or
+    the one after `root`, as in `inputs.brnch` or `inputs['brnch']`."""
     meant = only_nearest(name, known)
-    if meant is None or not re.match(re.escape(before + name) + r"(?!\w)", source.at(span)):
+    before = "" if root is None else rf"{re.escape(root)}(?:\.|\[\\?[\"'])"
+    found = re.match(rf"({before}){re.escape(name)}(?!\w)", source.at(span))
+    if meant is None or found is None:
         return None
-    start = span.column + len(before)
+    start = span.column + found.end(1)
     place = Span(span.line, start, span.line, start + len(name))
     return _fix(name, meant, (Edit(place, meant),))
 

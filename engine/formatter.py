@@ -25,14 +25,15 @@ _COMMENT = re.compile(r"#[^\r\n]*+")
 _EQUALS = re.compile(r"[ \t]*+=[ \t]*+")
 _BRACKETS = re.compile(r"\[\[?|\]\]?")
 _SKIPPED = re.compile(r"[ \t\r\n]*+")
+_BREAK = "\0"
+"""The end of a line, but for those in strings; no TOML holds it."""
 
 
 def formatted(text: str) -> str:
     """A text that is TOML, laid out; raises AssertionError if that would change what it says."""
-    first = text.find("\n")
-    end = "\r\n" if first > 0 and text[first - 1] == "\r" else "\n"
-    lines = list(_spaced(list(_statements(_Cursor(text), end))))
-    laid = end.join([*lines, ""])
+    cursor = _Cursor(text)
+    lines = list(_spaced(list(_statements(cursor))))
+    laid = _BREAK.join([*lines, ""]).replace(_BREAK, cursor.end or "\n")
     import tomli
 
     # as texts: not a number is not even equal to itself
@@ -42,10 +43,11 @@ def formatted(text: str) -> str:
 
 @attrs.define
 class _Cursor:
-    """A text and how far it is read."""
+    """A text and how far it is read; `end` is the first end of a line that is not in a string."""
 
     text: str
     pos: int = 0
+    end: str = ""
 
     @property
     def next(self) -> str:
@@ -58,6 +60,13 @@ class _Cursor:
         assert match is not None, "not TOML"
         self.pos = match.end()
         return match
+
+    def skip(self, pattern: re.Pattern[str]) -> int:
+        """Pass over blanks and ends of lines, and count these."""
+        blanks = self.take(pattern)[0]
+        if not self.end and "\n" in blanks:
+            self.end = "\r\n" if blanks.partition("\n")[0].endswith("\r") else "\n"
+        return blanks.count("\n")
 
 
 # -- statements --------------------------------------------------------------------------------
@@ -72,9 +81,9 @@ class _Statement:
     blank: bool
 
 
-def _statements(cursor: _Cursor, end: str) -> Iterator[_Statement]:
+def _statements(cursor: _Cursor) -> Iterator[_Statement]:
     while True:
-        blank = cursor.take(_SKIPPED)[0].count("\n") > 1
+        blank = cursor.skip(_SKIPPED) > 1
         if not cursor.next:
             return
         if cursor.next == "#":
@@ -88,7 +97,7 @@ def _statements(cursor: _Cursor, end: str) -> Iterator[_Statement]:
         else:
             key = _key(cursor)
             cursor.take(_EQUALS)
-            value = _value(cursor, end)
+            value = _value(cursor)
             yield _Statement("pair", f"{key} = {value}{_tail(cursor)}", blank)
 
 
@@ -159,7 +168,7 @@ def _tokens(cursor: _Cursor) -> Iterator[_Token]:
                 yield "comment", _gap(gap) + cursor.take(_COMMENT)[0].rstrip()
                 continue
             case "\r" | "\n":
-                yield "break", cursor.take(_NEWLINES)[0]
+                yield "break", "\n" * cursor.skip(_NEWLINES)
                 continue
             case _:
                 yield "literal", cursor.take(LITERAL)[0]
@@ -183,27 +192,28 @@ def _member(cursor: _Cursor) -> Iterator[_Token]:
         yield "key", f"{key} = "
 
 
-def _value(cursor: _Cursor, end: str) -> str:
-    lines, line, fresh, before = list[str](), "", False, ("", "")
+def _value(cursor: _Cursor) -> str:
+    lines, line, fresh, before = list[str](), list[str](), False, ("", "")
     open: list[int] = []
     indent = 0
     for token in _tokens(cursor):
         kind, text = token
         if kind == "break":
-            lines += [line.rstrip(" ")] + [""] * (text.count("\n") > 1)
-            line, fresh = "", True
+            lines += ["".join(line).rstrip(" ")] + [""] * (len(text) > 1)
+            line, fresh = [], True
             continue
         if fresh:
             indent = open[-1] + INDENT * (kind != "close")
-            line, text = " " * indent, text.lstrip(" ") if kind == "comment" else text
+            line, text = [" " * indent], text.lstrip(" ") if kind == "comment" else text
         else:
-            line += _between(before, token)
-        line, fresh, before = line + text, False, token
+            line.append(_between(before, token))
+        line.append(text)
+        fresh, before = False, token
         if kind == "open":
             open.append(indent)
         elif kind == "close":
             open.pop()
-    return end.join([*lines, line])
+    return _BREAK.join([*lines, "".join(line)])
 
 
 def _between(before: _Token, token: _Token) -> str:

@@ -89,8 +89,7 @@ def form_of(schema: Any, root: Any = None, under: tuple[str, ...] = ()) -> Form:
     if _BY_OTHERS.isdisjoint(schema):
         return form
     for part in _parts(schema, root, under):
-        more = meet(form, part)
-        form = form if len(more) > _MOST else more
+        form = meet(form, part)
     return form
 
 
@@ -120,9 +119,11 @@ def _looked_up(ref: str, root: Any) -> Any:
 
 
 def meet(one: Form, other: Form) -> Form:
-    """Both hold."""
+    """Both hold; or only what the first says, where that would be too much."""
     if one == OPEN or other == OPEN:
         return other if one == OPEN else one
+    if len(one) * len(other) > _MOST:
+        return one
     return tuple(a + b for a, b in product(one, other))
 
 

@@ -3,14 +3,14 @@
 What a step left behind changes only where a visit of it ends: a retry never leaves the step. So a
 walk is a row of steps with the outcome that ended each visit, and all that counts of it is where
 it is, which bounded routes it took how often, and whether X left an output. First the counters are
-let go (a route may be used up or not): what cannot be met so is never met. Where that leaves doubt,
-they are counted, `EFFORT` states of them. Source: LANGUAGE.md sections 5, 6 and 9.
+let go (a route may be used up or not), for all X at once: what cannot be met so is never met. Where
+that leaves doubt, they are counted, `EFFORT` states of them. Source: LANGUAGE.md sections 5, 6 and 9.
 """
 
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 
 import attrs
 
@@ -45,14 +45,56 @@ class Absences:
     undecided: frozenset[int]
 
 
-def absences(node: Node, watched: int, wanted: frozenset[int]) -> Absences:
-    """Where, of the steps (or END, or `ended` of steps) that read it, the output of step `watched` may be missing."""
-    spent = survey(node.machine).spent
+def absences(node: Node, reads: Mapping[int, Collection[int]]) -> dict[int, Absences]:
+    """By step that is read: where, of the steps (or END, or `ended` of steps) that read it, its
+    output may be missing."""
     moves = [tuple(_moves(node, at)) for at in range(len(node.machine.steps))]
-    loose = _Search(node, watched, wanted, moves, spent).explore()
-    if not node.machine.counters or not loose.found:
-        return loose
-    return _Search(node, watched, frozenset(loose.found), moves, None).explore()
+    spent = survey(node.machine).spent
+    counted = None if node.machine.counters else spent
+    doubt = _doubts(node, moves, spent)
+    found: dict[int, Absences] = {}
+    for watched, readers in reads.items():
+        wanted = frozenset(at for at in readers if doubt.get(at, 0) >> watched & 1)
+        if wanted:
+            found[watched] = _Search(node, watched, wanted, moves, counted).explore()
+        else:
+            found[watched] = Absences({}, frozenset())
+    return found
+
+
+def _doubts(node: Node, moves: Sequence[Sequence[_Move]], spent: frozenset[int]) -> dict[int, int]:
+    """By step that is visited (or END, or `ended` of one), the steps, as bits, whose output may be
+    missing there if nothing is counted: all steps are watched at once."""
+    start = node.machine.start
+    doubt = {start: (1 << len(moves)) - 1}
+    queue = deque([start])
+    waiting = {start}
+    while queue:
+        at = queue.popleft()
+        waiting.remove(at)
+        for move in moves[at]:
+            left = doubt[at] & ~(1 << at) if move.output else doubt[at] | 1 << at
+            if isinstance(move.outcome, int):
+                doubt[ended(at)] = doubt.get(ended(at), 0) | left
+            for target in _loose(move.route, spent):
+                if isinstance(target, End):
+                    doubt[END] = doubt.get(END, 0) | (left if move.output else 0)
+                elif left & ~doubt.get(target, 0) or target not in doubt:
+                    doubt[target] = doubt.get(target, 0) | left
+                    if target not in waiting:
+                        waiting.add(target)
+                        queue.append(target)
+    return doubt
+
+
+def _loose(route: Route | None, spent: frozenset[int]) -> Iterator[Target]:
+    """Where a route may lead if nothing is counted."""
+    if route is None:
+        yield End("succeeded")
+        return
+    yield route.to
+    if route.max is not None and route.counter in spent:
+        yield route.then
 
 
 @attrs.frozen
@@ -130,12 +172,8 @@ class _Search:
     def _targets(
         self, route: Route | None, taken: tuple[int, ...]
     ) -> Iterator[tuple[Target, tuple[int, ...]]]:
-        if route is None:
-            yield End("succeeded"), taken
-        elif route.max is None or self.spent is not None:
-            yield route.to, taken
-            if route.max is not None and self.spent and route.counter in self.spent:
-                yield route.then, taken
+        if route is None or route.max is None or self.spent is not None:
+            yield from ((target, taken) for target in _loose(route, self.spent or frozenset()))
         elif taken[route.counter] == route.max:
             yield route.then, taken
         else:

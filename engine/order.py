@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-__all__ = ["cycle_of", "parts_of", "topological"]
+__all__ = ["cycle_of", "led_to", "parts_of", "topological"]
 
 
 def topological(waits: Sequence[Sequence[int]]) -> list[int]:
@@ -70,6 +70,17 @@ def parts_of(adjacent: Sequence[Sequence[int]]) -> list[int]:
                 part[node] = number
                 stack += [source for source in back[node] if part[source] < 0]
     return part
+
+
+def led_to(adjacent: Sequence[Sequence[int]]) -> list[int]:
+    """For each node, as bits, those that it leads to over however many others, itself included."""
+    part = parts_of(adjacent)
+    found = [0] * (max(part, default=-1) + 1)
+    for node in sorted(range(len(adjacent)), key=part.__getitem__, reverse=True):
+        found[part[node]] |= 1 << node
+        for target in adjacent[node]:  # its part has a higher number, and is done
+            found[part[node]] |= found[part[target]]
+    return [found[number] for number in part]
 
 
 def _finished(adjacent: Sequence[Sequence[int]]) -> list[int]:

@@ -2,10 +2,11 @@
 
 A node's edges say most: where an edge must be live, and every ending that makes it so has an
 output, nothing can be missing; nor where what the reader waits for has itself seen to that. Both
-are linear. What is left is a question to the search of `feasibility`: is there a run that starts
-the reader, and in which the node read is skipped, or ends without an output? For the outputs of the
-pipeline: is there one that succeeds? Exact up to `EFFORT`. Reads in what never runs are not judged.
-Source: LANGUAGE.md sections 6 to 9 and 15 (T7).
+are linear. So is the plain case: where the node read and the reader start however others end, an
+ending without an output is enough. What is left is a question to the search of `feasibility`: is
+there a run that starts the reader, and in which the node read is skipped, or ends without an
+output? For the outputs of the pipeline: is there one that succeeds? Exact up to `EFFORT`. Reads in
+what never runs are not judged. Source: LANGUAGE.md sections 6 to 9 and 15 (T7).
 """
 
 from __future__ import annotations
@@ -18,10 +19,15 @@ from operator import and_
 import attrs
 
 from engine.choices import (
+    Choices,
+    Lit,
     choices_of,
+    common,
+    ending_of,
     endings_of,
     excused,
     gives_output,
+    joined,
     silences_of,
     successes_of,
     union,
@@ -79,13 +85,14 @@ class _Reads:
     """The reads that are to be judged, in three heaps."""
 
     plan: Plan
-    steps: dict[tuple[int, int], list[Site]] = attrs.Factory(lambda: defaultdict(list))
-    """By node and step that is read."""
+    steps: dict[int, dict[int, list[Site]]] = attrs.Factory(dict)
+    """By node and by the step that is read."""
     nodes: dict[Edge, list[Site]] = attrs.Factory(lambda: defaultdict(list))
     """By the edge between reader and read; those that the edge itself serves are left out."""
     outputs: dict[int, list[Site]] = attrs.Factory(lambda: defaultdict(list))
     """By node that the pipeline's own outputs read."""
     _served: dict[object, bool] = attrs.Factory(dict)
+    _names: dict[int, dict[str, int]] = attrs.Factory(dict)
 
     def add(self, site: Site) -> None:
         """Sort a read in, if what is read is an output and the place is ever evaluated."""
@@ -97,9 +104,9 @@ class _Reads:
             return
         node = plan.nodes[site.node]
         if path[0] == "steps" and len(path) > 1:
-            at = next((i for i, s in enumerate(node.machine.steps) if s.name == path[1]), None)
+            at = self._step(node, path[1])
             if at is not None:
-                self.steps[node.index, at].append(site)
+                self.steps.setdefault(node.index, defaultdict(list))[at].append(site)
         elif source is not None:
             edge = node.sources.get(source)
             if edge is not None and not self._serves(edge) and evaluated(node, site):
@@ -126,6 +133,11 @@ class _Reads:
             )
         return self._served[key]
 
+    def _step(self, node: Node, name: str | int) -> int | None:
+        if node.index not in self._names:
+            self._names[node.index] = {s.name: at for at, s in enumerate(node.machine.steps)}
+        return self._names[node.index].get(str(name))
+
 
 def evaluated(node: Node, site: Site) -> bool:
     """Whether some run of a node comes to a read in it."""
@@ -151,17 +163,18 @@ def _closes(node: Node) -> bool:
 
 
 def _in_nodes(plan: Plan, reads: _Reads) -> Iterator[Missing | Site]:
-    for (index, watched), found in reads.steps.items():
+    for index, by_step in reads.steps.items():
         node = plan.nodes[index]
         if node.name in plan.flawed:
             continue
-        absent = absences(node, watched, frozenset(map(_moment, found)))
-        for site in found:
-            at = _moment(site)
-            if at in absent.found:
-                yield Missing(site, absent.found[at])
-            elif at in absent.undecided:
-                yield site
+        absent = absences(node, {at: set(map(_moment, found)) for at, found in by_step.items()})
+        for watched, found in by_step.items():
+            for site in found:
+                at = _moment(site)
+                if at in absent[watched].found:
+                    yield Missing(site, absent[watched].found[at])
+                elif at in absent[watched].undecided:
+                    yield site
 
 
 def _moment(site: Site) -> int:
@@ -186,11 +199,39 @@ def _of_nodes(plan: Plan, reads: _Reads) -> Iterator[Missing | Site]:
         return
     choices = silences_of(plan, frozenset(edge.source for edge in left))
     questions = Questions(plan, choices, never.keys(), EFFORT)
+    steady = {} if choices.stuck else _steady(choices)
     for edge in left:
+        mask = _plainly(choices, steady, edge) if edge.source in steady else None
+        if mask is not None:
+            ending = ending_of(plan, choices, edge.source, mask)
+            yield from _told({edge.source: ending}, reads.nodes[edge])
+            continue
         links, target = choices.links[edge.target], plan.nodes[edge.target]
         skippable = edge.condition.kind == "always" or not target.insists(edge)
         found = questions.ask(links, choices.any[edge.target], edge.source, skippable)
         yield from _told(found, reads.nodes[edge])
+
+
+def _steady(choices: Choices) -> dict[int, int]:
+    """The nodes that start in every run in which each `when` that can be true is, with what they
+    satisfy however they end."""
+    found: dict[int, int] = {}
+    for node in choices.order:
+        if choices.when[node] != "never" and joined(choices.links[node], choices.any[node], found):
+            found[node] = common(choices.endings[node])
+    return found
+
+
+def _plainly(choices: Choices, steady: Lit, edge: Edge) -> int | None:
+    """An ending without an output after which the edge's target starts, however others end; None if
+    that takes a search."""
+    links, silent = choices.links[edge.target], choices.silent[edge.source]
+    lit = {source: steady[source] for source, *_ in links if source in steady}
+    for mask in choices.endings[edge.source]:
+        lit[edge.source] = mask
+        if mask & silent and joined(links, choices.any[edge.target], lit):
+            return mask
+    return None
 
 
 def _told(found: Fates | TooMuch | None, asked: Iterable[Site]) -> Iterator[Missing | Site]:

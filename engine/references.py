@@ -194,10 +194,10 @@ def _unknown(
 ) -> None:
     guess = nearest(name, known)
     cure = f"did you mean `{guess}`?" if guess else None
-    before = "" if name == read.path[0] else f"{read.path[0]}."
+    root = None if name == read.path[0] else str(read.path[0])
 
     def mend(source: Source, _: KeyPath, span: Span) -> Fix | None:
-        return mend_read(source, span, before, name, known)
+        return mend_read(source, span, root, name, known)
 
     told, within = f"{message} (`{show(read.path)}`)", (read.start, read.end)
     draft.report(codes.UNKNOWN_NAME, told, where, cure, within=within, relies=relies, mend=mend)

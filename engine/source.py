@@ -111,6 +111,11 @@ class Source:
             return self.value(path)
         return self.span(wanted[0][0], wanted[-1][1] if end > start else wanted[0][0])
 
+    @property
+    def newline(self) -> str:
+        """What its lines end with."""
+        return "\r\n" if "\r\n" in self.text else "\n"
+
     def line(self, number: int) -> str:
         """The text of a line, from 1, without its end; empty beyond the last."""
         if not 1 <= number <= len(self._starts):

@@ -192,6 +192,19 @@ def test_a_large_bound_with_an_open_way_back_takes_no_search(
     assert (len(found.steps), found.undecided) == (50, frozenset())
 
 
+def test_many_bounds_take_one_look_at_what_leads_where(monkeypatch: pytest.MonkeyPatch) -> None:
+    looks = []
+    plain = ends.led_to
+    monkeypatch.setattr(ends, "led_to", lambda back: looks.append(back) or plain(back))
+    steps = {
+        f"s{i}": {**SHELL, "routes": {"0": f"s{i + 1}", "3": {"to": f"s{i // 2}", "max": 1000}}}
+        for i in range(300)
+    }
+    found = survey(machine_of({**steps, "s300": SHELL}))
+    assert (len(found.steps), len(found.spent)) == (301, 300)
+    assert len(looks) == 2
+
+
 def contradiction() -> dict[str, Doc]:
     return {
         "a": PROBE,

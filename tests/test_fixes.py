@@ -124,6 +124,16 @@ def test_every_kind_of_slip_is_mended(wrong: str, right: str) -> None:
     assert text_of(Source("a.toml", SOUND.replace(one, other))) == SOUND
 
 
+@pytest.mark.parametrize(
+    "read", ["inputs['NAME']", 'inputs[\\"NAME\\"]', "inputs['NAME'] + 'NAME'", "inputs.NAME"]
+)
+def test_an_input_is_mended_however_it_is_read(read: str) -> None:
+    text = SOUND.replace("inputs.branch}", read + "}", 1)
+    right, wrong = text.replace("NAME", "branch"), text.replace("NAME", "brnch", 1)
+    assert not check(Source("a.toml", right))
+    assert text_of(Source("a.toml", wrong.replace("NAME", "branch"))) == right
+
+
 def test_a_key_of_several_headers_is_mended_in_all_of_them() -> None:
     assert text_of(Source("a.toml", SOUND.replace(".steps.", ".stpes."))) == SOUND
 
@@ -161,16 +171,22 @@ def test_a_loop_is_bounded_only_when_asked_for() -> None:
             'routes = { 3 = { to = "a", delay = "1s" } }',
             'routes = { 3 = { to = "a", max = 3, delay = "1s" } }',
         ),
-        ('[nodes.a.routes.3]\nto = "a" # x', '[nodes.a.routes.3]\nto = "a"\nmax = 3 # x'),
+        ('[nodes.a.routes.3]\nto = "a" # x', '[nodes.a.routes.3]\nto = "a" # x\nmax = 3'),
+        ('[nodes.a.routes.3]\r\n\tto="a"\r', '[nodes.a.routes.3]\r\n\tto="a"\r\n\tmax = 3\r'),
+        ('[nodes.a.routes]\n3.to = "a" # x', '[nodes.a.routes]\n3.to = "a" # x\n3.max = 3'),
         ('[nodes.a.routes]\n3 = "a"', '[nodes.a.routes]\n3 = { to = "a", max = 3 }'),
-        ('routes.3.to = "a"', None),
+        ('routes.3.to = "a"', 'routes.3.to = "a"\nroutes.3.max = 3'),
+        ("'routes' . \"3\". to = 'a'", "'routes' . \"3\". to = 'a'\n'routes' . \"3\". max = 3"),
+        ('routes = { 3.to = "a" } # x', 'routes = { 3.to = "a", 3.max = 3 } # x'),
+        ('routes = { 4 = "done", 3.to = "a" }', 'routes = { 4 = "done", 3.to = "a", 3.max = 3 }'),
+        ('routes.3 = { to = "a" }', 'routes.3 = { to = "a", max = 3 }'),
     ],
 )
-def test_a_bound_goes_where_the_route_is_written(route: str, bounded: str | None) -> None:
+def test_a_bound_goes_where_the_route_is_written(route: str, bounded: str) -> None:
     head = 'engine = 1\n[nodes.a]\ntask = "shell"\nwith = { argv = ["x"] }\n'
     source = Source("a.toml", head + route + "\n")
-    assert text_of(source, unsafe=True) == head + (bounded or route) + "\n"
-    assert bool(check(Source("a.toml", text_of(source, unsafe=True)))) == (bounded is None)
+    assert text_of(source, unsafe=True) == head + bounded + "\n"
+    assert not check(Source("a.toml", text_of(source, unsafe=True)))
 
 
 def test_one_mended_mistake_shows_the_next() -> None:

@@ -132,6 +132,25 @@ values = st.recursive(
 )  # fmt: skip
 
 
+LINES = ("", "a = 1", "[t]", "# c", 's = """', "x", '"""', "b = [", "1,", "]", "c = 2 # d")
+
+
+@settings(deadline=None)
+@given(st.lists(st.tuples(st.sampled_from(LINES), st.sampled_from(["\n", "\r\n"])), max_size=9))
+@example([("", "\r\n"), ('s = """', "\n"), ('"""', "\r\n")])
+@example([('s = """', "\n"), ('"""', "\r\n"), ("", "\r\n")])
+@example([("", "\n"), ("a = 1", "\r\n"), ("c = 2 # d", "\n")])
+def test_twice_is_once_whatever_ends_the_lines(lines: list[tuple[str, str]]) -> None:
+    text = "".join(map("".join, lines))
+    try:
+        said = tomli.loads(text)
+    except tomli.TOMLDecodeError:
+        return
+    laid = formatted(text)
+    assert formatted(laid) == laid
+    assert tomli.loads(laid) == said
+
+
 @settings(deadline=None, suppress_health_check=SLOW)
 @given(st.dictionaries(st.text("ab.#= \"'", max_size=4), values, max_size=4), st.integers())
 @example({"a": float("nan")}, 0)

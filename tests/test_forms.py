@@ -185,6 +185,14 @@ def test_tables_and_arrays_have_exactly_their_parts() -> None:
     assert field(form, "row").known == ("any", "rows")
 
 
+def test_fields_of_many_schemas_that_all_hold_are_let_go() -> None:
+    sort = [{"type": "string"}, {"type": "null"}]
+    parts = [{"properties": {"a": {"anyOf": [*sort, {"const": at}]}}} for at in range(24)]
+    found = field(form_of({"type": "object", "allOf": parts}), "a").form
+    assert 0 < len(found) <= 16
+    assert apart(found, form_of({"type": "object"}))
+
+
 def test_many_alternatives_are_let_go() -> None:
     many = [form_of({"const": number}) for number in range(40)]
     assert either(*many) == OPEN

@@ -8,7 +8,7 @@ import networkx
 from hypothesis import given
 from hypothesis import strategies as st
 
-from engine.order import cycle_of, topological
+from engine.order import cycle_of, led_to, topological
 
 GRAPHS = st.integers(1, 8).flatmap(
     lambda n: st.lists(st.lists(st.integers(0, n - 1), max_size=4), min_size=n, max_size=n)
@@ -46,3 +46,11 @@ def test_each_comes_after_what_it_waits_for(waits: list[list[int]]) -> None:
         assert all(place[source] < place[node] for source in waits[node])
     if networkx.is_directed_acyclic_graph(graph_of(waits)):
         assert sorted(order) == list(range(len(waits)))
+
+
+@given(GRAPHS)
+def test_a_node_leads_to_what_can_be_reached_from_it(waits: list[list[int]]) -> None:
+    graph = graph_of(waits)
+    for node, bits in enumerate(led_to(waits)):
+        reached = {other for other in range(len(waits)) if bits >> other & 1}
+        assert reached == networkx.descendants(graph, node) | {node}

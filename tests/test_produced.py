@@ -217,6 +217,41 @@ def test_a_read_that_no_way_leaves_open_takes_no_counting(monkeypatch: pytest.Mo
     assert missing(plan_of(counting(1000))) == set()
 
 
+def test_nodes_that_start_however_others_end_take_no_search(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(produced, "EFFORT", 0)
+    nodes: dict[str, Doc] = {"n0": {**SHELL, "when": "${run.id == 'x'}"}}
+    nodes["n1"] = {**SHELL, "needs": {"n0": "finished"}}
+    for i in range(2, 2000):
+        needs = {f"n{i - 1}": "finished", f"n{i - 2}": "always"}
+        read = {"x": f"${{n{i - 1}.x}}", "y": f"${{n{i - 2}.x}}"}
+        nodes[f"n{i}"] = {**SHELL, "needs": needs, "with": read, "when": "${run.id == 'x'}"}
+    assert len(missing(plan_of(doc_of(nodes)))) == 2 * 1998
+
+
+def test_many_reads_of_one_machine_take_one_look_at_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    looked = []
+    plain = latest._loose
+
+    def counted(*asked: Any) -> Any:
+        looked.append(asked)
+        return plain(*asked)
+
+    monkeypatch.setattr(latest, "_loose", counted)
+    steps = {
+        f"s{i}": {
+            **SHELL,
+            "with": {"x": f"${{steps.s{i - 1}}}", "y": "${steps.s0}"} if i else {},
+            "routes": {"success": f"s{i + 1}", "3": {"to": "s0", "max": 2}},
+        }
+        for i in range(300)
+    }
+    steps["s299"]["routes"] = {}
+    assert missing(plan_of(doc_of({"n": {"start": "s0", "steps": steps}}))) == set()
+    assert len(looked) < 4000
+
+
 def test_beyond_the_effort_a_read_of_a_step_is_undecided(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(latest, "EFFORT", 3)
     doc = counting(1000)

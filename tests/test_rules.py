@@ -5,13 +5,14 @@
 
 from __future__ import annotations
 
+import ast
 import re
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from engine import rules
+from engine import feasibility, rules
 from engine.api import check
 from engine.codes import CODES
 from engine.diagnostics import Rule
@@ -22,6 +23,16 @@ FOLDER = Path(rules.__file__).parent
 FIXTURES = Path(__file__).parent / "fixtures"
 ALL = (*CODES, *(rule for rule, _ in RULES))
 NOT_RULES = {"__init__", "fates", "spans"}
+CONTRACT = """
+    E101 syntax E102 unknown-key E103 wrong-type E104 bad-name E105 missing-key
+    E201 unknown-name E202 dependency-cycle E203 unknown-exit E204 pipeline-recursion
+    E301 infinite-retry E302 unreachable-step E303 no-way-out W304 unrouted-exit W305 dead-route
+    W306 retry-on-success E401 unreachable-node E402 never-succeeds E501 missing-value
+    E502 type-mismatch E503 unknown-field E504 missing-input E505 bad-expression E506 state-race
+    E601 limit-exceeded W602 deadline-too-short W603 unbounded-time W701 unused
+    W702 unused-ignore
+"""
+"""The codes and names that the language promises (LANGUAGE.md section 16)."""
 
 Marks = list[tuple[int, str]]
 MARK = re.compile(r"(?P<code>.*?)\s*# \^ (?P<codes>[EWN]\d{3}(?: [EWN]\d{3})*)")
@@ -74,6 +85,19 @@ def test_a_right_spec_gives_nothing(path: Path) -> None:
     assert [str(each) for each in check(path)] == []
 
 
+@pytest.mark.parametrize("path", fixtures("lab/wrong"), ids=by_stem)
+def test_what_other_checkers_let_pass_is_found(path: Path) -> None:
+    text = path.read_text()
+    assert marks(text)
+    assert findings(Source(path, text)) == marks(text)
+
+
+def test_what_other_checkers_let_pass_is_silent_once_it_is_right() -> None:
+    right = fixtures("lab/right")
+    assert [path.stem for path in right] == [path.stem for path in fixtures("lab/wrong")]
+    assert [str(each) for path in right for each in check(path)] == []
+
+
 @pytest.mark.parametrize("rule", ALL, ids=lambda rule: rule.code)
 def test_a_page_describes_its_rule(rule: Rule) -> None:
     text = page(rule).read_text()
@@ -107,6 +131,24 @@ def test_every_page_and_every_file_is_a_rules_own() -> None:
 def test_every_code_is_emitted_by_a_fixture() -> None:
     emitted = {code for path in fixtures("err") for _, code in marks(path.read_text())}
     assert {rule.code for rule in ALL} <= emitted
+
+
+def test_every_declared_code_is_a_rule_of_ours() -> None:
+    trees = (ast.parse(path.read_text()) for path in FOLDER.parent.rglob("*.py"))
+    calls = (node for tree in trees for node in ast.walk(tree) if isinstance(node, ast.Call))
+    declared = [
+        (ast.literal_eval(call.args[0]), ast.literal_eval(call.args[1]))
+        for call in calls
+        if isinstance(call.func, ast.Name) and call.func.id == "Rule"
+    ]
+    assert sorted(declared) == sorted((rule.code, rule.name) for rule in ALL)
+
+
+def test_every_code_of_the_contract_is_there_under_its_name() -> None:
+    words = CONTRACT.split()
+    wanted = dict(zip(words[::2], words[1::2], strict=True))
+    ours = {rule.code: rule.name for rule in ALL}
+    assert {code: ours.get(code) for code in wanted} == wanted
 
 
 def test_codes_and_names_are_given_once() -> None:
@@ -197,7 +239,6 @@ WHY = {
     "outputs_of_a_node_that_may_fail": [
         "`extra` has no output when it ends with `error`, and the run succeeds all the same"
     ],
-    "more_states_than_are_counted": ["whether any run visits `c` is not decided"],
 }
 
 
@@ -272,10 +313,55 @@ def test_the_walk_to_a_step_that_reads_nothing_is_told() -> None:
     assert [note.message for note in other.notes] == ["ends with `1`"]
 
 
+INPUTS = """inputs.text = { type = "string" }
+inputs.flag = { type = ["boolean", "string"] }
+inputs.any = {}
+"""
+
+
+@pytest.mark.parametrize(
+    ("when", "gives"),
+    [
+        ("${run.id}", "string"),
+        (" run.id ", "string"),
+        ("${inputs.text}", "string"),
+        ("inputs.text ?? 'no'", "string"),
+        ("${ env.X }", "string"),
+        ("${inputs}", "object"),
+        ("${a.stderr}", "string"),
+        ("${a.stdout}", None),
+        ("${a}", "object"),
+        ("${inputs.text ?? true}", None),
+        ("${inputs.flag}", None),
+        ("${inputs.any}", None),
+        ("inputs.text == 'x'", None),
+        ("${inputs.text in ['x']}", None),
+    ],
+)
+def test_a_condition_that_is_never_true_or_false_is_told(when: str, gives: str | None) -> None:
+    nodes = f"[nodes.a]\n{SHELL}\n[nodes.b]\n{SHELL}\nwhen = {when!r}\n"
+    used = "[outputs]\nx = ['${inputs.text}', '${inputs.flag}', '${inputs.any}']\n"
+    message = f"expected boolean, found a reference that gives {gives}"
+    told = [(message, "a condition is true or false: compare it with something")]
+    assert read_in(INPUTS + nodes + used) == (told if gives else [])
+
+
 def test_what_is_not_decided_is_no_error() -> None:
     found = check(FIXTURES / "err" / "more_states_than_are_counted.toml")
-    assert [each.rule.severity.value for each in found] == ["note"]
-    assert found.errors == ()
+    assert [each.message for each in found] == [
+        "whether any run uses up the bound of `3` is not decided",
+        "whether any run uses up the bound of `4` is not decided",
+        "whether any run visits `c` is not decided",
+    ]
+    assert {each.rule.severity.value for each in found} == {"note"}
+
+
+def test_whether_a_run_succeeds_may_be_not_decided(monkeypatch: pytest.MonkeyPatch) -> None:
+    text = f"[nodes.a]\n{SHELL}\nroutes = {{ 0 = 'fail' }}\n"
+    [(never, _)] = read_in(text)
+    assert never.startswith("no run of `case` can succeed")
+    monkeypatch.setattr(feasibility, "EFFORT", 0)
+    assert read_in(text) == [("whether any run of `case` can succeed is not decided", None)]
 
 
 def test_a_field_that_is_not_there_is_told_with_the_nearest() -> None:

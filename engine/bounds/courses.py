@@ -11,6 +11,7 @@ section 5.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 
 import attrs
@@ -62,7 +63,8 @@ def course_of(
     steps = machine.steps
     reached = sorted(reach([_next(step) for step in steps], [machine.start]))
     part = parts_of([_next(step) for step in steps]) if len(steps) > 1 else [0]
-    loops = [at for at in reached if part.count(part[at]) > 1 or at in _next(steps[at])]
+    sizes = Counter(part)
+    loops = [at for at in reached if sizes[part[at]] > 1 or at in _next(steps[at])]
     moves = [moves_of(step, at, visits[at], sorts, apart, loops) for at, step in enumerate(steps)]
     found = _exactly(machine, moves, part, budget)
     endings, visited = found or _roughly(machine, moves, part, reached)

@@ -11,7 +11,7 @@ from engine.durations import format_duration
 from engine.machine import Hop
 from engine.plan import Node, Plan
 from engine.rules.spans import route_path
-from engine.source import Span
+from engine.source import Source, Span
 from engine.written import whole
 
 __all__ = ["RULE", "check"]
@@ -72,26 +72,33 @@ def _span(plan: Plan, node: Node, hop: Hop) -> Span:
 
 
 def _fix(plan: Plan, node: Node, hop: Hop) -> Fix | None:
-    """The cure as an edit; none where the route is written as dotted keys."""
+    """The cure as an edit."""
     source, path = plan.spec.source, route_path(plan, node, hop.step, hop.route)
     if hop.by_then:
         edit = Edit(source.value((*path, "then")), '"fail"')
         return Fix("let `then` lead to `fail`", (edit,), Safety.UNSAFE)
     span, to = source.value(path), (*path, "to")
-    written = source.at(span)
     if not source.has(to):
-        edit = Edit(span, f"{{ to = {written}, {_BOUND} }}")
-    elif written.startswith("{"):
-        edit = Edit(_after(source.value(to)), f", {_BOUND}")
-    elif source.line(span.line).lstrip().startswith("["):
-        edit = Edit(_after(source.value(to)), f"\n{_BOUND}")
+        edit = Edit(span, f"{{ to = {source.at(span)}, {_BOUND} }}")
     else:
-        return None
+        edit = _beside(source, source.key(to), source.value(to))
     return Fix(f"bound the route: `{_BOUND}`", (edit,), Safety.UNSAFE)
 
 
-def _after(span: Span) -> Span:
-    return Span(span.end_line, span.end_column, span.end_line, span.end_column)
+_DOTTED = re.compile(r"""(?:(?:[\w-]+|"(?:[^"\\]|\\.)*"|'[^']*')\s*\.\s*)*$""", re.ASCII)
+
+
+def _beside(source: Source, to: Span, value: Span) -> Edit:
+    """The bound after `to` and its value: in the same inline table, or in a line of its own."""
+    line = source.line(to.line)
+    before = line[: to.column - 1]
+    dotted = _DOTTED.search(before)
+    assert dotted is not None
+    if before[: dotted.start()].strip():
+        after = Span(value.end_line, value.end_column, value.end_line, value.end_column)
+        return Edit(after, f", {dotted[0]}{_BOUND}")
+    end = Span(to.line, len(line) + 1, to.line, len(line) + 1)
+    return Edit(end, f"{source.newline}{before}{_BOUND}")
 
 
 def _cure(node: Node, hop: Hop) -> str:

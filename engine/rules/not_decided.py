@@ -5,16 +5,17 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from engine.diagnostics import Diagnostic, Rule
-from engine.ends import survey
+from engine.ends import survey, taken_routes
 from engine.expressions import show
 from engine.feasibility import decide
 from engine.plan import Node, Plan
 from engine.produced import missing_outputs
 from engine.races import races
 from engine.reads import Site, span_of
-from engine.rules.spans import step_span
+from engine.rules.spans import route_path, step_span
 from engine.rules.state_race import access_span
 from engine.source import Span
+from engine.verdicts import failing, never_succeeds
 
 __all__ = ["RULE", "check"]
 
@@ -22,22 +23,38 @@ RULE = Rule("N001", "not-decided", "a question that takes more effort than the c
 
 
 def check(plan: Plan) -> Iterator[Diagnostic]:
-    """One note for each node, step, read and race that is left open."""
+    """One note for each node, step, bound, read and race that is left open, and one for all runs."""
     source = plan.spec.source
+    if not (plan.flawed or plan.loops) and never_succeeds(plan) is None:
+        node = plan.nodes[failing(plan)[0]]
+        message = f"whether any run of `{plan.name}` can succeed is not decided"
+        yield _note(plan, message, source.key(plan.place(node)), node, None)
     for index in decide(plan).undecided:
         node = plan.nodes[index]
         message = f"whether any run starts `{node.name}` is not decided"
         yield _note(plan, message, source.key(plan.place(node)), node, None)
     for node in plan.nodes:
-        for at in sorted(survey(node.machine).undecided if len(node.bodies) > 1 else ()):
-            message = f"whether any run visits `{node.machine.steps[at].name}` is not decided"
-            yield _note(plan, message, step_span(plan, node, at), node, at)
+        if node.machine.counters and node.name not in plan.flawed:
+            yield from _of_machine(plan, node)
     for site in missing_outputs(plan).undecided:
         yield _read(plan, site)
     for one, other in races(plan).undecided:
         first, last = plan.nodes[one.node], plan.nodes[other.node]
         message = f"whether `{first.name}` and `{last.name}` race over `state.{one.name}`"
         yield _note(plan, f"{message} is not decided", access_span(plan, other), last, other.step)
+
+
+def _of_machine(plan: Plan, node: Node) -> Iterator[Diagnostic]:
+    found = survey(node.machine)
+    for at in sorted(found.undecided):
+        message = f"whether any run visits `{node.machine.steps[at].name}` is not decided"
+        yield _note(plan, message, step_span(plan, node, at), node, at)
+    for at in sorted(found.steps - found.undecided):
+        for route in taken_routes(node.machine.steps[at]):
+            if route.counter in found.open:
+                message = f"whether any run uses up the bound of `{route.key}` is not decided"
+                span = plan.spec.source.value((*route_path(plan, node, at, route), "max"))
+                yield _note(plan, message, span, node, at)
 
 
 def _read(plan: Plan, site: Site) -> Diagnostic:

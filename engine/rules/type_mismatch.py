@@ -1,6 +1,7 @@
 """E502: a reference whose value what it is given to cannot accept; for literals see `fits`.
 
-Told only where the two schemas exclude each other for certain. Source: LANGUAGE.md sections 9, 16.
+A `when` takes true and false alone. Told only where the two schemas exclude each other for certain.
+Source: LANGUAGE.md sections 7, 9 and 16.
 """
 
 from __future__ import annotations
@@ -22,19 +23,36 @@ from engine.source import KeyPath
 __all__ = ["RULE", "check"]
 
 RULE = TYPE_MISMATCH
+_BOOLEAN = form_of({"type": "boolean"})
 _LIST = form_of({"type": "array"})
 
 
 def check(plan: Plan) -> Iterator[Diagnostic]:
-    """One finding for each string of a `with` or `set` that can never fit, and each `for_each` of no
-    list."""
+    """One finding for each `when`, each string of a `with` or `set` that can never fit, and each
+    `for_each` of no list."""
     takes = _Takes()
     for node in plan.nodes:
         if node.name not in plan.flawed:
+            yield from _condition(plan, node, takes)
             yield from _list(plan, node)
             for at, body in enumerate(node.bodies):
                 if body.with_.reads or body.set is not None:
                     yield from _step(plan, node, at, takes)
+
+
+def _condition(plan: Plan, node: Node, takes: _Takes) -> Iterator[Diagnostic]:
+    """What is wrong with a `when` that is one path."""
+    if node.when is None or not node.when.reads or not node.when.reads[0].plain:
+        return
+    text, [read] = plan.spec.nodes[node.name].when or "", node.when.reads
+    path, rest = text[read.start : read.end], text[read.end :].strip().removesuffix("}")
+    alone = attrs.evolve(read, start=2, end=2 + len(path))
+    found = outputs_of(plan).of_string(f"${{{path}{rest}}}", alone, node, None)
+    if takes.never(found, _BOOLEAN):
+        source, place = plan.spec.source, (*plan.place(node), "when")
+        message = _message(found, _BOOLEAN)
+        cure = "a condition is true or false: compare it with something"
+        yield Diagnostic(RULE, message, source, source.value(place), cure, node.name)
 
 
 def _step(plan: Plan, node: Node, at: int, takes: _Takes) -> Iterator[Diagnostic]:

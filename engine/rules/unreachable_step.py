@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections import defaultdict
+from collections.abc import Iterator, Mapping
 
 from engine.diagnostics import Diagnostic, Note, Rule
 from engine.ends import Survey, survey, taken_routes
@@ -12,6 +13,9 @@ from engine.rules.spans import route_path, step_span
 
 __all__ = ["RULE", "check"]
 
+Into = list[tuple[int, Route]]
+"""Routes, each with its step."""
+
 RULE = Rule("E302", "unreachable-step", "a step that no run of its node visits")
 
 
@@ -20,14 +24,14 @@ def check(plan: Plan) -> Iterator[Diagnostic]:
     for node in plan.nodes:
         if len(node.machine.steps) > 1 and node.name not in plan.flawed:
             found = survey(node.machine)
-            for at in range(len(node.machine.steps)):
-                if at not in found.steps:
-                    yield _finding(plan, node, found, at)
+            left = [at for at in range(len(node.machine.steps)) if at not in found.steps]
+            into = _into(node) if left else {}
+            for at in left:
+                yield _finding(plan, node, found, at, into.get(at, []))
 
 
-def _finding(plan: Plan, node: Node, found: Survey, at: int) -> Diagnostic:
+def _finding(plan: Plan, node: Node, found: Survey, at: int, into: Into) -> Diagnostic:
     name = node.machine.steps[at].name
-    into = list(_into(node, at))
     live = [(step, route) for step, route in into if step in found.steps]
     shown = live or into
     return Diagnostic(
@@ -48,15 +52,15 @@ def _finding(plan: Plan, node: Node, found: Survey, at: int) -> Diagnostic:
     )
 
 
-def _into(node: Node, at: int) -> Iterator[tuple[int, Route]]:
-    """Routes of other steps that name a step, as `to` or as `then`."""
-    for other, step in enumerate(node.machine.steps):
+def _into(node: Node) -> Mapping[int, Into]:
+    """By step, the routes of other steps that name it, as `to` or as `then`."""
+    found: dict[int, Into] = defaultdict(list)
+    for at, step in enumerate(node.machine.steps):
         for route in step.written():
-            if other != at and at in (route.to, route.then):
-                yield other, route
-
-
-Into = list[tuple[int, Route]]
+            for target in dict.fromkeys((route.to, route.then)):
+                if isinstance(target, int) and target != at:
+                    found[target].append((at, route))
+    return found
 
 
 def _why(node: Node, at: int, live: Into, into: Into) -> str:
