@@ -11,7 +11,7 @@ import pytest
 ROOT = Path(__file__).parents[1] / "engine"
 
 LAYERS = (
-    "durations errors forms frames hints language light order pause places positions prints processes quick",
+    "durations errors forms frames hints language light lines order pause places positions prints processes quick",
     "events machine result",
     "syntax ends formatter",
     "source",
