@@ -8,6 +8,7 @@ from engine.diagnostics import Diagnostic, Rule
 from engine.ends import survey
 from engine.expressions import show
 from engine.feasibility import decide
+from engine.kin import everywhere
 from engine.plan import Node, Plan
 from engine.produced import missing_outputs
 from engine.races import races
@@ -28,16 +29,19 @@ def check(plan: Plan) -> Iterator[Diagnostic]:
         node = plan.nodes[index]
         message = f"whether any run starts `{node.name}` is not decided"
         yield _note(plan, message, source.key(plan.place(node)), node, None)
-    for node in plan.nodes:
-        for at in sorted(survey(node.machine).undecided if len(node.bodies) > 1 else ()):
-            message = f"whether any run visits `{node.machine.steps[at].name}` is not decided"
-            yield _note(plan, message, step_span(plan, node, at), node, at)
+    yield from everywhere(plan, _in_node)
     for site in missing_outputs(plan).undecided:
         yield _read(plan, site)
     for one, other in races(plan).undecided:
         first, last = plan.nodes[one.node], plan.nodes[other.node]
         message = f"whether `{first.name}` and `{last.name}` race over `state.{one.name}`"
         yield _note(plan, f"{message} is not decided", access_span(plan, other), last, other.step)
+
+
+def _in_node(plan: Plan, node: Node) -> Iterator[Diagnostic]:
+    for at in sorted(survey(node.machine).undecided if len(node.bodies) > 1 else ()):
+        message = f"whether any run visits `{node.machine.steps[at].name}` is not decided"
+        yield _note(plan, message, step_span(plan, node, at), node, at)
 
 
 def _read(plan: Plan, site: Site) -> Diagnostic:

@@ -6,6 +6,7 @@ Told only where the two schemas exclude each other for certain. Source: LANGUAGE
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from functools import partial
 from typing import Any, Literal
 
 import attrs
@@ -14,6 +15,7 @@ from engine.codes import TYPE_MISMATCH
 from engine.diagnostics import Diagnostic
 from engine.expressions import Template
 from engine.forms import OPEN, Form, apart, field, form_of, kinds, table
+from engine.kin import readers
 from engine.outputs import outputs_of
 from engine.plan import Node, Plan
 from engine.registry import Task
@@ -28,13 +30,15 @@ _LIST = form_of({"type": "array"})
 def check(plan: Plan) -> Iterator[Diagnostic]:
     """One finding for each string of a `with` or `set` that can never fit, and each `for_each` of no
     list."""
-    takes = _Takes()
-    for node in plan.nodes:
-        if node.name not in plan.flawed:
-            yield from _list(plan, node)
-            for at, body in enumerate(node.bodies):
-                if body.with_.reads or body.set is not None:
-                    yield from _step(plan, node, at, takes)
+    return readers(plan, partial(_in_node, _Takes()))
+
+
+def _in_node(takes: _Takes, plan: Plan, node: Node) -> Iterator[Diagnostic]:
+    if node.name not in plan.flawed:
+        yield from _list(plan, node)
+        for at, body in enumerate(node.bodies):
+            if body.with_.reads or body.set is not None:
+                yield from _step(plan, node, at, takes)
 
 
 def _step(plan: Plan, node: Node, at: int, takes: _Takes) -> Iterator[Diagnostic]:

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 from engine.diagnostics import Diagnostic, Note, Rule
 from engine.ends import Survey, survey, taken_routes
+from engine.kin import everywhere
 from engine.machine import Route, Step
 from engine.plan import Node, Plan
 from engine.rules.spans import route_path, step_span
@@ -17,12 +18,15 @@ RULE = Rule("E302", "unreachable-step", "a step that no run of its node visits")
 
 def check(plan: Plan) -> Iterator[Diagnostic]:
     """One finding for each step that is never visited, in order."""
-    for node in plan.nodes:
-        if len(node.machine.steps) > 1 and node.name not in plan.flawed:
-            found = survey(node.machine)
-            for at in range(len(node.machine.steps)):
-                if at not in found.steps:
-                    yield _finding(plan, node, found, at)
+    return everywhere(plan, _in_node)
+
+
+def _in_node(plan: Plan, node: Node) -> Iterator[Diagnostic]:
+    if len(node.machine.steps) > 1 and node.name not in plan.flawed:
+        found = survey(node.machine)
+        for at in range(len(node.machine.steps)):
+            if at not in found.steps:
+                yield _finding(plan, node, found, at)
 
 
 def _finding(plan: Plan, node: Node, found: Survey, at: int) -> Diagnostic:
