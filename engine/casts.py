@@ -8,6 +8,7 @@ Where texts are not free by the task's schema, each node's are looked at. Source
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from operator import attrgetter
 from typing import Any
 
 import attrs
@@ -26,6 +27,7 @@ __all__ = ["Cast", "cast_of"]
 _SUCCESS = Condition("success")
 _ANEW = ("name", "index", "machine", "bodies", "edges")
 _FILLED = ("description", "mould", "fillings")
+_more = attrgetter(*[field.name for field in attrs.fields(Node)][len(_ANEW) : -len(_FILLED)])
 
 
 @attrs.frozen(eq=False)
@@ -73,15 +75,13 @@ def cast_of(draft: Draft, spec: NodeSpec, node: Node) -> Cast | None:
         return None
     if not all(task is not None and task.output != "inputs" for task in tasks):
         return None
-    fields = [field.name for field in attrs.fields(Node)][len(_ANEW) : -len(_FILLED)]
     given = [step.with_ for step in spec.steps.values()]
     strict = [
         at
         for at, task in enumerate(tasks)
         if task and task.input_schema and not texts_alike(task.input_schema, given[at])
     ]
-    more = tuple(getattr(node, name) for name in fields)
-    return Cast(node, more, tuple(_edges(spec)), tuple(strict))
+    return Cast(node, _more(node), tuple(_edges(spec)), tuple(strict))
 
 
 def _edges(spec: NodeSpec) -> Iterator[tuple[int, Condition, bool]]:

@@ -9,9 +9,8 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Callable, Hashable, Iterable, Iterator
+from operator import attrgetter
 from typing import TypeVar
-
-import attrs
 
 from engine.machine import Machine
 from engine.once import per_plan
@@ -21,6 +20,7 @@ __all__ = ["everywhere", "first_ones", "moulded", "readers"]
 
 T = TypeVar("T")
 Finds = Callable[[Plan, Node], Iterable[T]]
+_routing = attrgetter("codes", "names", "aliases", "routes", "default", "times_out")
 Groups = tuple[tuple[Node, ...], ...]
 
 
@@ -89,7 +89,7 @@ def _gives(node: Node) -> Hashable:
 def _shape(machine: Machine) -> str:
     """How a machine goes, but for its retries and for names that count only inside it."""
     single = len(machine.steps) == 1
-    steps = [attrs.evolve(s, retry=(), name="" if single else s.name) for s in machine.steps]
+    steps = [(*_routing(step), "" if single else step.name) for step in machine.steps]
     return repr((steps, machine.start))
 
 

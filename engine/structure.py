@@ -9,6 +9,7 @@ sections 1 to 5.
 from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Iterator, Mapping
+from operator import attrgetter
 from typing import Any, Literal, get_origin
 
 import attrs
@@ -253,6 +254,8 @@ def _nodes(value: Any, _: Any) -> dict[str, NodeSpec]:
 _VARIED = ("steps", "start", "single", "needs")
 _LAST = ("description", "mould", "names")
 """The first and the last fields of a node's spec."""
+_more = attrgetter(*[field.name for field in attrs.fields(NodeSpec)][len(_VARIED) : -len(_LAST)])
+_of_step = attrgetter(*[field.name for field in attrs.fields(StepSpec)])
 
 
 @attrs.frozen(eq=False)
@@ -265,13 +268,12 @@ class _First:
 
     @classmethod
     def of(cls, spec: NodeSpec) -> _First:
-        more = [f.name for f in attrs.fields(NodeSpec)][len(_VARIED) : -len(_LAST)]
         steps = {name: cls._step(step) for name, step in spec.steps.items()}
-        return cls(spec, tuple(getattr(spec, name) for name in more), steps)
+        return cls(spec, _more(spec), steps)
 
     @staticmethod
     def _step(like: StepSpec) -> Callable[[Any], StepSpec]:
-        task, pipeline, _, *rest = attrs.astuple(like, recurse=False)
+        task, pipeline, _, *rest = _of_step(like)
         return lambda with_: StepSpec(task, pipeline, with_, *rest)
 
     def again(self, name: str, table: dict[str, Any], names: tuple[str, ...]) -> NodeSpec:
