@@ -1,7 +1,8 @@
 """`python -m benchmarks.startup`: what a user waits for `engine check`, as whole processes.
 
-A small spec is checked beside `import networkx, cattrs`, turn by turn, and a large one beside
-reading it with tomli. Medians of wall time; exit status 1 if the small check misses its bar.
+A small spec, and one with a condition in CEL, is checked beside `import networkx, cattrs`, turn by
+turn, and a large one beside reading it with tomli. Medians of wall time; exit status 1 if a small
+check misses its bar. Bytecode is written first: without it every start compiles all modules anew.
 """
 
 from __future__ import annotations
@@ -11,13 +12,14 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Mapping, Sequence
+from compileall import compile_dir
 from pathlib import Path
 from statistics import median
 from time import perf_counter
 
 from benchmarks.shapes import SHAPES, document
 
-BAR = 1.5
+BAR = 1.25
 """The check of a small spec may take this many times the imports' time."""
 CHECK = "import sys; from engine.cli import main; sys.exit(main())"
 """What the installed `engine` runs; the installer's wrapper around it is not timed."""
@@ -57,17 +59,25 @@ with = { argv = ["echo", "${fetch.stdout}"] }
 text = "${report.stdout}"
 """
 
+_WHEN = """[nodes.report]
+when = "size(inputs.folder) > 0"
+"""
+CEL = SMALL.replace("[nodes.report]\n", _WHEN).replace("report.stdout}", "report.stdout ?? ''}")
+
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Measure, print, and judge."""
     args = _arguments(argv)
+    compile_dir(Path(__file__).parents[1] / "engine", quiet=1)
     with tempfile.TemporaryDirectory() as folder:
-        small, large = Path(folder, "small.toml"), Path(folder, "large.toml")
+        small, cel, large = (Path(folder, f"{name}.toml") for name in ("small", "cel", "large"))
         small.write_text(SMALL, encoding="utf-8")
+        cel.write_text(CEL, encoding="utf-8")
         _write_large(large, args.size)
         first = medians(
             {
                 "engine check": _python(CHECK, "check", str(small)),
+                "engine check, with CEL": _python(CHECK, "check", str(cel)),
                 "import networkx, cattrs": _python("import networkx, cattrs"),
                 "pass": _python("pass"),
             },
@@ -81,11 +91,15 @@ def main(argv: Sequence[str] | None = None) -> int:
             args.large_runs,
         )
     _print(first | second, args.markdown)
-    times = first["engine check"] / first["import networkx, cattrs"]
+    times, with_cel = (
+        first[name] / first["import networkx, cattrs"]
+        for name in ("engine check", "engine check, with CEL")
+    )
     checked, parsed = second.values()
     print(f"\nengine check / import networkx, cattrs: {times:.2f} (bar {BAR:g})")
+    print(f"engine check, with CEL / import networkx, cattrs: {with_cel:.2f} (bar {BAR:g})")
     print(f"engine check / tomli at {args.size:,} nodes: {checked / parsed:.2f}")
-    return 1 if times > BAR else 0
+    return 1 if max(times, with_cel) > BAR else 0
 
 
 def medians(commands: Mapping[str, Sequence[str]], runs: int) -> dict[str, float]:

@@ -6,6 +6,7 @@ Source: LANGUAGE.md sections 2 to 5.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import partial
 
 import attrs
 
@@ -13,8 +14,9 @@ from engine import codes
 from engine.diagnostics import Diagnostic, Rule
 from engine.durations import LONGEST
 from engine.expressions import show
+from engine.moulds import wherever
 from engine.source import KeyPath
-from engine.spec import NodeSpec, RetrySpec, RouteSpec, Spec, StepSpec
+from engine.spec import NodeSpec, RetrySpec, RouteSpec, Spec, StepSpec, alike
 from engine.structure import whose
 from engine.written import in_file, whole
 
@@ -47,11 +49,11 @@ def across(spec: Spec) -> Iterator[Diagnostic]:
     if spec.at and spec.pipelines:
         message = "a pipeline inside a file holds no further ones"
         yield tell(codes.WRONG_TYPE, message, ("pipelines",))
-    for name, node in spec.nodes.items():
-        yield from _node(tell, ("nodes", name), node)
+    yield from wherever(alike(spec.nodes), partial(_node, tell))
 
 
-def _node(tell: _Tell, path: KeyPath, node: NodeSpec) -> Iterator[Diagnostic]:
+def _node(tell: _Tell, named: tuple[str, NodeSpec]) -> Iterator[Diagnostic]:
+    path, node = ("nodes", named[0]), named[1]
     for key in ("max_parallel", "tolerate"):
         if (
             getattr(node, key) is not None
@@ -61,7 +63,7 @@ def _node(tell: _Tell, path: KeyPath, node: NodeSpec) -> Iterator[Diagnostic]:
             cure = "say with `for_each` what to run it for each of"
             yield tell(codes.WRONG_TYPE, f"`{key}` without `for_each`", (*path, key), cure)
     for name, step in node.steps.items():
-        place = path if node.single else (*path, "steps", name)
+        place: KeyPath = path if node.single else (*path, "steps", name)
         yield from _step(tell, place, step)
         for key, route in step.routes.items():
             yield from _route(tell, (*place, "routes", key), route)

@@ -11,12 +11,15 @@ from __future__ import annotations
 
 import math
 import re
+import sys
 from collections.abc import Callable, Iterator, Mapping
+from importlib import import_module
+from importlib.machinery import PathFinder
+from importlib.util import find_spec, module_from_spec
 from itertools import takewhile
 from typing import Any
 
 import attrs
-from cel import compile as compile_cel
 
 from engine.cel_words import check_integers, failure, misplaced, no_json
 from engine.diagnostics import nearest
@@ -34,6 +37,24 @@ from engine.expressions import (
 from engine.source import KeyPath
 
 __all__ = ["FUNCTIONS", "Cel", "parse"]
+
+_MODULE = "cel.cel"
+
+
+def _library() -> Any:
+    """The module that does the work. Its package also imports a command line, with all that this
+    needs for a terminal: ten times what the library itself takes."""
+    package = None if _MODULE in sys.modules else find_spec("cel")
+    folders = package and package.submodule_search_locations
+    found = PathFinder.find_spec(_MODULE, folders) if folders else None
+    if found is None or found.loader is None:
+        return import_module(_MODULE)
+    module = sys.modules[_MODULE] = module_from_spec(found)
+    found.loader.exec_module(module)
+    return module
+
+
+compile_cel = _library().compile
 
 _TYPES = "bool bytes double dyn duration int list map null_type string timestamp type uint"
 _CALLS = """

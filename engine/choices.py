@@ -27,12 +27,10 @@ from typing import Literal
 
 import attrs
 
-from engine.ends import Ending, ends_of
-from engine.expressions import Template
+from engine.ends import Ending, can_be_done, ends_of
 from engine.fan import Fan
 from engine.machine import End, Outcome, Route, Verdict
 from engine.once import per_plan
-from engine.order import topological
 from engine.plan import Condition, Edge, Node, Plan, misreads
 
 __all__ = [
@@ -40,6 +38,7 @@ __all__ = [
     "Effects",
     "Link",
     "Lit",
+    "can_succeed",
     "choices_of",
     "common",
     "effects_of",
@@ -55,6 +54,7 @@ __all__ = [
     "spoils",
     "successes_of",
     "union",
+    "when_of",
 ]
 
 Link = tuple[int, int, bool]
@@ -113,13 +113,13 @@ def _choices(plan: Plan, on_failure: str, asked: frozenset[int]) -> Choices:
         for at, node in enumerate(plan.nodes)
     ]
     return Choices(
-        order=tuple(topological([[edge.source for edge in node.edges] for node in plan.nodes])),
+        order=plan.order,
         links=tuple(
             tuple((e.source, _bit(bits[e.source], e.condition), e.written) for e in node.edges)
             for node in plan.nodes
         ),
         any=tuple(node.join == "any" for node in plan.nodes),
-        when=tuple(_when(node.when) for node in plan.nodes),
+        when=tuple(map(when_of, plan.nodes)),
         endings=tuple(endings),
         stuck=frozenset(index for index, found in enumerate(endings) if not found),
         silent={index: 1 << len(bits[index]) for index in asked},
@@ -182,7 +182,9 @@ def _bit(bits: Mapping[object, Condition], condition: Condition) -> int:
     return 1 << list(bits).index(condition.key) if len(bits) > 1 else 1
 
 
-def _when(when: Template | None) -> When:
+def when_of(node: Node) -> When:
+    """What can come of a node's `when`."""
+    when = node.when
     if when is None:
         return "none"
     if when.reads:
@@ -286,6 +288,13 @@ def endings_of(node: Node, conditions: Iterable[Condition]) -> list[Ending]:
     if node.may_misread:
         found.append(_EVALUATION)
     return sorted(found, key=_rank)
+
+
+def can_succeed(node: Node) -> bool:
+    """Whether a node can end well by itself."""
+    if node.fan is not None:
+        return any(ending.result == "succeeded" for ending in endings_of(node, ()))
+    return can_be_done(node.machine)
 
 
 def items_end(node: Node) -> tuple[bool, bool]:

@@ -9,55 +9,22 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Sequence
+from importlib import import_module
 from types import ModuleType
 from typing import Any, NoReturn
 
 from engine import __version__
-from engine.commands import (
-    cancel,
-    check,
-    explain,
-    fmt,
-    graph,
-    logs,
-    prune,
-    rerun,
-    resume,
-    run,
-    runs,
-    schema,
-    show,
-    simulate,
-    tasks,
-    watch,
-    why,
-)
 from engine.commands.console import Console
 from engine.errors import EngineError, Missing, ProblemsError
 
 __all__ = ["main"]
 
-COMMANDS: dict[str, ModuleType] = {
-    "check": check,
-    "fmt": fmt,
-    "run": run,
-    "simulate": simulate,
-    "runs": runs,
-    "show": show,
-    "why": why,
-    "logs": logs,
-    "watch": watch,
-    "resume": resume,
-    "rerun": rerun,
-    "cancel": cancel,
-    "prune": prune,
-    "graph": graph,
-    "tasks": tasks,
-    "explain": explain,
-    "schema": schema,
-}
-"""Each has SUMMARY, EXAMPLES, `configure(parser)` and `execute(arguments, console)`, which gives
-the status."""
+COMMANDS = (
+    *("check", "fmt", "run", "simulate", "runs", "show", "why", "logs", "watch", "resume"),
+    *("rerun", "cancel", "prune", "graph", "tasks", "explain", "schema"),
+)
+"""Each is a module with SUMMARY, EXAMPLES, `configure(parser)` and `execute(arguments, console)`,
+which gives the status."""
 
 _EXAMPLES = """\
   engine check pipeline.toml             is it sound?
@@ -95,8 +62,12 @@ def _execute(argv: list[str], console: Console) -> int:
         return end.code if isinstance(end.code, int) else 0
     console.use(arguments.color)
     with console.apart():
-        status: int = COMMANDS[arguments.command].execute(arguments, console)
+        status: int = _module(arguments.command).execute(arguments, console)
     return status
+
+
+def _module(command: str) -> ModuleType:
+    return import_module(f"engine.commands.{command}")
 
 
 def _named(prog: str, argv: list[str]) -> str:
@@ -149,7 +120,9 @@ def _parser(argv: list[str]) -> argparse.ArgumentParser:
     )
     parser.add_argument("--version", action="version", version=f"engine {__version__}")
     commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
-    for name, module in COMMANDS.items():
+    # Of all commands only a help that lists them asks.
+    for name in argv[:1] if argv and argv[0] in COMMANDS else COMMANDS:
+        module = _module(name)
         command = commands.add_parser(
             name, help=module.SUMMARY, description=module.SUMMARY, examples=module.EXAMPLES
         )

@@ -8,13 +8,14 @@ Source: LANGUAGE.md sections 2 to 9, 11 and 16 (E2xx, E502, E504, E505).
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from functools import partial
+from functools import cached_property, partial
 from itertools import pairwise
 from typing import Any, get_args
 
 import attrs
 
 from engine import codes
+from engine.casts import Cast, cast_of
 from engine.diagnostics import Diagnostics, Rule
 from engine.draft import Draft
 from engine.edges import with_edges
@@ -23,9 +24,10 @@ from engine.expressions import Template, template
 from engine.fans import fan_of
 from engine.fingerprint import fingerprint
 from engine.fits import fits, fits_child, fits_state
-from engine.machine import Machine, Shape, Step, unbounded_loops
+from engine.machine import Hop, Machine, Step, unbounded_loops
 from engine.misnamed import ambiguous
 from engine.modules import NoSuchTask, TaskError
+from engine.moulds import Mould, wherever
 from engine.nesting import is_file, nested_too_deep, too_deep
 from engine.order import cycle_of
 from engine.plan import Body, Node, Plan
@@ -34,7 +36,7 @@ from engine.references import Place, condition, is_input_of, names_set, values
 from engine.registry import Executor, Registry, Task
 from engine.schemas import misfits, schema_error
 from engine.source import KeyPath
-from engine.spec import NodeSpec, RouteSpec, Spec, StepSpec
+from engine.spec import NodeSpec, Spec, StepSpec
 from engine.written import whole
 
 __all__ = ["compile", "outline"]
@@ -65,15 +67,13 @@ class _Session:
     too_deep: frozenset[tuple[int, str]]
     found: list[Any] = attrs.Factory(list)
     plans: dict[int, Plan] = attrs.Factory(dict)
-    alike: dict[tuple[object, ...], tuple[Step, Shape]] = attrs.Factory(dict)
-    """One-step nodes by what they may share."""
     unclear: bool = False
     """Modules or entry points could not be loaded: which ids they have is not known."""
     told: set[str] = attrs.Factory(set)
     """The files in which broken entry points have been told."""
 
 
-@attrs.define(eq=False)
+@attrs.define(eq=False, slots=False)
 class _Work:
     """One document under way: passes read and fill it."""
 
@@ -85,6 +85,14 @@ class _Work:
     templates: list[Template] = attrs.Factory(list)
     outputs: Template | None = None
     initial: Template | None = None
+    casts: dict[Mould | None, Cast | None] = attrs.Factory(dict)
+    cast: set[int] = attrs.Factory(set)
+    """The nodes that were made by a cast."""
+
+    @cached_property
+    def places(self) -> Mapping[str, int]:
+        """The indexes of nodes by their names."""
+        return {name: index for index, name in enumerate(self.draft.spec.nodes)}
 
 
 def _document(
@@ -168,12 +176,29 @@ def _pipelines(work: _Work) -> None:
 def _bodies(work: _Work) -> None:
     """Machines and bodies of all nodes, without edges."""
     for index, (name, spec) in enumerate(work.draft.spec.nodes.items()):
-        work.nodes.append(_node(work, index, name, spec))
+        cast = work.casts.get(spec.mould)
+        if cast is not None:
+            work.cast.add(index)
+            work.nodes.append(cast.again(work.draft, index, name, spec, work.places))
+        elif spec.mould is not None and spec.mould.first == name:
+            told = len(work.draft.found)
+            work.nodes.append(_first(work, told, spec, _node(work, index, name, spec)))
+        else:
+            work.nodes.append(_node(work, index, name, spec))
+
+
+def _first(work: _Work, told: int, spec: NodeSpec, node: Node) -> Node:
+    """The first node of a mould, of which the others are made if nothing was found in it."""
+    fillings = tuple(work.places[each] for each in spec.names)
+    moulded = attrs.evolve(node, mould=spec.mould, fillings=fillings)
+    cast = cast_of(work.draft, spec, moulded) if len(work.draft.found) == told else None
+    work.casts[spec.mould] = cast
+    return moulded if cast else node
 
 
 def _edges(work: _Work) -> None:
     """What `needs` writes and references imply."""
-    work.nodes[:] = with_edges(work.draft, work.nodes)
+    work.nodes[:] = with_edges(work.draft, work.nodes, work.places, work.cast)
 
 
 def _cycles(work: _Work) -> None:
@@ -231,7 +256,7 @@ def _node(work: _Work, index: int, name: str, spec: NodeSpec) -> Node:
         message = f"there is no pool `{spec.pool}`"
         place, known, table = (*path, "pool"), list(draft.pools), ("pools", spec.pool)
         draft.unknown(codes.UNKNOWN_NAME, message, place, spec.pool, known, relies=[table])
-    steps, bodies, shape = _steps(work, name, spec)
+    steps, bodies = _steps(work, name, spec)
     start = list(spec.steps).index(spec.start) if spec.start in spec.steps else 0
     counters = 1 + max((r.counter for step in steps for r in step.written()), default=-1)
     when = None
@@ -247,7 +272,7 @@ def _node(work: _Work, index: int, name: str, spec: NodeSpec) -> Node:
     return Node(
         name=name,
         index=index,
-        machine=Machine(tuple(steps), start, counters, shape),
+        machine=Machine(tuple(steps), start, counters),
         bodies=tuple(bodies),
         join=spec.join,
         when=when,
@@ -265,39 +290,18 @@ def _node(work: _Work, index: int, name: str, spec: NodeSpec) -> Node:
     )
 
 
-def _steps(work: _Work, node: str, spec: NodeSpec) -> tuple[list[Step], list[Body], Shape]:
+def _steps(work: _Work, node: str, spec: NodeSpec) -> tuple[list[Step], list[Body]]:
     steps, bodies, counter = [], [], 0
-    shape = Shape()
     for name, step_spec in spec.steps.items():
         path = work.draft.step(node, name)
         body, declared, open = _body(work, path, node, step_spec)
         ends = body.plan is not None and body.plan.deadline is not None
         times_out = step_spec.timeout is not None or ends
         bodies.append(body)
-        key = _alike(spec, step_spec, body, times_out)
-        known = work.session.alike.get(key)
-        if known is not None:
-            steps.append(known[0].renamed(name))
-            shape = known[1]
-            continue
-        told = len(work.draft.found)
         exits = exits_of(work.draft, path, step_spec, declared, open)
         step, counter = make_step(work.draft, path, name, step_spec, exits, times_out, counter)
         steps.append(_given(step, body.plan) if body.plan else step)
-        if spec.single and len(work.draft.found) == told and not work.draft.spec.broken:
-            work.session.alike[key] = (steps[0], shape)
-    return steps, bodies, shape
-
-
-def _alike(spec: NodeSpec, step: StepSpec, body: Body, times_out: bool) -> tuple[object, ...]:
-    """What makes one-step nodes alike but for their names: the same tables, read from the same text."""
-    ends = all(_leads_out(route) for route in step.routes.values())
-    tables = tuple(id(table) if table else 0 for table in (step.exits, step.routes, step.retry))
-    return ((spec.single and ends) or id(spec), body.task or body.plan, times_out, *tables)
-
-
-def _leads_out(route: RouteSpec) -> bool:
-    return route.to.partition(":")[0] in ("done", "fail") and route.then is None
+    return steps, bodies
 
 
 def _given(step: Step, plan: Plan) -> Step:
@@ -428,7 +432,7 @@ def _child(work: _Work, path: KeyPath, name: str) -> Plan | None:
 def _plan(work: _Work) -> Plan:
     spec, nodes = work.draft.spec, tuple(work.nodes)
     children = [body.plan for node in nodes for body in node.bodies if body.plan]
-    loops = tuple((node.index, loop) for node in nodes for loop in unbounded_loops(node.machine))
+    loops = tuple(wherever(((node.mould, node) for node in nodes), _loops))
     return Plan(
         name=spec.name,
         nodes=nodes,
@@ -450,11 +454,17 @@ def _plan(work: _Work) -> Plan:
     )
 
 
+def _loops(node: Node) -> Iterator[tuple[int, tuple[Hop, ...]]]:
+    return ((node.index, loop) for loop in unbounded_loops(node.machine))
+
+
 def _flawed(draft: Draft) -> Iterator[str]:
     """The nodes that are not all as the file means them."""
     spec = draft.spec
-    yield from (name for name in spec.nodes if not whole(spec, draft.node(name)))
-    yield from (name for name in spec.nodes if spec.misnamed and ambiguous(spec, name))
+    if spec.broken:
+        yield from (name for name in spec.nodes if not whole(spec, draft.node(name)))
+    if spec.misnamed:
+        yield from (name for name in spec.nodes if ambiguous(spec, name))
     yield from (name for name in draft.unclear if name is not None)
     yield from (found.node for found in draft.found if found.node is not None)
 

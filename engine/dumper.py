@@ -76,7 +76,7 @@ def _description(text: str) -> str:
 # -- the converter -------------------------------------------------------------------------------
 
 _CONVERTER = Converter()
-_INTERNAL = frozenset({"source", "at", "name", "files", "broken", "single"})
+_INTERNAL = frozenset({"source", "at", "name", "files", "broken", "single", "mould", "names"})
 """Fields that no key of a file fills."""
 
 

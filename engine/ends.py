@@ -20,6 +20,7 @@ __all__ = [
     "EFFORT",
     "Ending",
     "Survey",
+    "can_be_done",
     "ends_of",
     "outcomes_of",
     "reach",
@@ -106,6 +107,12 @@ def _ends(machine: Machine, told: frozenset[int] | None) -> Iterator[Ending]:
                     label = target.label or step.label(outcome)
                     named = None if target.label else code
                     yield Ending(target.result, label, named, at, code)
+
+
+@per_shape
+def can_be_done(machine: Machine) -> bool:
+    """Whether some run of the node ends well."""
+    return any(ending.result == "succeeded" for ending in ends_of(machine, ()))
 
 
 @per_shape

@@ -17,7 +17,20 @@ from typing import Any
 
 import attrs
 
-from engine.choices import Choices, Link, Lit, choices_of, common, fits, joined, live, union
+from engine.choices import (
+    Choices,
+    Link,
+    Lit,
+    can_succeed,
+    choices_of,
+    common,
+    fits,
+    joined,
+    live,
+    union,
+    when_of,
+)
+from engine.kin import first_ones
 from engine.once import per_plan
 from engine.plan import Edge, Plan
 
@@ -41,6 +54,7 @@ __all__ = [
 EFFORT = 100_000
 """How often searching one plan may look at a node."""
 _TRIALS = 8
+_LIVE_AFTER_SUCCESS = frozenset({"success", "finished", "always"})
 SKIPPED = -1
 """A pick: the node's own `when` is false."""
 
@@ -94,6 +108,8 @@ class Feasibility:
 @per_plan
 def decide(plan: Plan) -> Feasibility:
     """Which nodes some assignment of exits (and timing) makes run; sub-pipelines are not judged."""
+    if _goes_well(plan):
+        return Feasibility(frozenset(range(len(plan.nodes))), {}, ())
     choices = choices_of(plan)
     runs = _tried(choices)
     if len(runs) == len(plan.nodes):
@@ -146,6 +162,16 @@ def _searched(plan: Plan, choices: Choices, runs: set[int]) -> Feasibility:
                 never[node] = cause
         search.learn(node, node not in never)
     return Feasibility(frozenset(runs), never, tuple(sorted(undecided)))
+
+
+def _goes_well(plan: Plan) -> bool:
+    """Whether each node surely runs where all succeed, as can be seen without looking at the rest."""
+    return len(plan.order) == len(plan.nodes) and all(
+        can_succeed(node)
+        and when_of(node) != "never"
+        and all(edge.condition.kind in _LIVE_AFTER_SUCCESS for edge in node.edges)
+        for node in first_ones(plan)
+    )
 
 
 # -- trial runs ------------------------------------------------------------------------------------

@@ -21,7 +21,8 @@ __all__ = ["fingerprint", "of_nodes"]
 
 VERSION = 1
 _NO_MEANING = frozenset(
-    {"description", "group", "single", "source", "at", "files", "broken", "pipelines", "steps"}
+    {"description", "group", "single", "mould", "names", "source", "at", "files", "broken"}
+    | {"pipelines", "steps"}
 )
 
 _OF_FANS = frozenset({"for_each", "max_parallel", "tolerate"})

@@ -22,10 +22,11 @@ from engine import codes
 from engine.across import across
 from engine.diagnostics import Diagnostic, Diagnostics, Fix, Rule
 from engine.fixes import mend_key, mend_value
+from engine.moulds import wherever
 from engine.nesting import DEEPEST, is_file, too_deep
 from engine.shapes import LANGUAGE, Wrong
 from engine.source import KeyPath, Source, Span, Syntax, parse, read
-from engine.spec import Limit, NodeSpec, Spec, StepSpec
+from engine.spec import Limit, NodeSpec, Spec, StepSpec, alike
 from engine.stray import strays, with_strays
 from engine.structure import Misnamed, Mistake, mistakes, structure, whose
 from engine.written import shifted
@@ -91,8 +92,8 @@ def _nodeless(source: Source, data: Mapping[str, Any]) -> Iterator[Diagnostic]:
 def _structured(data: dict[str, Any]) -> tuple[Spec, list[Mistake]]:
     """The Spec of what is right in the data, with what was left out for it, and all that is
     wrong."""
-    stray = list(strays(data))
     spec, wrong = _tried(data)
+    stray = list(strays(data)) if wrong else _strays(data, spec)
     wrong = found = with_strays(_without_echo(wrong), stray)
     meant = [(*m.path[:-1], m.meant) for m in found if m.rule is codes.UNKNOWN_KEY and m.meant]
     broken: set[KeyPath] = set(meant)
@@ -108,6 +109,12 @@ def _structured(data: dict[str, Any]) -> tuple[Spec, list[Mistake]]:
         misnamed |= named
         spec, wrong = _tried(data)
     return attrs.evolve(spec, broken=frozenset(broken), misnamed=frozenset(misnamed)), found
+
+
+def _strays(data: dict[str, Any], spec: Spec) -> list[Mistake]:
+    """All of them; where the first node of each mould has none, no other node has one."""
+    first = {name: data["nodes"][name] for name, node in spec.nodes.items() if node.leads(name)}
+    return list(strays({**data, "nodes": first})) and list(strays(data))
 
 
 def _tried(data: dict[str, Any]) -> tuple[Spec, list[Mistake]]:
@@ -198,12 +205,19 @@ def _placed(spec: Spec, source: Source, at: KeyPath, name: str) -> Spec:
         inputs={**{name: {} for name in _named(broken, "inputs")}, **spec.inputs},
         state={**{name: {"initial": None} for name in _named(broken, "state")}, **spec.state},
         pools={**dict.fromkeys(_named(broken, "pools"), Limit(1)), **spec.pools},
-        nodes={**spec.nodes, **{node: held[node] for node in held if node not in spec.nodes}},
+        nodes=_unlike(spec.nodes) | {n: held[n] for n in held if n not in spec.nodes}
+        if broken or spec.misnamed
+        else spec.nodes,
         pipelines={
             key: _placed(_inside(child, spec, key), source, ("pipelines", key), key)
             for key, child in spec.pipelines.items()
         },
     )
+
+
+def _unlike(nodes: Mapping[str, NodeSpec]) -> dict[str, NodeSpec]:
+    """The nodes of which none is taken for another: in a file with mistakes they may have differed."""
+    return {name: attrs.evolve(node, mould=None) for name, node in nodes.items()}
 
 
 def _named(broken: Iterable[KeyPath], table: str) -> list[str]:
@@ -264,12 +278,18 @@ def _with_files(
 def _named_files(spec: Spec) -> Iterator[tuple[KeyPath, str]]:
     """The steps that are a pipeline in another file, each with its place."""
     for document in _documents(spec):
-        for name, node in document.nodes.items():
-            for step_name, step in node.steps.items():
-                called = step.pipeline
-                if called is not None and is_file(called) and called not in spec.pipelines:
-                    place: KeyPath = (*document.at, "nodes", name)
-                    yield place if node.single else (*place, "steps", step_name), called
+        yield from wherever(alike(document.nodes), partial(_named_in, spec, document))
+
+
+def _named_in(
+    spec: Spec, document: Spec, named: tuple[str, NodeSpec]
+) -> Iterator[tuple[KeyPath, str]]:
+    name, node = named
+    for step_name, step in node.steps.items():
+        called = step.pipeline
+        if called is not None and is_file(called) and called not in spec.pipelines:
+            place: KeyPath = (*document.at, "nodes", name)
+            yield place if node.single else (*place, "steps", step_name), called
 
 
 def _at_pipeline(

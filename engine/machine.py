@@ -109,7 +109,7 @@ class Clause:
         return seconds
 
 
-@attrs.frozen
+@light
 class Step:
     """One state: what its exits are called and where they lead."""
 
@@ -169,7 +169,7 @@ class Shape:
     __slots__ = ("__weakref__",)
 
 
-@attrs.frozen
+@light
 class Machine:
     """The steps of a node; it starts in `steps[start]` and has `counters` bounded routes."""
 

@@ -51,10 +51,9 @@ class _Document:
 
 
 def _named(spec: Spec) -> Iterator[str]:
-    for node in spec.nodes.values():
-        for step in node.steps.values():
-            if step.pipeline is not None:
-                yield step.pipeline
+    for name, node in spec.nodes.items():
+        if node.leads(name):
+            yield from (step.pipeline for step in node.steps.values() if step.pipeline is not None)
 
 
 def nested_too_deep(spec: Spec) -> frozenset[tuple[int, str]]:

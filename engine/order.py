@@ -11,6 +11,8 @@ def topological(waits: Sequence[Sequence[int]]) -> list[int]:
     """Nodes so that each comes after what it waits for, else in their own order; nodes on or behind a cycle are left out."""
     from heapq import heapify, heappop, heappush
 
+    if all(max(sources, default=-1) < node for node, sources in enumerate(waits)):
+        return list(range(len(waits)))
     missing = [len(set(sources)) for sources in waits]
     out: list[list[int]] = [[] for _ in waits]
     for node, sources in enumerate(waits):

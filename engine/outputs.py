@@ -7,12 +7,12 @@ and values in them are followed through plain references. Source: LANGUAGE.md se
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, Literal
 
 import attrs
 
-from engine.choices import choices_of, endings_of, excused, gives_output
+from engine.choices import endings_of, excused, gives_output
 from engine.ends import Ending, ends_of, outcomes_of
 from engine.expressions import BadExpression, Read, is_text, template
 from engine.fan import Fan
@@ -31,10 +31,11 @@ from engine.forms import (
     not_null,
     table,
 )
+from engine.kin import first_ones, readers
 from engine.misnamed import means_either
 from engine.once import per_plan
-from engine.plan import Condition, Node, Plan
-from engine.reads import Site, sites
+from engine.plan import Body, Condition, Node, Plan
+from engine.reads import Site, sites_at_end, sites_in
 
 __all__ = ["Outputs", "Wrong", "outputs_of", "wrong_paths"]
 
@@ -64,10 +65,21 @@ class Wrong:
 def outputs_of(plan: Plan) -> Outputs:
     """What the references of a plan give."""
     found = Outputs(plan)
-    # In the order of the edges, so that a long chain of references takes no deep recursion.
-    for index in choices_of(plan).order:
-        found.follow(plan.nodes[index])
+    if any(map(_follows, first_ones(plan))):
+        # In the order of the edges, so that a long chain of references takes no deep recursion.
+        for index in plan.order:
+            found.follow(plan.nodes[index])
     return found
+
+
+def _follows(node: Node) -> bool:
+    """Whether what a node gives depends on what it is given."""
+    own = node.outputs is not None or node.fan is not None
+    return own or any(map(_echoes, node.bodies))
+
+
+def _echoes(body: Body) -> bool:
+    return body.task is not None and body.task.output == "inputs"
 
 
 @per_plan
@@ -75,12 +87,14 @@ def wrong_paths(plan: Plan) -> tuple[tuple[Site, Wrong], ...]:
     """The reads, but for those in flawed nodes, with the first part of their path that what it is
     in does not surely have."""
     outputs = outputs_of(plan)
-    found = ((site, outputs.wrong(site)) for site in sites(plan))
-    return tuple(
-        (site, wrong)
-        for site, wrong in found
-        if wrong and not (site.node is not None and plan.nodes[site.node].name in plan.flawed)
-    )
+
+    def wrong(found: Iterable[Site]) -> Iterator[tuple[Site, Wrong]]:
+        return ((site, wrong) for site in found if (wrong := outputs.wrong(site)))
+
+    def in_node(plan: Plan, node: Node) -> Iterator[tuple[Site, Wrong]]:
+        return wrong(() if node.name in plan.flawed else sites_in(node))
+
+    return (*readers(plan, in_node), *wrong(sites_at_end(plan)))
 
 
 @attrs.define(eq=False)
@@ -101,7 +115,7 @@ class Outputs:
         if spec.for_each is not None:
             self.lists[node.index] = self._given(spec.for_each, node, None)
         for at, body in enumerate(node.bodies):
-            if body.task is not None and body.task.output == "inputs":
+            if _echoes(body):
                 given = spec.steps[node.machine.steps[at].name].with_
                 self.echoed[node.index, at] = self._given(given, node, at)
         if spec.outputs is not None:

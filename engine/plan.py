@@ -15,7 +15,10 @@ import attrs
 
 from engine.expressions import Read, Template
 from engine.fan import Fan
+from engine.light import light
 from engine.machine import Hop, Machine, Step
+from engine.moulds import Mould
+from engine.order import topological
 from engine.registry import Executor, Task
 from engine.source import KeyPath
 from engine.spec import Spec
@@ -74,7 +77,7 @@ class Condition:
         return ", ".join([*sorted(self.names), *map(str, sorted(self.codes))])
 
 
-@attrs.frozen
+@light
 class Edge:
     """`target` waits for `source`; implied by a reference, or `written` in `needs`. Nodes by index."""
 
@@ -84,7 +87,7 @@ class Edge:
     written: bool
 
 
-@attrs.frozen(eq=False)
+@light(eq=False)
 class Body:
     """What a step runs: a task or a sub-pipeline, and the table it is given."""
 
@@ -107,7 +110,7 @@ class Body:
         return self.with_.constant and self.schema is None and self.plan is None
 
 
-@attrs.frozen(eq=False, slots=False)
+@light(eq=False, slots=False)
 class Node:
     """One node; `bodies` stand beside `machine.steps`."""
 
@@ -133,6 +136,9 @@ class Node:
     """Whether anything in it reads the outputs of its steps."""
     group: str = ""
     description: str = ""
+    mould: Mould | None = attrs.field(default=None, repr=False)
+    """What it has in common with others, and the nodes by which they differ: see `kin`."""
+    fillings: tuple[int, ...] = attrs.field(default=(), repr=False)
 
     def templates(self) -> Iterator[tuple[int | None, Key, Template]]:
         """Its expressions, each with the step whose they are (None: the node's own) and their key."""
@@ -251,6 +257,11 @@ class Plan:
     def index(self) -> Mapping[str, int]:
         """Nodes by name."""
         return {node.name: node.index for node in self.nodes}
+
+    @cached_property
+    def order(self) -> tuple[int, ...]:
+        """Every node after those it waits for; those on or behind a cycle are left out."""
+        return tuple(topological([[edge.source for edge in node.edges] for node in self.nodes]))
 
     @cached_property
     def targets(self) -> tuple[tuple[Edge, ...], ...]:

@@ -76,6 +76,8 @@ def _finding(message: str, held: _Held, help: str, notes: Iterable[_Held]) -> Di
 def _parts(spec: Spec, nodes: Iterable[Node]) -> Iterator[tuple[Node, Plan, KeyPath]]:
     """The sub-pipelines of a document, each with its node and the place where it is named."""
     for node in nodes:
+        if node.mould is not None:
+            continue  # made of tasks alone
         for step, body in zip(node.machine.steps, node.bodies, strict=True):
             if body.plan is not None:
                 steps = () if spec.nodes[node.name].single else ("steps", step.name)

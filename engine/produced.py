@@ -34,11 +34,12 @@ from engine.choices import (
 )
 from engine.ends import ends_of, survey
 from engine.feasibility import TooMuch, decide
+from engine.kin import readers
 from engine.latest import END, Walk, absences, ended
 from engine.once import per_plan
 from engine.plan import Edge, Node, Plan
 from engine.questions import Fates, Questions
-from engine.reads import Site, sites
+from engine.reads import Site, sites_at_end, sites_in
 
 __all__ = ["EFFORT", "Missing", "Produced", "evaluated", "missing_outputs"]
 
@@ -67,7 +68,7 @@ class Produced:
 def missing_outputs(plan: Plan) -> Produced:
     """The reads of outputs, of nodes and of steps, that some run does not serve."""
     reads = _Reads(plan)
-    for site in sites(plan):
+    for site in (*readers(plan, reads.open), *sites_at_end(plan)):
         if not site.read.guarded:
             reads.add(site)
     missing: list[Missing] = []
@@ -93,6 +94,15 @@ class _Reads:
     """By node that the pipeline's own outputs read."""
     _served: dict[object, bool] = attrs.Factory(dict)
     _names: dict[int, dict[str, int]] = attrs.Factory(dict)
+
+    def open(self, plan: Plan, node: Node) -> Iterator[Site]:
+        """The reads of a node, if its edges do not serve them all."""
+        for site in sites_in(node):
+            source = plan.index.get(str(site.read.path[0]))
+            edge = None if source is None else node.sources.get(source)
+            if site.read.path[0] == "steps" or (edge is not None and not self._serves(edge)):
+                return sites_in(node)
+        return iter(())
 
     def add(self, site: Site) -> None:
         """Sort a read in, if what is read is an output and the place is ever evaluated."""

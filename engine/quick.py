@@ -12,7 +12,7 @@ import re
 from collections.abc import Callable, Mapping, Sized
 from typing import Any
 
-__all__ = ["Sure", "sure"]
+__all__ = ["Sure", "is_schema", "sure", "texts_alike"]
 
 Sure = Callable[[Any], bool]
 """True: the value fits. False: it may or may not."""
@@ -177,4 +177,112 @@ _KEYWORDS: Mapping[str, Make] = {
     "maximum": _number(lambda value, rule: value <= rule),
     "exclusiveMinimum": _number(lambda value, rule: value > rule),
     "exclusiveMaximum": _number(lambda value, rule: value < rule),
+}
+
+
+# -- texts --------------------------------------------------------------------------------------------
+
+_COUNTED = frozenset({"required", "minItems", "maxItems", "minProperties", "maxProperties"})
+_BLIND = _SILENT | _COUNTED | {"type", "properties", "items", "additionalProperties"}
+"""What does not look into a text, nor lets one thing depend on another."""
+
+
+def texts_alike(schema: Any, value: Any) -> bool:
+    """Whether it does not matter to the schema what the texts in a value say.
+
+    A text with an expression is not judged itself, only what it lies in. False: it may matter.
+    """
+    if schema is True or schema == {}:
+        return True
+    if not isinstance(schema, Mapping):
+        return False
+    if isinstance(value, str) and "${" in value:
+        return True
+    known = _BLIND | {"dependentRequired"}
+    if not all(key in known or key.startswith("x-") or _only_keys(schema, key) for key in schema):
+        return not (isinstance(value, (str, list, Mapping)) and _has_text(value))
+    if isinstance(value, Mapping):
+        return all(texts_alike(_inside(schema, key), item) for key, item in value.items())
+    if isinstance(value, list):
+        return all(texts_alike(schema.get("items", True), item) for item in value)
+    return True
+
+
+def _only_keys(schema: Mapping[str, Any], key: str) -> bool:
+    """Whether a choice is one between the keys of a table."""
+    return key in ("oneOf", "anyOf") and all(
+        isinstance(each, Mapping) and each.keys() == {"required"} for each in schema[key]
+    )
+
+
+def _inside(schema: Mapping[str, Any], key: str) -> Any:
+    known = schema.get("properties", {})
+    return known[key] if key in known else schema.get("additionalProperties", True)
+
+
+def _has_text(value: Any) -> bool:
+    """Whether there is any text in a value."""
+    if isinstance(value, Mapping):
+        return any(map(_has_text, value.values()))
+    return any(map(_has_text, value)) if isinstance(value, list) else isinstance(value, str)
+
+
+# -- schemas ------------------------------------------------------------------------------------------
+
+
+def is_schema(value: Any) -> bool:
+    """Whether a value is a JSON Schema for certain; False: it may or may not be one."""
+    if not isinstance(value, dict):
+        return type(value) is bool
+    return all(
+        key.startswith("x-") or (key in _RULES and _RULES[key](rule)) for key, rule in value.items()
+    )
+
+
+def _is_type(rule: Any) -> bool:
+    names = rule if type(rule) is list else [rule]
+    known = all(type(name) is str and name in _TYPES for name in names)
+    return known and 0 < len(names) == len(set(names))
+
+
+def _is_pattern(rule: Any) -> bool:
+    try:
+        return type(rule) is str and bool(re.compile(rule))
+    except (re.error, OverflowError, RecursionError):
+        return False
+
+
+def _are_names(rule: Any) -> bool:
+    return (
+        type(rule) is list
+        and all(type(name) is str for name in rule)
+        and len(rule) == len(set(rule))
+    )
+
+
+def _are_schemas(rule: Any) -> bool:
+    return type(rule) is dict and all(map(is_schema, rule.values()))
+
+
+def _is_number(rule: Any) -> bool:
+    return type(rule) in (int, float)
+
+
+def _is_count(rule: Any) -> bool:
+    return type(rule) is int and rule >= 0
+
+
+_RULES: Mapping[str, Callable[[Any], bool]] = {
+    "type": _is_type,
+    "pattern": _is_pattern,
+    "required": _are_names,
+    "properties": _are_schemas,
+    "items": is_schema,
+    "additionalProperties": is_schema,
+    "enum": lambda rule: type(rule) is list,
+    "default": _anything,
+    "const": _anything,
+    **dict.fromkeys(("title", "description", "format"), lambda rule: type(rule) is str),
+    **dict.fromkeys(("minimum", "maximum", "exclusiveMinimum", "exclusiveMaximum"), _is_number),
+    **dict.fromkeys(("minLength", "maxLength", "minItems", "maxItems"), _is_count),
 }

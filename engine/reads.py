@@ -12,10 +12,10 @@ from collections.abc import Iterator
 import attrs
 
 from engine.expressions import Read
-from engine.plan import Key, Plan
+from engine.plan import Key, Node, Plan
 from engine.source import KeyPath, Span
 
-__all__ = ["Site", "place_of", "sites", "span_of"]
+__all__ = ["Site", "place_of", "sites", "sites_at_end", "sites_in", "span_of"]
 
 
 @attrs.frozen
@@ -31,11 +31,20 @@ class Site:
 def sites(plan: Plan) -> Iterator[Site]:
     """Every read of a plan, in the order of the file; its sub-pipelines are not looked into."""
     for node in plan.nodes:
-        for step, key, template in node.templates():
-            yield from (Site(node.index, step, key, read) for read in template.reads)
-    if plan.outputs is not None:
-        for read in plan.outputs.reads:
-            yield Site(None, None, "outputs", read)
+        yield from sites_in(node)
+    yield from sites_at_end(plan)
+
+
+def sites_in(node: Node) -> Iterator[Site]:
+    """The reads of a node."""
+    for step, key, template in node.templates():
+        yield from (Site(node.index, step, key, read) for read in template.reads)
+
+
+def sites_at_end(plan: Plan) -> Iterator[Site]:
+    """The reads of a plan's own outputs."""
+    reads = () if plan.outputs is None else plan.outputs.reads
+    return (Site(None, None, "outputs", read) for read in reads)
 
 
 def place_of(plan: Plan, site: Site) -> KeyPath:

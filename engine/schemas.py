@@ -18,7 +18,7 @@ import attrs
 
 from engine.diagnostics import nearest
 from engine.expressions import show
-from engine.quick import Sure, sure
+from engine.quick import Sure, is_schema, sure
 from engine.source import KeyPath
 
 if TYPE_CHECKING:
@@ -61,6 +61,8 @@ def misfits(schema: Mapping[str, Any], value: Any) -> list[Problem]:
 
 def schema_error(schema: Any) -> tuple[KeyPath, str] | None:
     """Where and why a table is no JSON Schema, or None."""
+    if is_schema(schema):
+        return None
     from jsonschema import Draft202012Validator
     from jsonschema.exceptions import best_match
 

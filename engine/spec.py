@@ -7,11 +7,13 @@ Source: LANGUAGE.md sections 1 to 9.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any, Literal, NewType
 
 import attrs
 
+from engine.light import light
+from engine.moulds import Mould
 from engine.source import KeyPath, Source
 
 __all__ = [
@@ -32,6 +34,7 @@ __all__ = [
     "Share",
     "Spec",
     "StepSpec",
+    "alike",
 ]
 
 Duration = NewType("Duration", float)
@@ -79,7 +82,7 @@ class RouteSpec:
     delay: Delay | None = None
 
 
-@attrs.frozen
+@light
 class StepSpec:
     """One step of a node: exactly one of `task` and `pipeline` is set."""
 
@@ -94,7 +97,7 @@ class StepSpec:
     description: str = ""
 
 
-@attrs.frozen
+@light
 class NodeSpec:
     """One node. `single` tells that its step is written in the node's own table."""
 
@@ -110,12 +113,24 @@ class NodeSpec:
     allow_failure: bool = False
     executor: str | None = None
     group: str = ""
-    description: str = ""
     outputs: Mapping[str, Any] | None = None
     for_each: str | list[Any] | None = None
     max_parallel: Limit | None = None
     tolerate: int | str | None = None
     """A number of items, or a share of all, `"10%"`."""
+    description: str = ""
+    mould: Mould | None = attrs.field(default=None, eq=False, repr=False)
+    """What it has in common with others, and the nodes that fill it: see `moulds`."""
+    names: tuple[str, ...] = attrs.field(default=(), eq=False, repr=False)
+
+    def leads(self, name: str) -> bool:
+        """Whether this node, of that name, is the first of its mould."""
+        return self.mould is None or self.mould.first == name
+
+
+def alike(nodes: Mapping[str, NodeSpec]) -> Iterator[tuple[Mould | None, tuple[str, NodeSpec]]]:
+    """The nodes with their moulds, for `moulds.wherever`."""
+    return ((node.mould, (name, node)) for name, node in nodes.items())
 
 
 @attrs.frozen

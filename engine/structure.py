@@ -8,8 +8,8 @@ sections 1 to 5.
 
 from __future__ import annotations
 
-import marshal
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Hashable, Iterator, Mapping
+from operator import attrgetter
 from typing import Any, Literal, get_origin
 
 import attrs
@@ -20,6 +20,7 @@ from cattrs.gen import make_dict_structure_fn, override
 from engine import codes
 from engine.diagnostics import Rule, nearest
 from engine.expressions import show
+from engine.moulds import Mould, poured
 from engine.shapes import (
     Hook,
     Wrong,
@@ -114,28 +115,6 @@ class Mistake:
 # -- what has a short and a long form ----------------------------------------------------------
 
 
-def _shared(hook: Hook) -> Hook:
-    """The hook, that gives one and the same value for all tables that are alike: large files have
-    many, and what comes later can tell by identity."""
-    known: dict[bytes, Any] = {}
-
-    def shared(value: Any, kind: Any) -> Any:
-        try:
-            key = marshal.dumps(value, 2)  # a version without references, so that alike is equal
-        except ValueError:  # a date or time, which no table of ours takes
-            return hook(value, kind)
-        if key not in known:
-            if len(known) > _MOST_SHARED:
-                known.clear()
-            known[key] = hook(value, kind)
-        return known[key]
-
-    return shared
-
-
-_MOST_SHARED = 10_000
-
-
 def _table(value: Any, what: str = "a table") -> dict[str, Any]:
     if type(value) is not dict:
         raise wanted(what, value)
@@ -196,6 +175,16 @@ def _label(_: int, value: Any) -> str | int:
 
 def _named(hook: Hook, check: Callable[[str], None] = lambda name: None) -> Hook:
     """A table from names that pass `check` to what `hook(name, value)` gives."""
+    one = _of_name(hook, check)
+    return lambda value, _: _by_name(_table(value), one)
+
+
+def _by_name(table: dict[str, Any], one: Callable[[str, Any], Any]) -> dict[str, Any]:
+    return {str(name): made for name, made in each(table.items(), one).items()}
+
+
+def _of_name(hook: Hook, check: Callable[[str], None]) -> Hook:
+    """The hook with the name checked before."""
 
     def one(name: str, item: Any) -> Any:
         wrong: list[Exception] = []
@@ -206,10 +195,7 @@ def _named(hook: Hook, check: Callable[[str], None] = lambda name: None) -> Hook
             wrong.append(bad)
         return _beside(wrong, lambda: hook(str(name), item))
 
-    def named(value: Any, _: Any) -> dict[str, Any]:
-        return {str(name): made for name, made in each(_table(value).items(), one).items()}
-
-    return named
+    return one
 
 
 class _Own(str):
@@ -242,6 +228,68 @@ def _beside(wrong: list[Exception], make: Callable[[], Any]) -> Any:
     if wrong:
         raise ExceptionGroup("", wrong)
     return made
+
+
+def _nodes(value: Any, _: Any) -> dict[str, NodeSpec]:
+    """The table of all nodes; those of one mould are made of the first."""
+    table = _table(value)
+    known: dict[Hashable, _First] = {}
+    named: Callable[[str, Any], NodeSpec] = _of_name(_node, identifier)
+
+    def one(name: str, item: Any) -> NodeSpec:
+        found = poured(name, item, table)
+        if found is None or type(name) is not str:
+            return named(name, item)
+        key, names = found
+        if key in known:
+            identifier(name)
+            return known[key].again(name, item, names)
+        first = attrs.evolve(named(name, item), mould=Mould(name, key[0]), names=names)
+        known[key] = _First.of(first)
+        return first
+
+    return _by_name(table, one)
+
+
+_VARIED = ("steps", "start", "single", "needs")
+_LAST = ("description", "mould", "names")
+"""The first and the last fields of a node's spec."""
+_more = attrgetter(*[field.name for field in attrs.fields(NodeSpec)][len(_VARIED) : -len(_LAST)])
+_of_step = attrgetter(*[field.name for field in attrs.fields(StepSpec)])
+
+
+@attrs.frozen(eq=False)
+class _First:
+    """The first node of a mould, of which the others are made: what all of them share."""
+
+    spec: NodeSpec
+    more: tuple[Any, ...]
+    steps: Mapping[str, Callable[[Any], StepSpec]]
+
+    @classmethod
+    def of(cls, spec: NodeSpec) -> _First:
+        steps = {name: cls._step(step) for name, step in spec.steps.items()}
+        return cls(spec, _more(spec), steps)
+
+    @staticmethod
+    def _step(like: StepSpec) -> Callable[[Any], StepSpec]:
+        task, pipeline, _, *rest = _of_step(like)
+        return lambda with_: StepSpec(task, pipeline, with_, *rest)
+
+    def again(self, name: str, table: dict[str, Any], names: tuple[str, ...]) -> NodeSpec:
+        """The spec of another node of the mould."""
+        like = self.spec
+        if like.single:
+            [own] = self.steps.values()
+            start, steps = name, {name: own(table.get("with", {}))}
+        else:
+            start, tables = like.start, table["steps"]
+            steps = {key: make(tables[key].get("with", {})) for key, make in self.steps.items()}
+        needs = like.needs
+        if needs:
+            needs = dict(zip(table["needs"], needs.values(), strict=True))
+        shared: Any = (*self.more, table.get("description", ""), like.mould, names)
+        return NodeSpec(steps, start, like.single, needs, *shared)
 
 
 def _astray(key: str) -> Wrong:
@@ -296,7 +344,7 @@ def _array(kind: Any) -> Hook:
 _RENAMED = {"with_": "with"}
 _INTERNAL = {
     Spec: frozenset({"source", "at", "name", "files", "broken", "misnamed"}),
-    NodeSpec: frozenset({"single"}),
+    NodeSpec: frozenset({"single", "mould", "names"}),
 }
 """Fields that no key of a file fills."""
 
@@ -309,7 +357,7 @@ def _reader(kind: type, **hooks: Hook) -> Hook:
     fields = {
         f.name: override(
             rename=_RENAMED.get(f.name),
-            omit=(kind is Spec and f.name in _INTERNAL[Spec]) or None,
+            omit=(f.name in _INTERNAL.get(kind, ()) and f.name != "single") or None,
             struct_hook=hooks.get(f.name),
         )
         for f in attrs.fields(kind)
@@ -349,9 +397,9 @@ _RETRY = _reader(RetrySpec, on=_array(str | int))
 _STEP = _reader(
     StepSpec,
     with_=lambda value, _: _object(value),
-    exits=_shared(_named(lambda _, value: CONVERTER.structure(value, Code), exit_name)),
-    routes=_shared(_named(lambda _, value: _route(value, None))),
-    retry=_shared(_retry),
+    exits=_named(lambda _, value: CONVERTER.structure(value, Code), exit_name),
+    routes=_named(lambda _, value: _route(value, None)),
+    retry=_retry,
     set=lambda value, _: _object(value),
     description=_description,
 )
@@ -372,7 +420,7 @@ _SPEC = _reader(
     inputs=_named(lambda _, value: _object(value, "a JSON Schema (a table)"), identifier),
     state=_named(_state, identifier),
     pools=_named(lambda _, value: CONVERTER.structure(value, Limit), word),
-    nodes=_named(_node, identifier),
+    nodes=_nodes,
     outputs=lambda value, _: _object(value),
     pipelines=_named(_document, word),
 )

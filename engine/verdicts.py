@@ -11,12 +11,11 @@ from __future__ import annotations
 
 import attrs
 
-from engine.choices import choices_of, endings_of, spoils
-from engine.ends import ends_of
+from engine.choices import can_succeed, choices_of, spoils
 from engine.feasibility import decide, skips_all
-from engine.machine import Machine, per_shape
+from engine.kin import first_ones
 from engine.once import per_plan
-from engine.plan import Node, Plan
+from engine.plan import Plan
 
 __all__ = ["child_codes", "failing", "never_succeeds"]
 
@@ -24,20 +23,9 @@ __all__ = ["child_codes", "failing", "never_succeeds"]
 @per_plan
 def failing(plan: Plan) -> tuple[int, ...]:
     """The nodes that fail unhandled, or never end, in every run that they are in."""
-    if all(_can_succeed(node) for node in plan.nodes):
+    if all(map(can_succeed, first_ones(plan))):
         return ()
     return tuple(sorted(choices_of(_careful(plan)).stuck))
-
-
-def _can_succeed(node: Node) -> bool:
-    if node.fan is not None:
-        return any(ending.result == "succeeded" for ending in endings_of(node, ()))
-    return _can_be_done(node.machine)
-
-
-@per_shape
-def _can_be_done(machine: Machine) -> bool:
-    return any(ending.result == "succeeded" for ending in ends_of(machine, ()))
 
 
 @per_plan

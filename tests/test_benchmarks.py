@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from benchmarks import check
 from benchmarks.points import ENGINE, PEERS, Point, perform
 from benchmarks.shapes import RING, ROUNDS, SHAPES, Work, document
 from benchmarks.table import growth, markdown, row, text
@@ -70,3 +71,23 @@ def test_tables_have_a_line_for_each_row() -> None:
     assert (
         markdown(rows).splitlines()[2].startswith("| route | 1,000 | 1000.0 | 1000.0 | 1000.0 * |")
     )
+
+
+@pytest.mark.parametrize("peer", check.PEERS)
+def test_the_large_spec_is_sound(peer: str) -> None:
+    assert check.perform(peer, 300).each > 0  # raises if anything is found
+
+
+@pytest.mark.parametrize(
+    ("times", "growth", "holds"), [(1.9, 1.5, True), (2.1, 1.0, False), (1.0, 1.7, False)]
+)
+def test_a_check_is_judged_by_tomli_and_by_its_growth(
+    times: float, growth: float, holds: bool
+) -> None:
+    rows = [
+        check.Row(check.Point("tomli", size, 10, 1), check.Point("check", size, each, 1))
+        for size, each in ((10_000, 10 * times), (100_000, 10 * times * growth))
+    ]
+    text, held = check.judged(rows)
+    assert held is holds
+    assert text.splitlines()[2].startswith("| 10,000 | 10.0 |")

@@ -84,6 +84,27 @@ def test_importing_the_package_imports_nothing_heavy() -> None:
     assert (done.stdout, done.stderr) == ("[]\n", "")
 
 
+@pytest.mark.parametrize("when", ["inputs.n + 1 > 3", "${inputs.sure}"])
+def test_a_check_imports_what_it_needs(tmp_path: Path, when: str) -> None:
+    inputs = "[inputs]\nn = { type = 'integer' }\nsure = { type = 'boolean' }\n"
+    (tmp_path / "a.toml").write_text(
+        f"engine = 1\n{inputs}[nodes.a]\ntask = 'sleep'\nwith = {{ seconds = 0 }}\nwhen = '{when}'\n"
+    )
+    heavy = "trio networkx jsonschema prompt_toolkit rich cel.cli engine.bounds engine.commands.run"
+    code = (
+        f"import sys, engine.cli; engine.cli.main(['check', 'a.toml', '--ignore', 'W701']); "
+        f"print([name for name in '{heavy}'.split() if name in sys.modules], 'cel.cel' in sys.modules)"
+    )
+    done = launch([sys.executable, "-c", code], cwd=tmp_path, capture_output=True)
+    assert done.stdout == f"1 file is sound\n[] {'+' in when}\n"
+
+
+def test_the_library_of_cel_may_be_imported_as_a_whole_besides() -> None:
+    code = "from engine.cel import compile_cel; import cel; print(cel.compile is compile_cel)"
+    done = launch([sys.executable, "-c", code])
+    assert done.stdout == "True\n"
+
+
 @pytest.mark.parametrize("name", engine.__all__)
 def test_every_public_name_is_there(name: str) -> None:
     assert getattr(engine, name) is not None

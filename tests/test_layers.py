@@ -11,7 +11,7 @@ import pytest
 ROOT = Path(__file__).parents[1] / "engine"
 
 LAYERS = (
-    "durations errors forms frames hints language light order pause places positions prints processes quick",
+    "durations errors forms frames hints language light lines moulds order pause places positions prints processes quick",
     "events machine result",
     "syntax ends formatter",
     "source",
@@ -21,12 +21,13 @@ LAYERS = (
     "registry shapes nesting",
     "misnamed plan structure dumper signatures tasks",
     "functions draft editor fingerprint across latest once reads stray unset values",
+    "kin",
     "choices",
     "live",
     "alarms items journal scopes takeover",
     "reasons",
     "exits fits pools references feasibility loader scheduler",
-    "edges fans history outputs replay",
+    "casts edges fans history outputs replay",
     "bounds questions verdicts",
     "produced",
     "races",

@@ -9,7 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from jsonschema import Draft202012Validator
 
-from engine.quick import sure
+from engine.quick import is_schema, sure, texts_alike
+from engine.schemas import misfits
 from engine.tasks import load
 
 SCALARS = st.one_of(
@@ -67,6 +68,59 @@ def test_what_is_sure_to_fit_fits(schema: Any, values: list[Any]) -> None:
     validator = Draft202012Validator(schema)
     for value in values:
         assert look is None or not look(value) or validator.is_valid(value)
+
+
+BROKEN = {
+    "type": ["", 3, [], ["string", "string"], "text"],
+    "required": ["a", [1], ["a", "a"]],
+    "properties": [{"a": 3}, []],
+    "pattern": ["(", 1],
+    "items": [[], 1, {"type": 1}],
+    "minLength": [-1, 1.5, True, "1"],
+    "minimum": [True, "1"],
+    "enum": ["a"],
+    "title": [1],
+    "$ref": ["#/nowhere"],
+}
+PAIRS = [(key, value) for key, values in BROKEN.items() for value in values]
+
+
+@given(SCHEMAS, st.none() | st.sampled_from(PAIRS))
+@settings(max_examples=1000, deadline=None)
+def test_what_is_surely_a_schema_is_one(schema: Any, wrong: tuple[str, Any] | None) -> None:
+    if wrong is not None and isinstance(schema, dict):
+        schema = {**schema, wrong[0]: wrong[1]}
+    if is_schema(schema):
+        Draft202012Validator.check_schema(schema)
+
+
+def test_plain_inputs_are_surely_schemas() -> None:
+    assert is_schema({"type": "string", "default": "x", "description": "what", "pattern": "^x"})
+    assert is_schema({**PLAIN, "x-note": 3})
+    assert not any(is_schema({key: value}) for key, value in PAIRS)
+
+
+def other_texts(value: Any, text: str) -> Any:
+    if isinstance(value, dict):
+        return {key: other_texts(item, text) for key, item in value.items()}
+    if isinstance(value, list):
+        return [other_texts(item, text) for item in value]
+    return text if isinstance(value, str) else value
+
+
+@given(SCHEMAS, VALUES, st.sampled_from(["", "a", "b1", "zzz"]))
+@settings(max_examples=1500, deadline=None)
+def test_where_texts_are_alike_another_fits_as_well(schema: Any, value: Any, text: str) -> None:
+    if isinstance(schema, dict) and texts_alike(schema, value):
+        found, others = misfits(schema, value), misfits(schema, other_texts(value, text))
+        assert [(p.kind, p.path) for p in found] == [(p.kind, p.path) for p in others]
+
+
+def test_texts_of_plain_tasks_are_alike() -> None:
+    schema = load("shell").input_schema
+    assert texts_alike(schema, {"argv": ["a", "${n.x}"], "cwd": "b", "env": {"K": "v"}})
+    assert texts_alike(schema, {"argv": ["a"], "output": "${n.x}"})
+    assert not texts_alike(schema, {"argv": ["a"], "output": "json"})
 
 
 PLAIN = {

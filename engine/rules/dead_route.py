@@ -10,7 +10,8 @@ from collections.abc import Iterator
 
 from engine.diagnostics import Diagnostic, Rule
 from engine.ends import survey, taken_routes
-from engine.machine import Machine, Outcome, Route, Step, per_shape
+from engine.kin import everywhere
+from engine.machine import Machine, Outcome, Route, Step
 from engine.plan import Node, Plan
 from engine.rules.spans import route_path
 
@@ -21,13 +22,15 @@ RULE = Rule("W305", "dead-route", "a route that no run takes, or a `max` that no
 
 def check(plan: Plan) -> Iterator[Diagnostic]:
     """One finding for each dead route and each idle bound, in order."""
-    for node in plan.nodes:
-        if node.name not in plan.flawed:
-            for at, route, dead in _idle_routes(node.machine):
-                yield _dead(plan, node, at, route) if dead else _unspent(plan, node, at, route)
+    return everywhere(plan, _in_node)
 
 
-@per_shape
+def _in_node(plan: Plan, node: Node) -> Iterator[Diagnostic]:
+    if node.name not in plan.flawed:
+        for at, route, dead in _idle_routes(node.machine):
+            yield _dead(plan, node, at, route) if dead else _unspent(plan, node, at, route)
+
+
 def _idle_routes(machine: Machine) -> tuple[tuple[int, Route, bool], ...]:
     """The routes, by step, that no run takes (True), or takes and never uses up (False)."""
     if not any(step.routes or step.default for step in machine.steps):

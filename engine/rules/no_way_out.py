@@ -9,6 +9,7 @@ from collections.abc import Iterator
 
 from engine.diagnostics import Diagnostic, Rule
 from engine.ends import reach, trapped_steps
+from engine.kin import everywhere
 from engine.machine import Hop, Machine
 from engine.plan import Node, Plan
 from engine.rules.spans import step_span
@@ -20,15 +21,18 @@ RULE = Rule("E303", "no-way-out", "a step from which no end can be reached")
 
 def check(plan: Plan) -> Iterator[Diagnostic]:
     """One finding for each trapped step, in order."""
-    for node in plan.nodes:
-        step = node.machine.steps[0]
-        simple = len(node.machine.steps) == 1 and not (step.routes or step.default)
-        if simple or node.name in plan.flawed:
-            continue
-        trapped = trapped_steps(node.machine)
-        if trapped:
-            told = _told(node.machine, [loop for at, loop in plan.loops if at == node.index])
-            yield from (_finding(plan, node, at) for at in sorted(trapped - told))
+    return everywhere(plan, _in_node)
+
+
+def _in_node(plan: Plan, node: Node) -> Iterator[Diagnostic]:
+    step = node.machine.steps[0]
+    simple = len(node.machine.steps) == 1 and not (step.routes or step.default)
+    if simple or node.name in plan.flawed:
+        return
+    trapped = trapped_steps(node.machine)
+    if trapped:
+        told = _told(node.machine, [loop for at, loop in plan.loops if at == node.index])
+        yield from (_finding(plan, node, at) for at in sorted(trapped - told))
 
 
 def _finding(plan: Plan, node: Node, at: int) -> Diagnostic:

@@ -8,6 +8,7 @@ from engine.diagnostics import Diagnostic, Rule
 from engine.ends import survey, taken_routes
 from engine.expressions import show
 from engine.feasibility import decide
+from engine.kin import everywhere
 from engine.plan import Node, Plan
 from engine.produced import missing_outputs
 from engine.races import races
@@ -33,9 +34,7 @@ def check(plan: Plan) -> Iterator[Diagnostic]:
         node = plan.nodes[index]
         message = f"whether any run starts `{node.name}` is not decided"
         yield _note(plan, message, source.key(plan.place(node)), node, None)
-    for node in plan.nodes:
-        if node.machine.counters and node.name not in plan.flawed:
-            yield from _of_machine(plan, node)
+    yield from everywhere(plan, _in_node)
     for site in missing_outputs(plan).undecided:
         yield _read(plan, site)
     for one, other in races(plan).undecided:
@@ -44,7 +43,9 @@ def check(plan: Plan) -> Iterator[Diagnostic]:
         yield _note(plan, f"{message} is not decided", access_span(plan, other), last, other.step)
 
 
-def _of_machine(plan: Plan, node: Node) -> Iterator[Diagnostic]:
+def _in_node(plan: Plan, node: Node) -> Iterator[Diagnostic]:
+    if not node.machine.counters or node.name in plan.flawed:
+        return
     found = survey(node.machine)
     for at in sorted(found.undecided):
         message = f"whether any run visits `{node.machine.steps[at].name}` is not decided"

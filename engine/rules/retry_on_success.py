@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 
 from engine.diagnostics import Diagnostic, Rule
+from engine.kin import everywhere
 from engine.plan import Node, Plan
 from engine.rules.spans import retry_path
 
@@ -15,12 +16,15 @@ RULE = Rule("W306", "retry-on-success", "a retry clause that tries again what ha
 
 def check(plan: Plan) -> Iterator[Diagnostic]:
     """One finding for each clause that names exit 0, at its name."""
-    for node in plan.nodes:
-        if node.name not in plan.flawed:
-            for at, step in enumerate(node.machine.steps):
-                for index, clause in enumerate(step.retry):
-                    if 0 in clause.on:
-                        yield _finding(plan, node, at, index)
+    return everywhere(plan, _in_node)
+
+
+def _in_node(plan: Plan, node: Node) -> Iterator[Diagnostic]:
+    if node.name not in plan.flawed:
+        for at, step in enumerate(node.machine.steps):
+            for index, clause in enumerate(step.retry):
+                if 0 in clause.on:
+                    yield _finding(plan, node, at, index)
 
 
 def _finding(plan: Plan, node: Node, at: int, index: int) -> Diagnostic:

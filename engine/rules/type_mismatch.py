@@ -7,6 +7,7 @@ Source: LANGUAGE.md sections 7, 9 and 16.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from functools import partial
 from typing import Any, Literal
 
 import attrs
@@ -15,6 +16,7 @@ from engine.codes import TYPE_MISMATCH
 from engine.diagnostics import Diagnostic
 from engine.expressions import Template
 from engine.forms import OPEN, Form, apart, field, form_of, kinds, table
+from engine.kin import readers
 from engine.outputs import outputs_of
 from engine.plan import Node, Plan
 from engine.registry import Task
@@ -30,14 +32,16 @@ _LIST = form_of({"type": "array"})
 def check(plan: Plan) -> Iterator[Diagnostic]:
     """One finding for each `when`, each string of a `with` or `set` that can never fit, and each
     `for_each` of no list."""
-    takes = _Takes()
-    for node in plan.nodes:
-        if node.name not in plan.flawed:
-            yield from _condition(plan, node, takes)
-            yield from _list(plan, node)
-            for at, body in enumerate(node.bodies):
-                if body.with_.reads or body.set is not None:
-                    yield from _step(plan, node, at, takes)
+    return readers(plan, partial(_in_node, _Takes()))
+
+
+def _in_node(takes: _Takes, plan: Plan, node: Node) -> Iterator[Diagnostic]:
+    if node.name not in plan.flawed:
+        yield from _condition(plan, node, takes)
+        yield from _list(plan, node)
+        for at, body in enumerate(node.bodies):
+            if body.with_.reads or body.set is not None:
+                yield from _step(plan, node, at, takes)
 
 
 def _condition(plan: Plan, node: Node, takes: _Takes) -> Iterator[Diagnostic]:

@@ -22,6 +22,8 @@ Never = Mapping[int, Cause]
 def check(plan: Plan) -> Iterator[Diagnostic]:
     """One finding for each node that never runs, in order."""
     never = decide(plan).never
+    if not never:
+        return
     unclear = plan.behind(plan.flawed)
     for index in sorted(never.keys() - unclear):
         node, cause = plan.nodes[index], never[index]

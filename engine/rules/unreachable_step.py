@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping
 
 from engine.diagnostics import Diagnostic, Note, Rule
 from engine.ends import Survey, survey, taken_routes
+from engine.kin import everywhere
 from engine.machine import Route, Step
 from engine.plan import Node, Plan
 from engine.rules.spans import route_path, step_span
@@ -21,13 +22,16 @@ RULE = Rule("E302", "unreachable-step", "a step that no run of its node visits")
 
 def check(plan: Plan) -> Iterator[Diagnostic]:
     """One finding for each step that is never visited, in order."""
-    for node in plan.nodes:
-        if len(node.machine.steps) > 1 and node.name not in plan.flawed:
-            found = survey(node.machine)
-            left = [at for at in range(len(node.machine.steps)) if at not in found.steps]
-            into = _into(node) if left else {}
-            for at in left:
-                yield _finding(plan, node, found, at, into.get(at, []))
+    return everywhere(plan, _in_node)
+
+
+def _in_node(plan: Plan, node: Node) -> Iterator[Diagnostic]:
+    if len(node.machine.steps) > 1 and node.name not in plan.flawed:
+        found = survey(node.machine)
+        left = [at for at in range(len(node.machine.steps)) if at not in found.steps]
+        into = _into(node) if left else {}
+        for at in left:
+            yield _finding(plan, node, found, at, into.get(at, []))
 
 
 def _finding(plan: Plan, node: Node, found: Survey, at: int, into: Into) -> Diagnostic:

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from engine.diagnostics import Diagnostic, Rule
+from engine.kin import everywhere
 from engine.machine import Step
 from engine.plan import Node, Plan
 from engine.rules.spans import step_path
@@ -21,11 +22,14 @@ RULE = Rule("W304", "unrouted-exit", "a declared exit that routes leave to the d
 
 def check(plan: Plan) -> Iterator[Diagnostic]:
     """One finding for each step that leaves exits out, in order."""
-    for node in plan.nodes:
-        if node.name not in plan.flawed:
-            for at, step in enumerate(node.machine.steps):
-                if step.routes and step.default is None and (left := _left(step)):
-                    yield _finding(plan, node, at, left)
+    return everywhere(plan, _in_node)
+
+
+def _in_node(plan: Plan, node: Node) -> Iterator[Diagnostic]:
+    if node.name not in plan.flawed:
+        for at, step in enumerate(node.machine.steps):
+            if step.routes and step.default is None and (left := _left(step)):
+                yield _finding(plan, node, at, left)
 
 
 def _left(step: Step) -> list[int]:

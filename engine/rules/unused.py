@@ -9,9 +9,11 @@ routes and no `"*"`, W304 tells of it already. Source: LANGUAGE.md section 16.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Mapping, Set
 
 from engine.diagnostics import Diagnostic, Rule
+from engine.kin import first_ones, moulded
 from engine.machine import Step
 from engine.plan import Node, Plan
 from engine.rules.spans import step_path, templates
@@ -33,13 +35,21 @@ def check(plan: Plan) -> Iterator[Diagnostic]:
         yield _finding(plan, ("state", name), f"state `{name}` is neither read nor set")
     if not plan.spec.at:
         yield from _of_file(plan)
-    for node in plan.nodes:
-        yield from _exits(plan, node)
+    asked = _asked(plan)
+    for nodes in moulded(plan):
+        if any(_exits(plan, nodes[0], frozenset())):
+            for node in nodes:
+                yield from _exits(plan, node, asked[node.index])
 
 
 def _of_file(plan: Plan) -> Iterator[Diagnostic]:
     spec = plan.spec
-    pools = {node.pool for document in _documents(spec) for node in document.nodes.values()}
+    pools = {
+        node.pool
+        for document in _documents(spec)
+        for name, node in document.nodes.items()
+        if node.leads(name)
+    }
     inside = (spec, *spec.pipelines.values())
     named = {each for document in inside for each in _pipelines_named(document)}
     for name in spec.pools.keys() - pools:
@@ -56,10 +66,9 @@ def _documents(spec: Spec) -> Iterator[Spec]:
 
 
 def _pipelines_named(spec: Spec) -> Iterator[str]:
-    for node in spec.nodes.values():
-        for step in node.steps.values():
-            if step.pipeline is not None:
-                yield step.pipeline
+    for name, node in spec.nodes.items():
+        if node.leads(name):
+            yield from (step.pipeline for step in node.steps.values() if step.pipeline is not None)
 
 
 def _read(plan: Plan, root: str, known: Iterable[str]) -> set[str]:
@@ -72,21 +81,21 @@ def _read(plan: Plan, root: str, known: Iterable[str]) -> set[str]:
 
 
 def _states_set(spec: Spec) -> Iterator[str]:
-    for node in spec.nodes.values():
-        for step in node.steps.values():
-            yield from step.set
+    for name, node in spec.nodes.items():
+        if node.leads(name):
+            yield from (state for step in node.steps.values() for state in step.set)
 
 
 def _paths(plan: Plan) -> Iterator[KeyPath]:
-    for node in plan.nodes:
+    """What is read, but for the nodes that fill a mould."""
+    for node in first_ones(plan):
         for _, template in templates(plan, node):
             yield from (read.path for read in template.reads)
     if plan.outputs is not None:
         yield from (read.path for read in plan.outputs.reads)
 
 
-def _exits(plan: Plan, node: Node) -> Iterator[Diagnostic]:
-    asked = _asked(plan, node)
+def _exits(plan: Plan, node: Node, asked: Set[str | int]) -> Iterator[Diagnostic]:
     for at, step in enumerate(node.machine.steps):
         if step.routes and step.default is None:
             continue
@@ -97,11 +106,13 @@ def _exits(plan: Plan, node: Node) -> Iterator[Diagnostic]:
                 yield _finding(plan, path, message, node.name, step.name)
 
 
-def _asked(plan: Plan, node: Node) -> set[str | int]:
+def _asked(plan: Plan) -> Mapping[int, Set[str | int]]:
     """The labels that other nodes ask of a node."""
-    found: set[str | int] = set()
-    for edge in plan.targets[node.index]:
-        found |= edge.condition.names | edge.condition.codes
+    found: dict[int, set[str | int]] = defaultdict(set)
+    for nodes in moulded(plan):
+        if any(edge.condition.kind == "labels" for edge in nodes[0].edges):
+            for edge in (edge for node in nodes for edge in node.edges):
+                found[edge.source] |= edge.condition.names | edge.condition.codes
     return found
 
 
