@@ -55,7 +55,14 @@ def exits_of(
 def options_of(draft: Draft, path: KeyPath, spec: StepSpec) -> dict[str, int]:
     """The exits of a step that asks a person: its options, the first is 0; none if they are not written out."""
     options = spec.with_.get("options")
-    if not isinstance(options, list) or not all(isinstance(each, str) for each in options):
+    if "${" in str(options):
+        message = f"the options of `{spec.task}` are written out: they are its exits"
+        draft.report(codes.WRONG_TYPE, message, (*path, "with", "options"))
+    if (
+        "${" in str(options)
+        or not isinstance(options, list)
+        or not all(isinstance(each, str) for each in options)
+    ):
         return {}
     for at, option in enumerate(options):
         try:

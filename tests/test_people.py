@@ -276,8 +276,10 @@ def test_a_person_at_a_terminal_is_asked(write: Callable[..., str], tmp_path: Pa
 
 
 def found(**node: Any) -> list[str]:
-    text = tomli_w.dumps({"engine": 1, "inputs": {"o": {"type": "array"}}, "nodes": {"a": node}})
-    return [f"{each.code} {each.message}" for each in engine.check(Source("p.toml", text))]
+    reads = {"task": "collect", "with": {"o": "${inputs.o}"}}
+    doc = {"engine": 1, "inputs": {"o": {"type": "array"}}, "nodes": {"a": node, "b": reads}}
+    text = tomli_w.dumps(doc)
+    return [f"{each.rule.code} {each.message}" for each in engine.check(Source("p.toml", text))]
 
 
 def test_options_are_exits_and_are_checked_as_such() -> None:
@@ -286,7 +288,7 @@ def test_options_are_exits_and_are_checked_as_such() -> None:
         "E203 this step has no `nope`"
     ]
     assert found(**asks("yes", "error")) == [
-        "E104 an option is an exit: `error` is an outcome, not an exit"
+        "E104 an option is an exit: `error` is an outcome of the engine's own"
     ]
     assert found(task="human", **{"with": {"prompt": "p", "options": "${inputs.o}"}}) == [
         "E103 the options of `human` are written out: they are its exits"
@@ -298,6 +300,9 @@ def test_options_are_exits_and_are_checked_as_such() -> None:
 
 def test_a_person_can_be_scripted(write: Callable[..., str]) -> None:
     plan = engine.load_plan(write(nodes={"review": REVIEW}))
-    script = parse_script({"review/review": [{"exit": 1}, {"exit": 2}]}, plan)
+    draft = [{"output": {"stdout": "x", "stderr": "", "status": 0}}]
+    script = parse_script(
+        {"review/review": [{"exit": 1}, {"exit": 2}], "review/draft": draft}, plan
+    )
     result = simulate(plan, script)
     assert [a.outcome for a in result.nodes["review"].attempts] == [0, 1, 0, 2]

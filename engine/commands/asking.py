@@ -32,6 +32,8 @@ class Terminal:
         import trio
 
         self._shown, self._paint = shown, painter(color)
+        self._stream = sys.stderr
+        """Kept, for what is printed while a run goes on is taken for its tasks'."""
         self._one = trio.Lock()
 
     async def __call__(self, question: Question) -> Answer:
@@ -69,15 +71,15 @@ class Terminal:
         self._print("options: " + ", ".join(question.options))
 
     def _line(self, prompt: str) -> str:
-        sys.stderr.write(prompt)
-        sys.stderr.flush()
+        self._stream.write(prompt)
+        self._stream.flush()
         line = sys.stdin.readline()
         if not line:
             raise EOFError("standard input has ended, and nobody answered")
         return line.rstrip("\n")
 
     def _print(self, text: str) -> None:
-        sys.stderr.write(text + "\n")
+        self._stream.write(text + "\n")
 
 
 def _text(value: Any) -> str:
