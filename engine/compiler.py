@@ -19,7 +19,7 @@ from engine.casts import Cast, cast_of
 from engine.diagnostics import Diagnostics, Rule
 from engine.draft import Draft
 from engine.edges import with_edges
-from engine.exits import exits_of, make_step
+from engine.exits import exits_of, make_step, options_of
 from engine.expressions import Template, template
 from engine.fans import fan_of
 from engine.fingerprint import fingerprint
@@ -42,7 +42,6 @@ from engine.written import whole
 __all__ = ["compile", "outline"]
 
 _CHILD_EXITS = {"success": 0, "failure": 1}
-_LATER_TASKS = {"human": "people"}
 
 
 def compile(spec: Spec, registry: Registry) -> tuple[Plan | None, Diagnostics]:
@@ -342,7 +341,8 @@ def _body(
         fits(work.draft, path, spec, task.input_schema, f"task `{task.id}`")
     _runs_there(work.draft, node, task)
     schema = None if with_.constant else task.input_schema
-    return make(task, None, schema=schema), task.exits, task.open
+    exits = options_of(work.draft, path, spec) if task.asks else task.exits
+    return make(task, None, schema=schema), exits or task.exits, task.open or not exits
 
 
 def _set(work: _Work, path: KeyPath, node: str, spec: StepSpec) -> Template | None:
@@ -378,10 +378,7 @@ def _task(work: _Work, path: KeyPath, id: str) -> Task | None:
     except TaskError as error:
         work.draft.report(_rule_of(error), error.message, place, error.help)
         return None
-    if task is None and id in _LATER_TASKS:
-        message = f"`{id}` is not supported yet: this version does not ask {_LATER_TASKS[id]}"
-        work.draft.report(codes.NOT_SUPPORTED, message, place)
-    elif task is None and registry.broken():
+    if task is None and registry.broken():
         _tell_broken(work, place)
     elif task is None and not work.session.unclear:
         known = list(registry.ids())

@@ -17,12 +17,14 @@ Kind = Literal[
     "attempt_ended",
     "attempt_rerun",
     "attempt_noted",
+    "person_asked",
     "state_set",
     "retry_planned",
     "route_taken",
     "item_settled",
     "node_settled",
     "cancel_asked",
+    "run_waiting",
     "run_ended",
 ]
 

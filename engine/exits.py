@@ -14,7 +14,7 @@ import attrs
 from engine import codes
 from engine.draft import Draft
 from engine.machine import Clause, End, Outcome, Route, Step, Target, Verdict
-from engine.shapes import NAME, OUTCOMES
+from engine.shapes import NAME, OUTCOMES, Wrong, exit_name
 from engine.source import KeyPath
 from engine.spec import RetrySpec, RouteSpec, StepSpec
 
@@ -50,6 +50,29 @@ def exits_of(
     names = {code: name for name, code in reversed(list(declared.items()))}
     names |= {code: name for name, code in spec.exits.items()}
     return Exits(aliases, names, None if open else frozenset(aliases.values()))
+
+
+def options_of(draft: Draft, path: KeyPath, spec: StepSpec) -> dict[str, int]:
+    """The exits of a step that asks a person: its options, the first is 0; none if they are not written out."""
+    options = spec.with_.get("options")
+    if "${" in str(options):
+        message = f"the options of `{spec.task}` are written out: they are its exits"
+        draft.report(codes.WRONG_TYPE, message, (*path, "with", "options"))
+    if (
+        "${" in str(options)
+        or not isinstance(options, list)
+        or not all(isinstance(each, str) for each in options)
+    ):
+        return {}
+    for at, option in enumerate(options):
+        try:
+            exit_name(option)
+        except Wrong as wrong:
+            place = (*path, "with", "options", at)
+            message = f"an option is an exit: {wrong.message}"
+            draft.report(codes.BAD_NAME, message, place, wrong.help)
+            return {}
+    return {option: code for code, option in enumerate(options) if code < 256}
 
 
 def make_step(

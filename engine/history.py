@@ -129,6 +129,7 @@ class _Fold:
         self.runs: dict[str, _Run] = {"": _Run("")}
         self.id = ""
         self.end: dict[str, Any] | None = None
+        self.message = ""
 
     def feed(self, event: Event) -> None:
         data = event.data
@@ -152,6 +153,8 @@ class _Fold:
                 run.state |= data["state"]
             case "run_ended":
                 self.end = data
+            case "run_waiting":
+                self.message = data["message"]
 
     def _run_of(self, path: str) -> tuple[_Run, str]:
         """The run in which a node or step is, and what it is called there."""
@@ -184,6 +187,8 @@ class _Fold:
 
     def result(self, unended: Unended, names: Sequence[str]) -> Result:
         end: dict[str, Any] = self.end or {"status": unended, "message": "", "outputs": {}}
+        if unended == "waiting" and self.end is None:
+            end["message"] = self.message
         for path in sorted(self.runs, key=len, reverse=True):
             if path:  # a sub-pipeline that has not ended
                 run, local = self._run_of(path)

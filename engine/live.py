@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from engine.machine import State
 from engine.places import Limit
 from engine.plan import Body, Node, Plan
-from engine.result import ABSENT, Attempt, NodeResult
+from engine.result import ABSENT, Attempt, NodeResult, Reason
 from engine.values import Values
 
 if TYPE_CHECKING:
@@ -25,14 +25,15 @@ Stopping = Literal["", "timeout", "deadline", "cancelled"]
 class LiveAttempt:
     """An attempt that has its places. `inputs` is what its body is given; `stopping` is why it is being stopped."""
 
-    __slots__ = ("body", "child", "handle", "inputs", "node", "over", "record", "stopping")
+    __slots__ = ("body", "child", "handle", "inputs", "node", "over", "record", "runs", "stopping")
 
     def __init__(self, node: LiveNode, body: Body, record: Attempt) -> None:
         self.node, self.body, self.record = node, body, record
         self.inputs: dict[str, Any] = {}
         self.child: LiveRun | None = None
         self.stopping: Stopping = ""
-        self.over = False
+        self.over = self.runs = False
+        """`runs`: whether it was given to the runtime."""
         self.handle: Any = None
         """The runtime's own, to stop the body by."""
 
@@ -103,6 +104,16 @@ class LiveNode:
     def key(self, step: str, visit: int, attempt: int) -> str:
         """The key of an attempt of this node."""
         return f"{self.run.key}{self.name}/{step}/{visit}.{attempt}"
+
+    @property
+    def so_far(self) -> NodeResult:
+        """Its result, or what it has come to."""
+        if self.result is not None:
+            return self.result
+        result: Literal["running", "pending"] = (
+            "running" if self.attempts or self.fan else "pending"
+        )
+        return NodeResult(self.plan.name, result, Reason(""), attempts=tuple(self.attempts))
 
     def remember(self, step: str, output: Any) -> None:
         """The latest attempt of a step has this output; ABSENT: none."""

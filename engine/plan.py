@@ -102,6 +102,13 @@ class Body:
     set: Template | None = None
     """What is written to the state when an attempt ends with an exit code, by name."""
 
+    asks: bool = attrs.field(init=False)
+    """Whether a person is asked, who takes no place."""
+
+    @asks.default
+    def _asks(self) -> bool:
+        return self.task is not None and self.task.asks
+
     plain: bool = attrs.field(init=False)
     """Whether every attempt of a task is given the same, known to fit."""
 
@@ -228,6 +235,12 @@ class Plan:
     """Unbounded loops, by node: a plan that has any is refused (E301)."""
     flawed: frozenset[str] = frozenset()
     """Nodes that are not all as the file means them, for it has errors there."""
+
+    @cached_property
+    def asks(self) -> bool:
+        """Whether a person is asked, here or in a sub-pipeline."""
+        bodies = [body for node in self.nodes for body in node.bodies]
+        return any(body.asks or (body.plan is not None and body.plan.asks) for body in bodies)
 
     @cached_property
     def hash(self) -> str:

@@ -137,6 +137,8 @@ class Task:
     may_ask: bool = True
     """Whether an attempt may ask for a longer wait before a retry; what never does has a shorter
     worst case."""
+    asks: bool = False
+    """Whether a person is asked, and no body runs: its exits are the `options` of its `with`."""
     executor: Executor = "async"
     """Where it runs. Only "async" runs `body`; a "thread" or "process" task runs `function`, and
     its `body` refuses to."""

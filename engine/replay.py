@@ -21,6 +21,9 @@ from engine.takeover import outcome_of
 
 __all__ = ["Replayed", "replay"]
 
+_BESIDES = ("attempt_noted", "run_waiting")
+"""Events that change nothing."""
+
 Hear = Callable[[Event], None]
 
 
@@ -40,7 +43,7 @@ def replay(
 ) -> Replayed:
     """Make a scheduler that tells its events to the function it is given, and bring it to where
     `events` end; new ones go to `listen`. JournalError if they are not of this plan."""
-    fold = _Fold([event for event in events if event.kind != "attempt_noted"], listen)
+    fold = _Fold([event for event in events if event.kind not in _BESIDES], listen)
     fold.scheduler = make(fold.hear)
     while fold.at < len(fold.events):
         fold.step()

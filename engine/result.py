@@ -26,9 +26,9 @@ __all__ = [
     "Unended",
 ]
 
-Status = Literal["succeeded", "failed", "cancelled"]
-Unended = Literal["running", "interrupted"]
-"""What a run is that has not ended: `interrupted` if nobody runs it."""
+Status = Literal["succeeded", "failed", "cancelled", "waiting"]
+Unended = Literal["running", "interrupted", "waiting"]
+"""What a run is that has not ended: `interrupted` if nobody runs it, `waiting` if it waits for people."""
 
 
 class _Absent:

@@ -59,6 +59,9 @@ class Scheduler:
         self._ended: list[tuple[LiveAttempt, Outcome | None]] = []
         self._deciding: list[LiveNode] = []
         self._stops: list[LiveAttempt] = []
+        self._bodies = 0
+        self.asked = 0
+        """How many people are being asked."""
         self._cancelling: list[LiveRun] = []
         self._giving_up: list[LiveFan] = []
         self._alarms = Alarms()
@@ -94,7 +97,7 @@ class Scheduler:
         """The body of an attempt was lost without a trace: the same attempt once more, its time anew from `now`."""
         self.now = now
         again = LiveAttempt(attempt.node, attempt.body, attempt.record)
-        again.inputs = attempt.inputs
+        again.inputs, again.runs = attempt.inputs, attempt.runs
         attempt.over = True
         attempt.node.attempt = again
         if attempt.body.timeout is not None:
@@ -115,6 +118,27 @@ class Scheduler:
     def idle(self) -> bool:
         """Whether nothing will ever happen unless a body ends."""
         return not self.pending and self.next_time == math.inf and self.result is None
+
+    @property
+    def asking(self) -> bool:
+        """Whether nothing goes on but that people are asked: only they, or a deadline, will make something happen."""
+        alone = self.asked and self.asked == self._bodies and not self.pending
+        return bool(alone and self.result is None and not self._alarms.wakes and not self._stops)
+
+    def park(self, at: float, now: float) -> Result:
+        """The run as far as it has come, for it is to wait for people; `at` is the time of day, in seconds since 1970."""
+        asked = ", ".join(f"`{path}`" for path in self.running)
+        message = f"for an answer to {asked}"
+        self.now = now
+        self._tell("run_waiting", "", at=at, message=message)
+        return Result(
+            "waiting",
+            {node.plan.name: node.so_far for node in self.root.nodes},
+            message=message,
+            id=self.run_id,
+            pipeline=self.root.plan.name,
+            state=self.root.values.state,
+        )
 
     @property
     def running(self) -> tuple[str, ...]:
@@ -291,6 +315,11 @@ class Scheduler:
         elif attempt.child is not None:
             self._start_run(attempt.child)
         else:
+            attempt.runs = True
+            self._bodies += 1
+            if body.asks:
+                self.asked += 1
+                self._tell("person_asked", attempt.path, key=attempt.key, **attempt.inputs)
             return attempt
         return None
 
@@ -350,6 +379,9 @@ class Scheduler:
         node, record = attempt.node, attempt.record
         attempt.over = True
         node.attempt = None
+        if attempt.runs:
+            self._bodies -= 1
+            self.asked -= attempt.body.asks
         self._places.free(node.limits)
         record.ended = self.now
         outcome = self._recorded(attempt, outcome)
@@ -481,6 +513,8 @@ class Scheduler:
 
     def _limits(self, node: LiveNode, body: Body) -> tuple[Limit, ...]:
         run, pool = node.run, node.plan.pool
+        if body.asks:
+            return ()
         own = () if body.plan is not None else run.limits
         if node.fan is not None:
             own = (*own, node.fan.limit)

@@ -13,11 +13,12 @@ from typing import TYPE_CHECKING, Any
 import attrs
 
 from engine.api import analyse
-from engine.errors import SpecError
+from engine.errors import InputError, JournalError, SpecError
 from engine.fingerprint import of_nodes
 from engine.journal.dialects import default_store
 from engine.journal.records import Kept
 from engine.journal.store import Store
+from engine.people import Answer, Question, answered, found, open_questions
 from engine.plan import Plan
 from engine.registry import Registry
 from engine.source import Source, read
@@ -28,15 +29,15 @@ if TYPE_CHECKING:
     from engine.runtime.prepared import Prepared
     from engine.runtime.resumed import Wish
 
-__all__ = ["rerun", "resume", "runs"]
+__all__ = ["Answer", "Question", "answer", "cancel", "rerun", "resume", "runs"]
 
 
 def runs(
     store: str | None = None, pipeline: str | None = None, since: float | None = None
 ) -> list[Kept]:
     """The runs of a store, latest first."""
-    with Store(store or default_store()) as found:
-        return found.runs(pipeline, since)
+    with Store(store or default_store()) as opened:
+        return opened.runs(pipeline, since)
 
 
 def resume(
@@ -46,6 +47,7 @@ def resume(
     start: str | None = None,
     marks: Mapping[str, str] | None = None,
     accept_change: bool = False,
+    answers: Mapping[str, Answer] | None = None,
     registry: Registry | None = None,
     tasks: Iterable[object] = (),
     **options: Any,
@@ -53,17 +55,68 @@ def resume(
     """Go on with a run whose process died, to its end; blocks as `engine.run` does.
 
     `run` is its id, or the first characters of it. With `start` that node and all behind it are run
-    again, also of a run that has ended; `marks` gives the last attempts of nodes another exit. Where
-    what has run means something else now, `accept_change` lets it stand. Raises JournalError if
-    there is no such run, it has ended, somebody runs it, or its spec has changed.
+    again, also of a run that has ended; `marks` gives the last attempts of nodes another exit;
+    `answers` are what people say, by the node or step that asks. Where what has run means something
+    else now, `accept_change` lets it stand. Raises JournalError if there is no such run, it has ended,
+    somebody runs it, or its spec has changed; InputError for an answer that nothing asks for.
     """
     from engine.runtime.resumed import Wish, prepare_again
 
     kept, chosen = _found(run, store, options)
-    plan, wish = _compared(
-        kept, Wish(start=start, marks=marks or {}, accept=accept_change), registry, tasks
-    )
+    _check_answers(kept, store, answers or {})
+    wish = Wish(start=start, marks=marks or {}, accept=accept_change, answers=answers or {})
+    plan, wish = _compared(kept, wish, registry, tasks)
     return _blocking(lambda: prepare_again(plan, kept, chosen, wish))
+
+
+def answer(run: str, name: str, said: Answer, *, store: str | None = None) -> bool:
+    """Answer what a node or step of a run asks; False if nobody runs it: `resume` does, with the answer.
+
+    InputError if nothing such is asked, or there is no such option.
+    """
+    with Store(store or default_store()) as found_store:
+        kept = found_store.run(run)
+        question = found(open_questions(found_store.events(kept.header.id)), name)
+        answered(question, said)
+        if kept.holder is None:
+            return False
+        data = {"name": question.path, "option": said.option, "feedback": said.feedback}
+        found_store.ask(kept.header.id, "answer", data)
+        return True
+
+
+def cancel(run: str, reason: str, *, store: str | None = None, **options: Any) -> Result | None:
+    """Cancel a run: ask the process that runs it, and return None; or if nobody does, end it here,
+    with all of it that still lives.
+
+    JournalError if it has ended.
+    """
+    from engine.runtime.resumed import Wish, prepare_again
+
+    kept, chosen = _found(run, store, options)
+    if kept.status not in ("running", "waiting"):
+        raise JournalError(f"run `{kept.header.id}` has ended: {kept.status}")
+    with Store(store or default_store()) as found_store:
+        found_store.ask(kept.header.id, "cancel", reason)
+    if kept.holder is not None:
+        return None
+    header = kept.header
+    as_it_was = Source(header.path, header.files[header.path])
+    plan = _plan(as_it_was, None, (), header.files)
+    return _blocking(lambda: prepare_again(plan, kept, chosen, Wish(cancel=reason)))
+
+
+def _check_answers(kept: Kept, store: str | None, answers: Mapping[str, Answer]) -> None:
+    with Store(store or default_store()) as found_store:
+        asked = open_questions(found_store.events(kept.header.id)) if answers else []
+    problems: list[str] = []
+    for name, said in answers.items():
+        try:
+            answered(found(asked, name), said)
+        except InputError as error:
+            problems += error.problems
+    if problems:
+        raise InputError(tuple(problems))
 
 
 def rerun(
@@ -99,8 +152,8 @@ def _found(run: str, store: str | None, options: Mapping[str, Any]) -> tuple[Kep
     from engine.runtime.options import options_of
 
     chosen = options_of({**options, "store": store or default_store()})
-    with Store(store or default_store()) as found:
-        return found.run(run), chosen
+    with Store(store or default_store()) as opened:
+        return opened.run(run), chosen
 
 
 def _compared(

@@ -37,6 +37,7 @@ def once_more(
     console: Console,
 ) -> int:
     """Run it to its end, print what became of it."""
+    from engine.commands.asking import asker
     from engine.commands.display import display
     from engine.history import node_names
     from engine.prints import hearing
@@ -53,5 +54,6 @@ def once_more(
     total = len(node_names(header.files.get(header.path, "")))
     shown, block = display(total, sys.stderr, console.colored(sys.stderr))
     with block, hearing(shown.say):
-        result = begin(header.id, on_event=Both(shown, notes), **options)
+        heard = Both(shown, notes)
+        result = begin(header.id, on_event=heard, ask=asker(shown, console), **options)
     return show(result, arguments, console, notes)

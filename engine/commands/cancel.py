@@ -7,8 +7,7 @@ import getpass
 import time
 
 from engine.commands.console import Console
-from engine.commands.keeping import add_run, opened
-from engine.errors import JournalError
+from engine.commands.keeping import add_run, opened, store_of
 
 __all__ = ["EXAMPLES", "SUMMARY", "configure", "execute"]
 
@@ -35,21 +34,21 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 
 def execute(arguments: argparse.Namespace, console: Console) -> int:
-    """Ask, and wait for the end; 1 if it has not come."""
+    """Ask, and wait for the end; 1 if it has not come. A run that nobody runs ends here."""
+    from engine import stored
+
+    reason = arguments.reason or f"cancelled by {getpass.getuser()} with `engine cancel`"
+    where = store_of(arguments)
+    result = stored.cancel(arguments.run, reason, store=where)
+    if result is not None:
+        console.out(f"run {result.id} {result.status}")
+        return 0
     with opened(arguments) as store:
-        kept = store.run(arguments.run)
-        id = kept.header.id
-        if kept.status != "running":
-            raise JournalError(f"run `{id}` has ended: {kept.status}")
-        reason = arguments.reason or f"cancelled by {getpass.getuser()} with `engine cancel`"
-        store.ask(id, "cancel", reason)
-        if kept.holder is None:
-            console.note(f"nobody runs `{id}`: it is cancelled when it is resumed")
-            return 0
+        id = store.run(arguments.run).header.id
         until = time.monotonic() + arguments.wait
         while time.monotonic() < until:
             kept = store.run(id)
-            if kept.status != "running":
+            if kept.status not in ("running", "waiting"):
                 console.out(f"run {id} {kept.status}")
                 return 0
             time.sleep(_PAUSE)

@@ -36,6 +36,12 @@ class Lines:
         if said is not None:
             self.say(said)
 
+    def hold(self) -> None:
+        """Let something else use the terminal."""
+
+    def go_on(self) -> None:
+        """It is ours again."""
+
     def say(self, text: str) -> None:
         """Show a line that belongs to no event."""
         if self._stream is not None and not _written(self._stream, printable(text) + "\n"):
@@ -50,6 +56,7 @@ class Live:
         self._board, self._stream, self._paint = Board(total), stream, painter(color)
         self._spinner = SPINNER if "utf" in (stream.encoding or "").lower() else PLAIN_SPINNER
         self._lock, self._over = threading.Lock(), threading.Event()
+        self._held = threading.Lock()
         self._thread = threading.Thread(target=self._draw_on, name="progress", daemon=True)
         self._start: float | None = None
         self._drawn = 0
@@ -70,6 +77,16 @@ class Live:
                 self._start = time.monotonic() - event.time
             self._board.feed(event)
 
+    def hold(self) -> None:
+        """Take what is drawn away, and draw nothing more for now."""
+        self._held.acquire()
+        _written(self._stream, self._back() + self._take() + "\x1b[J")
+        self._drawn = 0
+
+    def go_on(self) -> None:
+        """Draw again."""
+        self._held.release()
+
     def say(self, text: str) -> None:
         """Show a line that belongs to no event, above what is redrawn; it stays."""
         with self._lock:
@@ -78,7 +95,8 @@ class Live:
     def _draw_on(self) -> None:
         frame = 0
         while not self._over.wait(PAUSE):
-            self._draw(self._spinner[frame % len(self._spinner)])
+            with self._held:
+                self._draw(self._spinner[frame % len(self._spinner)])
             frame += 1
 
     def _draw(self, spin: str) -> None:

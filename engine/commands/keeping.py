@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from engine.events import Event
     from engine.journal.records import Kept
     from engine.journal.store import Store
-    from engine.result import Result
+    from engine.result import Result, Unended
 
 __all__ = ["add_run", "add_store", "age", "ago", "opened", "seen", "store_of"]
 
@@ -54,7 +54,8 @@ def seen(kept: Kept, events: list[Event]) -> Result:
 
     header = kept.header
     names = node_names(header.files.get(header.path, ""))
-    return history(events, "interrupted" if kept.shown == "interrupted" else "running", names)
+    unended: dict[str, Unended] = {"interrupted": "interrupted", "waiting": "waiting"}
+    return history(events, unended.get(kept.shown, "running"), names)
 
 
 def age(text: str) -> float:

@@ -28,7 +28,7 @@ EXAMPLES = """\
   engine run pipeline.toml --inputs inputs.json --json > result.json
   engine run pipeline.toml --key 2026-11-26    at most one run of that key
 
-  exit status: 0 succeeded, 1 failed, 2 the spec or the call is wrong, 130 cancelled
+  exit status: 0 succeeded, 1 failed, 2 the spec or the call is wrong, 3 waiting, 130 cancelled
   Ctrl-C cancels the run, a second one ends the grace period, a third one ends the engine
 """
 
@@ -100,6 +100,7 @@ def show(
 
 def _run(plan: Plan, arguments: argparse.Namespace, console: Console, notes: Notes) -> Result:
     from engine import api
+    from engine.commands.asking import asker
     from engine.commands.display import display
     from engine.prints import hearing
 
@@ -110,8 +111,10 @@ def _run(plan: Plan, arguments: argparse.Namespace, console: Console, notes: Not
         "durability": arguments.durability,
         "key": arguments.key,
     }
+    ask = asker(shown, console)
     with block, hearing(shown.say):
-        return api.run(plan, seed=arguments.seed, on_event=Both(shown, notes), **kept, **given)
+        heard = Both(shown, notes)
+        return api.run(plan, seed=arguments.seed, on_event=heard, ask=ask, **kept, **given)
 
 
 def _given(plan: Plan, arguments: argparse.Namespace) -> dict[str, Any]:

@@ -122,6 +122,10 @@ class Store:
             if _lives(Holder(*holder), expires):
                 raise Held(f"run `{run}` is being run by {Holder(*holder)}")
             self._take(run, epoch + 1)
+            self._do(
+                "UPDATE run SET status = 'running', message = '' WHERE id = ? AND status = 'waiting'",
+                (run,),
+            )
         return int(epoch) + 1
 
     def _take(self, run: str, epoch: int, new: bool = False) -> None:
@@ -160,9 +164,10 @@ class Store:
             if events:
                 self._do("INSERT INTO event (run, last, data) VALUES (?, ?, ?)", (run, last, data))
             if ended is not None:
+                end = None if ended[0] == "waiting" else time.time()
                 self._do(
                     "UPDATE run SET status = ?, message = ?, ended = ? WHERE id = ?",
-                    (*ended, time.time(), run),
+                    (*ended, end, run),
                 )
 
     def reopen(self, header: Header, epoch: int, last: int, events: Sequence[Event]) -> None:

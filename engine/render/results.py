@@ -41,6 +41,7 @@ _STYLES = {
     "running": "busy",
     "pending": "dim",
     "interrupted": "odd",
+    "waiting": "busy",
 }
 _MOST = 10
 
@@ -198,6 +199,8 @@ def _verdict(result: Result) -> str:
     time = duration(max(ends, default=0.0))
     tail = f": {result.message}" if result.message else ""
     counted = f" ({listed})" if listed else ""
+    if result.status == "waiting":
+        return printable(f"{result.pipeline} waiting{counted} {result.message}")
     return printable(f"{result.pipeline} {result.status} after {time}{counted}{tail}")
 
 

@@ -11,6 +11,7 @@ import attrs
 
 from engine.diagnostics import nearest
 from engine.events import Event
+from engine.runtime.asking import Ask
 from engine.runtime.runner import Perform
 from engine.runtime.writer import Durability
 
@@ -30,7 +31,9 @@ class Options:
 
     `store` is the path or URL of where the run is kept: without one it is not. `durability` says
     when: `full`, before it has effects; `batch`, some milliseconds later; `off`, never. `key` is an idempotency
-    key: one run for each key and pipeline. `env` and `secrets` go before the process's environment. No two runs of one machine may bear one
+    key: one run for each key and pipeline. `ask` is awaited with each `Question` for a person and gives
+    an `Answer`; without it a run that only waits for people ends `waiting`, if it is kept.
+    `env` and `secrets` go before the process's environment. No two runs of one machine may bear one
     `run_id` at a time: when one is cancelled, all processes that bear it are killed. `seed` rules
     jitter, `grace` is in seconds. `on_event` is called with each event as it happens; if it raises,
     that is logged and it is not called again. `perform` runs bodies in place of the real ones,
@@ -46,6 +49,7 @@ class Options:
     store: str | None = attrs.field(default=None, converter=_text)
     durability: Durability = "full"
     key: str | None = None
+    ask: Ask | None = None
     perform: Perform | None = None
     exact: bool = False
 

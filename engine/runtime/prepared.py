@@ -17,6 +17,7 @@ from engine.errors import EngineError, InputError
 from engine.events import Event
 from engine.journal.records import Header
 from engine.journal.store import Store
+from engine.people import Answer
 from engine.plan import Plan
 from engine.runtime.options import Options
 from engine.runtime.secrets import Redactor, chosen, too_short
@@ -45,6 +46,12 @@ class Prepared:
     """Attempts that need not be run."""
     since: float = 0.0
     """The time at which it begins: where an earlier part of it ended."""
+    elapsed: float = 0.0
+    """Seconds for which it waited for people since."""
+    answers: Mapping[str, Answer] = attrs.field(factory=dict)
+    """Given by people before they are asked, by node or step."""
+    cancelled: str | None = None
+    """Why it is to be cancelled before anything of it runs."""
     place: Place | None = None
     """Where its events are kept."""
 

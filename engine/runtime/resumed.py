@@ -7,6 +7,7 @@ again; so does a new run that takes over an earlier one. Source: LANGUAGE.md sec
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterable, Mapping, Sequence
 
 import attrs
@@ -16,6 +17,7 @@ from engine.errors import InputError, JournalError
 from engine.events import Event
 from engine.journal.records import Kept
 from engine.journal.store import Store
+from engine.people import Answer
 from engine.plan import Plan
 from engine.runtime.options import Options
 from engine.runtime.prepared import Prepared, header_of, prepare
@@ -33,6 +35,10 @@ class Wish:
     start: str | None = None
     only: str | None = None
     marks: Mapping[str, str] = attrs.field(factory=dict)
+    answers: Mapping[str, Answer] = attrs.field(factory=dict)
+    """What people say, by the node or step that asks."""
+    cancel: str | None = None
+    """Why it is to be cancelled at once; then secrets need not be there."""
     changed: frozenset[str] = frozenset()
     accept: bool = False
     another: bool = False
@@ -52,7 +58,11 @@ def prepare_again(plan: Plan, kept: Kept, options: Options, wish: Wish) -> Prepa
     """
     header, where = kept.header, options.store
     assert where is not None
-    prepared = _prepared(plan, kept, attrs.evolve(options, run_id=header.id, key=header.key))
+    options = attrs.evolve(options, run_id=header.id, key=header.key)
+    if wish.cancel is not None:
+        absent = {name: f"<secret {name}>" for name in plan.secrets}
+        options = attrs.evolve(options, secrets={**absent, **options.secrets})
+    prepared = _prepared(plan, kept, options)
     with Store(where) as store:
         epoch = store.acquire(header.id)
         events = store.events(header.id)
@@ -61,9 +71,15 @@ def prepare_again(plan: Plan, kept: Kept, options: Options, wish: Wish) -> Prepa
             if wish.plain:
                 _check_open(kept, events)
                 own, known = latest(events)
-                since = _since(events, own)
                 return attrs.evolve(
-                    prepared, before=tuple(own), place=place, known=known, since=since
+                    prepared,
+                    before=tuple(own),
+                    place=place,
+                    known=known,
+                    since=_since(events, own),
+                    elapsed=_elapsed(events),
+                    answers=wish.answers,
+                    cancelled=wish.cancel,
                 )
             _check_unchanged(plan, kept, events, wish)
             more = _takeover(plan, events, wish)
@@ -105,6 +121,14 @@ def _prepared(plan: Plan, kept: Kept, options: Options) -> Prepared:
 def _since(events: Sequence[Event], own: Sequence[Event]) -> float:
     """When the latest part of a run began."""
     return own[0].time if own else (events[-1].time if events else 0.0)
+
+
+def _elapsed(events: Sequence[Event]) -> float:
+    """Seconds since a run began to wait for people, if it does."""
+    last = events[-1] if events else None
+    if last is None or last.kind != "run_waiting":
+        return 0.0
+    return max(0.0, time.time() - float(last.data["at"]))
 
 
 def _check_open(kept: Kept, events: Sequence[Event]) -> None:

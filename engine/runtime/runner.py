@@ -9,6 +9,7 @@ happens at one instant is dealt with in the order of LANGUAGE.md section 6. Does
 from __future__ import annotations
 
 import math
+import time
 from collections.abc import Awaitable, Callable, Sequence
 
 import trio
@@ -30,7 +31,8 @@ _BREATH = 64
 class Runner:
     """One run under way. `await run()` once; `cancel` from the same trio thread.
 
-    Its time goes on from the scheduler's; `opened` are attempts that this gave before, and whose bodies are to be run first.
+    Its time goes on from the scheduler's, `elapsed` seconds later; `opened` are attempts that this gave before, and whose bodies are to be
+    run first. `parks` says whether so many questions are all still open: when nothing else goes on the run ends, `waiting`.
     """
 
     def __init__(
@@ -39,11 +41,15 @@ class Runner:
         perform: Perform,
         exact: bool = False,
         opened: Sequence[LiveAttempt] = (),
+        *,
+        parks: Callable[[int], bool] | None = None,
+        elapsed: float = 0.0,
     ) -> None:
         self._scheduler, self._perform, self._exact = scheduler, perform, exact
-        self._opened = opened
+        self._opened, self._parks = opened, parks
+        self._parked: Result | None = None
         self._clock = trio.lowlevel.current_clock().current_time
-        self._start = self._clock() - scheduler.now
+        self._start = self._clock() - scheduler.now - elapsed
         self._wake = trio.Event()
         self._over = trio.Event()
         self._sleep = trio.CancelScope()
@@ -68,16 +74,19 @@ class Runner:
                     self._workers.start_soon(self._work, self._stoppable(attempt))
                 try:
                     await self._over.wait()
+                    if self._parked is not None:
+                        self._workers.cancel_scope.cancel()
                 except trio.Cancelled:
                     self._scheduler.cancel(_OUTSIDE, self._now())
                     raise
-        assert self._scheduler.result is not None
-        return self._scheduler.result
+        result = self._scheduler.result or self._parked
+        assert result is not None
+        return result
 
     async def _drive(self) -> None:
         """Take turns until the run is over: when woken, and when the scheduler's next time has come."""
         try:
-            while self._scheduler.result is None:
+            while self._scheduler.result is None and self._parked is None:
                 self._wake = trio.Event()
                 if self._exact:
                     await self._rest()
@@ -86,7 +95,7 @@ class Runner:
                     self._workers.start_soon(self._work, first)
                 if self._exact and self._scheduler.idle:
                     await self._rest()
-                if self._scheduler.result is None:
+                if self._scheduler.result is None and self._parked is None:
                     with trio.CancelScope(deadline=self._start + self._until) as self._sleep:
                         await self._wake.wait()
         except trio.Cancelled:
@@ -133,8 +142,16 @@ class Runner:
                 self._wake.set()  # once the bodies that end at this instant have ended
             if self._exact or not more:
                 break
+        self.park()
         self._set_alarm()
         return first
+
+    def park(self) -> None:
+        """End for now if nothing goes on but that people are asked, and none has answered."""
+        alone = self._scheduler.asking and self._parked is None
+        if alone and self._parks is not None and self._parks(self._scheduler.asked):
+            self._parked = self._scheduler.park(time.time(), self._now())
+            self._wake.set()
 
     def _stoppable(self, attempt: LiveAttempt) -> LiveAttempt:
         if attempt.killable:
@@ -143,7 +160,7 @@ class Runner:
 
     def _set_alarm(self) -> None:
         """Let the driver wake in time, or at once when the run is over."""
-        if self._scheduler.result is not None:
+        if self._scheduler.result is not None or self._parked is not None:
             self._wake.set()
             return
         until = self._scheduler.next_time
@@ -180,6 +197,8 @@ class Runner:
             except (
                 BaseException
             ):  # cancelled, alone or in a group, or a bug: the record is made whole
+                if self._parked is not None:
+                    raise
                 self._scheduler.ended(attempt, None)
                 self._end_from_outside()
                 raise

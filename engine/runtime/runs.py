@@ -10,18 +10,20 @@ from __future__ import annotations
 import hashlib
 import math
 from collections.abc import AsyncIterator, Iterator, Mapping
-from contextlib import AbstractAsyncContextManager, asynccontextmanager, nullcontext
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, nullcontext, suppress
 from typing import Any, Protocol
 
 import attrs
 import trio
 
 from engine import processes
-from engine.errors import EngineError
+from engine.errors import EngineError, InputError
 from engine.events import Event
+from engine.people import Answer
 from engine.plan import Plan
 from engine.replay import Replayed, replay
 from engine.result import ABSENT, Outcome, Result
+from engine.runtime.asking import People
 from engine.runtime.attempts import Performer
 from engine.runtime.listeners import Hear, Listeners
 from engine.runtime.options import Options
@@ -80,6 +82,7 @@ class Control:
         self._runner: Runner | None = None
         self._scheduler: Scheduler | None = None
         self._owner = ""
+        self._people: People | None = None
 
     def cancel(self, reason: str = CANCELLED) -> None:
         """Ask for the run to be cancelled; only the first reason counts."""
@@ -99,12 +102,19 @@ class Control:
             await processes.kill_strays(self._owner)
 
     def asked(self, kind: str, data: Any) -> None:
-        """Somebody asked something of the run from outside, or its journal failed."""
-        self.cancel(data)
+        """Somebody asked something of the run from outside, or answered, or its journal failed."""
+        if kind != "answer":
+            self.cancel(data)
+        elif self._people is not None:
+            with suppress(
+                InputError
+            ):  # who asked looked whether it is asked; it may have ended since
+                self._people.answer(data["name"], Answer(data["option"], data["feedback"]))
 
-    def attach(self, scheduler: Scheduler, runner: Runner, owner: str) -> None:
+    def attach(self, scheduler: Scheduler, runner: Runner, owner: str, people: People) -> None:
         """The run has begun; its processes bear `owner`."""
         self._scheduler, self._runner, self._owner = scheduler, runner, owner
+        self._people = people
         if self._asked is not None:
             runner.cancel(self._asked)
 
@@ -148,8 +158,19 @@ async def _supervise(
             workers, prepared.run_id, options.grace, note, redactor.text, control.hurry
         )
         opened = (*again.fresh, *_rerun(again))
-        runner = Runner(again.scheduler, _guarded(prepared, writer, perform), options.exact, opened)
-        control.attach(again.scheduler, runner, owner)
+        people = People(options.ask, writer is not None, prepared.answers)
+        runner = Runner(
+            again.scheduler,
+            _guarded(prepared, writer, perform, people),
+            options.exact,
+            opened,
+            parks=people.all_open,
+            elapsed=prepared.elapsed,
+        )
+        people.when_open = runner.park
+        if prepared.cancelled is not None:
+            control.cancel(prepared.cancelled)
+        control.attach(again.scheduler, runner, owner, people)
         return redactor.result(await runner.run())
 
 
@@ -176,25 +197,30 @@ def _rerun(again: Replayed) -> Iterator[LiveAttempt]:
     for attempt in again.doubtful:
         if attempt.stopping:
             scheduler.ended(attempt, None)
+        elif attempt.body.asks:  # nothing is lost: the question is still open
+            yield attempt
         else:
             yield scheduler.rerun(attempt, scheduler.now)
 
 
-def _guarded(prepared: Prepared, writer: Writer | None, perform: Perform) -> Perform:
+def _guarded(
+    prepared: Prepared, writer: Writer | None, perform: Perform, people: People
+) -> Perform:
     """Bodies begin when what led to them is kept, and no output holds a secret: what others read is
     what the journal has."""
 
     known = prepared.known.ends
     before = writer.before if writer is not None else None
-    if before is None and not known and not prepared.hides:
+    if before is None and not known and not prepared.hides and not prepared.plan.asks:
         return perform
+    ask: Perform = people if prepared.options.perform is None else perform
 
     async def guarded(attempt: LiveAttempt) -> Outcome:
         if known and attempt.key in known:
             return known[attempt.key]
         if before is not None:
             await before()
-        outcome = await perform(attempt)
+        outcome = await (ask if attempt.body.asks else perform)(attempt)
         if prepared.hides and outcome.output is not ABSENT:
             outcome = attrs.evolve(outcome, output=prepared.redactor.value(outcome.output))
         return outcome
@@ -237,8 +263,9 @@ def _owner(run_id: str) -> str:
 
 
 def _single(error: BaseException) -> BaseException:
-    """The exception in groups of one: what one cause raised is shown as itself."""
-    while isinstance(error, BaseExceptionGroup) and len(error.exceptions) == 1:
+    """The exception in groups of one, in however many places it was raised: what one cause raised is
+    shown as itself."""
+    while isinstance(error, BaseExceptionGroup) and len({*map(_single, error.exceptions)}) == 1:
         error = error.exceptions[0]
     return error
 

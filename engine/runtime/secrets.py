@@ -23,7 +23,7 @@ HIDDEN = "***"
 SHORTEST = 4
 """Characters of a secret: a shorter one would hide half of every text, or be guessed by what is hidden."""
 
-_FREE = frozenset({"message", "error", "output", "outputs"})
+_FREE = frozenset({"message", "error", "output", "outputs", "prompt", "show"})
 """What in an event's data is not the engine's own word, nor a name of the spec."""
 
 

@@ -143,8 +143,10 @@ class Writer:
 
 
 def _end(events: list[Event]) -> tuple[str, str] | None:
-    """The status and message of the run where these events end it."""
-    last = events[-1] if events else None
-    return (
-        (last.data["status"], last.data["message"]) if last and last.kind == "run_ended" else None
-    )
+    """The status and message of the run where these events end it, or let it wait."""
+    for event in events[::-1]:
+        if event.kind == "run_ended":
+            return event.data["status"], event.data["message"]
+        if event.kind == "run_waiting":
+            return "waiting", event.data["message"]
+    return None

@@ -14,6 +14,7 @@ __all__ = ["BUILTIN", "ids", "load"]
 BUILTIN = {
     "collect": "engine.tasks.collect",
     "http": "engine.tasks.http",
+    "human": "engine.tasks.human",
     "shell": "engine.tasks.shell",
     "sleep": "engine.tasks.sleep",
 }
