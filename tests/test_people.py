@@ -306,3 +306,14 @@ def test_a_person_can_be_scripted(write: Callable[..., str]) -> None:
     )
     result = simulate(plan, script)
     assert [a.outcome for a in result.nodes["review"].attempts] == [0, 1, 0, 2]
+
+
+def test_nodes_that_differ_in_their_options_alone_have_their_own_exits() -> None:
+    nodes = {
+        "a": asks("yes", "no", routes={"no": "done"}),
+        "b": asks("yes", "nay", routes={"no": "done"}),
+    }
+    text = tomli_w.dumps({"engine": 1, "nodes": nodes})
+    assert [each.message for each in engine.check(Source("p.toml", text))] == [
+        "this step has no `no`"
+    ]
