@@ -25,7 +25,7 @@ Stopping = Literal["", "timeout", "deadline", "cancelled"]
 class LiveAttempt:
     """An attempt that has its places. `inputs` is what its body is given; `stopping` is why it is being stopped."""
 
-    __slots__ = ("body", "child", "handle", "inputs", "node", "over", "record", "stopping")
+    __slots__ = ("body", "child", "handle", "inputs", "life", "node", "over", "record", "stopping")
 
     def __init__(self, node: LiveNode, body: Body, record: Attempt) -> None:
         self.node, self.body, self.record = node, body, record
@@ -33,6 +33,8 @@ class LiveAttempt:
         self.child: LiveRun | None = None
         self.stopping: Stopping = ""
         self.over = False
+        self.life = 1
+        """Which time its body is run, one more for each that was lost."""
         self.handle: Any = None
         """The runtime's own, to stop the body by."""
 

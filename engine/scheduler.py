@@ -94,7 +94,7 @@ class Scheduler:
         """The body of an attempt was lost without a trace: the same attempt once more, its time anew from `now`."""
         self.now = now
         again = LiveAttempt(attempt.node, attempt.body, attempt.record)
-        again.inputs = attempt.inputs
+        again.inputs, again.life = attempt.inputs, attempt.life + 1
         attempt.over = True
         attempt.node.attempt = again
         if attempt.body.timeout is not None:

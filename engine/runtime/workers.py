@@ -230,7 +230,8 @@ class _Worker:
 
 
 async def _start(paths: tuple[str, ...]) -> _Worker:
-    token, env = processes.tag(os.environ)
+    token = processes.new_token()
+    env = processes.tag(os.environ, token)
     theirs_in, ours_out = os.pipe()
     ours_in, theirs_out = os.pipe()
     argv = [sys.executable, "-P", _MAIN, str(theirs_in), str(theirs_out)]
