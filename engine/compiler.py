@@ -273,6 +273,7 @@ def _steps(work: _Work, node: str, spec: NodeSpec) -> tuple[list[Step], list[Bod
         ends = body.plan is not None and body.plan.deadline is not None
         times_out = step_spec.timeout is not None or ends
         bodies.append(body)
+        interrupts = body.on_interrupt == "route"
         key = _alike(spec, step_spec, body, times_out)
         known = work.session.alike.get(key)
         if known is not None:
@@ -281,7 +282,9 @@ def _steps(work: _Work, node: str, spec: NodeSpec) -> tuple[list[Step], list[Bod
             continue
         told = len(work.draft.found)
         exits = exits_of(work.draft, path, step_spec, declared, open)
-        step, counter = make_step(work.draft, path, name, step_spec, exits, times_out, counter)
+        step, counter = make_step(
+            work.draft, path, name, step_spec, exits, times_out, interrupts, counter
+        )
         steps.append(_given(step, body.plan) if body.plan else step)
         if spec.single and len(work.draft.found) == told and not work.draft.spec.broken:
             work.session.alike[key] = (steps[0], shape)
@@ -292,7 +295,13 @@ def _alike(spec: NodeSpec, step: StepSpec, body: Body, times_out: bool) -> tuple
     """What makes one-step nodes alike but for their names: the same tables, read from the same text."""
     ends = all(_leads_out(route) for route in step.routes.values())
     tables = tuple(id(table) if table else 0 for table in (step.exits, step.routes, step.retry))
-    return ((spec.single and ends) or id(spec), body.task or body.plan, times_out, *tables)
+    return (
+        (spec.single and ends) or id(spec),
+        body.task or body.plan,
+        times_out,
+        body.on_interrupt,
+        *tables,
+    )
 
 
 def _leads_out(route: RouteSpec) -> bool:
@@ -324,9 +333,19 @@ def _body(
     place = Place((*path, "with"), node, "attempt")
     with_ = values(work.draft, place, dict(spec.with_))
     work.templates.append(with_)
-    make = partial(Body, with_=with_, timeout=spec.timeout, set=_set(work, path, node, spec))
+    make = partial(
+        Body,
+        with_=with_,
+        timeout=spec.timeout,
+        set=_set(work, path, node, spec),
+        on_interrupt=spec.on_interrupt,
+    )
     if spec.pipeline is not None:
         plan = _child(work, path, spec.pipeline)
+        if spec.on_interrupt != "rerun":
+            message = "a sub-pipeline is never interrupted: the attempts inside it are"
+            cure = "write `on_interrupt` on its steps"
+            work.draft.report(codes.WRONG_TYPE, message, (*path, "on_interrupt"), cure)
         if plan:
             fits_child(work.draft, path, spec, plan)
         return make(None, plan), _CHILD_EXITS, plan is None

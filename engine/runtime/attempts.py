@@ -24,7 +24,7 @@ from engine.frames import raised_at
 from engine.functions import call_arguments, plain_result
 from engine.registry import Context, Exit, Failure, Permanent, RetryAfter, Task
 from engine.result import Outcome
-from engine.runtime.recovery import Folders
+from engine.runtime.recovery import Folders, executor_of
 from engine.runtime.threads import in_trio, run_in_thread
 from engine.runtime.workers import Died, Failed, Value, Workers
 from engine.scheduler import LiveAttempt
@@ -86,12 +86,13 @@ class Performer:
         return self._outcome(attempt, task, value)
 
     async def _value(self, attempt: LiveAttempt, task: Task) -> Any:
-        executor = (attempt.node.plan.executor if task.function else None) or task.executor
+        executor = executor_of(attempt)
         if executor == "async":
             return await task.body(
                 _copied(attempt.inputs), self._context(attempt, partial(self._note, attempt))
             )
-        if executor == "process" and task.target:
+        if executor == "process":
+            assert task.target is not None
             return await self._in_worker(attempt, task.target)
         return await self._in_thread(attempt, task)
 

@@ -21,9 +21,14 @@ from engine import processes, shim
 from engine.errors import JournalError
 from engine.events import Event
 from engine.live import LiveAttempt
+from engine.registry import Executor
 from engine.replay import Replayed
+from engine.result import Outcome
 
-__all__ = ["Folders", "outlives", "recovered", "said_by"]
+__all__ = ["Folders", "executor_of", "outlives", "recovered", "said_by"]
+
+
+_DIED = "the engine died while it ran"
 
 
 @attrs.frozen
@@ -52,10 +57,18 @@ class Folders:
         shutil.rmtree(self.root, ignore_errors=True)
 
 
+def executor_of(attempt: LiveAttempt) -> Executor:
+    """Where the body of a task runs: the node says it, else the task."""
+    task = attempt.body.task
+    assert task is not None
+    chosen = (attempt.node.plan.executor if task.function else None) or task.executor
+    return "thread" if chosen == "process" and not task.target else chosen
+
+
 def outlives(attempt: LiveAttempt) -> bool:
     """Whether the body goes on when the engine dies."""
     task = attempt.body.task
-    return task is not None and task.outlives
+    return task is not None and (task.outlives or executor_of(attempt) == "process")
 
 
 async def recovered(
@@ -96,7 +109,15 @@ def _tokens(place: str) -> Iterator[str]:
 def _lost(again: Replayed, attempt: LiveAttempt) -> Iterator[LiveAttempt]:
     """What the step says of a body that was lost."""
     scheduler = again.scheduler
-    yield scheduler.rerun(attempt, scheduler.now)
+    match attempt.body.on_interrupt:
+        case "rerun":
+            yield scheduler.rerun(attempt, scheduler.now)
+        case "fail":
+            scheduler.ended(
+                attempt, Outcome("error", error=f"interrupted: {_DIED}", permanent=True)
+            )
+        case "route":
+            scheduler.ended(attempt, Outcome("interrupted", error=_DIED))
 
 
 def said_by(adopted: Sequence[LiveAttempt], events: Sequence[Event]) -> Counter[str]:
