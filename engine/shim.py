@@ -24,6 +24,7 @@ import attrs
 
 from engine import processes
 from engine.alive import began, boot, start_of
+from engine.processes import shown
 
 if TYPE_CHECKING:
     import trio
@@ -154,14 +155,13 @@ async def _start(
     odd = [f"{name}={tagged[name]}" for name in tagged if not _is_identifier(name)]
     command = ["env", *odd, *argv] if odd else list(argv)  # which `sh` would drop
     shim = ["/bin/sh", "-c", _SCRIPT, "engine", place, _LINK, *command]
-    if stdin is None:
-        return Child(
-            await processes.start(shim, cwd=cwd, env=tagged, stdin=subprocess.DEVNULL), token(place)
-        )
+    streams = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}  # none of the engine's
     with tempfile.TemporaryFile() as given:  # without a name: it may hold secrets
-        given.write(stdin)
+        given.write(stdin or b"")
         given.seek(0)
-        return Child(await processes.start(shim, cwd=cwd, env=tagged, stdin=given), token(place))
+        streams["stdin"] = subprocess.DEVNULL if stdin is None else given.fileno()
+        process = await processes.start(shim, cwd=cwd, env=tagged, **streams)
+    return Child(process, token(place))
 
 
 def _bytes(place: str, name: str) -> bytes:
@@ -264,6 +264,13 @@ class Stranger:
 
     claim: Claim
     place: str
+    token: str = attrs.field(init=False)
+
+    @token.default
+    def _bears(self) -> str:
+        """A worker that serves many calls bears its own."""
+        last = processes.last_token(self.claim.pid)
+        return last if last and self.claim.alive else token(self.place)
 
     async def exited(self) -> None:
         import trio
@@ -280,18 +287,15 @@ class Stranger:
             if self.claim.alive:
                 processes.terminate(self.claim.pid)
             with trio.move_on_after(grace):
-                while self.claim.alive or processes.living(self._bears()):
+                while self.claim.alive or processes.living(self.token):
                     await trio.sleep(_SHORTEST)
             await self.hunt()
 
     async def clear(self) -> None:
-        await processes.kill_strays(self._bears(), group=self.claim.pid)
+        await processes.kill_strays(self.token, group=self.claim.pid)
 
     async def hunt(self) -> None:
-        await processes.kill_strays(self._bears())
-
-    def _bears(self) -> str:
-        return token(self.place)
+        await processes.kill_strays(self.token)
 
 
 async def attend(
@@ -345,8 +349,10 @@ async def _wait(
 class Tail:
     """A file that grows: its lines, told once each as they come."""
 
-    def __init__(self, path: Path, tell: Callable[[str], None]) -> None:
-        self._path, self._tell = path, tell
+    def __init__(
+        self, path: Path, tell: Callable[[str], None], read: Callable[[bytes], str] = shown
+    ) -> None:
+        self._path, self._tell, self._read = path, tell, read
         self._at, self._rest = 0, b""
 
     def read(self) -> bool:
@@ -360,14 +366,14 @@ class Tail:
         self._at += len(chunk)
         *lines, self._rest = (self._rest + chunk).split(b"\n")
         for line in lines:
-            self._tell(processes.shown(line))
+            self._tell(self._read(line))
         return bool(chunk)
 
     def finish(self) -> None:
         """Tell what is left, with the last line that has no end."""
         self.read()
         if self._rest:
-            self._tell(processes.shown(self._rest))
+            self._tell(self._read(self._rest))
 
 
 async def follow(tails: Sequence[Tail], check: Callable[[], None]) -> None:

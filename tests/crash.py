@@ -38,6 +38,21 @@ print(json.dumps(result.to_json()), flush=True)
 """
 
 
+BODIES = """
+import time
+from engine import Context, Exit, task
+
+@task
+def count(name: str, seconds: float, context: Context):
+    with open(f"{context.folder}/begun", "a") as file:
+        file.write(f"{name}-{context.visit}.{context.attempt}\\n")
+    context.note("one")
+    time.sleep(seconds)
+    context.note("two")
+    return {"stdout": f"out of {name}"}
+"""
+
+
 class Crashing:
     """One run in `folder`, driven by processes that may be killed."""
 
@@ -45,6 +60,7 @@ class Crashing:
         self.folder, self.store = folder, str(folder / "runs.db")
         self.spec = folder / "crash.toml"
         self.spec.write_text(spec)
+        (folder / "bodies.py").write_text(BODIES)
         self.kills = 0
 
     def start(self, grace: float = 5.0) -> subprocess.Popen[str]:
@@ -87,19 +103,22 @@ class Crashing:
 def spec_of(seed: int, layers: int = 8, width: int = 8, longest: float = 0.25) -> str:
     """Layers of nodes that append to `begun`, some of which fail at first, sleep, or say something."""
     draw = random.Random(seed)
-    lines = ["engine = 1", "[pipeline]", "max_parallel = 12"]
+    lines = ["engine = 1", "[pipeline]", "max_parallel = 12", 'tasks = ["bodies"]']
     for layer in range(layers):
         for at in range(width):
             name = f"n{layer}_{at}"
             command = f"echo {name}-${{run.visit}}.${{run.attempt}} >> begun; echo out of {name}"
             command += f"; echo one >&2; sleep {draw.uniform(0, longest):.3f}; echo two >&2"
-            fails = draw.random() < 0.25
-            if fails:
-                command += "; [ ${run.attempt} -gt 1 ] || exit 9"
-            lines += [f"[nodes.{name}]", 'task = "shell"']
-            lines += [f"with = {{ command = '''{command}''', shell = true }}"]
-            if fails:
-                lines += ["retry = { attempts = 3, on = [9] }"]
+            lines += [f"[nodes.{name}]"]
+            if draw.random() < 0.15:
+                given = f'name = "{name}", seconds = {draw.uniform(0, longest):.3f}'
+                lines += ['task = "count"', f"with = {{ {given} }}"]
+            else:
+                lines += ['task = "shell"']
+                if draw.random() < 0.25:
+                    command += "; [ ${run.attempt} -gt 1 ] || exit 9"
+                    lines += ["retry = { attempts = 3, on = [9] }"]
+                lines += [f"with = {{ command = '''{command}''', shell = true }}"]
             if layer:
                 needs = draw.sample(range(width), 2)
                 lines += [f"needs = {json.dumps([f'n{layer - 1}_{other}' for other in needs])}"]
