@@ -244,6 +244,18 @@ WRONG: dict[str, tuple[str, tuple[Any, ...]]] = {
         P + '[nodes.b]\ntask = "shell"\nneeds = { a = [«"timeout"»] }',
         ("E203", "`a` can never end with the label `timeout`"),
     ),
+    "an interruption that never comes": (
+        P + '[nodes.b]\ntask = "shell"\nneeds = { a = [«"interrupted"»] }',
+        ("E203", "`a` can never end with the label `interrupted`"),
+    ),
+    "an interruption of a sub-pipeline": (
+        C + 'with = { n = 1 }\non_interrupt = «"route"»',
+        (
+            "E103",
+            "a sub-pipeline is never interrupted: the attempts inside it are",
+            "write `on_interrupt` on its steps",
+        ),
+    ),
     "two keys for one exit": (
         P + 'routes = { needs_review = "done", «"2"» = "fail" }',
         ("E103", "`2` and `needs_review` are the same exit 2"),
