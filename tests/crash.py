@@ -26,14 +26,21 @@ DRIVER = """
 import json, sys
 from engine import run, stored
 from engine.errors import JournalError
-from engine.journal.store import NoSuchRun
-spec, store, grace = sys.argv[1], sys.argv[2], float(sys.argv[3])
+from engine.history import history
+from engine.journal.store import NoSuchRun, Store
+spec, store, grace, durability = sys.argv[1], sys.argv[2], float(sys.argv[3]), sys.argv[4]
+options = {"grace": grace, "durability": durability}
 import engine.runtime.blocking, engine.runtime.attempts
 print("up", flush=True)
 try:
-    result = stored.resume("crash", store=store, grace=grace)
-except NoSuchRun:
-    result = run(spec, store=store, run_id="crash", seed=0, grace=grace)
+    result = stored.resume("crash", store=store, **options)
+except JournalError as error:
+    if not isinstance(error, NoSuchRun):  # it had ended when it was killed
+        assert "has ended" in str(error), error
+        with Store(store) as found:
+            result = history(found.events("crash"))
+    else:
+        result = run(spec, store=store, run_id="crash", seed=0, **options)
 print(json.dumps(result.to_json()), flush=True)
 """
 
@@ -56,7 +63,8 @@ def count(name: str, seconds: float, context: Context):
 class Crashing:
     """One run in `folder`, driven by processes that may be killed."""
 
-    def __init__(self, folder: Path, spec: str) -> None:
+    def __init__(self, folder: Path, spec: str, durability: str = "full") -> None:
+        self.durability = durability
         self.folder, self.store = folder, str(folder / "runs.db")
         self.spec = folder / "crash.toml"
         self.spec.write_text(spec)
@@ -65,7 +73,15 @@ class Crashing:
 
     def start(self, grace: float = 5.0) -> subprocess.Popen[str]:
         """An engine that has come as far as to look for the run."""
-        argv = [sys.executable, "-c", DRIVER, str(self.spec), self.store, str(grace)]
+        argv = [
+            sys.executable,
+            "-c",
+            DRIVER,
+            str(self.spec),
+            self.store,
+            str(grace),
+            self.durability,
+        ]
         env = {**os.environ, "PYTHONPATH": os.pathsep.join((str(ROOT), str(self.folder)))}
         process = subprocess.Popen(argv, stdout=subprocess.PIPE, text=True, env=env)
         assert process.stdout is not None
@@ -134,11 +150,11 @@ def timeless(result: dict[str, Any]) -> Any:
     return result["status"], nodes
 
 
-def crash(folder: Path, seed: int, kills: int, spec: str) -> Crashing:
+def crash(folder: Path, seed: int, kills: int, spec: str, durability: str = "full") -> Crashing:
     """Kill an engine some times at random moments, and judge what became of the run."""
     draw = random.Random(seed)
     calm = Crashing(folder / "calm", spec)
-    wild = Crashing(folder / "wild", spec)
+    wild = Crashing(folder / "wild", spec, durability)
     expected, result = timeless(calm.finish()), None
     while result is None and wild.kills < kills:
         result = wild.kill(wild.start(), draw.choice((0.02, 0.1, 0.3)) * draw.random() * 2)
@@ -152,6 +168,8 @@ def crash(folder: Path, seed: int, kills: int, spec: str) -> Crashing:
     assert said == Counter(
         (event.path, event.data["message"]) for event in calm.events("attempt_noted")
     )
+    with Store(wild.store) as store:
+        store.remove("crash")  # an engine that was killed at the very end could not tidy up
     assert not list(folder.glob("*/runs.db-attempts/*"))
     return wild
 
@@ -163,7 +181,8 @@ def main(kills: int, seed: int) -> None:
         with tempfile.TemporaryDirectory() as folder:
             for name in ("calm", "wild"):
                 Path(folder, name).mkdir()
-            done += crash(Path(folder), seed, kills, spec_of(seed)).kills
+            how = ("full", "batch")[seed % 2]
+            done += crash(Path(folder), seed, kills, spec_of(seed), how).kills
         print(f"seed {seed}: {done} kills, {time.monotonic() - began:.0f} s", flush=True)
         seed += 1
 

@@ -123,9 +123,11 @@ def _lost(again: Replayed, attempt: LiveAttempt) -> Iterator[LiveAttempt]:
 def said_by(adopted: Sequence[LiveAttempt], events: Sequence[Event]) -> Counter[str]:
     """How many lines each of these attempts, by its key, has told already."""
     counts: Counter[str] = Counter()
+    latest: dict[str, str] = {}
     for event in events:
         if event.kind in ("attempt_started", "attempt_rerun"):
-            counts[event.path] = 0
+            latest[event.path] = event.data["key"]
+            counts[event.data["key"]] = 0
         elif event.kind == "attempt_noted":
-            counts[event.path] += 1
-    return Counter({attempt.key: counts[attempt.path] for attempt in adopted})
+            counts[latest[event.path]] += 1
+    return Counter({attempt.key: counts[attempt.key] for attempt in adopted})
