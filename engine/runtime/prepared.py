@@ -45,6 +45,8 @@ class Prepared:
     """Attempts that need not be run."""
     since: float = 0.0
     """The time at which it begins: where an earlier part of it ended."""
+    part: int = 0
+    """How often it began once more, and took over what was there."""
     place: Place | None = None
     """Where its events are kept."""
 

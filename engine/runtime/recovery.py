@@ -37,12 +37,14 @@ class Folders:
 
     run_id: str
     root: Path
+    part: int = 0
+    """One more for each time that the run began once more: its attempts are others then."""
 
     def of(self, attempt: LiveAttempt) -> str | None:
         """The folder of an attempt whose body outlives the engine; its name is the body's token."""
         if not outlives(attempt):
             return None
-        name = f"{self.run_id}/{attempt.key}/{attempt.life}"
+        name = f"{self.run_id}/{self.part}/{attempt.key}/{attempt.life}"
         return str(self.root / hashlib.sha256(name.encode()).hexdigest()[:32])
 
     def make(self) -> None:

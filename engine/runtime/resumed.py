@@ -62,8 +62,9 @@ def prepare_again(plan: Plan, kept: Kept, options: Options, wish: Wish) -> Prepa
                 _check_open(kept, events)
                 own, known = latest(events)
                 since = _since(events, own)
+                before, part = tuple(own), _parts(events)
                 return attrs.evolve(
-                    prepared, before=tuple(own), place=place, known=known, since=since
+                    prepared, before=before, place=place, known=known, since=since, part=part
                 )
             _check_unchanged(plan, kept, events, wish)
             more = _takeover(plan, events, wish)
@@ -73,7 +74,8 @@ def prepare_again(plan: Plan, kept: Kept, options: Options, wish: Wish) -> Prepa
             store.release(header.id, epoch)
             raise
     place = attrs.evolve(place, last=last)
-    return attrs.evolve(prepared, place=place, known=latest(more)[1], since=more[0].time)
+    known, part = latest(more)[1], _parts([*events, *more])
+    return attrs.evolve(prepared, place=place, known=known, since=more[0].time, part=part)
 
 
 def prepare_rerun(plan: Plan, kept: Kept, options: Options, wish: Wish) -> Prepared:
@@ -91,7 +93,7 @@ def prepare_rerun(plan: Plan, kept: Kept, options: Options, wish: Wish) -> Prepa
         epoch = store.create(header)
         store.append(header.id, epoch, len(more), more)
     place = Place(options.store, header.id, epoch, len(more))
-    return attrs.evolve(prepared, place=place, known=latest(more)[1])
+    return attrs.evolve(prepared, place=place, known=latest(more)[1], part=_parts(more))
 
 
 def _prepared(plan: Plan, kept: Kept, options: Options) -> Prepared:
@@ -105,6 +107,11 @@ def _prepared(plan: Plan, kept: Kept, options: Options) -> Prepared:
 def _since(events: Sequence[Event], own: Sequence[Event]) -> float:
     """When the latest part of a run began."""
     return own[0].time if own else (events[-1].time if events else 0.0)
+
+
+def _parts(events: Iterable[Event]) -> int:
+    """How often a run with these events began once more."""
+    return sum(event.kind == "taken_over" for event in events)
 
 
 def _check_open(kept: Kept, events: Sequence[Event]) -> None:

@@ -149,7 +149,7 @@ async def _supervise(
         again = _begun(prepared, _heard(prepared, writer, listen))
         folders, known = _folders(prepared), prepared.known.ends
         opened, said = list(again.fresh), Counter[str]()
-        if prepared.before:
+        if prepared.before or (prepared.place is not None and prepared.place.epoch > 1):
             adopted, begun = await recovered(again, folders, owner, known)
             opened, said = [*adopted, *begun], said_by(adopted, prepared.before)
         if folders is not None:
@@ -171,7 +171,9 @@ async def _supervise(
 
 def _folders(prepared: Prepared) -> Folders | None:
     place = prepared.place
-    return None if place is None else Folders(place.run, attempts_of(place.store, place.run))
+    if place is None:
+        return None
+    return Folders(place.run, attempts_of(place.store, place.run), prepared.part)
 
 
 def _begun(prepared: Prepared, hear: Hear | None) -> Replayed:
