@@ -98,7 +98,7 @@ def _by_source(edge: Edge) -> tuple[bool, int]:
 
 def _again(like: Body, with_: Mapping[str, Any]) -> Body:
     template = Late(with_, like.with_.constant) if with_ else like.with_
-    return Body(like.task, None, template, like.timeout, like.schema)
+    return Body(like.task, None, template, like.timeout, like.on_interrupt, like.schema)
 
 
 def _look(draft: Draft, name: str, spec: NodeSpec, at: int, body: Body) -> None:

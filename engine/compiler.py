@@ -297,8 +297,11 @@ def _steps(work: _Work, node: str, spec: NodeSpec) -> tuple[list[Step], list[Bod
         ends = body.plan is not None and body.plan.deadline is not None
         times_out = step_spec.timeout is not None or ends
         bodies.append(body)
+        interrupts = body.on_interrupt == "route"
         exits = exits_of(work.draft, path, step_spec, declared, open)
-        step, counter = make_step(work.draft, path, name, step_spec, exits, times_out, counter)
+        step, counter = make_step(
+            work.draft, path, name, step_spec, exits, times_out, interrupts, counter
+        )
         steps.append(_given(step, body.plan) if body.plan else step)
     return steps, bodies
 
@@ -328,9 +331,19 @@ def _body(
     place = Place((*path, "with"), node, "attempt")
     with_ = values(work.draft, place, dict(spec.with_))
     work.templates.append(with_)
-    make = partial(Body, with_=with_, timeout=spec.timeout, set=_set(work, path, node, spec))
+    make = partial(
+        Body,
+        with_=with_,
+        timeout=spec.timeout,
+        set=_set(work, path, node, spec),
+        on_interrupt=spec.on_interrupt,
+    )
     if spec.pipeline is not None:
         plan = _child(work, path, spec.pipeline)
+        if spec.on_interrupt != "rerun":
+            message = "a sub-pipeline is never interrupted: the attempts inside it are"
+            cure = "write `on_interrupt` on its steps"
+            work.draft.report(codes.WRONG_TYPE, message, (*path, "on_interrupt"), cure)
         if plan:
             fits_child(work.draft, path, spec, plan)
         return make(None, plan), _CHILD_EXITS, plan is None

@@ -22,8 +22,8 @@ from engine.spec import NeedSpec
 __all__ = ["with_edges"]
 
 _ENDING = (
-    *("start", "steps", "task", "pipeline", "exits", "routes", "timeout", "deadline"),
-    *("for_each", "tolerate"),
+    *("start", "steps", "task", "pipeline", "exits", "routes", "timeout", "on_interrupt"),
+    *("deadline", "for_each", "tolerate"),
 )
 """What decides with which labels a node can end."""
 

@@ -149,7 +149,7 @@ def outcomes_of(step: Step, apart: frozenset[int] | None = frozenset()) -> tuple
     told = {0, *apart, *step.names, *(key for key in step.routes if isinstance(key, int))}
     other = next((code for code in range(1, 256) if code not in told), None)
     codes = sorted(told if other is None else {*told, other})
-    return (*codes, "error", "timeout") if step.times_out else (*codes, "error")
+    return (*codes, *step.reserved)
 
 
 def taken_routes(step: Step) -> tuple[Route, ...]:

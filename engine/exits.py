@@ -20,7 +20,8 @@ from engine.spec import RetrySpec, RouteSpec, StepSpec
 
 __all__ = ["Exits", "exits_of", "make_step"]
 
-_LATER = OUTCOMES - {"error", "timeout"}
+_RESERVED = ("error", "timeout", "interrupted")
+_LATER = OUTCOMES - set(_RESERVED)
 _CODE = re.compile(r"0|[1-9][0-9]{0,2}").fullmatch
 _ENDS: Mapping[str, Verdict] = {"done": "succeeded", "fail": "failed"}
 
@@ -82,6 +83,7 @@ def make_step(
     spec: StepSpec,
     exits: Exits,
     times_out: bool,
+    interrupts: bool,
     first: int,
 ) -> tuple[Step, int]:
     """The machine's step, and the next free counter after those its bounded routes take from
@@ -109,18 +111,18 @@ def make_step(
         _clause(draft, path, exits, index, clause, routes)
         for index, clause in enumerate(spec.retry)
     )
-    step = Step(name, exits.codes, exits.names, exits.aliases, routes, default, retry, times_out)
-    return step, first
+    tables = (exits.codes, exits.names, exits.aliases, routes, default, retry)
+    return Step(name, *tables, times_out, interrupts), first
 
 
 def _outcome(
     draft: Draft, path: KeyPath, exits: Exits, text: str | int, place: KeyPath, *, key: bool = False
 ) -> Outcome | None:
     """The outcome that a name or number means in the step at `path`, or None with a finding."""
-    if text in ("error", "timeout"):
+    if text in _RESERVED:
         return text  # type: ignore[return-value]
     if text in _LATER:
-        message = f"`{text}` is not supported yet: this version has no runs that survive"
+        message = f"`{text}` is not supported yet: this version runs on one machine"
         draft.report(codes.NOT_SUPPORTED, message, place, key=key)
         return None
     if isinstance(text, str) and text in exits.aliases:
@@ -128,7 +130,7 @@ def _outcome(
     number = text if isinstance(text, int) else _number(text)
     if number is not None and (exits.codes is None or number in exits.codes):
         return number
-    known = [*exits.aliases, "error", "timeout"]
+    known = [*exits.aliases, *_RESERVED]
     what = f"exit {number}" if number is not None else f"`{text}`"
     message = f"this step has no {what}"
     relies = (*path, "exits") if number is not None else (*path, "exits", str(text))
@@ -189,7 +191,7 @@ def _clause(
         jitter=spec.jitter,
     )
     if spec.on is None:
-        return clause(star=True, but=frozenset(routes))
+        return clause(star=True, but=frozenset({*routes, "interrupted"}))
     place = (*path, "retry", index, "on")
     listed = {
         outcome

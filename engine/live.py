@@ -25,7 +25,10 @@ Stopping = Literal["", "timeout", "deadline", "cancelled"]
 class LiveAttempt:
     """An attempt that has its places. `inputs` is what its body is given; `stopping` is why it is being stopped."""
 
-    __slots__ = ("body", "child", "handle", "inputs", "node", "over", "record", "runs", "stopping")
+    __slots__ = (
+        *("body", "child", "handle", "inputs", "life"),
+        *("node", "over", "record", "runs", "stopping"),
+    )
 
     def __init__(self, node: LiveNode, body: Body, record: Attempt) -> None:
         self.node, self.body, self.record = node, body, record
@@ -34,6 +37,8 @@ class LiveAttempt:
         self.stopping: Stopping = ""
         self.over = self.runs = False
         """`runs`: whether it was given to the runtime."""
+        self.life = 1
+        """Which time its body is run, one more for each that was lost."""
         self.handle: Any = None
         """The runtime's own, to stop the body by."""
 

@@ -1,8 +1,8 @@
 """Machine: one node's routing state machine as data, and the pure transition that drives it.
 
-An attempt ends in an outcome: an exit code, `"error"` or `"timeout"`. First a retry clause may serve it (inside the visit), then a
-route (to another step, or to an end), then the default: 0 is done, all else fails as `unrouted`. Names are resolved: steps are
-indexes, exits are codes. Knows no clock, no task, no data. Source: LANGUAGE.md sections 3 to 6.
+An attempt ends in an outcome: an exit code, `"error"`, `"timeout"` or `"interrupted"`. First a retry clause may serve it (inside
+the visit), then a route (to another step, or to an end), then the default: 0 is done, all else fails as `unrouted`. Names are
+resolved: steps are indexes, exits are codes. Knows no clock, no task, no data. Source: LANGUAGE.md sections 3 to 6.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ __all__ = [
     "unbounded_loops",
 ]
 
-Outcome = int | Literal["error", "timeout"]
+Outcome = int | Literal["error", "timeout", "interrupted"]
 Verdict = Literal["succeeded", "failed"]
 
 ASK_LIMIT = 300.0
@@ -126,6 +126,8 @@ class Step:
     retry: tuple[Clause, ...] = ()
     times_out: bool = False
     """Whether the outcome `timeout` can come."""
+    interrupts: bool = False
+    """Whether the outcome `interrupted` can come."""
 
     def label(self, outcome: Outcome) -> str:
         """An outcome by the step's own names."""
@@ -136,7 +138,15 @@ class Step:
     def outcomes(self) -> tuple[Outcome, ...]:
         """All outcomes that can come, exits first, in order; of an open step every code."""
         codes = range(256) if self.codes is None else sorted(self.codes)
-        return (*codes, "error", "timeout") if self.times_out else (*codes, "error")
+        return (*codes, *self.reserved)
+
+    @property
+    def reserved(self) -> tuple[Outcome, ...]:
+        """The outcomes that can come and are no exits."""
+        found: list[Outcome] = ["error"]
+        found += ["timeout"] * self.times_out
+        found += ["interrupted"] * self.interrupts
+        return tuple(found)
 
     def route(self, outcome: Outcome) -> Route | None:
         """The route for an outcome; a listed one beats `"*"`, which never takes 0."""
@@ -154,6 +164,7 @@ class Step:
             self.default,
             self.retry,
             self.times_out,
+            self.interrupts,
         )
 
     def written(self) -> Iterator[Route]:

@@ -96,6 +96,8 @@ class Body:
     with_: Template
     timeout: float | None = None
     """Seconds of one attempt."""
+    on_interrupt: Literal["rerun", "fail", "route"] = "rerun"
+    """What follows when the engine died and its body with it."""
     schema: Mapping[str, Any] | None = None
     """What the task's inputs must fit, checked before each attempt; None where compiling has proved it."""
 

@@ -16,7 +16,7 @@ import signal
 import struct
 import subprocess
 import termios
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any, cast
 
@@ -33,13 +33,18 @@ __all__ = [
     "ended",
     "exited",
     "kill_strays",
+    "last_token",
+    "living",
+    "new_token",
     "pending",
     "reap",
     "run",
+    "shown",
     "signal_name",
     "start",
     "stop",
     "tag",
+    "terminate",
 ]
 
 COOKIE = "ENGINE_ATTEMPT"
@@ -98,7 +103,8 @@ async def run(
     seconds SIGKILL, and the call returns when none of the child's descendants is left. Raises
     OSError, naming the file, if the child cannot be started, and OutputTooLarge.
     """
-    token, env = tag(env)
+    token = new_token()
+    env = tag(env, token)
     child_stdin = subprocess.DEVNULL if stdin is None else subprocess.PIPE
     pipes = {"stdin": child_stdin, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
     process = await start(argv, cwd=cwd, env=env, **pipes)
@@ -121,11 +127,15 @@ async def run(
     return Completed(returncode, bytes(out.data), bytes(err.data))
 
 
-def tag(env: Mapping[str, str]) -> tuple[str, dict[str, str]]:
-    """A new token, and `env` with it: by that mark `kill_strays` knows a child's descendants."""
-    token = secrets.token_hex(16)
+def tag(env: Mapping[str, str], token: str) -> dict[str, str]:
+    """`env` with a token: by that mark `kill_strays` knows a child's descendants."""
     trail = [part for part in (env.get(COOKIE, ""), OWNER.get(), token) if part]
-    return token, {**env, COOKIE: "/".join(trail)}
+    return {**env, COOKIE: "/".join(trail)}
+
+
+def new_token() -> str:
+    """A token that nobody else has."""
+    return secrets.token_hex(16)
 
 
 async def start(
@@ -175,8 +185,7 @@ async def stop(process: trio.Process, grace: float) -> None:
     import trio
 
     with trio.CancelScope(shield=True):
-        _signal(process.pid, signal.SIGTERM)
-        _signal(process.pid, signal.SIGCONT)
+        terminate(process.pid)
         with trio.move_on_after(grace):
             await exited(process)
             while _living(process.pid):
@@ -197,8 +206,9 @@ async def reap(process: trio.Process) -> int:
     return returncode
 
 
-async def kill_strays(token: str) -> None:
+async def kill_strays(token: str, but: Collection[str] = (), group: int | None = None) -> None:
     """Kill every process that bears `token` and return when there is none; cannot be cancelled.
+    Those that bear one of `but` are left alone, as are with `group` those outside that group.
 
     Looks into /proc, so it does nothing where there is none. A look can miss a child whose parent
     died under it: hence a stray's whole group is killed, which no fork escapes, and only several
@@ -211,12 +221,32 @@ async def kill_strays(token: str) -> None:
         quiet = unclear = 0
         while quiet < _QUIET:
             found = dict(_proc("environ"))
-            killed = [pid for pid, seen in found.items() if token in _trail(seen) and _kill(pid)]
+            killed = [
+                pid
+                for pid, seen in found.items()
+                if _bears(seen, token, but) and _within(pid, group) and _kill(pid)
+            ]
             changing = unclear < _UNCLEAR and any(not found[pid] and _in_exec(pid) for pid in found)
             unclear += changing
             quiet = 0 if killed or changing else quiet + 1
             if killed or changing:
                 await trio.sleep(_POLL)
+
+
+def living(token: str) -> bool:
+    """Whether a process that is not a zombie bears `token`; False where there is no /proc."""
+    return any(token in _trail(seen) for _, seen in _proc("environ"))
+
+
+def last_token(pid: int) -> str:
+    """The token of the child that a process is, or comes from; empty if it bears none."""
+    return next((_trail(seen)[-1] for _, seen in _proc("environ", str(pid)) if _trail(seen)), "")
+
+
+def terminate(pgid: int) -> None:
+    """Tell a group to end, a stopped one too."""
+    _signal(pgid, signal.SIGTERM)
+    _signal(pgid, signal.SIGCONT)
 
 
 def signal_name(number: int) -> str:
@@ -259,7 +289,7 @@ class _Output:
         """Take what was left in the pipe: a stranger at its other end might never close it."""
         self._take(pending(self.stream.fileno()))
         if self._rest and self.on_line is not None:
-            self.on_line(_line(self._rest))
+            self.on_line(shown(self._rest))
 
     def _take(self, chunk: bytes) -> None:
         if not self.full:
@@ -269,10 +299,10 @@ class _Output:
             *lines, rest = (self._rest + chunk).split(b"\n")
             self._rest = rest[: _LINE + 1]
             for line in lines:
-                self.on_line(_line(line))
+                self.on_line(shown(line))
 
 
-def _line(data: bytes) -> str:
+def shown(data: bytes) -> str:
     """A line to be shown: where it was cut stands `…`, as at every cut."""
     text = data[:_LINE].decode(errors="replace")
     return text.rstrip("\ufffd") + "…" if len(data) > _LINE else text
@@ -340,6 +370,18 @@ def _kill(pid: int) -> bool:
     except PermissionError:
         return False
     return True
+
+
+def _bears(environment: bytes, token: str, but: Collection[str]) -> bool:
+    trail = _trail(environment)
+    return token in trail and not any(other in trail for other in but)
+
+
+def _within(pid: int, group: int | None) -> bool:
+    try:
+        return group is None or os.getpgid(pid) == group
+    except ProcessLookupError:
+        return False
 
 
 def _living(pgid: int) -> bool:

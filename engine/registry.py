@@ -105,6 +105,8 @@ class Context:
     """Seconds a cancelled attempt has to end by itself."""
     note: Callable[[str], None] = attrs.field(default=_unheard, eq=False, repr=False)
     """Called with a line of progress; it becomes an event of the run."""
+    place: str | None = attrs.field(default=None, eq=False, repr=False)
+    """The attempt's own folder, where its body may outlive the engine; None if it does not."""
 
 
 Body = Callable[[dict[str, Any], Context], Awaitable[Any]]
@@ -148,6 +150,9 @@ class Task:
     """"module:qualname" of `function`, by which a worker process finds it. A "thread" task that
     still has a target has not been registered yet: if the target then leads to `function`, it
     becomes a "process" task, else it loses the target."""
+    outlives: bool = False
+    """Whether its body is one child process in the context's `place`, which goes on when the engine
+    dies, and is taken over when the body is run again."""
     arguments: Arguments | None = attrs.field(default=None, repr=False)
     """Turns checked inputs into keyword arguments of `function`; None passes the inputs as they
     are."""

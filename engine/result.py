@@ -46,10 +46,10 @@ ABSENT = _Absent()
 
 @light
 class Outcome:
-    """How a body ended: an exit `code`, or `error` with its message; a code comes with an output (which may be null). `timeout` only
-    where it is known to have ended so before."""
+    """How a body ended: an exit `code`, or `error` or `interrupted` with a message; a code comes with an output (which may be null).
+    `timeout` only where it is known to have ended so before."""
 
-    code: int | Literal["error", "timeout"]
+    code: int | Literal["error", "timeout", "interrupted"]
     output: Any = ABSENT
     error: str | None = None
     permanent: bool = False
@@ -65,7 +65,7 @@ class Attempt:
     attempt: int
     started: float
     ended: float | None = None
-    outcome: int | Literal["error", "timeout", "cancelled"] | None = None
+    outcome: int | Literal["error", "timeout", "interrupted", "cancelled"] | None = None
     error: str | None = None
     run: Result | None = None
     """The run of the sub-pipeline that this attempt was."""

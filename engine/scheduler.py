@@ -98,6 +98,7 @@ class Scheduler:
         self.now = now
         again = LiveAttempt(attempt.node, attempt.body, attempt.record)
         again.inputs, again.runs = attempt.inputs, attempt.runs
+        again.life = attempt.life + 1
         attempt.over = True
         attempt.node.attempt = again
         if attempt.body.timeout is not None:

@@ -94,6 +94,7 @@ class StepSpec:
     retry: tuple[RetrySpec, ...] = ()
     timeout: Duration | None = None
     set: Mapping[str, Any] = attrs.field(factory=dict)
+    on_interrupt: Literal["rerun", "fail", "route"] = "rerun"
     description: str = ""
 
 

@@ -72,7 +72,9 @@ __all__ = [
     "whose",
 ]
 
-STEP_KEYS = frozenset({"task", "pipeline", "with", "exits", "routes", "retry", "timeout", "set"})
+STEP_KEYS = frozenset(
+    {"task", "pipeline", "with", "exits", "routes", "retry", "timeout", "on_interrupt", "set"}
+)
 """What a node without `steps` may say besides its own keys."""
 
 NOT_YET: Mapping[type, Mapping[str, str]] = {

@@ -29,9 +29,9 @@ _KEYS = {"exit", "outcome", "duration", "output", "message", "permanent", "retry
 
 @attrs.frozen
 class Ending:
-    """How one scripted attempt ends, `duration` seconds after its start: an exit code, `error`, or never."""
+    """How one scripted attempt ends, `duration` seconds after its start: an exit code, `error`, `interrupted`, or never."""
 
-    outcome: int | Literal["error", "hang"] = 0
+    outcome: int | Literal["error", "interrupted", "hang"] = 0
     duration: float = 1.0
     output: Any = None
     message: str = "scripted error"
@@ -69,6 +69,9 @@ def parse_script(data: Any, plan: Plan) -> Script:
             script[written] = tuple(
                 _ending(written, index, entry, problems) for index, entry in enumerate(endings)
             )
+            broken = any(ending.outcome == "interrupted" for ending in script[path])
+            if broken and known[path].on_interrupt != "route":
+                problems.append(f'`{path}` does not say `on_interrupt = "route"`')
             task = known[path].task
             asks = any(ending.retry_after is not None for ending in script[written])
             if task is not None and asks and not task.may_ask:
@@ -136,8 +139,8 @@ def _outcome(entry: Mapping[str, Any], where: str, problems: list[str]) -> Any:
         problems.append(f"{where}: `output` goes with an exit, not with `outcome`")
     if type(code) is not int or not 0 <= code <= 255:
         problems.append(f"{where}: `exit` is a code from 0 to 255")
-    if "outcome" in entry and word not in ("error", "hang"):
-        problems.append(f'{where}: `outcome` is "error" or "hang"')
+    if "outcome" in entry and word not in ("error", "interrupted", "hang"):
+        problems.append(f'{where}: `outcome` is "error", "interrupted" or "hang"')
     return code if word is None else word
 
 
@@ -170,6 +173,8 @@ def scripted(script: Script) -> Callable[[LiveAttempt], Any]:
                 permanent=ending.permanent,
                 retry_after=ending.retry_after,
             )
+        if ending.outcome == "interrupted":
+            return Outcome("interrupted", error=ending.message)
         assert isinstance(ending.outcome, int)
         return Outcome(ending.outcome, ending.output, None, ending.permanent, ending.retry_after)
 

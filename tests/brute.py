@@ -36,7 +36,8 @@ def names_of(step: Doc) -> dict[str, int]:
 
 def outcomes(step: Doc) -> list[Outcome]:
     codes = {*TASKS[step.get("task", "pipeline")][1], *step.get("exits", {}).values()}
-    return [*sorted(codes), "error", *["timeout"] * ("timeout" in step)]
+    found = [*sorted(codes), "error", *["timeout"] * ("timeout" in step)]
+    return [*found, *["interrupted"] * (step.get("on_interrupt") == "route")]
 
 
 def route_of(step: Doc, outcome: Outcome) -> str | None:

@@ -108,7 +108,7 @@ def simulate(
     """Play one run and give its record: status, nodes with attempts, and outputs if it succeeded.
 
     `script` maps "node/step" (inside a sub-pipeline with the parent's "node/step/" before it) to
-    entries `{"exit": n | "outcome": "error" | "hang", "duration": seconds, "output": JSON}`; each
+    entries `{"exit": n | "outcome": "error" | "interrupted" | "hang", "duration": seconds, "output": JSON}`; each
     attempt uses up one, the last repeats, none at all is exit 0 after 1 s. Times are seconds from
     the start of the root run; `cancel_at` is a request to cancel at that time. Raises `NeverEnds`,
     and ValueError for bad inputs of the root.
@@ -263,6 +263,8 @@ class Simulation:
         # §3 `error`: the task raised, or a closed task returned an undeclared code
         if entry.get("outcome") == "error" or not (task["open"] or code in declared):
             attempt.will = "error"
+        elif entry.get("outcome") == "interrupted":
+            attempt.will = "interrupted"
         else:
             attempt.will, attempt.output = code, entry.get("output")
 
@@ -363,14 +365,16 @@ class Simulation:
             keys = [self.exit_of(node, key) for key in clause["on"]]
             return outcome in keys or ("*" in keys and outcome != 0)
         # §4 default: `error`, `timeout`, the non-zero exits, less those with an own route
-        routed = [self.exit_of(node, key) for key in step_spec(node).get("routes", {})]
+        routed = ["interrupted"] + [
+            self.exit_of(node, key) for key in step_spec(node).get("routes", {})
+        ]
         return outcome != 0 and outcome not in routed
 
     def exit_of(self, node: Node, key: str | int) -> Any:
-        """A key of `on` or `routes`: a code, or "error", "timeout", "*"."""
+        """A key of `on` or `routes`: a code, or "error", "timeout", "interrupted", "*"."""
         if isinstance(key, int) or key.isdecimal():
             return int(key)
-        return key if key in ("error", "timeout", "*") else self.names(node)[key]
+        return key if key in ("error", "timeout", "interrupted", "*") else self.names(node)[key]
 
     # ------------------------------------------------------------ §5 routes
 

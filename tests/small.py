@@ -47,6 +47,8 @@ def machines(draw: st.DrawFn) -> Doc:
         step: Doc = dict(pick(draw, BODIES))
         if chance(draw, 5):
             step["timeout"] = "1s"
+        if chance(draw, 6):
+            step["on_interrupt"] = "route"
         step["routes"] = {}
         for key in routed(draw, step, least=1):
             route: Any = pick(draw, targets)
@@ -64,6 +66,8 @@ def routed(draw: st.DrawFn, step: Doc, least: int) -> list[str]:
     left = [*outcomes(step), "*"]
     if "timeout" not in left and chance(draw, 8):
         left.append("timeout")
+    if "interrupted" not in left and chance(draw, 12):
+        left.append("interrupted")
     if chance(draw, 4):
         return [key_of(draw, step, outcome) for outcome in (0, "*")]
     count = least + pick(draw, range(min(4, len(left))))
@@ -188,7 +192,7 @@ def use_states(draw: st.DrawFn, node: Doc, steps: list[Doc]) -> None:
 
 
 def in_two_steps(draw: st.DrawFn, node: Doc) -> Doc:
-    keys = ("task", "exits", "with", "timeout")
+    keys = ("task", "exits", "with", "timeout", "on_interrupt")
     first = {key: node[key] for key in keys if key in node}
     routes = {key: pick(draw, ("two", "done", "fail:x")) for key in routed(draw, first, least=1)}
     steps = {"one": {**first, "routes": routes}, "two": dict(pick(draw, BODIES))}
@@ -321,7 +325,7 @@ def inner(draw: st.DrawFn, most: int) -> Doc:
 def spend(draw: st.DrawFn, doc: Doc, step: Doc) -> None:
     """Give a step a timeout and retries, or make it a sub-pipeline."""
     if doc.get("pipelines") and chance(draw, 3):
-        for key in ("task", "exits", "with"):
+        for key in ("task", "exits", "with", "on_interrupt"):
             step.pop(key, None)
         step["pipeline"] = "child"
         keys = ("success", "failure", "error", "*", "0", "1", *["timeout"] * ("timeout" in step))

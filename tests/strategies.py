@@ -260,6 +260,8 @@ def step_table(draw: st.DrawFn, place: Place, made: Made) -> Doc:
         step["exits"] = pick(draw, EXITS[body])
     if chance(draw, 4):
         step["timeout"] = pick(draw, ("1s", "2s", "3s", "500ms"))
+    if body in TASKS and chance(draw, 6):
+        step["on_interrupt"] = pick(draw, ("route", "route", "rerun", "fail"))
     outcomes = outcomes_of(step, made)
     if chance(draw, 3):
         clauses = [retry_clause(draw, step, outcomes) for _ in range(1 + upto(draw, 1))]
@@ -347,25 +349,28 @@ def script_of(draw: st.DrawFn, doc: Doc) -> dict[str, list[dict[str, Any]]]:
     """Entries for each task of the document, and for single items of those in fan-outs; what hangs
     is always inside something that ends."""
     script = {}
-    known = dict(leaves(doc, doc.get("pipelines", {})))
-    for key, ends_anyway in leaves(doc, doc.get("pipelines", {}), items=True):
+    known = {key for key, *_ in leaves(doc, doc.get("pipelines", {}))}
+    for key, ends_anyway, step in leaves(doc, doc.get("pipelines", {}), items=True):
         if key not in known and not chance(draw, 2):
             continue
-        entries = [script_entry(draw, ends_anyway) for _ in range(upto(draw, 4))]
+        breaks = step.get("on_interrupt") == "route"
+        entries = [script_entry(draw, ends_anyway, breaks) for _ in range(upto(draw, 4))]
         if entries:
             script[key] = entries
     return script
 
 
-def script_entry(draw: st.DrawFn, ends_anyway: bool) -> dict[str, Any]:
+def script_entry(draw: st.DrawFn, ends_anyway: bool, breaks: bool) -> dict[str, Any]:
     kinds = (0, 0, 0, 0, 0, 1, 1, 2, 3, 7, "error", *["hang"] * (2 * ends_anyway))
+    kinds += ("interrupted",) * (3 * breaks)
     kind = pick(draw, kinds)
     if kind == "hang":
         return {"outcome": "hang"}
-    entry: dict[str, Any] = {"outcome": kind} if kind == "error" else {"exit": kind}
+    is_word = isinstance(kind, str)
+    entry: dict[str, Any] = {"outcome": kind} if is_word else {"exit": kind}
     if chance(draw, 2):
         entry["duration"] = pick(draw, (1, 0, 0.5, 1.5, 2, 3))
-    if kind != "error" and not chance(draw, 3):
+    if not is_word and not chance(draw, 3):
         entry["output"] = pick(draw, VALUES)
     return entry
 
@@ -376,9 +381,9 @@ def leaves(
     prefix: str = "",
     ends: bool = False,
     items: bool = False,
-) -> Iterator[tuple[str, bool]]:
-    """Key of every task step, with `items` also of the first items of fan-outs, and whether a clock
-    ends its attempts."""
+) -> Iterator[tuple[str, bool, Doc]]:
+    """Key of every task step, with `items` also of the first items of fan-outs, whether a clock
+    ends its attempts, and the step."""
     ends = ends or "deadline" in doc["pipeline"]
     for name, node in doc["nodes"].items():
         ways = [name, *(f"{name}[{at}]" for at in range(2) if items and "for_each" in node)]
@@ -389,7 +394,7 @@ def leaves(
                 child = pipelines[step["pipeline"]]
                 yield from leaves(child, pipelines, key + "/", step_ends, items)
             else:
-                yield key, step_ends
+                yield key, step_ends, step
 
 
 # --------------------------------------------------------------------------------- exits, labels
@@ -407,7 +412,8 @@ def outcomes_of(step: Doc, made: Made) -> list[Any]:
     codes = CODES if is_open else tuple(dict.fromkeys(names_of(step).values()))
     child = made[step["pipeline"]].doc if "pipeline" in step else {"pipeline": {}}
     clocked = "timeout" in step or "deadline" in child["pipeline"]
-    return [*codes, "*", "error", *["timeout"] * clocked]
+    found = [*codes, "*", "error", *["timeout"] * clocked]
+    return [*found, *["interrupted"] * (step.get("on_interrupt") == "route")]
 
 
 def ways(step: Doc, outcome: Any) -> list[Any]:
@@ -485,7 +491,7 @@ def statuses(child: Doc, made: Made) -> frozenset[str]:
     alike = [*({"exit": code, "duration": 0} for code in CODES), {"outcome": "error"}]
     shown = set()
     for entry in [*alike, {"outcome": "hang"}]:
-        script = {key: [entry] for key, _ in leaves(child, pipelines)}
+        script = {key: [entry] for key, *_ in leaves(child, pipelines)}
         try:
             run = simulate({**child, "pipelines": pipelines}, script, {"num": 1})
         except NeverEnds:

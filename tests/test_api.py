@@ -740,7 +740,7 @@ def test_a_process_that_a_cancelled_body_forgot_is_killed(run: Any) -> None:
     found: list[Any] = []
 
     async def forget(context: Context) -> None:
-        _, env = processes.tag(os.environ)
+        env = processes.tag(os.environ, processes.new_token())
         found.append(subprocess.Popen(["sleep", "1000"], env=env, start_new_session=True))
         await trio.sleep_forever()
 

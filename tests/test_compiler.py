@@ -102,7 +102,7 @@ nodes.x.task = "shell"
 C = f'{CHILD}[nodes.a]\npipeline = "child"\n'
 HELD = '[pools]\ngpu = 1\n[pipelines.child.nodes.y]\ntask = "shell"\npool = "gpu"\n'
 KINDS = '"array", "boolean", "integer", "null", "number", "object", "string"'
-PROBE = "known here: `error`, `failure`, `needs_review`, `success`, `timeout`"
+PROBE = "known here: `error`, `failure`, `interrupted`, `needs_review`, `success`, `timeout`"
 
 WRONG: dict[str, tuple[str, tuple[Any, ...]]] = {
     # names that are not there
@@ -222,7 +222,7 @@ WRONG: dict[str, tuple[str, tuple[Any, ...]]] = {
     ),
     "an outcome that comes later": (
         A + 'routes = { «lost» = "done" }',
-        ("E106", "`lost` is not supported yet: this version has no runs that survive"),
+        ("E106", "`lost` is not supported yet: this version runs on one machine"),
     ),
     "an exit that a child cannot have": (
         C + 'with = { n = 1 }\nroutes = { «"2"» = "done" }',
@@ -243,6 +243,18 @@ WRONG: dict[str, tuple[str, tuple[Any, ...]]] = {
     "a timeout that never comes": (
         P + '[nodes.b]\ntask = "shell"\nneeds = { a = [«"timeout"»] }',
         ("E203", "`a` can never end with the label `timeout`"),
+    ),
+    "an interruption that never comes": (
+        P + '[nodes.b]\ntask = "shell"\nneeds = { a = [«"interrupted"»] }',
+        ("E203", "`a` can never end with the label `interrupted`"),
+    ),
+    "an interruption of a sub-pipeline": (
+        C + 'with = { n = 1 }\non_interrupt = «"route"»',
+        (
+            "E103",
+            "a sub-pipeline is never interrupted: the attempts inside it are",
+            "write `on_interrupt` on its steps",
+        ),
     ),
     "two keys for one exit": (
         P + 'routes = { needs_review = "done", «"2"» = "fail" }',

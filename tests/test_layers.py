@@ -11,8 +11,8 @@ import pytest
 ROOT = Path(__file__).parents[1] / "engine"
 
 LAYERS = (
-    "durations errors forms frames hints language light lines moulds order pause places positions prints processes quick",
-    "events machine result",
+    "alive durations errors forms frames hints language light lines moulds order pause places positions prints processes quick",
+    "events machine result shim",
     "syntax ends formatter",
     "source",
     "diagnostics expressions spec",

@@ -101,8 +101,8 @@ def scripted(draw: st.DrawFn, docs: st.SearchStrategy[Doc]) -> tuple[Doc, Doc]:
 def end_of(outcome: brute.Outcome) -> Doc:
     if outcome == "timeout":
         return {"outcome": "hang"}
-    if outcome == "error":
-        return {"outcome": "error"}
+    if outcome in ("error", "interrupted"):
+        return {"outcome": outcome}
     return {"exit": outcome, "output": {"x": outcome != 2}}
 
 

@@ -42,6 +42,16 @@ def folded(plan: Plan, inputs: Any, events: Sequence[Event], told: list[Event]) 
     return replay(make, events, told.append)
 
 
+def forgiving(plan: Plan) -> Plan:
+    """The plan, with bodies that are run again when they are lost, whatever its steps say."""
+    for node in plan.nodes:
+        for body in node.bodies:
+            object.__setattr__(body, "on_interrupt", "rerun")
+            if body.plan is not None:
+                forgiving(body.plan)
+    return plan
+
+
 class Lives:
     """A run that is killed and resumed: its journal, and how each of its attempts ends."""
 
@@ -76,7 +86,9 @@ def test_cut_anywhere_and_resumed_a_run_gives_what_it_would_have_given(
     case: Case, cuts: list[float]
 ) -> None:
     doc, script, inputs = case
-    lives = Lives(plan_of(doc), script, inputs)
+    plan = plan_of(doc)
+    lives = Lives(plan, script, inputs)
+    forgiving(plan)
     expected, journal = lives.live(lives.first)
     for cut in cuts:
         before = journal[: 1 + int(cut * (len(journal) - 1))]
@@ -152,6 +164,49 @@ def test_a_timeout_counts_anew_for_a_body_that_is_run_again() -> None:
     result, after = lives.live(lives.first, journal[:2])
     assert result.status == "succeeded"
     assert after[0].kind == "attempt_rerun"
+
+
+@pytest.mark.parametrize(
+    ("says", "attempts", "label"),
+    [
+        ("rerun", [0], "success"),
+        ("fail", ["error"], "error"),
+        ("route", ["interrupted"], "success"),
+    ],
+)
+def test_what_was_lost_is_what_its_step_says(says: str, attempts: list[Any], label: str) -> None:
+    steps = {
+        "one": {
+            "task": "probe",
+            "on_interrupt": says,
+            "retry": {"attempts": 3},
+            "routes": {"interrupted": "two"},
+        },
+        "two": {"task": "probe"},
+    }
+    if says != "route":
+        steps["one"]["routes"] = {"failure": "two"}
+    plan = plan_of({"engine": 1, "nodes": {"a": {"start": "one", "steps": steps}}})
+    lives = Lives(plan, {}, {})
+    _, journal = lives.live(lives.first)
+    before = journal[:2]
+    assert [event.kind for event in before] == ["run_started", "attempt_started"]
+    result, _ = lives.live(lives.first, before)
+    node = result.nodes["a"]
+    assert [a.outcome for a in node.attempts if a.step == "one"] == attempts
+    assert node.label == label
+
+
+@pytest.mark.parametrize(("on", "again"), [(None, 1), (["interrupted"], 2), (["*"], 2), ([1], 1)])
+def test_what_is_interrupted_is_tried_again_only_by_a_clause_that_says_so(
+    on: list[Any] | None, again: int
+) -> None:
+    retry: dict[str, Any] = {"attempts": 2} | ({} if on is None else {"on": on})
+    step = {"task": "probe", "on_interrupt": "route", "retry": retry}
+    lives = Lives(plan_of({"engine": 1, "nodes": {"a": step}}), {}, {})
+    _, journal = lives.live(lives.first)
+    result, _ = lives.live(lives.first, journal[:2])
+    assert len(result.nodes["a"].attempts) == again
 
 
 def test_values_of_a_run_are_given_not_kept() -> None:

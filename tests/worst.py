@@ -58,17 +58,19 @@ def serves(step: Doc, clause: Doc, outcome: Outcome) -> bool:
     called = {outcome, *(n for n, code in brute.names_of(step).items() if code == outcome)}
     if "on" not in clause:
         routed = (key for key in step.get("routes", {}) if key != "*")
-        return outcome != 0 and not called & {int(k) if k.isdecimal() else k for k in routed}
+        return outcome not in (0, "interrupted") and not called & {
+            int(k) if k.isdecimal() else k for k in routed
+        }
     return bool(called & set(clause["on"])) or ("*" in clause["on"] and outcome != 0)
 
 
 def wait(step: Doc, clause: Doc, retry: int, outcome: Outcome) -> float:
-    """The longest wait before a retry; a task may ask for one with any outcome but `timeout`."""
+    """The longest wait before a retry; a task may ask for one with any outcome of its own."""
     cap = seconds(clause["max_delay"]) if "max_delay" in clause else None
     found = seconds(clause.get("delay", "0s")) * clause.get("factor", 1.0) ** (retry - 1)
     found = min(found, cap) if cap is not None else found
     found *= 1 + clause.get("jitter", 0.0)
-    asks = "pipeline" not in step and outcome != "timeout"
+    asks = "pipeline" not in step and outcome not in ("timeout", "interrupted")
     return max(found, ASKED if cap is None else cap) if asks else found
 
 
@@ -116,7 +118,7 @@ def moves(
             if count < clause["attempts"] - 1:
                 after = tuple(sorted({**dict(served), index: count + 1}.items()))
                 yield (at, counts, after), wait(step, clause, count + 1, outcome), True, False
-                if "pipeline" in step or outcome == "timeout":
+                if "pipeline" in step or outcome in ("timeout", "interrupted"):
                     return  # nothing declares it permanent
             break
     key = brute.route_of(step, outcome)

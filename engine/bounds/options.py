@@ -58,7 +58,7 @@ def alike(plan: Plan, node: Node) -> object | None:
     if node.when is not None or node.outputs is not None or node.fan is not None:
         return None
     asks = body.task is not None and body.task.may_ask
-    attempt = (step.codes, step.times_out, step.retry, body.timeout, asks)
+    attempt = (step.codes, step.reserved, step.retry, body.timeout, asks)
     return attempt, node.deadline, node.allow_failure, tuple(dict.fromkeys(kinds))
 
 

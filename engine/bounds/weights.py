@@ -140,11 +140,14 @@ def _clause(clause: Clause, body: Body, attempts: Visit, served: list[Outcome]) 
     each = NOTHING
     for outcome in served:
         each = more(each, attempts.get(outcome, attempts.get(None, NOTHING)))
-    # only the engine's clock makes a `timeout`, so nobody asks for a wait with it
-    asks = body.task is not None and body.task.may_ask and served != ["timeout"]
+    # `timeout` and `interrupted` are the engine's own, so nobody asks for a wait with them
+    asks = body.task is not None and body.task.may_ask and not _UNASKED.issuperset(served)
     retries = range(1, clause.attempts)
     seconds = math.fsum(_longest_wait(clause, retry, asks) for retry in retries)
     return plus(times(each, clause.attempts - 1), waiting(seconds))
+
+
+_UNASKED: frozenset[Outcome] = frozenset({"timeout", "interrupted"})
 
 
 def _longest_wait(clause: Clause, retry: int, asks: bool) -> float:

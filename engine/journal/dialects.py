@@ -5,6 +5,7 @@ SQL is written once, with `?`, for SQLite 3.40 and PostgreSQL 13 and newer.
 
 from __future__ import annotations
 
+import hashlib
 import os
 import re
 from collections.abc import Collection, Iterator, Sequence
@@ -13,7 +14,7 @@ from typing import Any, Protocol
 
 from engine.errors import JournalError
 
-__all__ = ["TABLES", "Dialect", "default_store", "dialect_of", "shown"]
+__all__ = ["TABLES", "Dialect", "attempts_of", "default_store", "dialect_of", "shown"]
 
 TABLES = (
     """CREATE TABLE IF NOT EXISTS run (
@@ -87,3 +88,16 @@ def default_store() -> str:
     """The file under the user's state directory."""
     state = os.environ.get("XDG_STATE_HOME") or os.path.expanduser("~/.local/state")
     return str(Path(state) / "engine" / "runs.db")
+
+
+def attempts_of(where: str, run: str) -> Path:
+    """Where the attempts of a run that is kept in a store have their folders: on this machine."""
+    if "://" in where:
+        folder = Path(default_store()).with_name(f"{_hash(where)}-attempts")
+    else:
+        folder = Path(f"{os.path.abspath(where)}-attempts")
+    return folder / _hash(run)
+
+
+def _hash(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()[:32]

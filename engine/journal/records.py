@@ -11,12 +11,11 @@ import os
 import socket
 import time
 from collections.abc import Callable, Mapping, Sequence
-from functools import cache
-from pathlib import Path
 from typing import Any
 
 import attrs
 
+from engine.alive import began, boot
 from engine.events import Event
 
 __all__ = ["FORMAT", "LARGE", "Header", "Holder", "Kept", "decoded", "encoded", "myself"]
@@ -68,7 +67,7 @@ class Holder:
         me = myself()
         if self.host != me.host:
             return None
-        return self.boot == me.boot and _began(self.pid) == self.began
+        return self.boot == me.boot and began(self.pid) == self.began
 
     def __str__(self) -> str:
         return f"process {self.pid} on {self.host}"
@@ -90,38 +89,10 @@ class Kept:
         return "interrupted" if self.status == "running" and self.holder is None else self.status
 
 
-@cache
-def _boot() -> str:
-    try:
-        return Path("/proc/sys/kernel/random/boot_id").read_text().strip()
-    except OSError:
-        return ""
-
-
-def _began(pid: int) -> str:
-    """When a process began, in ticks since boot; empty if there is none, or no /proc and it is not there."""
-    try:
-        stat = Path(f"/proc/{pid}/stat").read_text()
-    except OSError:
-        return "" if os.path.isdir("/proc/self") else _signalled(pid)
-    state, *fields = stat[stat.rfind(")") + 2 :].split()
-    return "" if state in "ZX" else fields[18]
-
-
-def _signalled(pid: int) -> str:
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return ""
-    except OSError:
-        pass
-    return "alive"
-
-
 def myself() -> Holder:
     """This process."""
     pid = os.getpid()
-    return Holder(socket.gethostname(), _boot(), pid, _began(pid))
+    return Holder(socket.gethostname(), boot(), pid, began(pid))
 
 
 def encoded(events: Sequence[Event], keep: Callable[[str], str]) -> str:

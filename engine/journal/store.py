@@ -11,6 +11,7 @@ from __future__ import annotations
 import hashlib
 import json
 import re
+import shutil
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -21,7 +22,7 @@ import attrs
 
 from engine.errors import JournalError
 from engine.events import Event
-from engine.journal.dialects import Dialect, dialect_of, shown
+from engine.journal.dialects import Dialect, attempts_of, dialect_of, shown
 from engine.journal.records import FORMAT, Header, Holder, Kept, decoded, encoded, myself
 
 __all__ = ["LEASE", "Busy", "Held", "LeaseLost", "NoSuchRun", "SameKey", "Store"]
@@ -223,6 +224,7 @@ class Store:
             for table in ("event", "lease", "request"):
                 self._do(f"DELETE FROM {table} WHERE run = ?", (run,))
             self._do("DELETE FROM run WHERE id = ?", (run,))
+        shutil.rmtree(attempts_of(self.where, run), ignore_errors=True)
 
     def tidy(self) -> None:
         """Forget large values that no event names any more, and give their place on disk back."""

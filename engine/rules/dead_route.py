@@ -70,6 +70,8 @@ def _unspent(plan: Plan, node: Node, at: int, route: Route) -> Diagnostic:
 def _cannot(step: Step, outcome: Outcome) -> str:
     if outcome == "timeout":
         return f"`{step.name}` has no `timeout`"
+    if outcome == "interrupted":
+        return f'`{step.name}` does not say `on_interrupt = "route"`'
     return f"`{step.name}` cannot end with `{step.label(outcome)}`"
 
 

@@ -73,7 +73,11 @@ def _told(plan: Plan, site: Site, run: Fates) -> str:
     others = [ends(plan, node, other) for node, other in run.items() if node != read][:SHOWN]
     tail = ", and the run succeeds all the same" if site.node is None else ""
     if isinstance(fate, Ending):
-        bare = "" if fate.label in ("error", "timeout") or fate.exit else " without an exit code"
+        bare = (
+            ""
+            if fate.label in ("error", "timeout", "interrupted") or fate.exit
+            else " without an exit code"
+        )
         when = " and ".join([f"it ends with `{fate.label}`{bare}", *others])
         return f"`{name}` has no output when {when}{tail}"
     why = "its `when` is false" if fate == "when" else " and ".join(others)

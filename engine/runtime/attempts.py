@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import math
 import threading
+from collections import Counter
 from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any
@@ -23,6 +24,7 @@ from engine.frames import raised_at
 from engine.functions import call_arguments, plain_result
 from engine.registry import Context, Exit, Failure, Permanent, RetryAfter, Task
 from engine.result import Outcome
+from engine.runtime.recovery import Folders, executor_of
 from engine.runtime.threads import in_trio, run_in_thread
 from engine.runtime.workers import Died, Failed, Value, Workers
 from engine.scheduler import LiveAttempt
@@ -52,6 +54,10 @@ class Performer:
     redact: Callable[[str], str]
     hurry: trio.Event = attrs.field(factory=trio.Event)
     """Set when threads are not to be waited for any longer."""
+    folders: Folders | None = None
+    """Where bodies that outlive the engine are; None if they do not."""
+    said: Counter[str] = attrs.field(factory=Counter)
+    """How many of the lines that an attempt will tell, by its key, are known: another engine heard them."""
     thread: int = attrs.field(factory=threading.get_ident, init=False)
     token: trio.lowlevel.TrioToken = attrs.field(
         factory=trio.lowlevel.current_trio_token, init=False
@@ -80,12 +86,13 @@ class Performer:
         return self._outcome(attempt, task, value)
 
     async def _value(self, attempt: LiveAttempt, task: Task) -> Any:
-        executor = (attempt.node.plan.executor if task.function else None) or task.executor
+        executor = executor_of(attempt)
         if executor == "async":
             return await task.body(
                 _copied(attempt.inputs), self._context(attempt, partial(self._note, attempt))
             )
-        if executor == "process" and task.target:
+        if executor == "process":
+            assert task.target is not None
             return await self._in_worker(attempt, task.target)
         return await self._in_thread(attempt, task)
 
@@ -135,10 +142,14 @@ class Performer:
             plan.folder,
             self.grace,
             note,
+            self.folders.of(attempt) if self.folders else None,
         )
 
     def _note(self, attempt: LiveAttempt, message: str) -> None:
         """From any thread; what a body says after its end is not heard."""
+        if self.said and self.said[attempt.key]:
+            self.said[attempt.key] -= 1
+            return
         text = self.redact(str(message))
         if threading.get_ident() == self.thread:
             self._tell(attempt, text)

@@ -52,6 +52,8 @@ class Prepared:
     """Given by people before they are asked, by node or step."""
     cancelled: str | None = None
     """Why it is to be cancelled before anything of it runs."""
+    part: int = 0
+    """How often it began once more, and took over what was there."""
     place: Place | None = None
     """Where its events are kept."""
 

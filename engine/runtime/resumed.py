@@ -80,6 +80,7 @@ def prepare_again(plan: Plan, kept: Kept, options: Options, wish: Wish) -> Prepa
                     elapsed=_elapsed(events),
                     answers=wish.answers,
                     cancelled=wish.cancel,
+                    part=_parts(events),
                 )
             _check_unchanged(plan, kept, events, wish)
             more = _takeover(plan, events, wish)
@@ -89,7 +90,8 @@ def prepare_again(plan: Plan, kept: Kept, options: Options, wish: Wish) -> Prepa
             store.release(header.id, epoch)
             raise
     place = attrs.evolve(place, last=last)
-    return attrs.evolve(prepared, place=place, known=latest(more)[1], since=more[0].time)
+    known, part = latest(more)[1], _parts([*events, *more])
+    return attrs.evolve(prepared, place=place, known=known, since=more[0].time, part=part)
 
 
 def prepare_rerun(plan: Plan, kept: Kept, options: Options, wish: Wish) -> Prepared:
@@ -107,7 +109,7 @@ def prepare_rerun(plan: Plan, kept: Kept, options: Options, wish: Wish) -> Prepa
         epoch = store.create(header)
         store.append(header.id, epoch, len(more), more)
     place = Place(options.store, header.id, epoch, len(more))
-    return attrs.evolve(prepared, place=place, known=latest(more)[1])
+    return attrs.evolve(prepared, place=place, known=latest(more)[1], part=_parts(more))
 
 
 def _prepared(plan: Plan, kept: Kept, options: Options) -> Prepared:
@@ -129,6 +131,11 @@ def _elapsed(events: Sequence[Event]) -> float:
     if last is None or last.kind != "run_waiting":
         return 0.0
     return max(0.0, time.time() - float(last.data["at"]))
+
+
+def _parts(events: Iterable[Event]) -> int:
+    """How often a run with these events began once more."""
+    return sum(event.kind == "taken_over" for event in events)
 
 
 def _check_open(kept: Kept, events: Sequence[Event]) -> None:

@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import hashlib
 import math
-from collections.abc import AsyncIterator, Iterator, Mapping
+from collections import Counter
+from collections.abc import AsyncIterator, Mapping
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, nullcontext, suppress
 from typing import Any, Protocol
 
@@ -19,6 +20,7 @@ import trio
 from engine import processes
 from engine.errors import EngineError, InputError
 from engine.events import Event
+from engine.journal.dialects import attempts_of
 from engine.people import Answer
 from engine.plan import Plan
 from engine.replay import Replayed, replay
@@ -29,6 +31,7 @@ from engine.runtime.listeners import Hear, Listeners
 from engine.runtime.options import Options
 from engine.runtime.places import placed
 from engine.runtime.prepared import Prepared, prepare
+from engine.runtime.recovery import Folders, recovered, said_by
 from engine.runtime.runner import Perform, Runner
 from engine.runtime.workers import Workers
 from engine.runtime.writer import Writer
@@ -133,31 +136,44 @@ async def execute(prepared: Prepared, control: Control, hear: Hear | None = None
     try:
         result = await _supervise(prepared, control, listen, owner)
         done = result.status != "cancelled"
-        return result
     except BaseExceptionGroup as group:
         raise _single(group) from None
     finally:
         processes.OWNER.reset(reset)
         if not done and prepared.options.perform is None:
             await processes.kill_strays(owner)
+    if (folders := _folders(prepared)) is not None:
+        await trio.to_thread.run_sync(folders.remove)
+    return result
 
 
 async def _supervise(
     prepared: Prepared, control: Control, listen: Hear | None, owner: str
 ) -> Result:
     options, redactor = prepared.options, prepared.redactor
-    if prepared.before:
-        await processes.kill_strays(owner)
 
     def note(attempt: LiveAttempt, message: str) -> None:
         runner.note(attempt, message)
 
     async with Workers() as workers, _journal(prepared, control) as writer:
         again = _begun(prepared, _heard(prepared, writer, listen))
+        folders, known = _folders(prepared), prepared.known.ends
+        opened, said = list(again.fresh), Counter[str]()
+        if prepared.before or (prepared.place is not None and prepared.place.epoch > 1):
+            adopted, begun = await recovered(again, folders, owner, known)
+            opened, said = [*adopted, *begun], said_by(adopted, prepared.before)
+        if folders is not None:
+            folders.make()
         perform = options.perform or Performer(
-            workers, prepared.run_id, options.grace, note, redactor.text, control.hurry
+            workers,
+            prepared.run_id,
+            options.grace,
+            note,
+            redactor.text,
+            control.hurry,
+            folders,
+            said,
         )
-        opened = (*again.fresh, *_rerun(again))
         people = People(options.ask, writer is not None, prepared.answers)
         runner = Runner(
             again.scheduler,
@@ -172,6 +188,13 @@ async def _supervise(
             control.cancel(prepared.cancelled)
         control.attach(again.scheduler, runner, owner, people)
         return redactor.result(await runner.run())
+
+
+def _folders(prepared: Prepared) -> Folders | None:
+    place = prepared.place
+    if place is None:
+        return None
+    return Folders(place.run, attempts_of(place.store, place.run), prepared.part)
 
 
 def _begun(prepared: Prepared, hear: Hear | None) -> Replayed:
@@ -189,18 +212,6 @@ def _begun(prepared: Prepared, hear: Hear | None) -> Replayed:
         )
 
     return replay(make, prepared.before, hear) if prepared.before else Replayed(make(hear), (), ())
-
-
-def _rerun(again: Replayed) -> Iterator[LiveAttempt]:
-    """What was lost without a trace is run once more; what was being stopped has stopped."""
-    scheduler = again.scheduler
-    for attempt in again.doubtful:
-        if attempt.stopping:
-            scheduler.ended(attempt, None)
-        elif attempt.body.asks:  # nothing is lost: the question is still open
-            yield attempt
-        else:
-            yield scheduler.rerun(attempt, scheduler.now)
 
 
 def _guarded(

@@ -2,9 +2,10 @@
 
 Requests and replies are lines of JSON on two pipes of their own; what the function prints goes to
 stderr, or with the replies if the call asks for it. A thread reads the requests, so that the worker
-notices the end of the engine in the middle of a call and takes its whole group along. SIGTERM
-unwinds the function, that its `finally` blocks may run. Started by path: it must import next to
-nothing.
+notices the end of the engine in the middle of a call, and takes its whole group along. A call with
+a place outlives the engine: the worker claims the place as `shim` does, leaves there what it notes
+and what it answers, and ends. SIGTERM unwinds the function, that its `finally` blocks may run.
+Started by path: it must import next to nothing.
 """
 
 from __future__ import annotations
@@ -40,6 +41,8 @@ class _Life:
 
     busy = False
     stopping = False
+    outlives = False
+    """Whether the call goes on when the engine dies."""
 
 
 def main(requests: int, replies: int) -> None:
@@ -67,12 +70,18 @@ def _serve(calls: SimpleQueue[dict[str, Any] | None], replies: int) -> None:
     def send(message: dict[str, Any]) -> None:
         line = json.dumps(message).encode() + b"\n"
         with lock:
-            while line:
-                line = line[os.write(replies, line) :]
+            try:
+                while line:
+                    line = line[os.write(replies, line) :]
+            except BrokenPipeError:
+                if not _Life.outlives:
+                    raise
 
     while (call := calls.get()) is not None:
+        place = call["context"].get("place")
+        _Life.outlives = place is not None
         _Life.busy = True
-        reply = _answer(call, send)
+        reply = _answer(call, send) if place is None else _kept(place, call, send)
         if os.getpid() != home:
             os._exit(0)  # a fork that the function forgot
         sys.stderr.flush()
@@ -89,8 +98,12 @@ def _read(fd: int, calls: SimpleQueue[dict[str, Any] | None]) -> None:
             if not line.endswith(b"\n"):
                 break  # the engine died while it wrote
             calls.put(json.loads(line))
-    if _Life.busy:
+    if _Life.busy and not _Life.outlives:
         os.killpg(0, signal.SIGKILL)
+    if _Life.busy or not calls.empty():
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        for target in (1, 2):  # what the engine left may be a broken pipe
+            os.dup2(nowhere, target)
     calls.put(None)
 
 
@@ -98,6 +111,49 @@ def _on_term(number: int, frame: object) -> None:
     if not _Life.stopping:
         _Life.stopping = True
         raise Stopped
+
+
+def _kept(
+    place: str, call: dict[str, Any], send: Callable[[dict[str, Any]], None]
+) -> dict[str, Any]:
+    """The reply to a call that outlives the engine; it is left in `place` too."""
+    try:
+        if not _claimed(place):
+            return {"kind": "taken"}
+        notes = os.open(os.path.join(place, "notes"), os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+    except OSError as error:
+        return _error(f"the folder of the attempt cannot be written: {error.strerror}")
+
+    def both(message: dict[str, Any]) -> None:
+        os.write(notes, json.dumps(message["note"]).encode() + b"\n")
+        send(message)
+
+    try:
+        reply = _answer(call, both)
+    finally:
+        os.close(notes)
+    end = os.path.join(place, "end")
+    with contextlib.suppress(OSError):  # the engine hears it all the same
+        with open(f"{end}.{os.getpid()}", "w", encoding="utf-8") as file:
+            json.dump(reply, file)
+        os.rename(file.name, end)
+    return reply
+
+
+def _claimed(place: str) -> bool:
+    """Whether this process is the one that may run the body."""
+    said = []
+    for path in ("/proc/sys/kernel/random/boot_id", "/proc/self/stat"):
+        with contextlib.suppress(OSError), open(path, encoding="utf-8") as file:
+            said.append(file.read().strip())
+    own = os.path.join(place, str(os.getpid()))
+    with open(own, "w", encoding="utf-8") as file:
+        file.write(" ".join((str(os.getpid()), *said)))
+    try:
+        os.link(own, os.path.join(place, "claim"))
+    except FileExistsError:
+        return False
+    return True
 
 
 def _answer(call: dict[str, Any], send: Callable[[dict[str, Any]], None]) -> dict[str, Any]:

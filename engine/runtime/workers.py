@@ -21,7 +21,7 @@ from typing import Any, TypeAlias
 import attrs
 import trio
 
-from engine import prints, processes
+from engine import prints, processes, shim
 from engine.registry import Exit
 
 __all__ = ["Died", "Failed", "Reply", "Value", "Workers"]
@@ -54,16 +54,23 @@ class Failed:
 
 @attrs.frozen
 class Died:
-    """The worker died under the call; `status` is as it ended, or minus the signal that did it."""
+    """The worker died under the call; `status` is as it ended, or minus the signal that did it; None if nobody saw it."""
 
-    status: int
+    status: int | None
 
     @property
     def message(self) -> str:
         """By which signal it died, or with which status."""
+        if self.status is None:
+            return "the worker process died in the middle of the call, and nobody saw how"
         if self.status < 0:
             return f"the worker process was killed by {processes.signal_name(-self.status)}"
         return f"the worker process ended with status {self.status} in the middle of the call"
+
+
+@attrs.frozen
+class _Taken:
+    """Another worker runs the call, or has run it."""
 
 
 Reply: TypeAlias = Value | Exit | Failed | Died
@@ -102,8 +109,14 @@ class Workers:
         wants, `context` the fields of Context but `note`; that is called with lines of progress,
         and with what the function prints while that is caught (`prints`).
         On cancel it ends the worker (SIGTERM, which unwinds the function; `grace` seconds; SIGKILL)
-        and returns when nothing of it is left.
+        and returns when nothing of it is left. A call with a `place` outlives the engine, and is
+        taken over by who calls it again.
         """
+        place = context.get("place")
+        if place is not None:
+            if shim.claim_of(place) is not None:
+                return await _taken_over(place, grace, note)
+            Path(place).mkdir(parents=True, exist_ok=True, mode=0o700)
         worker = await self._take(tuple(paths))
         reply, status = None, 0
         try:
@@ -115,6 +128,8 @@ class Workers:
                 self._idle.append(worker)
         while len(self._idle) > self._keep:
             await self._idle.pop(0).dismiss()
+        if isinstance(reply, _Taken):
+            return await _taken_over(context["place"], grace, note)
         return reply or Died(status)
 
     async def aclose(self) -> None:
@@ -159,7 +174,7 @@ class _Worker:
         inputs: Mapping[str, Any],
         context: Mapping[str, Any],
         note: Callable[[str], None],
-    ) -> Reply | None:
+    ) -> Reply | _Taken | None:
         """The reply, or None if the worker died before it gave one."""
         self._calls += 1
         request = {
@@ -205,13 +220,13 @@ class _Worker:
         await processes.exited(self.process)
         scope.cancel()
 
-    async def _receive(self, note: Callable[[str], None]) -> Reply:
+    async def _receive(self, note: Callable[[str], None]) -> Reply | _Taken:
         while chunk := await self._replies.receive_some(65_536):
             if (reply := self._understand(chunk, note)) is not None:
                 return reply
         return await trio.sleep_forever()
 
-    def _understand(self, chunk: bytes, note: Callable[[str], None]) -> Reply | None:
+    def _understand(self, chunk: bytes, note: Callable[[str], None]) -> Reply | _Taken | None:
         """The reply, if `chunk` completes it; what a call before this one left is dropped."""
         self._buffer += chunk
         if b"\n" not in chunk:
@@ -230,7 +245,8 @@ class _Worker:
 
 
 async def _start(paths: tuple[str, ...]) -> _Worker:
-    token, env = processes.tag(os.environ)
+    token = processes.new_token()
+    env = processes.tag(os.environ, token)
     theirs_in, ours_out = os.pipe()
     ours_in, theirs_out = os.pipe()
     argv = [sys.executable, "-P", _MAIN, str(theirs_in), str(theirs_out)]
@@ -252,6 +268,25 @@ async def _start(paths: tuple[str, ...]) -> _Worker:
     return _Worker(process, token, paths, (ours_out, ours_in))
 
 
-def _reply(kind: str, **fields: Any) -> Reply:
-    variants: dict[str, Callable[..., Reply]] = {"value": Value, "exit": Exit, "error": Failed}
+async def _taken_over(place: str, grace: float, note: Callable[[str], None]) -> Reply:
+    """The reply that the worker leaves which began the call."""
+    tail = shim.Tail(Path(place, "notes"), note, json.loads)
+    claim = shim.claim_of(place)
+    assert claim is not None
+    if shim.end_of(place) is None:  # else it may serve another call meanwhile
+        await shim.attend(shim.Stranger(claim, place), [tail], lambda: None, grace)
+    tail.finish()
+    end = shim.end_of(place)
+    reply = Died(None) if end is None else _reply(**end)
+    assert not isinstance(reply, _Taken)
+    return reply
+
+
+def _reply(kind: str, **fields: Any) -> Reply | _Taken:
+    variants: dict[str, Callable[..., Reply | _Taken]] = {
+        "value": Value,
+        "exit": Exit,
+        "error": Failed,
+        "taken": _Taken,
+    }
     return variants[kind](**fields)

@@ -9,9 +9,10 @@ from __future__ import annotations
 
 import json
 import os
+from functools import partial
 from typing import Any
 
-from engine import processes
+from engine import processes, shim
 from engine.registry import Context, Exit, Failure, Permanent, Task
 
 __all__ = ["TASK", "body"]
@@ -49,9 +50,10 @@ def _refuse(argv: list[str], inputs: dict[str, Any]) -> None:
 
 
 async def _run(argv: list[str], inputs: dict[str, Any], context: Context) -> processes.Completed:
-    stdin = inputs.get("stdin")
+    stdin, place = inputs.get("stdin"), context.place
+    start = processes.run if place is None else partial(shim.run, place=place)
     try:
-        return await processes.run(
+        return await start(
             argv,
             cwd=os.path.join(context.folder, inputs.get("cwd", ".")),
             env={**os.environ, **inputs.get("env", {})},
@@ -59,7 +61,7 @@ async def _run(argv: list[str], inputs: dict[str, Any], context: Context) -> pro
             grace=context.grace,
             on_line=context.note,
         )
-    except (OSError, processes.OutputTooLarge) as error:
+    except (OSError, processes.OutputTooLarge, shim.Lost) as error:
         raise Failure(str(error)) from None
 
 
@@ -154,6 +156,7 @@ TASK = Task(
         },
     },
     open=True,
+    outlives=True,
     may_ask=False,
     example="""\
 [nodes.files]
