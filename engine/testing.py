@@ -69,9 +69,9 @@ def parse_script(data: Any, plan: Plan) -> Script:
             script[written] = tuple(
                 _ending(written, index, entry, problems) for index, entry in enumerate(endings)
             )
-            broken = any(ending.outcome == "interrupted" for ending in script[path])
+            broken = any(ending.outcome == "interrupted" for ending in script[written])
             if broken and known[path].on_interrupt != "route":
-                problems.append(f'`{path}` does not say `on_interrupt = "route"`')
+                problems.append(f'`{written}` does not say `on_interrupt = "route"`')
             task = known[path].task
             asks = any(ending.retry_after is not None for ending in script[written])
             if task is not None and asks and not task.may_ask:

@@ -60,3 +60,20 @@ def test_a_task_that_never_asks_for_a_wait_is_not_scripted_to() -> None:
     assert "`sleep` never asks for a wait" in problems_of(
         {"engine": 1, "nodes": {"a": NAP}}, script
     )
+
+
+def test_only_what_says_so_can_be_interrupted() -> None:
+    step = {"task": "probe", "routes": {"interrupted": "done:x"}}
+    script = {"a/a": [{"outcome": "interrupted"}]}
+    with pytest.raises(InputError, match='`a/a` does not say `on_interrupt = "route"`'):
+        parse_script(script, plan_of({"engine": 1, "nodes": {"a": step}}))
+    plan = plan_of({"engine": 1, "nodes": {"a": {**step, "on_interrupt": "route"}}})
+    assert simulate(plan, parse_script(script, plan)).nodes["a"].label == "x"
+
+
+def test_an_item_of_a_fan_out_can_be_interrupted() -> None:
+    step = {"task": "probe", "for_each": "${inputs.each}", "on_interrupt": "route", "tolerate": 1}
+    inputs = {"each": {"type": "array", "default": [1, 2]}}
+    plan = plan_of({"engine": 1, "inputs": inputs, "nodes": {"a": step}})
+    script = {"a[1]/a": [{"outcome": "interrupted"}]}
+    assert simulate(plan, parse_script(script, plan)).nodes["a"].result == "succeeded"
