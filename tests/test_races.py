@@ -112,7 +112,10 @@ def test_what_an_undecided_step_does_is_no_race(monkeypatch: pytest.MonkeyPatch)
         "c": writer(),
     }
     doc = doc_of({"m": {"start": "a", "steps": steps}, "n": writer()})
-    assert messages(doc) == ["whether any run visits `c` is not decided"]
+    assert messages(doc) == [
+        *["whether any run uses up the bound of `3` is not decided"] * 2,
+        "whether any run visits `c` is not decided",
+    ]
 
 
 def test_a_long_chain_takes_no_search(monkeypatch: pytest.MonkeyPatch) -> None:
