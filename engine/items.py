@@ -9,12 +9,14 @@ from __future__ import annotations
 
 from typing import Any
 
+from engine.expressions import EvaluationError, kind_of
 from engine.fan import Fan
 from engine.live import LiveNode
 from engine.places import Limit
 from engine.result import ABSENT, ItemResult, Reason
+from engine.values import Scope
 
-__all__ = ["LiveFan", "LiveItem"]
+__all__ = ["LiveFan", "LiveItem", "fan_of"]
 
 
 class LiveFan:
@@ -70,6 +72,16 @@ class LiveFan:
         return self.failed > self.allowed
 
     @property
+    def ends_run(self) -> bool:
+        """Whether it ends its run if too many items fail: then none of the others is worth running."""
+        node, plan = self.whole.plan, self.whole.run.plan
+        handled = node.allow_failure or any(
+            edge.condition.names_failure and edge.condition.holds("failed", "failure", None, None)
+            for edge in plan.targets[node.index]
+        )
+        return plan.on_failure == "cancel" and not handled
+
+    @property
     def outputs(self) -> list[Any]:
         """What the items gave that succeeded; null for the others."""
         return [
@@ -101,6 +113,14 @@ class LiveItem(LiveNode):
     def own(self) -> dict[str, Any]:
         """What only expressions of this item see."""
         return {"item": self.value, "index": self.at}
+
+
+def fan_of(node: LiveNode, fan: Fan, scope: Scope) -> LiveFan:
+    """A fan-out that starts: it has its list. Raises EvaluationError."""
+    values = fan.items.evaluate(scope)
+    if not isinstance(values, list):
+        raise EvaluationError(f"expected an array, found {kind_of(values)}")
+    return LiveFan(node, fan, values)
 
 
 _OPEN = ItemResult("cancelled", Reason(""))

@@ -8,7 +8,7 @@ from engine.machine import Stop
 from engine.plan import Condition
 from engine.result import NodeResult, Reason
 
-__all__ = ["COMPLETED", "of_fan", "of_needs", "of_stop"]
+__all__ = ["COMPLETED", "of_cancel", "of_fan", "of_needs", "of_stop"]
 
 COMPLETED = Reason("completed")
 
@@ -56,6 +56,16 @@ def of_fan(fan: LiveFan) -> Reason:
     allowed = f"{fan.allowed} {'are' if fan.allowed != 1 else 'is'} tolerated"
     told = f"{fan.failed} of {len(fan.values)} items failed, and {allowed}; item {first}: {why}"
     return Reason("tolerance" if fan.lost else "completed", told)
+
+
+def of_cancel(node: LiveNode) -> Reason:
+    """Why a node, or what is left of a fan-out, is cancelled."""
+    fan = node.fan
+    if fan is not None and fan.whole.deadline_struck:
+        return Reason("deadline", f"the deadline of `{node.plan.name}` struck")
+    if fan is not None and fan.given_up:
+        return Reason("failure", "more items failed than are tolerated")
+    return Reason(node.run.cause or "requested", node.run.message)
 
 
 def of_stop(node: LiveNode, stop: Stop, at: int) -> Reason:

@@ -13,17 +13,18 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any, Literal
 
+from engine import told
 from engine.alarms import Alarms, Owner
 from engine.durations import whole
 from engine.events import Event
-from engine.expressions import EvaluationError, kind_of
+from engine.expressions import EvaluationError
 from engine.fan import Fan
-from engine.items import LiveFan, LiveItem
+from engine.items import LiveFan, LiveItem, fan_of
 from engine.live import LiveAttempt, LiveNode, LiveRun, Stopping, Why
-from engine.machine import Enter, Retry, State, Stop, advance, begin
+from engine.machine import Retry, Stop, advance, begin
 from engine.places import Limit, Places
 from engine.plan import Body, Edge, Plan
-from engine.reasons import of_fan, of_needs, of_stop
+from engine.reasons import of_cancel, of_fan, of_needs, of_stop
 from engine.result import ABSENT, Attempt, ItemResult, NodeResult, Outcome, Reason, Result, Status
 from engine.scopes import of_attempt, of_end, of_node, of_run
 from engine.takeover import Known
@@ -67,7 +68,7 @@ class Scheduler:
         self._alarms = Alarms()
         self.root = LiveRun(plan, None, values)
         if listen is not None:
-            self._tell("run_started", "", run=run_id, hash=plan.hash, **_beginning(plan))
+            self._tell("run_started", "", run=run_id, hash=plan.hash, **told.of_run(plan))
         self._start_run(self.root)
 
     # -- what the runtime tells --------------------------------------------------------------------------------
@@ -300,14 +301,7 @@ class Scheduler:
         if first and (plan.deadline is not None or plan.fan is not None):
             self._first(node)
         if self.listen is not None:
-            self._tell(
-                "attempt_started",
-                attempt.path,
-                key=attempt.key,
-                visit=record.visit,
-                attempt=record.attempt,
-                **(_beginning(body.plan) if body.plan is not None else {}),
-            )
+            self._tell("attempt_started", attempt.path, **told.of_start(attempt))
         if body.timeout is not None:
             self._deadline(body.timeout, run, attempt)
         problem = self._inputs(attempt)
@@ -390,7 +384,7 @@ class Scheduler:
         if outcome is not None and type(outcome.code) is int and attempt.body.set is not None:
             outcome, written = self._write(attempt, outcome)
         if self.listen is not None:
-            self._tell_end(attempt, outcome)
+            self._tell("attempt_ended", attempt.path, **told.of_end(attempt, outcome))
             if written:
                 self._tell("state_set", attempt.path, state=written)
         if outcome is not None:
@@ -399,27 +393,6 @@ class Scheduler:
             self._deadline_end(node)
         else:
             self._cancelled(node)
-
-    def _tell_end(self, attempt: LiveAttempt, outcome: Outcome | None) -> None:
-        record, run = attempt.record, attempt.record.run
-        more: dict[str, Any] = {}
-        if outcome is not None and (outcome.permanent or outcome.retry_after is not None):
-            more = {"permanent": outcome.permanent, "retry_after": outcome.retry_after}
-        if run is not None:
-            more |= {"status": run.status, "message": run.message}
-            if outcome is None and run.outputs:
-                more["outputs"] = run.outputs
-        self._tell(
-            "attempt_ended",
-            attempt.path,
-            key=attempt.key,
-            visit=record.visit,
-            attempt=record.attempt,
-            outcome=record.outcome,
-            error=record.error,
-            output=outcome.output if outcome and outcome.output is not ABSENT else None,
-            **more,
-        )
 
     def _recorded(self, attempt: LiveAttempt, outcome: Outcome | None) -> Outcome | None:
         """Write the attempt's outcome down; None if it was cancelled, by its node's deadline or with its run."""
@@ -481,7 +454,8 @@ class Scheduler:
             self._stopped(node, move, at, outcome)
             return
         if self.listen is not None:
-            self._tell_move(attempt, after, move)
+            kind, data = told.of_move(attempt, after, move)
+            self._tell(kind, attempt.path, **data)
         if move.delay and not self._is_known(node):
             self._alarms.set_wake(whole(self.now + move.delay), node)
         elif isinstance(move, Retry):
@@ -496,16 +470,6 @@ class Scheduler:
             return False
         step = node.plan.machine.steps[state.step].name
         return node.key(step, state.visits[state.step], state.attempt) in self._known.ends
-
-    def _tell_move(self, attempt: LiveAttempt, after: State, move: Retry | Enter) -> None:
-        outcome, path = attempt.record.outcome, attempt.path
-        if isinstance(move, Retry):
-            self._tell(
-                "retry_planned", path, outcome=outcome, attempt=after.attempt, delay=move.delay
-            )
-        else:
-            to = attempt.node.plan.machine.steps[after.step].name
-            self._tell("route_taken", path, outcome=outcome, to=to, delay=move.delay)
 
     def _ask(self, node: LiveNode) -> None:
         """Queue a node's next attempt, with the limits it needs a place of."""
@@ -535,7 +499,7 @@ class Scheduler:
         self._settle(node, stop.result, of_stop(node, stop, at), stop.label, output, stop.code, at)
 
     def _cancelled(self, node: LiveNode) -> None:
-        self._settle(node, "cancelled", _reason(node))
+        self._settle(node, "cancelled", of_cancel(node))
 
     def _settle(
         self,
@@ -555,14 +519,14 @@ class Scheduler:
                 assert result != "skipped"
                 self._settle_item(node, result, reason, label, output)
                 return
-            items = node.fan.fill(ItemResult("cancelled", _reason(node)))
+            items = node.fan.fill(ItemResult("cancelled", of_cancel(node)))
         attempts = tuple(node.attempts)
         node.result = NodeResult(name, result, reason, label, output, attempts, items)
         node.steps = None
         if output is not ABSENT:
             run.values.put(name, output)
         if self.listen is not None:
-            self._tell_result(node, node.result)
+            self._tell("node_settled", node.path, **told.of_node(node, node.result))
         step = node.plan.machine.steps[at] if at is not None else None
         handled = node.plan.allow_failure
         for edge in run.plan.targets[node.plan.index]:
@@ -582,23 +546,6 @@ class Scheduler:
         run.failed = f"`{node.plan.name}` failed: {reason.message}"
         if run.plan.on_failure == "cancel":
             self._cancelling.append(run)
-
-    def _tell_result(self, node: LiveNode, found: NodeResult) -> None:
-        reason = found.reason
-        more: dict[str, Any] = {"because": list(reason.because)} if reason.because else {}
-        if node.fan is not None:  # its output is those of its items
-            more |= {"items": len(node.fan.values), "gathered": found.output is not ABSENT}
-        elif node.plan.outputs is not None and found.output is not ABSENT:
-            more["output"] = found.output  # else it is that of its last attempt
-        self._tell(
-            "node_settled",
-            node.path,
-            result=found.result,
-            reason=reason.kind,
-            message=reason.message,
-            label=found.label,
-            **more,
-        )
 
     # -- edges and joins ---------------------------------------------------------------------------------------
 
@@ -655,13 +602,10 @@ class Scheduler:
     def _fan_out(self, node: LiveNode, fan: Fan) -> None:
         """The node starts: it has its list."""
         try:
-            values = fan.items.evaluate(of_node(node, self.run_id))
-            if not isinstance(values, list):
-                raise EvaluationError(f"expected an array, found {kind_of(values)}")
+            node.fan = fan_of(node, fan, of_node(node, self.run_id))
         except EvaluationError as error:
             self._settle(node, "failed", Reason("evaluation", f"for_each: {error}"), "error")
             return
-        node.fan = LiveFan(node, fan, values)
         self._open(node.fan)
 
     def _open(self, fan: LiveFan) -> None:
@@ -686,30 +630,12 @@ class Scheduler:
         assert fan is not None
         fan.close(item, ItemResult(result, reason, label, output, tuple(item.attempts)))
         if self.listen is not None:
-            self._tell_item(item, fan)
+            self._tell("item_settled", item.path, **told.of_item(item, fan))
         if fan.over:
             self._end_fan(fan)
-        elif fan.lost and not (fan.halted or fan.given_up) and _ends_all(fan):
+        elif fan.lost and not (fan.halted or fan.given_up) and fan.ends_run:
             fan.given_up = True
             self._giving_up.append(fan)
-
-    def _tell_item(self, item: LiveItem, fan: LiveFan) -> None:
-        found = fan.results[item.at]
-        more: dict[str, Any] = {}
-        if item.plan.outputs is not None and found.output is not ABSENT:
-            more["output"] = found.output  # else it is that of its last attempt
-        self._tell(
-            "item_settled",
-            item.path,
-            result=found.result,
-            reason=found.reason.kind,
-            message=found.reason.message,
-            label=found.label,
-            done=fan.done,
-            failed=fan.failed,
-            items=len(fan.values),
-            **more,
-        )
 
     def _end_fan(self, fan: LiveFan) -> None:
         whole = fan.whole
@@ -736,35 +662,9 @@ class Scheduler:
 # -- helpers without state -------------------------------------------------------------------------------------
 
 
-def _beginning(plan: Plan) -> dict[str, Any]:
-    """What is told of a run that begins."""
-    state = {} if plan.initial is None else {"state": plan.initial.evaluate({})}
-    return {"pipeline": plan.name, **state}
-
-
 def _drawn(seed: int | str, attempt: LiveAttempt) -> float:
     """The attempt's own random number, the same in every run of the seed."""
     return random.Random(f"{seed}:{attempt.key}").random()
-
-
-def _ends_all(fan: LiveFan) -> bool:
-    """Whether it ends its run if too many items fail: then none of the others is worth running."""
-    node, plan = fan.whole.plan, fan.whole.run.plan
-    handled = node.allow_failure or any(
-        edge.condition.names_failure and edge.condition.holds("failed", "failure", None, None)
-        for edge in plan.targets[node.index]
-    )
-    return plan.on_failure == "cancel" and not handled
-
-
-def _reason(node: LiveNode) -> Reason:
-    """Why a node, or what is left of a fan-out, is cancelled."""
-    fan = node.fan
-    if fan is not None and fan.whole.deadline_struck:
-        return Reason("deadline", f"the deadline of `{node.plan.name}` struck")
-    if fan is not None and fan.given_up:
-        return Reason("failure", "more items failed than are tolerated")
-    return Reason(node.run.cause or "requested", node.run.message)
 
 
 def _end_order(ended: tuple[LiveAttempt, Outcome | None]) -> tuple[int, ...]:

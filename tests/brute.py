@@ -202,6 +202,7 @@ State = tuple[Any, ...]
 
 def started(doc: Doc) -> set[str]:
     """The nodes that some execution starts, whatever the exits, each `when` and the timing."""
+    doc = with_edges(doc)
     nodes = doc["nodes"]
     ends = {name: node_endings(doc, name) for name in nodes}
     found: set[str] = set()
@@ -227,7 +228,7 @@ def started(doc: Doc) -> set[str]:
 def verdicts(doc: Doc) -> set[str]:
     """How executions can end: `succeeded`, `failed`; whatever the exits and each `when`. The first
     unhandled failure decides it, so that `on_failure` makes no difference."""
-    doc = {**doc, "pipeline": {}}
+    doc = with_edges({**doc, "pipeline": {}})
     nodes = doc["nodes"]
     ends = {name: node_endings(doc, name) for name in nodes}
     found: set[str] = set()
@@ -365,8 +366,16 @@ def is_unhandled(doc: Doc, name: str, end: Ending) -> bool:
     return True
 
 
+def with_edges(doc: Doc) -> Doc:
+    """A document with the edges of its nodes beside them, so that they are not read out of it again
+    in each state."""
+    return {**doc, "edges": {name: edges_of(doc, name) for name in doc["nodes"]}}
+
+
 def edges_of(doc: Doc, name: str) -> dict[str, tuple[Any, bool]]:
     """The condition for each source of a node, and whether `needs` has it."""
+    if "edges" in doc:
+        return doc["edges"][name]
     node = doc["nodes"][name]
     needs = node.get("needs", {})
     written = dict.fromkeys(needs, "success") if isinstance(needs, list) else needs
@@ -452,6 +461,7 @@ def absent_steps(name: str, node: Doc) -> set[Absent]:
 def absent_nodes(doc: Doc) -> set[Absent]:
     """The reads of nodes that find nothing in some run; those of `[outputs]` in one that
     succeeds."""
+    doc = with_edges(doc)
     nodes, found = list(doc["nodes"]), set()
     wanted = {r for text in doc.get("outputs", {}).values() for r in reads_of(text)}
 
@@ -505,6 +515,7 @@ def ends_with_outputs(name: str, node: Doc) -> tuple[set[str], set[tuple[Ending,
 def executions(doc: Doc) -> Iterator[tuple[State, set[str]]]:
     """Every state that executions come to, with the nodes whose edges have just let them run; an
     end stands with its output."""
+    doc = with_edges(doc)
     names = list(doc["nodes"])
     ends: dict[str, set[tuple[Ending, bool]]] = {}
     for name, node in doc["nodes"].items():

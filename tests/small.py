@@ -39,7 +39,7 @@ def chance(draw: st.DrawFn, one_in: int) -> bool:
 @st.composite
 def machines(draw: st.DrawFn) -> Doc:
     """A document with the one node `n`, a machine with bounded and unbounded routes anywhere."""
-    names = ["s1", "s2", "s3", "s4"][: pick(draw, (2, 3, 3, 4))]
+    names = ["s1", "s2", "s3", "s4"][: pick(draw, (2, 2, 3, 3, 3, 4))]
     targets = [*names, *names, "done", "fail", "done:x"]
     bounded, tight = 5, chance(draw, 2)
     steps: dict[str, Doc] = {}
@@ -82,7 +82,7 @@ def key_of(draw: st.DrawFn, step: Doc, outcome: Any) -> str:
 @st.composite
 def pipelines(draw: st.DrawFn) -> Doc:
     """A document with up to five nodes: any condition, join and `when`, `cancel` or not."""
-    names = ["n1", "n2", "n3", "n4", "n5"][: pick(draw, (3, 4, 4, 5, 5))]
+    names = ["n1", "n2", "n3", "n4", "n5"][: pick(draw, (2, 3, 3, 3, 3, 3, 4, 4, 5))]
     doc = document({name: {} for name in names})
     if chance(draw, 3):
         doc["pipeline"]["on_failure"] = "cancel"

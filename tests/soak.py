@@ -1,18 +1,24 @@
-"""The property tests of the checker with many more examples: `python -m tests.soak 20000`."""
+"""The property tests of the checker with many more examples, new ones each time: `python -m tests.soak 1000000`.
+
+All properties have their turn, `BATCH` examples each, so that whenever it is stopped each has been tried about as often.
+`--seed` begins with another batch, or once more with the one that a failure named.
+"""
 
 from __future__ import annotations
 
-import sys
-from collections.abc import Callable
+import argparse
+import time
+from collections.abc import Callable, Iterator
 from typing import Any
 
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, given, seed, settings
 
 from tests.small import (
     costly_machines,
     costly_pipelines,
     machines,
     pipelines,
+    racing_pipelines,
     reading_machines,
     reading_pipelines,
 )
@@ -26,33 +32,67 @@ from tests.test_bounds import (
 )
 from tests.test_feasibility import machine_agrees, pipeline_agrees, verdicts_agree
 from tests.test_produced import nodes_agree, reads_hold, scripted, steps_agree
+from tests.test_races import races_agree
+
+BATCH = 500
+"""Examples of one property before it is the next one's turn; what Hypothesis remembers of them is let go then."""
+
+PROPERTIES: tuple[tuple[Any, Callable[[Any], None]], ...] = (
+    (machines(), machine_agrees),
+    (pipelines(), pipeline_agrees),
+    (pipelines(), verdicts_agree),
+    (reading_machines(), steps_agree),
+    (reading_pipelines(), nodes_agree),
+    (racing_pipelines(), races_agree),
+    (scripted(reading_machines()), reads_hold),
+    (scripted(reading_pipelines()), reads_hold),
+    (costly_machines(), machine_costs_agree),
+    (costly_pipelines(), pipeline_costs_agree),
+    (cases(), a_run_keeps_to_it),
+    (crowded(), few_places_keep_to_it),
+)
 
 
-def main(examples: int) -> None:
+def main() -> None:
     """Run each property on so many examples; raises on the first that does not hold."""
+    parser = argparse.ArgumentParser(prog="python -m tests.soak", description=__doc__)
+    parser.add_argument("examples", type=int, nargs="?", default=2000, help="of each property")
+    parser.add_argument("--minutes", type=float, default=float("inf"), help="stop after so many")
+    parser.add_argument("--seed", type=int, default=0, help="the first batch")
+    asked = parser.parse_args()
+    until, done = time.monotonic() + 60 * asked.minutes, 0
+    for number, size in enumerate(batches(asked.examples), asked.seed):
+        for strategy, agrees in PROPERTIES:
+            try:
+                batch(strategy, agrees, number, size)
+            except Exception:
+                print(
+                    f"{agrees.__name__}: not in batch {number}, after {done} examples", flush=True
+                )
+                raise
+            if time.monotonic() > until:
+                return
+        done += size
+        print(f"{done} examples of each of {len(PROPERTIES)} properties hold", flush=True)
+
+
+def batches(examples: int) -> Iterator[int]:
+    """The sizes of the batches."""
+    for start in range(0, examples, BATCH):
+        yield min(BATCH, examples - start)
+
+
+def batch(strategy: Any, agrees: Callable[[Any], None], number: int, size: int) -> None:
+    """One property on the examples of a batch, the same ones each time."""
     relaxed = settings(
-        max_examples=examples,
+        max_examples=size,
         deadline=None,
         database=None,
+        derandomize=False,
         suppress_health_check=list(HealthCheck),
     )
-    properties: tuple[tuple[Any, Callable[[Any], None]], ...] = (
-        (machines(), machine_agrees),
-        (pipelines(), pipeline_agrees),
-        (pipelines(), verdicts_agree),
-        (reading_machines(), steps_agree),
-        (reading_pipelines(), nodes_agree),
-        (scripted(reading_machines()), reads_hold),
-        (scripted(reading_pipelines()), reads_hold),
-        (costly_machines(), machine_costs_agree),
-        (costly_pipelines(), pipeline_costs_agree),
-        (cases(), a_run_keeps_to_it),
-        (crowded(), few_places_keep_to_it),
-    )
-    for strategy, agrees in properties:
-        relaxed(given(strategy)(agrees))()
-        print(f"{agrees.__name__}: {examples} examples hold")
+    seed(number)(relaxed(given(strategy)(agrees)))()
 
 
 if __name__ == "__main__":
-    main(int(sys.argv[1]) if len(sys.argv) > 1 else 2000)
+    main()

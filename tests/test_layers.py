@@ -25,7 +25,7 @@ LAYERS = (
     "choices",
     "live",
     "alarms items journal scopes takeover",
-    "reasons",
+    "reasons told",
     "exits fits pools references feasibility loader scheduler",
     "casts edges fans history outputs replay",
     "bounds questions verdicts",

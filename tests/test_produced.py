@@ -113,7 +113,7 @@ def test_reads_of_steps_are_reported_exactly_where_they_can_find_nothing(doc: Do
 
 
 @given(reading_pipelines())
-@settings(RELAXED, max_examples=500)
+@settings(RELAXED, max_examples=1000)
 def test_reads_of_nodes_are_reported_exactly_where_they_can_find_nothing(doc: Doc) -> None:
     nodes_agree(doc)
 
