@@ -6,6 +6,8 @@ import hashlib
 import json
 import os
 import re
+import shutil
+import signal
 import sqlite3
 import subprocess
 import sys
@@ -28,6 +30,7 @@ import engine
 from engine import processes, stored
 from engine.errors import EngineError, JournalError
 from engine.events import Event
+from engine.history import history
 from engine.journal.records import LARGE, Header, Holder, decoded, encoded, myself
 from engine.journal.store import Busy, Held, LeaseLost, NoSuchRun, SameKey, Store
 
@@ -358,8 +361,6 @@ def test_what_is_recorded_is_what_the_run_gave(where: str, spec: Callable[..., s
     result = engine.run(spec(nodes=TWO, outputs={"o": "${b.stdout}"}), store=where, run_id="r1")
     with Store(where) as store:
         kept, events = store.run("r1"), store.events("r1")
-    from engine.history import history
-
     assert history(events).to_json() == result.to_json()
     assert (kept.status, kept.holder) == ("succeeded", None)
 
@@ -601,3 +602,90 @@ def test_an_attempt_that_is_marked(where: str, spec: Callable[..., str], tmp_pat
         stored.resume("r1", store=where, marks={"b": "0"})
     assert stored.resume("r1", store=where, marks={"a": "success"}).status == "succeeded"
     assert (tmp_path / "log").read_text().split() == ["b"]
+
+
+# -- processes -----------------------------------------------------------------------------------------------
+
+
+RESUME = """\
+import sys
+from engine import stored
+from engine.errors import JournalError
+try:
+    print(stored.resume("r1", store=sys.argv[1]).status)
+except JournalError as error:
+    print(error)
+"""
+
+
+def resuming(where: str) -> subprocess.Popen[str]:
+    return subprocess.Popen(
+        [sys.executable, "-c", RESUME, where], stdout=subprocess.PIPE, text=True
+    )
+
+
+def test_one_of_two_processes_that_resume_a_run_gets_it(
+    file: str, spec: Callable[..., str], tmp_path: Path
+) -> None:
+    nodes = {**TWO, "b": sh("touch there; while test ! -e go; do sleep 0.02; done; echo b >> log")}
+    nodes["b"]["needs"] = ["a"]
+    killed_when(tmp_path / "there", spec=spec(nodes=nodes), store=file, run_id="r1")
+    (tmp_path / "there").unlink()
+    both = [resuming(file) for _ in range(2)]
+    while not any(process.poll() is not None for process in both):
+        time.sleep(0.02)
+    (tmp_path / "go").touch()
+    said = sorted(process.communicate()[0].strip() for process in both)
+    assert said[0].startswith("run `r1` is being run by process ")
+    assert said[1] == "succeeded"
+    assert (tmp_path / "log").read_text().split() == ["a", "b"]
+
+
+def test_a_process_that_was_stopped_past_its_lease_writes_no_more(
+    file: str, spec: Callable[..., str], tmp_path: Path
+) -> None:
+    """On another host nobody can tell that it lives: when its lease has run out another goes on."""
+    wait = "touch there; while test ! -e go; do sleep 0.02; done"
+    nodes = {
+        "a": sh("true"),
+        "b": {**sh(wait), "needs": ["a"]},
+        "c": {**sh("true"), "needs": ["b"]},
+    }
+    code = f"import engine; engine.run({spec(nodes=nodes)!r}, store={file!r}, run_id='r1')"
+    stopped = subprocess.Popen([sys.executable, "-c", code], stderr=subprocess.PIPE, text=True)
+    while not (tmp_path / "there").exists():
+        time.sleep(0.02)
+    os.kill(stopped.pid, signal.SIGSTOP)
+    tamper(file, "UPDATE lease SET host = 'elsewhere', expires = 0")
+    (tmp_path / "go").touch()
+    assert stored.resume("r1", store=file).status == "succeeded"
+    with Store(file) as store:
+        before = store.events("r1")
+    os.kill(stopped.pid, signal.SIGCONT)
+    _, err = stopped.communicate(timeout=60)
+    assert stopped.returncode == 1
+    assert "LeaseLost: run `r1` has been taken over by another process" in err
+    with Store(file) as store:
+        assert store.events("r1") == before
+        assert store.run("r1").status == "succeeded"
+
+
+def test_a_journal_of_the_first_format_is_read(tmp_path: Path) -> None:
+    """Made by the engine of format 1; whoever changes the format adds another, and keeps this."""
+    shutil.copytree(Path(__file__).parent / "fixtures" / "runs", tmp_path / "runs")
+    file = str(tmp_path / "runs" / "format1.db")
+    with Store(file) as store:
+        (done, killed) = store.runs()
+        assert (done.status, killed.shown) == ("succeeded", "interrupted")
+        assert history(store.events(done.header.id)).outputs == {"text": "hello"}
+    spec = tmp_path / "format1.toml"
+    spec.write_text(killed.header.files[killed.header.path])
+    tamper(
+        file,
+        "UPDATE run SET path = ?, files = ? WHERE id = ?",
+        str(spec),
+        json.dumps({str(spec): spec.read_text()}),
+        killed.header.id,
+    )
+    result = stored.resume(killed.header.id, store=file)
+    assert (result.status, result.outputs) == ("succeeded", {"text": "hello"})
