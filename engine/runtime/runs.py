@@ -142,7 +142,7 @@ async def execute(prepared: Prepared, control: Control, hear: Hear | None = None
         processes.OWNER.reset(reset)
         if not done and prepared.options.perform is None:
             await processes.kill_strays(owner)
-    if (folders := _folders(prepared)) is not None:
+    if result.status != "waiting" and (folders := _folders(prepared)) is not None:
         await trio.to_thread.run_sync(folders.remove)
     return result
 
