@@ -16,7 +16,7 @@ LAYERS = (
     "syntax ends formatter",
     "source",
     "diagnostics expressions spec",
-    "cel_words fan",
+    "cel_words fan people",
     "codes cel fixer fixes modules schemas written",
     "registry shapes nesting",
     "misnamed plan structure dumper signatures tasks",
