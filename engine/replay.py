@@ -16,6 +16,7 @@ import attrs
 from engine.errors import JournalError
 from engine.events import Event
 from engine.live import LiveAttempt
+from engine.pause import without_collecting
 from engine.scheduler import Scheduler
 from engine.takeover import outcome_of
 
@@ -45,8 +46,10 @@ def replay(
     `events` end; new ones go to `listen`. JournalError if they are not of this plan."""
     fold = _Fold([event for event in events if event.kind not in _BESIDES], listen)
     fold.scheduler = make(fold.hear)
-    while fold.at < len(fold.events):
-        fold.step()
+    fold.made, fold.scheduler.brief = True, fold.at < len(fold.events)
+    with without_collecting():
+        while fold.at < len(fold.events):
+            fold.step()
     fold.scheduler.listen = listen
     opened = fold.open.items()
     return Replayed(
@@ -63,6 +66,7 @@ class _Fold:
 
     def __init__(self, events: Sequence[Event], listen: Hear | None) -> None:
         self.events, self.listen, self.at = events, listen, 0
+        self.made = False
         self.open: dict[str, LiveAttempt] = {}
         self.seen: set[str] = set()
 
@@ -103,8 +107,11 @@ class _Fold:
             raise self._unlike(event)
         self.at += 1
         if event.kind == "attempt_started":
-            self.seen.add(event.data["key"])
-        if self.at < len(self.events):
+            self.seen.add(known.data["key"])
+        if self.at == len(self.events):
+            if self.made:  # what is told from now on is new
+                self.scheduler.brief = False
+        else:
             follow = self.events[self.at]
             if follow.kind == "cancel_asked" and follow.turn == event.turn:
                 # A listener asked in the middle of a turn, which then went on otherwise.

@@ -53,7 +53,8 @@ class Scheduler:
         self.now = now
         self._known = known or Known()
         self.turn = 0
-        self._telling = False
+        self._telling = self.brief = False
+        """`brief`: whoever listens wants kinds and paths alone."""
         self.result: Result | None = None
         self.run_id, self._seed, self.listen = run_id, seed, listen
         self._places: Places[LiveNode] = Places()
@@ -301,7 +302,7 @@ class Scheduler:
         if first and (plan.deadline is not None or plan.fan is not None):
             self._first(node)
         if self.listen is not None:
-            self._tell("attempt_started", attempt.path, **told.of_start(attempt))
+            self._tell_of("attempt_started", attempt.path, told.of_start, attempt)
         if body.timeout is not None:
             self._deadline(body.timeout, run, attempt)
         problem = self._inputs(attempt)
@@ -384,7 +385,7 @@ class Scheduler:
         if outcome is not None and type(outcome.code) is int and attempt.body.set is not None:
             outcome, written = self._write(attempt, outcome)
         if self.listen is not None:
-            self._tell("attempt_ended", attempt.path, **told.of_end(attempt, outcome))
+            self._tell_of("attempt_ended", attempt.path, told.of_end, attempt, outcome)
             if written:
                 self._tell("state_set", attempt.path, state=written)
         if outcome is not None:
@@ -526,7 +527,7 @@ class Scheduler:
         if output is not ABSENT:
             run.values.put(name, output)
         if self.listen is not None:
-            self._tell("node_settled", node.path, **told.of_node(node, node.result))
+            self._tell_of("node_settled", node.path, told.of_node, node, node.result)
         step = node.plan.machine.steps[at] if at is not None else None
         handled = node.plan.allow_failure
         for edge in run.plan.targets[node.plan.index]:
@@ -630,7 +631,7 @@ class Scheduler:
         assert fan is not None
         fan.close(item, ItemResult(result, reason, label, output, tuple(item.attempts)))
         if self.listen is not None:
-            self._tell("item_settled", item.path, **told.of_item(item, fan))
+            self._tell_of("item_settled", item.path, told.of_item, item, fan)
         if fan.over:
             self._end_fan(fan)
         elif fan.lost and not (fan.halted or fan.given_up) and fan.ends_run:
@@ -652,6 +653,9 @@ class Scheduler:
 
     # -- events ---------------------------------------------------------------------------------------------------
 
+    def _tell_of(self, kind: Any, path: str, data: Callable[..., dict[str, Any]], *of: Any) -> None:
+        self._tell(kind, path, **(_UNTOLD if self.brief else data(*of)))
+
     def _tell(self, kind: Any, path: str, **data: Any) -> None:
         if self.listen is not None:
             self._telling = True
@@ -660,6 +664,8 @@ class Scheduler:
 
 
 # -- helpers without state -------------------------------------------------------------------------------------
+
+_UNTOLD: dict[str, Any] = {}
 
 
 def _drawn(seed: int | str, attempt: LiveAttempt) -> float:

@@ -116,18 +116,20 @@ def _without_large(data: Mapping[str, Any], keep: Callable[[str], str]) -> Mappi
 
 def decoded(text: str, fetch: Callable[[str], str]) -> list[Event]:
     """Those events again; `fetch` gives the text that was stored under a name."""
-    return [
-        Event(kind, seconds, path, _whole(data, fetch) if _MARK in text else data, turn)
+    found = [
+        Event(kind, seconds, path, data, turn)
         for turn, seconds, kind, path, data in json.loads(text)
     ]
+    for event in found if _MARK in text else ():
+        _make_whole(event.data, fetch)
+    return found
 
 
-def _whole(data: dict[str, Any], fetch: Callable[[str], str]) -> dict[str, Any]:
+def _make_whole(data: dict[str, Any], fetch: Callable[[str], str]) -> None:
     for name in _OUTPUTS:
         value = data.get(name)
         if type(value) is dict and _FILE in value:
             data[name] = json.loads(fetch(value[_FILE]))
-    return data
 
 
 _json = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode

@@ -24,6 +24,7 @@ from engine.errors import JournalError
 from engine.events import Event
 from engine.journal.dialects import Dialect, attempts_of, dialect_of, shown
 from engine.journal.records import FORMAT, Header, Holder, Kept, decoded, encoded, myself
+from engine.pause import without_collecting
 
 __all__ = ["LEASE", "Busy", "Held", "LeaseLost", "NoSuchRun", "SameKey", "Store"]
 
@@ -191,7 +192,8 @@ class Store:
 
     def events(self, run: str) -> list[Event]:
         """All events of a run, in order."""
-        return [event for _, events in self.since(run) for event in events]
+        with without_collecting():
+            return [event for _, events in self.since(run) for event in events]
 
     # -- runs -----------------------------------------------------------------------------------------------------
 
