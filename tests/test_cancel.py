@@ -455,4 +455,6 @@ def test_signals_get_through_even_where_a_task_blocks_the_loop(tmp_path: Path) -
                 program.process.wait(0.1)
             except subprocess.TimeoutExpired:
                 continue
-        assert "KeyboardInterrupt" in program.process.communicate()[1]
+        # Ended by the signal: Python does so after its KeyboardInterrupt, of which no more may be told
+        # where the next one comes meanwhile.
+        assert program.process.returncode == -signal.SIGINT
