@@ -353,6 +353,9 @@ def _body(
     if task.input_schema is not None:
         fits(work.draft, path, spec, task.input_schema, f"task `{task.id}`")
     _runs_there(work.draft, node, task)
+    if task.asks and spec.on_interrupt != "rerun":
+        message = "a question is never interrupted: it stays open"
+        work.draft.report(codes.WRONG_TYPE, message, (*path, "on_interrupt"), "take it out")
     schema = None if with_.constant else task.input_schema
     exits = options_of(work.draft, path, spec) if task.asks else task.exits
     return make(task, None, schema=schema), exits or task.exits, task.open or not exits

@@ -689,3 +689,25 @@ def test_a_journal_of_the_first_format_is_read(tmp_path: Path) -> None:
     )
     result = stored.resume(killed.header.id, store=file)
     assert (result.status, result.outputs) == ("succeeded", {"text": "hello"})
+
+
+@pytest.mark.parametrize("share", [0.0, 0.2, 0.5, 0.77, 0.99])
+def test_of_a_torn_write_what_was_whole_before_it_is_there(
+    share: float, file: str, tmp_path: Path
+) -> None:
+    """The machine died while the log of the database was being written."""
+    with Store(file) as store:
+        epoch = store.create(HEADER)
+        written = [event(message=f"line {at} " * 50) for at in range(60)]
+        for at, each in enumerate(written, 1):
+            store.append("r1", epoch, at, [each])
+        torn = tmp_path / "torn"
+        torn.mkdir()
+        for name in ("", "-wal"):
+            shutil.copy(f"{file}{name}", torn / f"runs.db{name}")
+    log = torn / "runs.db-wal"
+    os.truncate(log, int(log.stat().st_size * share))
+    with Store(str(torn / "runs.db")) as store:
+        found = store.events("r1") if share else []  # without the log not even a table is there
+        assert found == written[: len(found)]
+        assert len(found) < 60
