@@ -151,10 +151,6 @@ WRONG: dict[str, tuple[str, tuple[Any, ...]]] = {
         '[nodes.a]\ntask = «"shel"»',
         ("E201", "there is no task `shel`", "did you mean `shell`?"),
     ),
-    "a task that comes later": (
-        '[nodes.a]\ntask = «"human"»',
-        ("E106", "`human` is not supported yet: this version does not ask people"),
-    ),
     "a module": (
         '[pipeline]\ntasks = [«"no_such_module_here"»]\n' + A,
         ("E201", "there is no module `no_such_module_here`"),

@@ -493,14 +493,12 @@ def test_all_that_is_wrong_with_a_declaration_is_told_at_once() -> None:
     ]
 
 
-def test_a_broken_entry_point_is_no_traceback_where_a_task_is_of_the_language(
-    plugin: Write,
-) -> None:
+def test_a_broken_entry_point_is_told_where_a_task_is_not_found(plugin: Write) -> None:
     plugin("raise ValueError('no')", "x = plugged")
     spec, _ = load(Source("x.toml", 'engine = 1\n[nodes.a]\ntask = "human"'))
     assert spec is not None
     _, found = compile_spec(spec, Registry())
-    assert [each.rule.code for each in found] == ["E106"]
+    assert [each.rule.code for each in found] == ["E206"]
 
 
 def test_the_id_of_an_entry_point_cannot_be_taken(plugin: Write) -> None:
