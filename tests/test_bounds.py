@@ -70,13 +70,13 @@ def pipeline_costs_agree(doc: Doc) -> None:
 
 
 @given(costly_machines())
-@settings(RELAXED, max_examples=1000)
+@settings(RELAXED, max_examples=500)
 def test_a_node_comes_to_exactly_what_some_run_of_it_does(doc: Doc) -> None:
     machine_costs_agree(doc)
 
 
 @given(costly_pipelines())
-@settings(RELAXED, max_examples=1000)
+@settings(RELAXED, max_examples=500)
 def test_a_run_comes_to_exactly_what_some_run_does(doc: Doc) -> None:
     pipeline_costs_agree(doc)
 

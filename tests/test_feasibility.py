@@ -132,19 +132,19 @@ def verdicts_agree(doc: Doc) -> None:
 
 
 @given(machines())
-@settings(RELAXED, max_examples=2000)
+@settings(RELAXED, max_examples=700)
 def test_steps_and_ends_are_exactly_those_that_some_run_reaches(doc: Doc) -> None:
     machine_agrees(doc)
 
 
 @given(pipelines())
-@settings(RELAXED, max_examples=2000)
+@settings(RELAXED, max_examples=700)
 def test_nodes_are_exactly_those_that_some_run_starts(doc: Doc) -> None:
     pipeline_agrees(doc)
 
 
 @given(pipelines())
-@settings(RELAXED, max_examples=2000)
+@settings(RELAXED, max_examples=700)
 def test_a_pipeline_can_succeed_or_fail_exactly_if_some_run_does(doc: Doc) -> None:
     verdicts_agree(doc)
 

@@ -39,7 +39,7 @@ def races_agree(doc: Doc) -> None:
 
 
 @given(racing_pipelines())
-@settings(RELAXED, max_examples=2000)
+@settings(RELAXED, max_examples=500)
 def test_races_are_exactly_those_of_nodes_that_some_run_has_both_of(doc: Doc) -> None:
     races_agree(doc)
 
