@@ -86,8 +86,8 @@ def ends_at_once(script: Script) -> Any:
         used[attempt.path] = count + 1
         await trio.lowlevel.checkpoint()
         ending = endings[min(count, len(endings) - 1)]
-        if ending.outcome == "error":
-            return Outcome("error", error="scripted")
+        if ending.outcome in ("error", "interrupted"):
+            return Outcome(ending.outcome, error="scripted")
         assert isinstance(ending.outcome, int)
         return Outcome(ending.outcome, ending.output)
 
