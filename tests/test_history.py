@@ -13,7 +13,7 @@ from tests.strategies import cases
 from tests.test_cancel import play
 
 Case = tuple[dict[str, Any], dict[str, Any], dict[str, Any]]
-RELAXED = settings(deadline=None, suppress_health_check=list(HealthCheck), max_examples=200)
+RELAXED = settings(deadline=None, suppress_health_check=list(HealthCheck), max_examples=100)
 
 
 @given(cases(), st.integers(0, 90))

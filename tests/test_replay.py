@@ -29,7 +29,7 @@ from tests.test_cancel import play
 from tests.test_confluence import defined, ordered, timeless
 
 Case = tuple[dict[str, Any], dict[str, Any], dict[str, Any]]
-RELAXED = settings(deadline=None, suppress_health_check=list(HealthCheck), max_examples=150)
+RELAXED = settings(deadline=None, suppress_health_check=list(HealthCheck), max_examples=80)
 
 
 def folded(plan: Plan, inputs: Any, events: Sequence[Event], told: list[Event]) -> Replayed:

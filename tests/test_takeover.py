@@ -23,7 +23,7 @@ from tests.test_confluence import defined, ordered, timeless
 from tests.test_replay import Lives
 
 Case = tuple[dict[str, Any], dict[str, Any], dict[str, Any]]
-RELAXED = settings(deadline=None, suppress_health_check=list(HealthCheck), max_examples=150)
+RELAXED = settings(deadline=None, suppress_health_check=list(HealthCheck), max_examples=80)
 
 
 def anew(lives: Lives, known: Known) -> tuple[Result, set[str], list[Event]]:
