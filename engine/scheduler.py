@@ -113,7 +113,7 @@ class Scheduler:
     @property
     def pending(self) -> bool:
         """Whether this instant still has ends to be dealt with."""
-        if self._ended or self._deciding or self._cancelling:
+        if self._ended or self._deciding or self._giving_up or self._cancelling:
             return True
         return self.root.asked and self.root.cause is None and self.result is None
 
@@ -359,6 +359,8 @@ class Scheduler:
                     self._end(attempt, outcome)
                 if self._deciding:
                     self._decide_all()
+            if self._stops:  # what stops at this instant ends before anything is cancelled
+                return
             if self._giving_up:
                 given_up, self._giving_up = self._giving_up, []
                 for fan in given_up:

@@ -13,8 +13,9 @@ from engine.result import Outcome, Result
 from engine.runtime.options import Options
 from engine.runtime.runs import open_run
 from engine.scheduler import LiveAttempt
-from engine.testing import simulate
-from tests.kit import plan_of
+from engine.testing import parse_script, simulate
+from tests import oracle
+from tests.kit import comparable, plan_of
 
 SLOW = 5.0
 """Seconds that a body takes to stop."""
@@ -44,6 +45,30 @@ def stubborn(doc: dict[str, Any], cancel_at: float | None = None) -> tuple[Resul
 
 def node(**keys: Any) -> dict[str, Any]:
     return {"task": "probe", "timeout": "2s"} | keys
+
+
+def test_a_deadline_in_a_child_counts_though_its_parent_is_cancelled_before_the_body_has_stopped() -> (
+    None
+):
+    """The deadline of `a`, which waits for a retry, strikes at the same instant and cancels the run."""
+    inner = {"nodes": {"x": {"task": "probe", "deadline": "2s"}}}
+    nodes = {
+        "a": {"task": "probe", "deadline": "2s", "retry": {"attempts": 2, "delay": "9s"}},
+        "b": {"pipeline": "c"},
+    }
+    doc = {
+        "engine": 1,
+        "pipeline": {"on_failure": "cancel"},
+        "nodes": nodes,
+        "pipelines": {"c": inner},
+    }
+    script = {"a/a": [{"exit": 1}], "b/b/x/x": [{"outcome": "hang"}]}
+    plan = plan_of(doc)
+    result = simulate(plan, parse_script(script, plan))
+    (attempt,) = result.nodes["b"].attempts
+    assert attempt.run is not None
+    assert (attempt.run.status, attempt.run.nodes["x"].reason.kind) == ("failed", "deadline")
+    assert comparable(result) == comparable(oracle.simulate(doc, script, {}))
 
 
 CHILD = {"c": {"nodes": {"x": {"task": "probe"}}}}

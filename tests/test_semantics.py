@@ -33,18 +33,18 @@ def agree(case: Case, cancel_at: float | None = None) -> None:
 
 
 @given(tiny_cases())
-@settings(RELAXED, max_examples=60)
+@settings(RELAXED, max_examples=200)
 def test_small_pipelines_run_as_the_oracle_says(case: Case) -> None:
     agree(case)
 
 
 @given(cases())
-@settings(RELAXED, max_examples=60)
+@settings(RELAXED, max_examples=200)
 def test_pipelines_run_as_the_oracle_says(case: Case) -> None:
     agree(case)
 
 
 @given(cases(), st.sampled_from([0.0, 0.5, 1.0, 1.5, 2.0, 3.0, 5.0]))
-@settings(RELAXED, max_examples=60)
+@settings(RELAXED, max_examples=200)
 def test_cancelled_at_any_time_pipelines_end_as_the_oracle_says(case: Case, at: float) -> None:
     agree(case, cancel_at=at)
