@@ -17,14 +17,13 @@ from engine.draft import Draft
 from engine.expressions import Late
 from engine.fits import fits
 from engine.machine import Machine
-from engine.plan import Body, Condition, Edge, Node
+from engine.plan import PLAIN, Body, Condition, Edge, Node
 from engine.quick import texts_alike
 from engine.source import KeyPath
 from engine.spec import NodeSpec
 
 __all__ = ["Cast", "cast_of"]
 
-_SUCCESS = Condition("success")
 _ANEW = ("name", "index", "machine", "bodies", "edges")
 _FILLED = ("description", "mould", "fillings")
 _more = attrgetter(*[field.name for field in attrs.fields(Node)][len(_ANEW) : -len(_FILLED)])
@@ -86,10 +85,11 @@ def cast_of(draft: Draft, spec: NodeSpec, node: Node) -> Cast | None:
 
 def _edges(spec: NodeSpec) -> Iterator[tuple[int, Condition, bool]]:
     for at, need in enumerate(spec.needs.values()):
-        yield at, Condition(need), True  # type: ignore[arg-type]
+        assert isinstance(need, str)  # nodes that ask for labels have no cast
+        yield at, PLAIN[need], True
     for at in range(len(spec.needs), len(spec.names)):
         if spec.names.index(spec.names[at]) == at:
-            yield at, _SUCCESS, False
+            yield at, PLAIN["success"], False
 
 
 def _by_source(edge: Edge) -> tuple[bool, int]:

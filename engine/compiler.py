@@ -41,6 +41,7 @@ from engine.written import whole
 
 __all__ = ["compile", "outline"]
 
+_EXECUTORS: Mapping[str, Executor] = {name: name for name in get_args(Executor)}
 _CHILD_EXITS = {"success": 0, "failure": 1}
 
 
@@ -316,12 +317,10 @@ def _given(step: Step, plan: Plan) -> Step:
 
 
 def _executor(draft: Draft, path: KeyPath, name: str | None) -> Executor | None:
-    known = get_args(Executor)
-    if name is not None and name not in known:
+    if name is not None and name not in _EXECUTORS:
         message = f"there is no executor `{name}`"
-        draft.unknown(codes.UNKNOWN_NAME, message, (*path, "executor"), name, list(known))
-        return None
-    return name  # type: ignore[return-value]
+        draft.unknown(codes.UNKNOWN_NAME, message, (*path, "executor"), name, list(_EXECUTORS))
+    return _EXECUTORS.get(name or "")
 
 
 def _body(
@@ -380,7 +379,7 @@ def _runs_there(draft: Draft, node: str, task: Task) -> None:
         if task.target
         else ("thread",)
     )
-    if name in get_args(Executor) and name not in can:
+    if name in _EXECUTORS and name not in can:
         message = f"`{task.id}` cannot run in executor `{name}`"
         help = "this task runs in: " + ", ".join(f"`{each}`" for each in can)
         draft.report(codes.WRONG_TYPE, message, ("nodes", node, "executor"), help)

@@ -82,7 +82,7 @@ _INTERNAL = frozenset({"source", "at", "name", "files", "broken", "single", "mou
 
 def _writer(kind: type, **hooks: Callable[[Any], Any]) -> Callable[[Any], dict[str, Any]]:
     """What makes the table of one kind; `hooks` serve fields with a form of their own."""
-    fields = {
+    fields: dict[str, Any] = {
         field.name: override(
             omit=(kind in (Spec, NodeSpec) and field.name in _INTERNAL) or None,
             rename="with" if field.name == "with_" else None,
@@ -95,7 +95,7 @@ def _writer(kind: type, **hooks: Callable[[Any], Any]) -> Callable[[Any], dict[s
         kind,
         _CONVERTER,
         _cattrs_omit_if_default=True,
-        **fields,  # type: ignore[arg-type]
+        **fields,
     )
     _CONVERTER.register_unstructure_hook(kind, made)
     return made

@@ -14,7 +14,7 @@ from engine.choices import endings_of
 from engine.draft import Draft
 from engine.ends import ends_of
 from engine.misnamed import ambiguous
-from engine.plan import Condition, Edge, Node
+from engine.plan import PLAIN, Condition, Edge, Node
 from engine.references import nodes_read
 from engine.source import KeyPath
 from engine.spec import NeedSpec
@@ -95,7 +95,7 @@ def _need_place(draft: Draft, node: str, source: str) -> tuple[KeyPath, bool]:
 
 def _condition(draft: Draft, node: Node, source: Node, need: NeedSpec) -> Condition:
     if isinstance(need, str):
-        return Condition(need)  # type: ignore[arg-type]
+        return PLAIN[need]
     labels = _labels(source)
     relies = [(*draft.node(source.name), key) for key in _ENDING]
     known_bodies = all(body.task or body.plan for body in source.bodies)

@@ -20,7 +20,11 @@ from engine.spec import RetrySpec, RouteSpec, StepSpec
 
 __all__ = ["Exits", "exits_of", "make_step"]
 
-_RESERVED = ("error", "timeout", "interrupted")
+_RESERVED: Mapping[str | int, Outcome] = {
+    "error": "error",
+    "timeout": "timeout",
+    "interrupted": "interrupted",
+}
 _LATER = OUTCOMES - set(_RESERVED)
 _CODE = re.compile(r"0|[1-9][0-9]{0,2}").fullmatch
 _ENDS: Mapping[str, Verdict] = {"done": "succeeded", "fail": "failed"}
@@ -120,7 +124,7 @@ def _outcome(
 ) -> Outcome | None:
     """The outcome that a name or number means in the step at `path`, or None with a finding."""
     if text in _RESERVED:
-        return text  # type: ignore[return-value]
+        return _RESERVED[text]
     if text in _LATER:
         message = f"`{text}` is not supported yet: this version runs on one machine"
         draft.report(codes.NOT_SUPPORTED, message, place, key=key)
@@ -130,7 +134,7 @@ def _outcome(
     number = text if isinstance(text, int) else _number(text)
     if number is not None and (exits.codes is None or number in exits.codes):
         return number
-    known = [*exits.aliases, *_RESERVED]
+    known = [*exits.aliases, *map(str, _RESERVED)]
     what = f"exit {number}" if number is not None else f"`{text}`"
     message = f"this step has no {what}"
     relies = (*path, "exits") if number is not None else (*path, "exits", str(text))

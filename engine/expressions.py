@@ -359,10 +359,10 @@ def _value_of(literal: re.Match[str]) -> Any:
 
 
 def _reader(path: tuple[str | int, ...], text: str, default: Any = _MISSING) -> Make:
-    root, rest = path[0], path[1:]
+    root, rest = str(path[0]), path[1:]
 
     def read(scope: Scope) -> Any:
-        value = scope.get(root, _MISSING)  # type: ignore[arg-type]
+        value = scope.get(root, _MISSING)
         for part in rest:
             value = _field(value, part)
         if default is not _MISSING:

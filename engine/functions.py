@@ -13,7 +13,7 @@ from __future__ import annotations
 import functools
 import inspect
 from collections.abc import Awaitable, Callable, Mapping
-from typing import TYPE_CHECKING, Any, TypeVar, get_args, overload
+from typing import TYPE_CHECKING, Any, TypeVar, cast, get_args, overload
 
 import attrs
 
@@ -97,9 +97,9 @@ def task(declared: Any = None, /, **given: Any) -> Any:
 
 def marked(found: object) -> Task | None:
     """`found` if it is a `Task`, else the one it was declared as (not its base class), or None."""
+    # Looks without asking, as `isinstance` would: a lazy proxy among a module's globals must not wake up.
     if issubclass(type(found), Task):
-        return found  # type: ignore[return-value]
-    # Looks without asking: a lazy proxy among a module's globals must not wake up.
+        return cast("Task", found)
     own = vars(found) if issubclass(type(found), type) else _own_attributes(found)
     mark = own.get(MARK)
     return mark if isinstance(mark, Task) else None
@@ -359,9 +359,10 @@ def _tells_of_cancelling(error: BaseException, kind: type[trio.Cancelled]) -> bo
 
 def _own_attributes(found: object) -> Mapping[str, Any]:
     try:
-        return object.__getattribute__(found, "__dict__")  # type: ignore[no-any-return]
+        own: Mapping[str, Any] = object.__getattribute__(found, "__dict__")
     except AttributeError:
         return {}
+    return own
 
 
 def _first_paragraph(docstring: str | None) -> str:

@@ -129,7 +129,7 @@ class Step:
     interrupts: bool = False
     """Whether the outcome `interrupted` can come."""
 
-    def label(self, outcome: Outcome) -> str:
+    def label(self, outcome: int | str) -> str:
         """An outcome by the step's own names."""
         if isinstance(outcome, str):
             return outcome

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, get_args
 
 import attrs
 
@@ -26,17 +26,20 @@ from engine.spec import Spec
 if TYPE_CHECKING:
     import networkx
 
-__all__ = ["Body", "Condition", "Edge", "Key", "Node", "Plan", "misreads"]
+__all__ = ["PLAIN", "Body", "Condition", "Edge", "Key", "Node", "Plan", "misreads"]
 
 Key = Literal["with", "set", "when", "for_each", "outputs"]
 """The key of a node or step that an expression stands under."""
+
+
+Kind = Literal["success", "failure", "finished", "always", "labels"]
 
 
 @attrs.frozen
 class Condition:
     """When an edge is live, given its source's result. `names` and `codes` are used by kind `labels` alone."""
 
-    kind: Literal["success", "failure", "finished", "always", "labels"]
+    kind: Kind
     names: frozenset[str] = frozenset()
     codes: frozenset[int] = frozenset()
 
@@ -75,6 +78,12 @@ class Condition:
         if self.kind != "labels":
             return self.kind
         return ", ".join([*sorted(self.names), *map(str, sorted(self.codes))])
+
+
+PLAIN: Mapping[str, Condition] = {
+    kind: Condition(kind) for kind in get_args(Kind) if kind != "labels"
+}
+"""The conditions that name no labels."""
 
 
 @light
@@ -310,7 +319,8 @@ class Plan:
             for edge in node.edges:
                 source = self.nodes[edge.source].name
                 graph.add_edge(source, node.name, condition=edge.condition, written=edge.written)
-        return networkx.freeze(graph)  # type: ignore[no-any-return]
+        frozen: networkx.DiGraph[str] = networkx.freeze(graph)
+        return frozen
 
     def place(self, node: Node, step: str | None = None) -> KeyPath:
         """The key path of a node's table in the file, or of one of its steps'."""

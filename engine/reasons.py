@@ -73,8 +73,9 @@ def of_stop(node: LiveNode, stop: Stop, at: int) -> Reason:
     if stop.reason == "completed":
         return COMPLETED
     record, steps = node.attempts[-1], node.plan.machine.steps
+    assert record.outcome is not None  # it has ended
     outcome = f"exit {record.outcome}" if isinstance(record.outcome, int) else str(record.outcome)
-    name = steps[at].label(record.outcome)  # type: ignore[arg-type]
+    name = steps[at].label(record.outcome)
     if name not in (outcome, str(record.outcome)):
         outcome += f" `{name}`"
     where = f" of `{record.step}`" if len(steps) > 1 else ""

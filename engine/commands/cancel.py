@@ -5,9 +5,14 @@ from __future__ import annotations
 import argparse
 import getpass
 import time
+from typing import TYPE_CHECKING
 
 from engine.commands.console import Console
-from engine.commands.keeping import add_run, opened, store_of
+from engine.commands.keeping import GOING, PAUSE, add_run, opened, store_of
+
+if TYPE_CHECKING:
+    from engine.journal.records import Kept
+    from engine.journal.store import Store
 
 __all__ = ["EXAMPLES", "SUMMARY", "configure", "execute"]
 
@@ -16,8 +21,6 @@ EXAMPLES = """\
   engine cancel 3f2a                        it stops within its grace period
   engine cancel 3f2a --reason "wrong data"  the record says why
 """
-
-_PAUSE = 0.1
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -44,13 +47,19 @@ def execute(arguments: argparse.Namespace, console: Console) -> int:
         console.out(f"run {result.id} {result.status}")
         return 0
     with opened(arguments) as store:
-        id = store.run(arguments.run).header.id
-        until = time.monotonic() + arguments.wait
-        while time.monotonic() < until:
-            kept = store.run(id)
-            if kept.status not in ("running", "waiting"):
-                console.out(f"run {id} {kept.status}")
-                return 0
-            time.sleep(_PAUSE)
-    console.error(f"run `{id}` has been asked and goes on: {kept.holder}")
-    return 1
+        kept = _waited(store, store.run(arguments.run).header.id, arguments.wait)
+    if kept.status in GOING:
+        console.error(f"run `{kept.header.id}` has been asked and goes on: {kept.holder}")
+        return 1
+    console.out(f"run {kept.header.id} {kept.status}")
+    return 0
+
+
+def _waited(store: Store, id: str, seconds: float) -> Kept:
+    """The run when it has ended, or after so many seconds."""
+    until = time.monotonic() + seconds
+    while True:
+        kept = store.run(id)
+        if kept.status not in GOING or time.monotonic() >= until:
+            return kept
+        time.sleep(PAUSE)

@@ -12,8 +12,12 @@ if TYPE_CHECKING:
     from engine.journal.store import Store
     from engine.result import Result, Unended
 
-__all__ = ["add_run", "add_store", "age", "ago", "opened", "seen", "store_of"]
+__all__ = ["GOING", "PAUSE", "add_run", "add_store", "age", "ago", "opened", "seen", "store_of"]
 
+PAUSE = 0.1
+"""Seconds between two looks at a run that goes on in another process: a store calls nobody."""
+GOING = ("running", "waiting")
+"""Statuses of runs that have not ended."""
 _UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86_400, "w": 604_800}
 
 

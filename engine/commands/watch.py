@@ -7,7 +7,7 @@ import sys
 import time
 
 from engine.commands.console import Console
-from engine.commands.keeping import add_run, opened, seen
+from engine.commands.keeping import PAUSE, add_run, opened, seen
 
 __all__ = ["EXAMPLES", "SUMMARY", "configure", "execute"]
 
@@ -15,8 +15,6 @@ SUMMARY = "follow a run live, from another terminal"
 EXAMPLES = """\
   engine watch 3f2a     until it ends; Ctrl-C leaves it alone
 """
-
-_PAUSE = 0.2
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -47,7 +45,7 @@ def execute(arguments: argparse.Namespace, console: Console) -> int:
                         shown.feed(event)
                 if kept.holder is None:
                     break
-                time.sleep(_PAUSE)
+                time.sleep(PAUSE)
     result = seen(kept, events)
     console.out(results.report(result, width=console.width, color=console.colored()))
     if kept.shown == "interrupted":

@@ -27,17 +27,20 @@ _NAMED = re.compile(r"""["']([^"'\n]+\.toml)["']""")
 _MODULES = re.compile(r"""^\s*tasks\s*=\s*\[([^\]]*)\]|["']python:([\w.]+)""", re.MULTILINE)
 
 
+def _pause() -> None:
+    time.sleep(PAUSE)
+
+
 def watch(
-    paths: Sequence[str], check: Callable[[], None], pause: Callable[[], None] | None = None
+    paths: Sequence[str], check: Callable[[], None], pause: Callable[[], None] = _pause
 ) -> int:
     """Check now and after every change, until an interrupt, which is how it ends: 0."""
-    wait = pause or (lambda: time.sleep(PAUSE))
     try:
         while True:
             before = state_of(paths)
             check()
             while state_of(paths) == before:
-                wait()
+                pause()
     except KeyboardInterrupt:
         return 0
 

@@ -71,7 +71,7 @@ class Sqlite:
         try:
             yield
             self._db.execute("COMMIT")
-        except BaseException:
+        except BaseException:  # whatever it was, nothing of it is written
             if self._db.in_transaction:
                 self._db.execute("ROLLBACK")
             raise
@@ -101,7 +101,7 @@ class Sqlite:
                 if self._durable:
                     os.fsync(file.fileno())
             os.replace(partial, path)
-        except BaseException:
+        except BaseException:  # whatever it was, no part of a value stays
             with suppress(OSError):
                 partial.unlink()
             raise

@@ -101,8 +101,8 @@ def _walked(node: Node, site: Site, walk: Walk) -> str:
     return f"`{name}` has {'no output' if visited else 'not run'} when {more}{path}"
 
 
-def _label(node: Node, at: int, outcome: object) -> str:
-    return node.machine.steps[at].label(outcome)  # type: ignore[arg-type]
+def _label(node: Node, at: int, outcome: int | str) -> str:
+    return node.machine.steps[at].label(outcome)
 
 
 def _hops(plan: Plan, node: Node, walk: Walk) -> Iterator[Note]:
