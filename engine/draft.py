@@ -16,10 +16,10 @@ import attrs
 from engine.diagnostics import Diagnostic, Fix, Note, Rule, nearest
 from engine.fixes import mend_key, mend_value
 from engine.misnamed import Make, with_stand_ins
+from engine.mistakes import whose
 from engine.registry import Registry
 from engine.source import KeyPath, Source, Span
 from engine.spec import Spec
-from engine.structure import whose
 from engine.written import in_file, whole
 
 __all__ = ["Draft"]

@@ -16,12 +16,12 @@ import attrs
 
 from engine import codes
 from engine.diagnostics import Diagnostic, Note
+from engine.mistakes import whose
 from engine.once import per_plan
 from engine.order import cycle_of
 from engine.plan import Node, Plan
 from engine.source import KeyPath, Span
 from engine.spec import Spec
-from engine.structure import whose
 
 __all__ = ["pool_deadlocks"]
 

@@ -12,8 +12,8 @@ from collections.abc import Iterator, Sequence, Set
 from typing import Any
 
 from engine import codes
+from engine.mistakes import Mistake
 from engine.source import KeyPath
-from engine.structure import Mistake
 
 __all__ = ["strays", "with_strays"]
 

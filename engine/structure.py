@@ -1,25 +1,24 @@
 """TOML data -> Spec values: the cattrs converter of the language, strict.
 
 `shapes` says what a single value must be, this file the tables. A hook that refuses a value raises
-`Wrong`; cattrs gathers all of them with the key path it was at, and `mistakes` lists them. What
+`Wrong`; cattrs gathers all of them with the key path it was at, and the module `mistakes` lists them. What
 this accepts, `language.schema.json` says too; a test holds the two equal. Source: LANGUAGE.md
 sections 1 to 5.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Iterator, Mapping
+from collections.abc import Callable, Hashable, Mapping
 from operator import attrgetter
 from typing import Any, Literal, get_origin
 
 import attrs
 from cattrs import Converter
-from cattrs.errors import AttributeValidationNote, ForbiddenExtraKeysError, IterableValidationNote
+from cattrs.errors import ForbiddenExtraKeysError
 from cattrs.gen import make_dict_structure_fn, override
 
 from engine import codes
-from engine.diagnostics import Rule, nearest
-from engine.expressions import show
+from engine.mistakes import INTERNAL, RENAMED, STEP_KEYS, Own
 from engine.moulds import Mould, poured
 from engine.shapes import (
     Hook,
@@ -40,7 +39,6 @@ from engine.shapes import (
     wanted,
     word,
 )
-from engine.source import KeyPath
 from engine.spec import (
     CONDITIONS,
     Code,
@@ -61,57 +59,13 @@ from engine.spec import (
     StepSpec,
 )
 
-__all__ = [
-    "NOT_YET",
-    "STEP_KEYS",
-    "Misnamed",
-    "Mistake",
-    "known_keys",
-    "mistakes",
-    "structure",
-    "whose",
-]
-
-STEP_KEYS = frozenset(
-    {"task", "pipeline", "with", "exits", "routes", "retry", "timeout", "on_interrupt", "set"}
-)
-"""What a node without `steps` may say besides its own keys."""
-
-NOT_YET: Mapping[type, Mapping[str, str]] = {
-    NodeSpec: {
-        "uses": "resources",
-        "requires": "services",
-    },
-    Spec: {
-        "services": "services",
-        "resources": "resources",
-        "finally": "`finally` nodes",
-    },
-}
-"""Keys of the language that this version refuses by name, and what they belong to."""
+__all__ = ["Misnamed", "structure"]
 
 
 class Misnamed(str):
     """A key that has been told to be no name: what stands under it is taken all the same."""
 
     __slots__ = ()
-
-
-@attrs.frozen
-class Mistake:
-    """A `Wrong` with its whole key path."""
-
-    path: KeyPath
-    rule: Rule
-    message: str
-    help: str | None
-    key: bool
-    meant: str | None = None
-    """For an unknown key: the known one it was likely meant to be."""
-    within: tuple[int, int] | None = None
-    """Offsets in the string at the path, where not all of it is wrong."""
-    known: tuple[str, ...] = ()
-    """What the key, or the string that is the value, could have been."""
 
 
 # -- what has a short and a long form ----------------------------------------------------------
@@ -191,19 +145,13 @@ def _of_name(hook: Hook, check: Callable[[str], None]) -> Hook:
     def one(name: str, item: Any) -> Any:
         wrong: list[Exception] = []
         try:
-            if type(name) not in (Misnamed, _Own):
+            if type(name) not in (Misnamed, Own):
                 check(name)
         except Wrong as bad:
             wrong.append(bad)
         return _beside(wrong, lambda: hook(str(name), item))
 
     return one
-
-
-class _Own(str):
-    """The name of the step written in its node's own table."""
-
-    __slots__ = ()
 
 
 def _node(name: str, value: Any) -> NodeSpec:
@@ -215,7 +163,7 @@ def _node(name: str, value: Any) -> NodeSpec:
     if own.pop("single", None) is not None:
         wrong.append(ForbiddenExtraKeysError("", NodeSpec, {"single"}))
     if single := "steps" not in table and "start" not in table:
-        own |= {"start": name, "steps": {_Own(name): step}}
+        own |= {"start": name, "steps": {Own(name): step}}
     else:
         wrong += [_astray(key) for key in step]
     return _beside(wrong, lambda: _NODE(own | {"single": single}, NodeSpec))  # type: ignore[no-any-return]
@@ -343,13 +291,6 @@ def _array(kind: Any) -> Hook:
 
 # -- the converter -----------------------------------------------------------------------------
 
-_RENAMED = {"with_": "with"}
-_INTERNAL = {
-    Spec: frozenset({"source", "at", "name", "files", "broken", "misnamed"}),
-    NodeSpec: frozenset({"single", "mould", "names"}),
-}
-"""Fields that no key of a file fills."""
-
 CONVERTER = Converter(forbid_extra_keys=True, detailed_validation=True)
 
 
@@ -358,8 +299,8 @@ def _reader(kind: type, **hooks: Hook) -> Hook:
     not say enough."""
     fields = {
         f.name: override(
-            rename=_RENAMED.get(f.name),
-            omit=(f.name in _INTERNAL.get(kind, ()) and f.name != "single") or None,
+            rename=RENAMED.get(f.name),
+            omit=(f.name in INTERNAL.get(kind, ()) and f.name != "single") or None,
             struct_hook=hooks.get(f.name),
         )
         for f in attrs.fields(kind)
@@ -431,79 +372,3 @@ _SPEC = _reader(
 def structure(data: Mapping[str, Any]) -> Spec:
     """The Spec of one document's data (without `engine`); raises a group that `mistakes` reads."""
     return _SPEC(dict(data), Spec)  # type: ignore[no-any-return]
-
-
-# -- what went wrong ---------------------------------------------------------------------------
-
-
-def mistakes(error: BaseException, path: KeyPath = ()) -> Iterator[Mistake]:
-    """Every mistake in a group that `structure` raised, each with its key path."""
-    path += _place(error)
-    match error:
-        case Wrong():
-            place = _written(path + error.at)
-            # A message about a value names its key, so that it says enough without its place.
-            named = error.rule is codes.WRONG_TYPE and place and not error.key
-            message = f"`{show(place)}`: {error.message}" if named else error.message
-            yield Mistake(place, error.rule, message, error.help, error.key, known=error.known)
-        case ForbiddenExtraKeysError():
-            for name in sorted(error.extra_fields):
-                yield _unknown(name, error.cl, path)
-        case KeyError():
-            name = _RENAMED.get(error.args[0], error.args[0])
-            message, place = f"`{name}` is missing", _written(path[:-1])
-            yield Mistake(place, codes.MISSING_KEY, message, None, True, name)
-        case BaseExceptionGroup():
-            for part in error.exceptions:
-                yield from mistakes(part, path)
-        case _:
-            raise error
-
-
-def _place(error: BaseException) -> KeyPath:
-    for note in getattr(error, "__notes__", ()):
-        if type(note) is AttributeValidationNote:
-            return (_RENAMED.get(note.name, note.name),)
-        if type(note) is IterableValidationNote:
-            return (note.index,)
-    return ()
-
-
-def _written(path: KeyPath) -> KeyPath:
-    """The path as it stands in the file: a step written in its node has no `steps` table."""
-    for at, part in enumerate(path):
-        if type(part) is _Own:
-            return path[: at - 1] + path[at + 1 :]
-    return path
-
-
-def _unknown(name: str, cls: type, path: KeyPath) -> Mistake:
-    refused = NOT_YET.get(cls, {})
-    place = _written((*path, name))
-    if name in refused:
-        message = f"`{name}` is not supported yet: this version does not run {refused[name]}"
-        return Mistake(place, codes.NOT_SUPPORTED, message, None, True)
-    known = known_keys(cls)
-    if cls is StepSpec and name in known_keys(NodeSpec):
-        cure = "it is a key of the node, not of its steps"
-        return Mistake(place, codes.UNKNOWN_KEY, f"`{name}` is not a key here", cure, True)
-    guess = nearest(name, known)
-    listed = "known here: " + ", ".join(f"`{key}`" for key in known)
-    cure = f"did you mean `{guess}`?" if guess else listed
-    message = f"`{name}` is not a key here"
-    return Mistake(place, codes.UNKNOWN_KEY, message, cure, True, guess, known=tuple(known))
-
-
-def known_keys(cls: type) -> list[str]:
-    """The keys a table may have; a node's are also those of the step written in it."""
-    internal = _INTERNAL.get(cls, frozenset())
-    own = {_RENAMED.get(f.name, f.name) for f in attrs.fields(cls) if f.name not in internal}
-    return sorted(own | (STEP_KEYS if cls is NodeSpec else set()))
-
-
-def whose(path: KeyPath) -> tuple[str | None, str | None]:
-    """The node and the step that a key path of a file lies in."""
-    inner = path[2:] if path[:1] == ("pipelines",) else path
-    if len(inner) < 2 or inner[0] != "nodes":
-        return None, None
-    return str(inner[1]), str(inner[3]) if len(inner) > 3 and inner[2] == "steps" else None

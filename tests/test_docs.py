@@ -14,10 +14,10 @@ import pytest
 import engine
 from engine.diagnostics import Rule
 from engine.loader import load
+from engine.mistakes import NOT_YET
 from engine.render import diagnostics as render
 from engine.rules import RULES
 from engine.source import Source
-from engine.structure import NOT_YET
 from engine.testing import parse_script, simulate
 
 ROOT = Path(__file__).parent.parent

@@ -17,9 +17,9 @@ from jsonschema.validators import extend
 
 from engine.language import schema
 from engine.loader import load
+from engine.mistakes import known_keys
 from engine.source import KeyPath, Source
 from engine.spec import LimitsSpec, NodeSpec, PipelineSpec, RetrySpec, RouteSpec, Spec, StepSpec
-from engine.structure import known_keys
 from tests.strategies import cases
 
 Doc = dict[str, Any]

@@ -19,6 +19,7 @@ LAYERS = (
     "cel_words fan people",
     "codes cel fixer fixes modules schemas written",
     "registry shapes nesting",
+    "mistakes",
     "misnamed plan structure dumper signatures tasks",
     "functions draft editor fingerprint across latest once reads stray unset values",
     "kin",
