@@ -74,14 +74,14 @@ def answer(run: str, name: str, said: Answer, *, store: str | None = None) -> bo
 
     InputError if nothing such is asked, or there is no such option.
     """
-    with Store(store or default_store()) as found_store:
-        kept = found_store.run(run)
-        question = found(open_questions(found_store.events(kept.header.id)), name)
+    with Store(store or default_store()) as opened:
+        kept = opened.run(run)
+        question = found(open_questions(opened.events(kept.header.id)), name)
         answered(question, said)
         if kept.holder is None:
             return False
-        data = {"name": question.path, "option": said.option, "feedback": said.feedback}
-        found_store.ask(kept.header.id, "answer", data)
+        data = {"key": question.key, "option": said.option, "feedback": said.feedback}
+        opened.ask(kept.header.id, "answer", data)
         return True
 
 
@@ -96,8 +96,8 @@ def cancel(run: str, reason: str, *, store: str | None = None, **options: Any) -
     kept, chosen = _found(run, store, options)
     if kept.status not in ("running", "waiting"):
         raise JournalError(f"run `{kept.header.id}` has ended: {kept.status}")
-    with Store(store or default_store()) as found_store:
-        found_store.ask(kept.header.id, "cancel", reason)
+    with Store(store or default_store()) as opened:
+        opened.ask(kept.header.id, "cancel", reason)
     if kept.holder is not None:
         return None
     header = kept.header
@@ -107,8 +107,8 @@ def cancel(run: str, reason: str, *, store: str | None = None, **options: Any) -
 
 
 def _check_answers(kept: Kept, store: str | None, answers: Mapping[str, Answer]) -> None:
-    with Store(store or default_store()) as found_store:
-        asked = open_questions(found_store.events(kept.header.id)) if answers else []
+    with Store(store or default_store()) as opened:
+        asked = open_questions(opened.events(kept.header.id)) if answers else []
     problems: list[str] = []
     for name, said in answers.items():
         try:

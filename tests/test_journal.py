@@ -31,8 +31,11 @@ from engine import processes, stored
 from engine.errors import EngineError, JournalError
 from engine.events import Event
 from engine.history import history
+from engine.journal.dialects import attempts_of
 from engine.journal.records import LARGE, Header, Holder, decoded, encoded, myself
 from engine.journal.store import Busy, Held, LeaseLost, NoSuchRun, SameKey, Store
+from engine.runtime.options import Options
+from engine.runtime.runs import open_run
 
 HEADER = Header(
     id="r1", pipeline="p", path="/p.toml", hash="h", files={}, inputs={}, env={}, seed=0
@@ -337,7 +340,8 @@ def killed_when(path: Path, **options: Any) -> None:
         time.sleep(0.01)
     process.kill()
     process.wait()
-    trio.run(processes.kill_strays, hashlib.sha256(options["run_id"].encode()).hexdigest()[:32])
+    folder = attempts_of(options["store"], options["run_id"])
+    trio.run(processes.kill_strays, hashlib.sha256(str(folder).encode()).hexdigest()[:32])
 
 
 def test_a_killed_run_goes_on_where_it_was(
@@ -430,6 +434,64 @@ def test_a_run_can_be_cancelled_from_another_process(where: str, spec: Callable[
 
     result = engine.run(spec(nodes={"a": sh("sleep 60")}), store=where, run_id="r1", on_event=ask)
     assert (result.status, result.message) == ("cancelled", "enough")
+
+
+def test_what_was_asked_of_a_run_that_ended_is_not_asked_of_it_when_it_begins_once_more(
+    where: str, spec: Callable[..., str]
+) -> None:
+    def ask(event: Event) -> None:
+        if event.kind == "attempt_started":
+            with Store(where) as store:
+                store.ask("r1", "cancel", "enough")
+
+    result = engine.run(spec(nodes={"a": sh("sleep 60")}), store=where, run_id="r1", on_event=ask)
+    assert result.status == "cancelled"
+    with Store(where) as store:
+        assert store.requests("r1") == []
+
+
+def test_an_input_that_holds_a_secret_is_read_as_it_is_kept(
+    where: str, spec: Callable[..., str], tmp_path: Path
+) -> None:
+    """Else a resumed run would read another value than the run itself."""
+    nodes = {"a": sh('echo "$0" > read; echo "$1"', "${inputs.i}", "${secrets.TOKEN}")}
+    path = spec(nodes=nodes, inputs={"i": {"type": "string"}})
+    secret = "hunter2hunter2"
+    engine.run(path, {"i": f"it is {secret}"}, secrets={"TOKEN": secret}, store=where)
+    assert (tmp_path / "read").read_text() == "it is ***\n"
+
+
+def test_a_run_with_this_id_in_a_store_that_is_gone_is_another_run(
+    file: str, spec: Callable[..., str], tmp_path: Path
+) -> None:
+    ask = {"task": "human", "with": {"prompt": "?", "options": ["yes"]}}
+    path = spec(nodes={"a": sh("echo a >> ran"), "b": ask})
+    for lines in (1, 2):
+        assert engine.run(path, store=file, run_id="r1").status == "waiting"
+        assert len((tmp_path / "ran").read_text().splitlines()) == lines
+        Path(file).unlink()
+
+
+@pytest.mark.parametrize("kept", [True, False])
+def test_runs_with_one_id_leave_each_other_alone(
+    kept: bool, spec: Callable[..., str], tmp_path: Path
+) -> None:
+    """In two stores, or in none: what ends one of them kills its own processes only."""
+    begins = "echo >> $0; while test ! -e go; do sleep 0.02; done"
+    plans = [engine.load_plan(spec(name, nodes={"a": sh(begins, name)})) for name in "pq"]
+    stores = [str(tmp_path / f"{name}.db") if kept else None for name in "pq"]
+
+    async def main() -> list[str]:
+        one, two = (Options(run_id="r1", store=store) for store in stores)
+        async with open_run(plans[0], {}, one) as lives, open_run(plans[1], {}, two) as ends:
+            while not ((tmp_path / "p").exists() and (tmp_path / "q").exists()):
+                await trio.sleep(0.01)
+            ends.cancel()
+            ended = await ends.result()
+            (tmp_path / "go").touch()
+            return [ended.status, (await lives.result()).status]
+
+    assert trio.run(main) == ["cancelled", "succeeded"]
 
 
 # -- one run a key, and one at a time --------------------------------------------------------------------

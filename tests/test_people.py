@@ -21,7 +21,7 @@ from engine import InputError, stored
 from engine.errors import JournalError
 from engine.events import Event
 from engine.journal.store import Store
-from engine.people import Answer, Question
+from engine.people import Answer, Question, open_questions
 from engine.source import Source
 from engine.testing import parse_script, simulate
 
@@ -240,6 +240,48 @@ def test_a_run_in_another_process_takes_the_answer(
 
     result = engine.run(path, store=store, run_id="r1", on_event=answer)
     assert (result.status, told) == ("succeeded", [True])
+
+
+def test_an_answer_is_for_the_question_that_was_asked_and_for_no_later_one(
+    write: Callable[..., str], store: str, tmp_path: Path
+) -> None:
+    """It came while the run was in a process; when that was gone the step asked once more."""
+    nodes = {"review": REVIEW, "b": sh("while test ! -e go; do sleep 0.02; done")}
+    asked: list[Event] = []
+
+    def answer(event: Event) -> None:
+        if event.kind == "person_asked":
+            asked.append(event)
+            if len(asked) == 1:
+                threading.Thread(target=late).start()
+            else:
+                (tmp_path / "go").touch()
+
+    def late() -> None:
+        while not open_questions(_kept()):
+            time.sleep(0.02)
+        stored.answer("r1", "review", Answer("revise"), store=store)
+
+    def _kept() -> list[Event]:
+        with Store(store) as opened:
+            return opened.events("r1")
+
+    path = write(nodes=nodes)
+    first = engine.run(path, store=store, run_id="r1", on_event=answer)
+    assert (first.status, len(first.nodes["review"].attempts)) == ("waiting", 4), first
+    again = stored.resume("r1", store=store)
+    assert (again.status, len(again.nodes["review"].attempts)) == ("waiting", 4)
+    with Store(store) as opened:
+        assert [kind for _, kind, _ in opened.requests("r1")] == ["answer"]
+        (request,) = opened.requests("r1")
+    assert request[2]["key"] == "review/review/1.1"
+
+
+def test_a_run_of_a_key_that_waits_is_given_as_it_is(write: Callable[..., str], store: str) -> None:
+    path = write(nodes={"a": asks("yes", "no")})
+    one = engine.run(path, store=store, key="k")
+    two = engine.run(path, store=store, key="k")
+    assert (one.id, one.status, one.message) == (two.id, two.status, two.message)
 
 
 # -- the terminal -----------------------------------------------------------------------------------

@@ -107,7 +107,7 @@ def end_of(outcome: brute.Outcome) -> Doc:
 
 
 @given(reading_machines())
-@settings(RELAXED, max_examples=500)
+@settings(RELAXED, max_examples=1000)
 def test_reads_of_steps_are_reported_exactly_where_they_can_find_nothing(doc: Doc) -> None:
     steps_agree(doc)
 

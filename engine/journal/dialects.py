@@ -95,7 +95,7 @@ def attempts_of(where: str, run: str) -> Path:
     if "://" in where:
         folder = Path(default_store()).with_name(f"{_hash(where)}-attempts")
     else:
-        folder = Path(f"{os.path.abspath(where)}-attempts")
+        folder = Path(f"{os.path.realpath(where)}-attempts")
     return folder / _hash(run)
 
 

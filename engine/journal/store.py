@@ -171,6 +171,8 @@ class Store:
                     "UPDATE run SET status = ?, message = ?, ended = ? WHERE id = ?",
                     (*ended, end, run),
                 )
+                if end is not None:  # nobody asks anything of it any more
+                    self._do("DELETE FROM request WHERE run = ?", (run,))
 
     def reopen(self, header: Header, epoch: int, last: int, events: Sequence[Event]) -> None:
         """Begin a run once more, with another spec perhaps; its events up to now stay."""

@@ -7,7 +7,7 @@ resumed with one. Source: LANGUAGE.md section 13.
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Iterable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 
 import trio
 
@@ -54,22 +54,20 @@ class People:
         finally:
             del self._open[question.key]
 
-    def answer(self, name: str, answer: Answer) -> None:
-        """An answer has come; InputError if nothing such is asked."""
-        question = found(self._questions(), name)
-        self._given[question.key] = answered(question, answer)
-        self._open[question.key][1].set()
-
-    def _questions(self) -> Iterable[Question]:
-        return [question for question, _ in self._open.values()]
+    def answer(self, key: str, answer: Answer) -> None:
+        """An answer to the question of an attempt has come: of no account if that is not open any more."""
+        if key in self._open:
+            question, come = self._open[key]
+            self._given[key] = answered(question, answer)
+            come.set()
 
     def _use_early(self) -> None:
         for name in tuple(self._early):
             try:
-                self.answer(name, self._early[name])
+                question = found((each for each, _ in self._open.values()), name)
             except InputError:
                 continue
-            del self._early[name]
+            self.answer(question.key, self._early.pop(name))
 
 
 async def _asked(ask: Ask, question: Question) -> Outcome:

@@ -80,13 +80,15 @@ def prepare(plan: Plan, given: Mapping[str, Any] | None, options: Options) -> Pr
     if wrong:
         raise InputError(wrong)
     run_id = options.run_id or random_source.token_hex(8)
-    values = Values(inputs, env, hidden)
+    redactor = Redactor(hidden.values())
+    # What the run reads is what is kept of it: else a resumed run would read something else.
+    values = Values(redactor.value(inputs), env, hidden)
     return Prepared(
         plan,
         values,
         options,
         run_id,
-        Redactor(hidden.values()),
+        redactor,
         any(hidden.values()),
         options.seed if options.seed is not None else run_id,
     )
@@ -113,7 +115,7 @@ def header_of(prepared: Prepared, origin: str | None = None) -> Header:
         path=plan.path,
         hash=plan.hash,
         files=plan.files,
-        inputs=prepared.redactor.value(known["inputs"]),
+        inputs=known["inputs"],
         env=known["env"],
         seed=prepared.seed,
         engine=__version__,

@@ -35,7 +35,6 @@ _DIED = "the engine died while it ran"
 class Folders:
     """Where the bodies of a run that is kept are: a folder for each attempt, and for each time its body was lost."""
 
-    run_id: str
     root: Path
     part: int = 0
     """One more for each time that the run began once more: its attempts are others then."""
@@ -44,7 +43,7 @@ class Folders:
         """The folder of an attempt whose body outlives the engine; its name is the body's token."""
         if not outlives(attempt):
             return None
-        name = f"{self.run_id}/{self.part}/{attempt.key}/{attempt.life}"
+        name = f"{self.root}/{self.part}/{attempt.key}/{attempt.life}"
         return str(self.root / hashlib.sha256(name.encode()).hexdigest()[:32])
 
     def make(self) -> None:

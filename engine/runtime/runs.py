@@ -9,16 +9,17 @@ from __future__ import annotations
 
 import hashlib
 import math
+import secrets as random_source
 from collections import Counter
 from collections.abc import AsyncIterator, Mapping
-from contextlib import AbstractAsyncContextManager, asynccontextmanager, nullcontext, suppress
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, nullcontext
 from typing import Any, Protocol
 
 import attrs
 import trio
 
 from engine import processes
-from engine.errors import EngineError, InputError
+from engine.errors import EngineError
 from engine.events import Event
 from engine.journal.dialects import attempts_of
 from engine.people import Answer
@@ -109,10 +110,7 @@ class Control:
         if kind != "answer":
             self.cancel(data)
         elif self._people is not None:
-            with suppress(
-                InputError
-            ):  # who asked looked whether it is asked; it may have ended since
-                self._people.answer(data["name"], Answer(data["option"], data["feedback"]))
+            self._people.answer(data["key"], Answer(data["option"], data["feedback"]))
 
     def attach(self, scheduler: Scheduler, runner: Runner, owner: str, people: People) -> None:
         """The run has begun; its processes bear `owner`."""
@@ -130,7 +128,7 @@ async def execute(prepared: Prepared, control: Control, hear: Hear | None = None
     prepared = found
     listeners = Listeners((prepared.options.on_event, hear))
     listen = _without_secrets(prepared, listeners) if listeners else None
-    owner, before = _owner(prepared.run_id), processes.OWNER.get()
+    owner, before = _owner(prepared), processes.OWNER.get()
     reset = processes.OWNER.set(f"{before}/{owner}" if before else owner)
     done = False
     try:
@@ -162,6 +160,8 @@ async def _supervise(
         if prepared.before or (prepared.place is not None and prepared.place.epoch > 1):
             adopted, begun = await recovered(again, folders, owner, known)
             opened, said = [*adopted, *begun], said_by(adopted, prepared.before)
+        elif folders is not None:
+            folders.remove()  # of a run with this id in a store that was here before
         if folders is not None:
             folders.make()
         perform = options.perform or Performer(
@@ -194,7 +194,7 @@ def _folders(prepared: Prepared) -> Folders | None:
     place = prepared.place
     if place is None:
         return None
-    return Folders(place.run, attempts_of(place.store, place.run), prepared.part)
+    return Folders(attempts_of(place.store, place.run), prepared.part)
 
 
 def _begun(prepared: Prepared, hear: Hear | None) -> Replayed:
@@ -266,11 +266,15 @@ def _without_secrets(prepared: Prepared, hear: Hear) -> Hear:
     return lambda event: hear(attrs.evolve(event, data=prepared.redactor.event(event.data)))
 
 
-def _owner(run_id: str) -> str:
-    """The token of a run's processes: the same for one id, so that a run whose engine was killed
-    finds its own.
+def _owner(prepared: Prepared) -> str:
+    """The token of a run's processes: of one that is kept always the same, so that a run whose engine
+    was killed finds its own; never that of a run with this id elsewhere.
     """
-    return hashlib.sha256(run_id.encode()).hexdigest()[:32]
+    place = prepared.place
+    if place is None:
+        return random_source.token_hex(16)
+    kept = str(attempts_of(place.store, place.run))
+    return hashlib.sha256(kept.encode()).hexdigest()[:32]
 
 
 def _single(error: BaseException) -> BaseException:
