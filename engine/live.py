@@ -26,7 +26,7 @@ class LiveAttempt:
     """An attempt that has its places. `inputs` is what its body is given; `stopping` is why it is being stopped."""
 
     __slots__ = (
-        *("body", "child", "handle", "inputs", "life"),
+        *("_key", "body", "child", "handle", "inputs", "life"),
         *("node", "over", "record", "runs", "stopping"),
     )
 
@@ -41,6 +41,7 @@ class LiveAttempt:
         """Which time its body is run, one more for each that was lost."""
         self.handle: Any = None
         """The runtime's own, to stop the body by."""
+        self._key = ""
 
     @property
     def order(self) -> tuple[int, ...]:
@@ -50,8 +51,10 @@ class LiveAttempt:
     @property
     def key(self) -> str:
         """What tells it from all other attempts of its run, and is the same when the run is made again."""
-        record = self.record
-        return self.node.key(record.step, record.visit, record.attempt)
+        if not self._key:
+            record = self.record
+            self._key = self.node.key(record.step, record.visit, record.attempt)
+        return self._key
 
     @property
     def path(self) -> str:

@@ -656,18 +656,21 @@ class Scheduler:
     # -- events ---------------------------------------------------------------------------------------------------
 
     def _tell_of(self, kind: Any, path: str, data: Callable[..., dict[str, Any]], *of: Any) -> None:
-        self._tell(kind, path, **(_UNTOLD if self.brief else data(*of)))
+        if self.listen is not None:
+            self._hear(kind, path, {} if self.brief else data(*of))
 
     def _tell(self, kind: Any, path: str, **data: Any) -> None:
         if self.listen is not None:
-            self._telling = True
-            self.listen(Event(kind, self.now, path, data, self.turn))
-            self._telling = False
+            self._hear(kind, path, data)
+
+    def _hear(self, kind: Any, path: str, data: dict[str, Any]) -> None:
+        assert self.listen is not None
+        self._telling = True
+        self.listen(Event(kind, self.now, path, data, self.turn))
+        self._telling = False
 
 
 # -- helpers without state -------------------------------------------------------------------------------------
-
-_UNTOLD: dict[str, Any] = {}
 
 
 def _drawn(seed: int | str, attempt: LiveAttempt) -> float:

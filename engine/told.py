@@ -27,29 +27,28 @@ def of_run(plan: Plan) -> dict[str, Any]:
 def of_start(attempt: LiveAttempt) -> dict[str, Any]:
     """An attempt starts; that of a sub-pipeline begins a run."""
     record, plan = attempt.record, attempt.body.plan
-    more = {} if plan is None else of_run(plan)
-    return {"key": attempt.key, "visit": record.visit, "attempt": record.attempt, **more}
+    told = {"key": attempt.key, "visit": record.visit, "attempt": record.attempt}
+    return told if plan is None else told | of_run(plan)
 
 
 def of_end(attempt: LiveAttempt, outcome: Outcome | None) -> dict[str, Any]:
     """An attempt has ended."""
     record, run = attempt.record, attempt.record.run
-    more: dict[str, Any] = {}
-    if outcome is not None and (outcome.permanent or outcome.retry_after is not None):
-        more = {"permanent": outcome.permanent, "retry_after": outcome.retry_after}
-    if run is not None:
-        more |= {"status": run.status, "message": run.message}
-        if outcome is None and run.outputs:
-            more["outputs"] = run.outputs
-    return {
+    told = {
         "key": attempt.key,
         "visit": record.visit,
         "attempt": record.attempt,
         "outcome": record.outcome,
         "error": record.error,
         "output": outcome.output if outcome and outcome.output is not ABSENT else None,
-        **more,
     }
+    if outcome is not None and (outcome.permanent or outcome.retry_after is not None):
+        told |= {"permanent": outcome.permanent, "retry_after": outcome.retry_after}
+    if run is not None:
+        told |= {"status": run.status, "message": run.message}
+        if outcome is None and run.outputs:
+            told["outputs"] = run.outputs
+    return told
 
 
 def of_move(attempt: LiveAttempt, after: State, move: Retry | Enter) -> tuple[Kind, dict[str, Any]]:
@@ -82,15 +81,16 @@ def of_item(item: LiveItem, fan: LiveFan) -> dict[str, Any]:
 def of_node(node: LiveNode, found: NodeResult) -> dict[str, Any]:
     """A node has its result."""
     reason = found.reason
-    more: dict[str, Any] = {"because": list(reason.because)} if reason.because else {}
-    if node.fan is not None:
-        more |= {"items": len(node.fan.values), "gathered": found.output is not ABSENT}
-    elif node.plan.outputs is not None and found.output is not ABSENT:
-        more["output"] = found.output
-    return {
+    told: dict[str, Any] = {
         "result": found.result,
         "reason": reason.kind,
         "message": reason.message,
         "label": found.label,
-        **more,
     }
+    if reason.because:
+        told["because"] = list(reason.because)
+    if node.fan is not None:
+        told |= {"items": len(node.fan.values), "gathered": found.output is not ABSENT}
+    elif node.plan.outputs is not None and found.output is not ABSENT:
+        told["output"] = found.output
+    return told

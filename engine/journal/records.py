@@ -14,6 +14,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import attrs
+import orjson
 
 from engine.alive import began, boot
 from engine.events import Event
@@ -26,7 +27,9 @@ LARGE = 1024 * 1024
 """Characters of JSON up to which an output is kept with its event."""
 
 _FILE = "$file"
-_MARK = f'"{_FILE}":'
+_MARK = f'"{_FILE}":'.encode()
+_PART = 100
+"""Events that are encoded at once: what is made of more would wake the garbage collector."""
 _OUTPUTS = ("output", "outputs")
 
 
@@ -97,18 +100,30 @@ def myself() -> Holder:
 
 def encoded(events: Sequence[Event], keep: Callable[[str], str]) -> str:
     """Events that are written together as one JSON array; `keep` stores a large text and gives the name it has then."""
-    text = _json([(e.turn, e.time, e.kind, e.path, e.data) for e in events])
+    parts = (events[at : at + _PART] for at in range(0, len(events), _PART))
+    return f"[{b','.join(_encoded(part, keep)[1:-1] for part in parts).decode()}]"
+
+
+def _encoded(events: Sequence[Event], keep: Callable[[str], str]) -> bytes:
+    text = _written([(e.turn, e.time, e.kind, e.path, e.data) for e in events])
     if len(text) > LARGE or _MARK in text:
         small = [(e.turn, e.time, e.kind, e.path, _without_large(e.data, keep)) for e in events]
-        text = _json(small)
+        text = _written(small)
     return text
+
+
+def _written(value: Any) -> bytes:
+    try:
+        return orjson.dumps(value)
+    except TypeError:  # what JSON can say and this library cannot: numbers of more than 64 bits
+        return _json(value).encode()
 
 
 def _without_large(data: Mapping[str, Any], keep: Callable[[str], str]) -> Mapping[str, Any]:
     for name in _OUTPUTS:
         value = data.get(name)
         if value:
-            text = _json(value)
+            text = _written(value).decode()
             if len(text) > LARGE or (type(value) is dict and _FILE in value):
                 data = {**data, name: {_FILE: keep(text)}}
     return data
@@ -120,7 +135,7 @@ def decoded(text: str, fetch: Callable[[str], str]) -> list[Event]:
         Event(kind, seconds, path, data, turn)
         for turn, seconds, kind, path, data in json.loads(text)
     ]
-    for event in found if _MARK in text else ():
+    for event in found if _MARK.decode() in text else ():
         _make_whole(event.data, fetch)
     return found
 

@@ -95,13 +95,17 @@ def prepare(plan: Plan, given: Mapping[str, Any] | None, options: Options) -> Pr
 
 
 def kept(prepared: Prepared) -> Prepared:
-    """The run with its place in its store, made there; SameKey and Busy as `Store.create`."""
+    """The run with its place in its store, made there and left open; SameKey and Busy as `Store.create`."""
     options = prepared.options
     assert options.store is not None
     header = header_of(prepared)
     alone = prepared.plan.overlap != "allow"
-    with Store(options.store, options.durability == "full") as store:
-        place = Place(options.store, header.id, store.create(header, alone=alone))
+    store = Store(options.store, options.durability == "full")
+    try:
+        place = Place(options.store, header.id, store.create(header, alone=alone), opened=store)
+    except BaseException:
+        store.close()
+        raise
     return attrs.evolve(prepared, place=place)
 
 

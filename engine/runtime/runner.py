@@ -24,8 +24,10 @@ __all__ = ["Perform", "Runner"]
 Perform = Callable[[LiveAttempt], Awaitable[Outcome]]
 
 _OUTSIDE = "the scope around the run was cancelled"
-_BREATH = 64
-"""A task that goes on from attempt to attempt lets others run after this many."""
+_BREATH = 512
+"""A task that goes on from attempt to attempt lets others run after this many: some milliseconds of the shortest ones.
+
+A thread that waits for the interpreter gets it when it has waited for 5 ms in which nobody let go of it: more often would starve it."""
 
 
 class Runner:

@@ -221,7 +221,7 @@ def _guarded(
     what the journal has."""
 
     known = prepared.known.ends
-    before = writer.before if writer is not None else None
+    before = writer.before if writer is not None and writer.full else None
     if before is None and not known and not prepared.hides and not prepared.plan.asks:
         return perform
     ask: Perform = people if prepared.options.perform is None else perform

@@ -12,7 +12,7 @@ import threading
 import time
 from collections.abc import Callable, Iterable
 from functools import partial
-from typing import Any, Literal
+from typing import Any, Literal, cast
 
 import attrs
 import trio
@@ -40,6 +40,8 @@ class Place:
     run: str
     epoch: int
     last: int = 0
+    opened: Store | None = attrs.field(default=None, eq=False, repr=False)
+    """The store, where it is open already: whoever writes closes it."""
 
 
 class Writer:
@@ -50,7 +52,7 @@ class Writer:
 
     def __init__(self, place: Place, durability: Durability, asked: Asked) -> None:
         self._place, self._asked = place, asked
-        self._full = durability == "full"
+        self.full = durability == "full"
         self._told: list[Event | trio.Event] = []
         """What is to be written, and between that who waits until all before has been."""
         self.emit: Callable[[Event], None] = self._told.append
@@ -62,6 +64,11 @@ class Writer:
 
     async def __aenter__(self) -> Writer:
         self._token = trio.lowlevel.current_trio_token()
+        place = self._place
+        store = place.opened
+        if store is None:
+            store = await trio.to_thread.run_sync(Store, place.store, self.full)
+        self._store = store
         self._thread.start()
         return self
 
@@ -75,8 +82,8 @@ class Writer:
             raise self._error
 
     async def before(self) -> None:
-        """Wait until what was told may have effects; JournalError if it cannot be written."""
-        if self._full and self._error is None:
+        """Wait until what was told is on disk; JournalError if it cannot be written. For `full` alone."""
+        if self._error is None:
             kept = trio.Event()
             self._waiting.add(kept)
             self._told.append(kept)
@@ -89,7 +96,7 @@ class Writer:
 
     def _work(self) -> None:
         try:
-            with Store(self._place.store, self._full) as store:
+            with self._store as store:
                 self._write_all(store)
         except Exception as error:  # whatever it is, it is raised where the run waits
             self._error = error
@@ -121,6 +128,8 @@ class Writer:
         """The events that wait to be written, and who waits for that; the run adds others meanwhile."""
         found = self._told[:]
         del self._told[: len(found)]
+        if not self.full:  # nobody waits
+            return cast("list[Event]", found), []
         events = [each for each in found if isinstance(each, Event)]
         return events, [each for each in found if isinstance(each, trio.Event)]
 
