@@ -7,6 +7,7 @@ Source: LANGUAGE.md sections 6 and 8.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
@@ -110,14 +111,33 @@ def node_names(text: str) -> list[str]:
         return []
 
 
-def lines_of(events: Iterable[Event], node: str | None = None) -> Iterator[tuple[Event, str]]:
-    """What tasks wrote, each line with the event it came by and the attempt's `path visit.attempt`."""
+def lines_of(events: Iterable[Event], node: str | None = None) -> Iterator[tuple[Event, str, str]]:
+    """What tasks wrote, each line with the event it came by and the attempt's `visit.attempt`: progress as it came, what a
+    command wrote to standard output when its attempt ended.
+    """
     current: dict[str, str] = {}
     for event in events:
         if event.kind == "attempt_started":
             current[event.path] = f"{event.data['visit']}.{event.data['attempt']}"
-        elif event.kind == "attempt_noted" and (node is None or _within(event.path, node)):
-            yield event, current.get(event.path, "")
+        elif node is None or _within(event.path, node):
+            for line in _lines(event):
+                yield event, current.get(event.path, ""), line
+
+
+def _lines(event: Event) -> list[str]:
+    if event.kind == "attempt_noted":
+        return [event.data["message"]]
+    output = event.data.get("output") if event.kind == "attempt_ended" else None
+    if not isinstance(output, dict) or not output.keys() >= _COMMAND:
+        return []
+    written = output["stdout"]
+    if isinstance(written, list) and all(isinstance(line, str) for line in written):
+        return written
+    return (written if isinstance(written, str) else json.dumps(written)).splitlines()
+
+
+_COMMAND = {"stdout", "stderr", "status"}
+"""The output of a command that was run."""
 
 
 def _within(path: str, node: str) -> bool:

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
+import tomli_w
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+import engine
+from engine.events import Event
 from engine.history import history, lines_of, node_names
 from tests.kit import comparable, plan_of
 from tests.strategies import cases
@@ -55,6 +59,20 @@ def test_the_names_of_nodes_are_read_in_the_order_of_the_file() -> None:
     assert node_names("no toml") == []
 
 
-def test_lines_of_a_node() -> None:
-    played = play(plan_of(TWO), {}, {})
-    assert list(lines_of(played.events)) == []
+def test_what_commands_wrote_by_attempt(tmp_path: Path) -> None:
+    def sh(script: str, **more: object) -> dict[str, object]:
+        return {"task": "shell", "with": {"argv": ["sh", "-c", script], **more}}
+
+    nodes = {
+        "a": {**sh("echo out; echo err >&2; echo more; exit 2"), "retry": {"attempts": 2}},
+        "b": {**sh("echo '{}'", output="json"), "needs": {"a": "finished"}},
+        "c": {**sh("echo 1; echo 2", output="lines"), "needs": ["b"]},
+    }
+    spec = tmp_path / "p.toml"
+    spec.write_text(tomli_w.dumps({"engine": 1, "nodes": nodes}))
+    events: list[Event] = []
+    engine.run(str(spec), on_event=events.append)
+    told = [(event.path, attempt, line) for event, attempt, line in lines_of(events)]
+    a = [("a/a", f"1.{n}", line) for n in (1, 2) for line in ("err", "out", "more")]
+    assert told == [*a, ("b/b", "1.1", "{}"), ("c/c", "1.1", "1"), ("c/c", "1.1", "2")]
+    assert [line for _, _, line in lines_of(events, "c")] == ["1", "2"]

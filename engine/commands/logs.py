@@ -30,9 +30,7 @@ def execute(arguments: argparse.Namespace, console: Console) -> int:
 
     with opened(arguments) as store:
         events = store.events(store.run(arguments.run).header.id)
-    for event, attempt in lines_of(events, arguments.node):
+    for event, attempt, line in lines_of(events, arguments.node):
         where = f"{short(event.path)} {attempt}"
-        console.out(
-            f"{elapsed(event.time):>7}  {printable(where)}  {printable(event.data['message'])}"
-        )
+        console.out(f"{elapsed(event.time):>7}  {printable(where)}  {printable(line)}")
     return 0
