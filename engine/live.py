@@ -76,6 +76,7 @@ class LiveNode:
         "attempt",
         "attempts",
         "deadline_struck",
+        "doomed",
         "fan",
         "limits",
         "open",
@@ -106,6 +107,8 @@ class LiveNode:
         self.queued = 0
         self.waking = 0
         self.deadline_struck = False
+        self.doomed = False
+        """Whether its failure ends the run, or that of a node before it."""
         self.fan: LiveFan | None = None
         """Of a fan-out, once it has its list; of an item, the one that it is of."""
 

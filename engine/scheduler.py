@@ -537,6 +537,7 @@ class Scheduler:
             handled = handled or (live and edge.condition.names_failure)
             self._edge(run.nodes[edge.target], edge, live)
         if result == "failed" and not handled:
+            node.doomed = run.plan.on_failure == "cancel"
             self._unhandled(run, node)
         run.left -= 1
         if not run.left:
@@ -574,9 +575,14 @@ class Scheduler:
                     self._decide(node)
 
     def _decide(self, node: LiveNode) -> None:
-        """All edges are settled: run, or be skipped."""
+        """All edges are settled: run, or be skipped; what would run behind a failure that ends the run is cancelled with the rest."""
+        run = node.run
+        if run.failed:
+            node.doomed = any(run.nodes[edge.source].doomed for edge in node.plan.edges)
         if not node.joined:
             self._settle(node, "skipped", of_needs(node))
+            return
+        if node.doomed:
             return
         only = self._known.only
         if only is not None and node.run is self.root and node.plan.name not in only:

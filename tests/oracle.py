@@ -77,6 +77,7 @@ class Node:
     fan: Node | None = None  # of an item: its fan-out, and which it is there
     index: int = 0
     value: Any = None
+    doomed: bool = False  # its failure ends the run, or that of a node before it
     must_give_up: bool = False  # too many items failed, and the run is to be cancelled for it
 
 
@@ -442,6 +443,7 @@ class Simulation:
         if result == "failed" and not handled:
             node.run.cause = node.run.cause or "failed"
             node.run.must_cancel = settings(node.run).get("on_failure") == "cancel"
+            node.doomed = node.run.must_cancel
         self.decide_all(node.run)
 
     # ------------------------------------------------------------ §7 edges
@@ -454,12 +456,16 @@ class Simulation:
                 self.decide(node)
 
     def decide(self, node: Node) -> None:
+        behind = any(node.run.nodes[name].doomed for name in all_edges(node))
         written, implied = edges(node)
         live = [is_live(condition, node.run.nodes[name]) for name, condition in written.items()]
         # §7 `join` speaks of the written edges, implied ones must be live besides
         joined = any(live) or not live if node.spec.get("join") == "any" else all(live)
         if not joined or not all(is_live(c, node.run.nodes[name]) for name, c in implied.items()):
+            node.doomed = behind
             self.give_result(node, "skipped", "needs")
+            return
+        if behind:  # §8 cancelled with the rest, in this instant
             return
         try:
             wanted = evaluate_when(node)

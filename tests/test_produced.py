@@ -130,6 +130,27 @@ def test_no_read_of_a_node_fails_in_a_spec_that_passes(case: tuple[Doc, Doc]) ->
     reads_hold(case)
 
 
+def test_what_waits_for_a_failure_that_ends_the_run_reads_nothing() -> None:
+    """It is cancelled with the rest at that instant; what cannot run is skipped all the same."""
+    doc = {
+        "engine": 1,
+        "pipeline": {"name": "case", "on_failure": "cancel"},
+        "nodes": {
+            "n1": {"task": "probe"},
+            "n2": {"task": "probe", "needs": ["n1"]},
+            "n3": {"task": "probe", "when": "${n2.x}", "needs": ["n1", "n2"], "join": "any"},
+            "n4": {"task": "probe", "needs": ["n2"]},
+            "n5": {"task": "probe", "needs": {"n4": "always"}, "with": {"x": "${n4.x ?? 1}"}},
+        },
+    }
+    plan = plan_of(doc)
+    assert missing_outputs(plan).missing == ()
+    result = simulate(plan, parse_script({"n2/n2": [{"outcome": "error"}]}, plan))
+    found = {name: (node.result, node.reason.kind) for name, node in result.nodes.items()}
+    cancelled = ("cancelled", "failure")
+    assert [*found.values()][2:] == [cancelled, ("skipped", "needs"), cancelled]
+
+
 # -- what random documents do not have -------------------------------------------------------------
 
 
