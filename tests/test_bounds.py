@@ -210,6 +210,16 @@ def test_only_so_many_items_fail_as_are_tolerated_where_the_node_succeeds() -> N
     assert found.attempts == 3 * 1 + 3 + 100
 
 
+def test_where_failure_does_the_same_as_success_the_heavier_one_counts() -> None:
+    steps = {
+        "one": {**SHELL, "routes": {"0": "two", "*": "fail"}},
+        "two": {**SHELL, "routes": {"*": "done"}},
+    }
+    steps["two"]["routes"]["0"] = "done"
+    fan = {"start": "one", "steps": steps, "for_each": ["a", "b"], "allow_failure": True}
+    assert fanned({"n": fan}).attempts == 4
+
+
 def test_the_lists_that_have_no_bound_are_named() -> None:
     nodes = {"n": {**SHELL, "for_each": "${inputs.any}"}}
     doc = {"engine": 1, "inputs": {"any": {"type": "array"}}, "nodes": nodes}

@@ -96,11 +96,10 @@ def _fanned(
     items = Items(fan, most, good, bad, solid(node), whole)
     results = {"succeeded": items.won(), "failed": items.lost()}
     found = {result: fanned for result, fanned in results.items() if fanned is not None}
-    endings = {
-        effects.of(ending): found[ending.result].weight
-        for ending in endings_of(node, ())
-        if ending.label in ("success", "failure") and ending.result in found
-    }
+    endings: dict[tuple[int, bool], Weight] = {}
+    for ending in endings_of(node, ()):
+        if ending.label in ("success", "failure") and ending.result in found:
+            _add(endings, effects.of(ending), found[ending.result].weight)
     steps = tuple(tuple(times(own, most) if any(own) else own) for own in course.steps)
     options = _options(effects, Course(endings, steps, course.exact), width)
     one = _most(each for each in (good, bad) if each is not None)
