@@ -189,6 +189,15 @@ def test_items_count_each_and_so_many_at_a_time(keys: Doc, expected: Any) -> Non
     assert (found.visits, found.attempts, found.seconds, found.exact_time) == expected
 
 
+def test_no_items_come_to_nothing_whatever_one_comes_to() -> None:
+    child: Doc = {"inputs": {"any": {"type": "array"}}, "pipeline": {}}
+    child["nodes"] = {"m": {**SHELL, "for_each": "${inputs.any}"}}
+    inputs = {"none": {"type": "array", "maxItems": 0}, "any": {"type": "array"}}
+    node = {"pipeline": "child", "for_each": "${inputs.none}", "with": {"any": "${inputs.any}"}}
+    found = run_of({"n": node}, inputs=inputs, pipelines={"child": child})
+    assert (found.visits, found.attempts, found.seconds) == (0, 0, 0.0)
+
+
 def test_items_that_let_their_place_go_in_between_have_grahams_bound() -> None:
     retry = {"attempts": 2, "delay": "1s", "max_delay": "1s"}
     keys = {"for_each": "${inputs.few}", "max_parallel": 2, "retry": retry}

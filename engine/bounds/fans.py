@@ -13,7 +13,7 @@ import math
 
 import attrs
 
-from engine.bounds.weights import CHAIN, NOTHING, SERIAL, TIME, WORK, Weight, more
+from engine.bounds.weights import CHAIN, NOTHING, SERIAL, TIME, WORK, Weight, more, often
 from engine.fan import Fan
 from engine.plan import Node
 
@@ -68,7 +68,7 @@ class Items:
             return Fanned(NOTHING, True)
         longest = each if other is None else more(each, other)
         total = [
-            _times(low, count) + (_times(high - low, free) if high != low else 0.0)
+            often(low, count) + (often(high - low, free) if high != low else 0.0)
             for low, high in zip(each, longest, strict=True)
         ]
         time, chain, exact = self._time(longest, count)
@@ -82,10 +82,10 @@ class Items:
         places = self.fan.max_parallel
         if count <= places:
             return item[TIME], item[CHAIN], True
-        chain = item[CHAIN] + _times(item[WORK], count) / places
+        chain = item[CHAIN] + often(item[WORK], count) / places
         if math.isinf(count) or self.keeps:
             rounds = count if math.isinf(count) else math.ceil(count / places)
-            return _times(item[TIME], rounds), chain, True
+            return often(item[TIME], rounds), chain, True
         held = item[TIME] if self.whole else item[WORK]
         graham = item[TIME] + (count - 1) * held / places
         return min(graham, count * item[TIME]), chain, False
@@ -97,11 +97,6 @@ class Fanned:
 
     weight: Weight
     timed: bool
-
-
-def _times(each: float, count: float) -> float:
-    """So many of it: nothing of what weighs nothing, however many."""
-    return each * count if each and count else 0.0
 
 
 def solid(node: Node) -> bool:

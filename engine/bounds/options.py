@@ -100,7 +100,7 @@ def _fanned(
     for ending in endings_of(node, ()):
         if ending.label in ("success", "failure") and ending.result in found:
             _add(endings, effects.of(ending), found[ending.result].weight)
-    steps = tuple(tuple(times(own, most) if any(own) else own) for own in course.steps)
+    steps = tuple(times(own, most) for own in course.steps)
     options = _options(effects, Course(endings, steps, course.exact), width)
     one = _most(each for each in (good, bad) if each is not None)
     return attrs.evolve(options, timed=all(each.timed for each in found.values()), item=one)

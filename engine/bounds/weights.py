@@ -31,6 +31,7 @@ __all__ = [
     "Weight",
     "capped",
     "more",
+    "often",
     "plus",
     "times",
     "visit_of",
@@ -59,8 +60,13 @@ def more(one: Weight, other: Weight) -> Weight:
 
 
 def times(weight: Weight, count: float) -> Weight:
-    """So many of it, one or more."""
-    return tuple(count * each if each else each for each in weight)
+    """So many of it."""
+    return tuple(often(each, count) for each in weight)
+
+
+def often(each: float, count: float) -> float:
+    """So many of it: nothing where either is nothing, however much the other is."""
+    return each * count if each and count else 0
 
 
 def capped(weight: Weight, seconds: float, width: int = 1) -> Weight:
