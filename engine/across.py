@@ -49,11 +49,14 @@ def across(spec: Spec) -> Iterator[Diagnostic]:
     if spec.at and spec.pipelines:
         message = "a pipeline inside a file holds no further ones"
         yield tell(codes.WRONG_TYPE, message, ("pipelines",))
+    for name in spec.before & spec.nodes.keys():
+        message = f"there is a node `{name}` in `[nodes]` too"
+        yield tell(codes.BAD_NAME, message, (spec.table, name), "give one of them another name")
     yield from wherever(alike(spec.nodes), partial(_node, tell))
 
 
 def _node(tell: _Tell, named: tuple[str, NodeSpec]) -> Iterator[Diagnostic]:
-    path, node = ("nodes", named[0]), named[1]
+    path, node = (tell.spec.table, named[0]), named[1]
     for key in ("max_parallel", "tolerate"):
         if (
             getattr(node, key) is not None

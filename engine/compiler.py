@@ -42,6 +42,8 @@ from engine.written import whole
 __all__ = ["compile", "outline"]
 
 _EXECUTORS: Mapping[str, Executor] = {name: name for name in get_args(Executor)}
+CLOSING = 30.0
+"""Seconds that a node of `[finally]` has where it names no deadline."""
 _CHILD_EXITS = {"success": 0, "failure": 1}
 
 
@@ -85,6 +87,7 @@ class _Work:
     templates: list[Template] = attrs.Factory(list)
     outputs: Template | None = None
     initial: Template | None = None
+    closing: Plan | None = None
     casts: dict[Mould | None, Cast | None] = attrs.Factory(dict)
     cast: set[int] = attrs.Factory(set)
     """The nodes that were made by a cast."""
@@ -213,7 +216,8 @@ def _cycles(work: _Work) -> None:
             else f"nodes wait for each other: {shown}"
         )
         notes = tuple(
-            (f"`{name}` waits for `{before}`", ("nodes", name)) for before, name in pairwise(flow)
+            (f"`{name}` waits for `{before}`", work.draft.node(name))
+            for before, name in pairwise(flow)
         )
         help = (
             "read your own earlier output as `steps.…`"
@@ -221,7 +225,7 @@ def _cycles(work: _Work) -> None:
             else "take one of these edges out"
         )
         work.draft.report(
-            codes.DEPENDENCY_CYCLE, message, ("nodes", flow[0]), help, key=True, notes=notes
+            codes.DEPENDENCY_CYCLE, message, work.draft.node(flow[0]), help, key=True, notes=notes
         )
 
 
@@ -238,14 +242,38 @@ def _held_pools(work: _Work) -> None:
     work.draft.found += pool_deadlocks(work.draft.spec, work.nodes, work.draft.pools)
 
 
-PASSES = (_modules, _inputs, _state, _pipelines, _bodies, _edges, _cycles, _outputs, _held_pools)
+def _finally(work: _Work) -> None:
+    """The nodes of `[finally]`, which see what the others see and wait for none of them."""
+    spec, own = work.draft.spec.closing, work.draft
+    if spec is None:
+        return
+    draft = Draft(spec, own.registry, own.pools, own.inputs, own.state)
+    inner = _Work(draft, work.session, work.siblings, work.chain)
+    for run_pass in (_bodies, _edges, _cycles, _held_pools):
+        run_pass(inner)
+    work.session.found += draft.found
+    work.closing = attrs.evolve(_plan(inner), deadline=None, on_failure="finish")
+
+
+PASSES = (
+    _modules,
+    _inputs,
+    _state,
+    _pipelines,
+    _bodies,
+    _edges,
+    _cycles,
+    _outputs,
+    _held_pools,
+    _finally,
+)
 
 
 # -- a node ----------------------------------------------------------------------------------------------------
 
 
 def _node(work: _Work, index: int, name: str, spec: NodeSpec) -> Node:
-    draft, path = work.draft, ("nodes", name)
+    draft, path = work.draft, work.draft.node(name)
     if not spec.single and spec.start not in spec.steps:
         message = f"there is no step `{spec.start}` to start with"
         known = list(spec.steps)
@@ -278,7 +306,7 @@ def _node(work: _Work, index: int, name: str, spec: NodeSpec) -> Node:
         when=when,
         outputs=outputs,
         fan=fan,
-        deadline=spec.deadline,
+        deadline=spec.deadline or (CLOSING if draft.spec.table == "finally" else None),
         pool=spec.pool,
         priority=spec.priority,
         allow_failure=spec.allow_failure,
@@ -382,7 +410,7 @@ def _runs_there(draft: Draft, node: str, task: Task) -> None:
     if name in _EXECUTORS and name not in can:
         message = f"`{task.id}` cannot run in executor `{name}`"
         help = "this task runs in: " + ", ".join(f"`{each}`" for each in can)
-        draft.report(codes.WRONG_TYPE, message, ("nodes", node, "executor"), help)
+        draft.report(codes.WRONG_TYPE, message, (*draft.node(node), "executor"), help)
 
 
 def _task(work: _Work, path: KeyPath, id: str) -> Task | None:
@@ -444,12 +472,13 @@ def _child(work: _Work, path: KeyPath, name: str) -> Plan | None:
 def _plan(work: _Work) -> Plan:
     spec, nodes = work.draft.spec, tuple(work.nodes)
     children = [body.plan for node in nodes for body in node.bodies if body.plan]
+    children += [work.closing] if work.closing else []
     loops = tuple(wherever(((node.mould, node) for node in nodes), _loops))
     return Plan(
         name=spec.name,
         nodes=nodes,
         spec=spec,
-        fingerprint=partial(fingerprint, spec, nodes),
+        fingerprint=partial(fingerprint, spec, nodes, work.closing),
         inputs=work.draft.inputs,
         state=work.draft.state,
         initial=work.initial,
@@ -461,6 +490,7 @@ def _plan(work: _Work) -> Plan:
         overlap=spec.pipeline.overlap,
         env=_names(work, "env", [child.env for child in children]),
         secrets=_names(work, "secrets", [child.secrets for child in children]),
+        closing=work.closing,
         loops=loops,
         flawed=frozenset(_flawed(work.draft)),
     )

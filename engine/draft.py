@@ -55,11 +55,12 @@ class Draft:
 
     def node(self, name: str) -> KeyPath:
         """The key path of a node's table, below the document."""
-        return ("nodes", name)
+        return (self.spec.table, name)
 
     def step(self, node: str, step: str) -> KeyPath:
         """The key path of a step's table, which is the node's where it is written there."""
-        return ("nodes", node) if self.spec.nodes[node].single else ("nodes", node, "steps", step)
+        table = self.node(node)
+        return table if self.spec.nodes[node].single else (*table, "steps", step)
 
     def report(
         self,

@@ -15,6 +15,7 @@ from cattrs import Converter
 from cattrs.gen import make_dict_unstructure_fn, override
 
 from engine.durations import format_duration
+from engine.mistakes import INTERNAL, RENAMED
 from engine.shapes import LANGUAGE
 from engine.spec import (
     Delay,
@@ -76,16 +77,14 @@ def _description(text: str) -> str:
 # -- the converter -------------------------------------------------------------------------------
 
 _CONVERTER = Converter()
-_INTERNAL = frozenset({"source", "at", "name", "files", "broken", "single", "mould", "names"})
-"""Fields that no key of a file fills."""
 
 
 def _writer(kind: type, **hooks: Callable[[Any], Any]) -> Callable[[Any], dict[str, Any]]:
     """What makes the table of one kind; `hooks` serve fields with a form of their own."""
     fields: dict[str, Any] = {
         field.name: override(
-            omit=(kind in (Spec, NodeSpec) and field.name in _INTERNAL) or None,
-            rename="with" if field.name == "with_" else None,
+            omit=(field.name in INTERNAL.get(kind, ())) or None,
+            rename=RENAMED.get(field.name),
             unstruct_hook=hooks.get(field.name),
         )
         for field in attrs.fields(kind)

@@ -69,6 +69,10 @@ def _written(
     for source, need in draft.spec.nodes[node.name].needs.items():
         if source not in names:
             path, key = _need_place(draft, node.name, source)
+            if source in draft.spec.before:
+                message = f"`{source}` has ended when the nodes of `finally` begin"
+                draft.report(codes.UNKNOWN_NAME, message, path, "take it out", key=key)
+                continue
             draft.unknown(
                 codes.UNKNOWN_NAME,
                 f"there is no node `{source}`",
@@ -76,7 +80,7 @@ def _written(
                 source,
                 list(names),
                 key=key,
-                relies=[("nodes", source)],
+                relies=[draft.node(source)],
             )
             continue
         condition = _condition(draft, node, nodes[names[source]], need)
@@ -85,7 +89,7 @@ def _written(
 
 def _need_place(draft: Draft, node: str, source: str) -> tuple[KeyPath, bool]:
     """Where a need is written: the key of a table, or the item of an array."""
-    path: KeyPath = ("nodes", node, "needs")
+    path: KeyPath = (*draft.node(node), "needs")
     order = list(draft.spec.nodes[node].needs)
     in_array = (*path, order.index(source))
     if draft.spec.source.has((*draft.spec.at, *in_array)):
@@ -102,7 +106,7 @@ def _condition(draft: Draft, node: Node, source: Node, need: NeedSpec) -> Condit
     known_bodies = known_bodies and not ambiguous(draft.spec, source.name)
     for index, label in enumerate(need):
         if label not in labels and known_bodies:
-            place = ("nodes", node.name, "needs", source.name, index)
+            place = (*draft.node(node.name), "needs", source.name, index)
             known = sorted(
                 known for known in labels if isinstance(known, str) and not known.isdigit()
             )

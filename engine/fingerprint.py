@@ -14,7 +14,7 @@ from typing import Any
 
 import attrs
 
-from engine.plan import Body, Node
+from engine.plan import Body, Node, Plan
 from engine.spec import NodeSpec, RouteSpec, Spec, StepSpec
 
 __all__ = ["fingerprint", "of_nodes"]
@@ -28,7 +28,7 @@ _NO_MEANING = frozenset(
 _OF_FANS = frozenset({"for_each", "max_parallel", "tolerate"})
 
 
-def fingerprint(spec: Spec, nodes: Sequence[Node]) -> str:
+def fingerprint(spec: Spec, nodes: Sequence[Node], closing: Plan | None = None) -> str:
     """SHA-256 in hexadecimal of what a document means."""
     meaning = {
         "version": VERSION,
@@ -40,6 +40,8 @@ def fingerprint(spec: Spec, nodes: Sequence[Node]) -> str:
         "outputs": spec.outputs,
         "nodes": [_node(node, spec.nodes[node.name]) for node in nodes],
     }
+    if closing is not None:
+        meaning["finally"] = closing.hash
     return _hash(meaning)
 
 

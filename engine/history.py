@@ -106,7 +106,8 @@ def history(
 def node_names(text: str) -> list[str]:
     """The nodes of a spec, in the order of the file."""
     try:
-        return list(tomli.loads(text).get("nodes", {}))
+        data = tomli.loads(text)
+        return [*data.get("nodes", {}), *data.get("finally", {})]
     except (tomli.TOMLDecodeError, AttributeError):
         return []
 

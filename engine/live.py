@@ -66,7 +66,7 @@ class LiveAttempt:
         """Whether it may have to be stopped while the outermost run goes on."""
         plan, run = self.node.plan, self.node.run
         stops = plan.fan is not None and run.plan.on_failure == "cancel"
-        return bool(self.body.timeout or plan.deadline or run.parent or stops)
+        return bool(self.body.timeout or plan.deadline or run.parent or stops or run.outlived)
 
 
 class LiveNode:
@@ -172,6 +172,7 @@ class LiveRun:
     __slots__ = (
         "asked",
         "cause",
+        "closing",
         "depth",
         "failed",
         "key",
@@ -179,6 +180,7 @@ class LiveRun:
         "limits",
         "message",
         "nodes",
+        "of",
         "order",
         "parent",
         "plan",
@@ -187,8 +189,18 @@ class LiveRun:
         "values",
     )
 
-    def __init__(self, plan: Plan, parent: LiveAttempt | None, values: Values) -> None:
+    def __init__(
+        self,
+        plan: Plan,
+        parent: LiveAttempt | None,
+        values: Values,
+        of: LiveRun | None = None,
+    ) -> None:
         self.plan, self.parent, self.values = plan, parent, values
+        self.of = of
+        """Of the nodes in `[finally]`: the run that they are the end of; they share its places."""
+        self.closing: LiveRun | None = None
+        """Those nodes, once all others have their results."""
         if plan.initial is not None:
             values.write(plan.initial.evaluate({}))
         outer = parent.node.run if parent else None
@@ -196,12 +208,14 @@ class LiveRun:
         self.order: tuple[int, ...] = parent.node.order if parent else ()
         self.prefix = f"{parent.path}/" if parent else ""
         self.key = f"{parent.key}/" if parent else ""
-        self.limits: tuple[Limit, ...] = (
-            *(outer.limits if outer else ()),
-            Limit(plan.max_parallel),
-        )
         own = {name: Limit(count) for name, count in plan.pools.items()}
-        self.pools: dict[str, Limit] = {**own, **outer.pools} if outer else own
+        self.limits: tuple[Limit, ...]
+        self.pools: dict[str, Limit]
+        if of is not None:
+            self.limits, self.pools = of.limits, of.pools
+        else:
+            self.limits = (*(outer.limits if outer else ()), Limit(plan.max_parallel))
+            self.pools = {**own, **outer.pools} if outer else own
         self.nodes = [LiveNode(self, node) for node in plan.nodes]
         self.left = len(self.nodes)
         self.failed = ""
@@ -211,12 +225,27 @@ class LiveRun:
 
     @property
     def over(self) -> bool:
-        """Whether all its nodes have their results."""
-        return not self.left
+        """Whether all its nodes have their results, those of `[finally]` too."""
+        if self.plan.closing is None:
+            return not self.left
+        return self.closing is not None and not self.closing.left
+
+    @property
+    def whole(self) -> list[LiveNode]:
+        """Its nodes, with those of `[finally]` once they have begun."""
+        return [*self.nodes, *self.closing.nodes] if self.closing else self.nodes
+
+    @property
+    def outlived(self) -> bool:
+        """Whether something of the outermost run may go on when it is cancelled."""
+        run = self
+        while run.parent is not None:
+            run = run.parent.node.run
+        return run.of is not None or run.plan.closes
 
     def under_way(self) -> Iterator[LiveNode]:
         """Its nodes, with their open items in place of those that are fan-outs."""
-        for node in self.nodes:
+        for node in self.whole:
             if node.fan is None:
                 yield node
             else:

@@ -195,9 +195,6 @@ def _fix(source: Source, mistake: Mistake, span: Span) -> Fix | None:
 def _placed(spec: Spec, source: Source, at: KeyPath, name: str) -> Spec:
     """The Spec with its place filled in, and that of the pipelines inside it."""
     broken = spec.broken
-    held = {
-        node: NodeSpec({node: StepSpec()}, node, single=True) for node in _named(broken, "nodes")
-    }
     return attrs.evolve(
         spec,
         source=source,
@@ -206,9 +203,8 @@ def _placed(spec: Spec, source: Source, at: KeyPath, name: str) -> Spec:
         inputs={**{name: {} for name in _named(broken, "inputs")}, **spec.inputs},
         state={**{name: {"initial": None} for name in _named(broken, "state")}, **spec.state},
         pools={**dict.fromkeys(_named(broken, "pools"), Limit(1)), **spec.pools},
-        nodes=_unlike(spec.nodes) | {n: held[n] for n in held if n not in spec.nodes}
-        if broken or spec.misnamed
-        else spec.nodes,
+        nodes=_held(spec.nodes, _named(broken, "nodes")) if broken or spec.misnamed else spec.nodes,
+        finally_=_held(spec.finally_, _named(broken, "finally")),
         pipelines={
             key: _placed(_inside(child, spec, key), source, ("pipelines", key), key)
             for key, child in spec.pipelines.items()
@@ -216,9 +212,12 @@ def _placed(spec: Spec, source: Source, at: KeyPath, name: str) -> Spec:
     )
 
 
-def _unlike(nodes: Mapping[str, NodeSpec]) -> dict[str, NodeSpec]:
-    """The nodes of which none is taken for another: in a file with mistakes they may have differed."""
-    return {name: attrs.evolve(node, mould=None) for name, node in nodes.items()}
+def _held(nodes: Mapping[str, NodeSpec], broken: Iterable[str]) -> dict[str, NodeSpec]:
+    """The nodes of which none is taken for another, for in a file with mistakes they may have differed; and a place held for
+    each that is left out."""
+    unlike = {name: attrs.evolve(node, mould=None) for name, node in nodes.items()}
+    held = {name: NodeSpec({name: StepSpec()}, name, single=True) for name in broken}
+    return unlike | {name: node for name, node in held.items() if name not in unlike}
 
 
 def _named(broken: Iterable[KeyPath], table: str) -> list[str]:
@@ -237,8 +236,10 @@ def _below(paths: Iterable[KeyPath], pipeline: str) -> frozenset[KeyPath]:
 
 
 def _documents(spec: Spec) -> Iterator[Spec]:
-    yield spec
-    yield from spec.pipelines.values()
+    for document in (spec, *spec.pipelines.values()):
+        yield document
+        if document.closing is not None:
+            yield document.closing
 
 
 # -- sub-pipelines in other files --------------------------------------------------------------
@@ -289,7 +290,7 @@ def _named_in(
     for step_name, step in node.steps.items():
         called = step.pipeline
         if called is not None and is_file(called) and called not in spec.pipelines:
-            place: KeyPath = (*document.at, "nodes", name)
+            place: KeyPath = (*document.at, document.table, name)
             yield place if node.single else (*place, "steps", step_name), called
 
 

@@ -47,7 +47,7 @@ def means_either(spec: Spec, root: str) -> bool:
 
 def ambiguous(spec: Spec, node: str) -> bool:
     """Whether a node, or something in it, is called by a word of the language."""
-    named = [path[-1] for path in spec.misnamed if path[:2] == ("nodes", node)]
+    named = [path[-1] for path in spec.misnamed if path[:2] == (spec.table, node)]
     return any(str(name).partition(":")[0] in _WORDS for name in named)
 
 

@@ -23,6 +23,7 @@ __all__ = [
     "NOT_YET",
     "RENAMED",
     "STEP_KEYS",
+    "TABLES",
     "Mistake",
     "Own",
     "known_keys",
@@ -43,19 +44,24 @@ NOT_YET: Mapping[type, Mapping[str, str]] = {
     Spec: {
         "services": "services",
         "resources": "resources",
-        "finally": "`finally` nodes",
     },
 }
 """Keys of the language that this version refuses by name, and what they belong to."""
 
 
-RENAMED = {"with_": "with"}
+RENAMED = {"with_": "with", "finally_": "finally"}
 """What fields are called in a file where they cannot be called so in Python."""
 INTERNAL = {
-    Spec: frozenset({"source", "at", "name", "files", "broken", "misnamed"}),
+    Spec: frozenset(
+        {"source", "at", "name", "files", "broken", "misnamed", "table", "before"},
+    ),
     NodeSpec: frozenset({"single", "mould", "names"}),
 }
 """Fields that no key of a file fills."""
+
+
+TABLES = ("nodes", "finally")
+"""The keys of a document that hold nodes."""
 
 
 class Own(str):
@@ -149,6 +155,6 @@ def known_keys(cls: type) -> list[str]:
 def whose(path: KeyPath) -> tuple[str | None, str | None]:
     """The node and the step that a key path of a file lies in."""
     inner = path[2:] if path[:1] == ("pipelines",) else path
-    if len(inner) < 2 or inner[0] != "nodes":
+    if len(inner) < 2 or inner[0] not in TABLES:
         return None, None
     return str(inner[1]), str(inner[3]) if len(inner) > 3 and inner[2] == "steps" else None

@@ -44,6 +44,8 @@ class _Document:
         if not self.spec.at:
             for own in self.spec.pipelines.values():
                 yield None, _Document(own, self.siblings)
+        if self.spec.closing is not None:
+            yield None, _Document(self.spec.closing, self.siblings)
         for name in dict.fromkeys(_named(self.spec)):
             known = self.spec.files if is_file(name) else self.siblings
             if child := known.get(name):

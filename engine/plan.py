@@ -242,16 +242,28 @@ class Plan:
     env: Mapping[str, bool] = attrs.field(factory=dict)
     """Environment variables that are read, here and in sub-pipelines, and whether one must be set."""
     secrets: Mapping[str, bool] = attrs.field(factory=dict)
+    closing: Plan | None = None
+    """The nodes of `[finally]`, that begin when all others have ended."""
     loops: tuple[tuple[int, tuple[Hop, ...]], ...] = ()
     """Unbounded loops, by node: a plan that has any is refused (E301)."""
     flawed: frozenset[str] = frozenset()
     """Nodes that are not all as the file means them, for it has errors there."""
 
     @cached_property
+    def closes(self) -> bool:
+        """Whether it has nodes in `[finally]`, here or in a sub-pipeline."""
+        return bool(self.closing) or any(body.plan and body.plan.closes for body in self.bodies)
+
+    @property
+    def bodies(self) -> Iterator[Body]:
+        """Those of all steps, of nodes in `[finally]` too."""
+        for node in (*self.nodes, *self.closing_nodes):
+            yield from node.bodies
+
+    @cached_property
     def asks(self) -> bool:
         """Whether a person is asked, here or in a sub-pipeline."""
-        bodies = [body for node in self.nodes for body in node.bodies]
-        return any(body.asks or (body.plan is not None and body.plan.asks) for body in bodies)
+        return any(body.asks or (body.plan is not None and body.plan.asks) for body in self.bodies)
 
     @cached_property
     def hash(self) -> str:
@@ -267,9 +279,8 @@ class Plan:
     def files(self) -> Mapping[str, str]:
         """The texts of its file and of those that this names, and those name, by absolute path."""
         found = {self.path: self.spec.source.text}
-        for node in self.nodes:
-            for body in node.bodies:
-                found |= {} if body.plan is None else body.plan.files
+        for body in self.bodies:
+            found |= {} if body.plan is None else body.plan.files
         return found
 
     @cached_property
@@ -278,8 +289,18 @@ class Plan:
         return str(Path(self.spec.source.path).parent)
 
     @cached_property
+    def known(self) -> Mapping[str, Node]:
+        """Nodes by name, those of `[finally]` too."""
+        return {node.name: node for node in (*self.nodes, *self.closing_nodes)}
+
+    @property
+    def closing_nodes(self) -> tuple[Node, ...]:
+        """Those of `[finally]`."""
+        return self.closing.nodes if self.closing else ()
+
+    @cached_property
     def index(self) -> Mapping[str, int]:
-        """Nodes by name."""
+        """Nodes by name, without those of `[finally]`."""
         return {node.name: node.index for node in self.nodes}
 
     @cached_property
@@ -324,6 +345,8 @@ class Plan:
 
     def place(self, node: Node, step: str | None = None) -> KeyPath:
         """The key path of a node's table in the file, or of one of its steps'."""
-        base = (*self.spec.at, "nodes", node.name)
+        if self.closing and node.name not in self.index:
+            return self.closing.place(node, step)
+        base = (*self.spec.at, self.spec.table, node.name)
         spec = self.spec.nodes[node.name]
         return base if step is None or spec.single else (*base, "steps", step)

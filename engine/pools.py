@@ -81,7 +81,7 @@ def _parts(spec: Spec, nodes: Iterable[Node]) -> Iterator[tuple[Node, Plan, KeyP
         for step, body in zip(node.machine.steps, node.bodies, strict=True):
             if body.plan is not None:
                 steps = () if spec.nodes[node.name].single else ("steps", step.name)
-                yield node, body.plan, (*spec.at, "nodes", node.name, *steps, "pipeline")
+                yield node, body.plan, (*spec.at, spec.table, node.name, *steps, "pipeline")
 
 
 def _own(spec: Spec, nodes: Iterable[Node]) -> Iterator[_Held]:
@@ -94,7 +94,8 @@ def _own(spec: Spec, nodes: Iterable[Node]) -> Iterator[_Held]:
 @per_plan
 def _wanted(plan: Plan) -> frozenset[str]:
     """The pools that nodes of a plan, or of those inside it, wait for."""
-    inside = (_wanted(inner) for _, inner, _ in _parts(plan.spec, plan.nodes))
+    inside = [_wanted(inner) for _, inner, _ in _parts(plan.spec, plan.nodes)]
+    inside += [_wanted(plan.closing)] if plan.closing else []
     return frozenset(node.pool for node in plan.nodes if node.pool).union(*inside)
 
 

@@ -140,11 +140,19 @@ def _check(draft: Draft, place: Place, read: Read) -> None:
         if not rest or not isinstance(rest[0], str):
             message = f"`{root}` is read by name: `{root}.NAME`"
             draft.report(codes.BAD_EXPRESSION, message, where, within=(read.start, read.end))
-    elif root not in draft.spec.nodes:
-        known = [*draft.spec.nodes, *_ALWAYS, *(["steps"] if place.steps else [])]
+    elif root in draft.spec.finally_ and root not in draft.spec.nodes:
+        message = f"`{root}` runs when all else has ended: only its own steps see what it gives"
+        draft.report(codes.BAD_EXPRESSION, message, where, within=(read.start, read.end))
+    elif root not in draft.spec.nodes and root not in draft.spec.before:
+        known = [
+            *draft.spec.nodes,
+            *draft.spec.before,
+            *_ALWAYS,
+            *(["steps"] if place.steps else []),
+        ]
         known += _OF_ITEMS if _has_items(draft, place) else ()
         message = f"there is no node `{root}`"
-        _unknown(draft, where, read, root, known, message, (("nodes", root),))
+        _unknown(draft, where, read, root, known, message, (("nodes", root), draft.node(root)))
 
 
 def _has_items(draft: Draft, place: Place) -> bool:

@@ -136,7 +136,7 @@ class Scheduler:
         self._tell("run_waiting", "", at=at, message=message)
         return Result(
             "waiting",
-            {node.plan.name: node.so_far for node in self.root.nodes},
+            {node.plan.name: node.so_far for node in self.root.whole},
             message=message,
             id=self.run_id,
             pipeline=self.root.plan.name,
@@ -187,7 +187,7 @@ class Scheduler:
         while self._alarms.wakes and (node := self._alarms.awake(now)) is not None:
             self._ask(node)
         starts: list[LiveAttempt] = []
-        while self._places and not self.root.asked:
+        while self._places and (self.root.cause is not None or not self.root.asked):
             first = self._places.next()
             if first is None:
                 break
@@ -205,6 +205,12 @@ class Scheduler:
         self._decide_all()
 
     def _end_run(self, run: LiveRun) -> None:
+        """All its nodes have their results: then those of `[finally]` begin, once; with theirs it is over."""
+        run = run.of or run
+        if run.plan.closing is not None and run.closing is None:
+            run.closing = LiveRun(run.plan.closing, run.parent, run.values, run)
+            self._start_run(run.closing)
+            return
         status: Status = "succeeded"
         message, outputs = run.message, {}
         if run.cause in ("deadline", "requested", "parent") and not run.failed:
@@ -216,7 +222,7 @@ class Scheduler:
                 outputs = run.plan.outputs.evaluate(of_run(run, self.run_id))
             except EvaluationError as error:
                 status, message = "failed", f"outputs: {error}"
-        nodes = {node.plan.name: node.result for node in run.nodes if node.result}
+        nodes = {node.plan.name: node.result for node in run.whole if node.result}
         state = run.values.state
         result = Result(status, nodes, outputs, message, self.run_id, run.plan.name, state)
         if run.parent is None:
@@ -228,7 +234,7 @@ class Scheduler:
 
     def _cancel(self, run: LiveRun, why: Why, message: str) -> None:
         """Every node without a result becomes cancelled, at once or when its attempt has stopped."""
-        if run.cause is not None or not run.left:
+        if run.cause is not None or run.over:
             return
         run.cause = why
         run.message = run.message or message
@@ -544,6 +550,7 @@ class Scheduler:
             self._end_run(run)
 
     def _unhandled(self, run: LiveRun, node: LiveNode) -> None:
+        run = run.of or run
         if run.failed or run.cause is not None:
             return
         reason = node.result.reason if node.result else Reason("")

@@ -8,6 +8,7 @@ Source: LANGUAGE.md sections 1 to 9.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from functools import cached_property
 from typing import Any, Literal, NewType
 
 import attrs
@@ -169,6 +170,7 @@ class Spec:
     pools: Mapping[str, Limit] = attrs.field(factory=dict)
     limits: LimitsSpec = attrs.field(factory=LimitsSpec)
     nodes: Mapping[str, NodeSpec] = attrs.field(factory=dict)
+    finally_: Mapping[str, NodeSpec] = attrs.field(factory=dict)
     outputs: Mapping[str, Any] = attrs.field(factory=dict)
     pipelines: Mapping[str, Spec] = attrs.field(factory=dict)
     files: Mapping[str, Spec] = attrs.field(factory=dict, repr=False)
@@ -177,3 +179,23 @@ class Spec:
     """What the loader left out, below the document: see `written`."""
     misnamed: frozenset[KeyPath] = frozenset()
     """What is there under a name that it cannot have: see `misnamed`."""
+    table: Literal["nodes", "finally"] = "nodes"
+    """What its nodes stand under in the file."""
+    before: frozenset[str] = frozenset()
+    """Of the nodes in `[finally]`: those that have ended when they begin."""
+
+    @cached_property
+    def closing(self) -> Spec | None:
+        """Its `[finally]` nodes, as a document of their own in which names mean what they mean here."""
+        if not self.finally_:
+            return None
+        return attrs.evolve(
+            self,
+            nodes=self.finally_,
+            finally_={},
+            outputs={},
+            pipelines={},
+            limits=LimitsSpec(),
+            table="finally",
+            before=frozenset(self.nodes),
+        )

@@ -80,8 +80,8 @@ def _takes(path: KeyPath) -> bool:
     match _inner(path):
         case ("outputs", *_):
             return True
-        case ("nodes", _, "steps", _, str(key), *_):
+        case ("nodes" | "finally", _, "steps", _, str(key), *_):
             return key in _STEP
-        case ("nodes", _, str(key), *_):
+        case ("nodes" | "finally", _, str(key), *_):
             return key in _NODE
     return False

@@ -364,6 +364,7 @@ _SPEC = _reader(
     state=_named(_state, identifier),
     pools=_named(lambda _, value: CONVERTER.structure(value, Limit), word),
     nodes=_nodes,
+    finally_=_nodes,
     outputs=lambda value, _: _object(value),
     pipelines=_named(_document, word),
 )

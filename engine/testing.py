@@ -84,7 +84,7 @@ def parse_script(data: Any, plan: Plan) -> Script:
 
 
 def _paths(plan: Plan, prefix: str) -> Iterator[tuple[str, Body]]:
-    for node in plan.nodes:
+    for node in plan.known.values():
         for step, body in zip(node.machine.steps, node.bodies, strict=True):
             path = f"{prefix}{node.name}/{step.name}"
             if body.plan is None:
@@ -95,7 +95,7 @@ def _paths(plan: Plan, prefix: str) -> Iterator[tuple[str, Body]]:
 
 def _fans(plan: Plan, prefix: str) -> Iterator[str]:
     """The paths of all fan-outs."""
-    for node in plan.nodes:
+    for node in plan.known.values():
         if node.fan is not None:
             yield f"{prefix}{node.name}"
         for step, body in zip(node.machine.steps, node.bodies, strict=True):
@@ -252,7 +252,7 @@ def _explained(plan: Plan, result: Result, script: Script, prefix: str) -> Resul
     """The result; where an output was read that the script does not give, its message says so."""
     nodes = {}
     for name, node in result.nodes.items():
-        children = _children(plan.nodes[plan.index[name]])
+        children = _children(plan.known[name])
         inner = f"{prefix}{name}/"
 
         def told(text: str, own: str = inner) -> str:
@@ -284,7 +284,7 @@ def _with_cause(plan: Plan, text: str, script: Script, prefix: str, own: str) ->
     if found is None or "the script gives" in text:
         return text
     name = found["name"]
-    node = plan.nodes[plan.index[name]] if name in plan.index else None
+    node = plan.known.get(name)
     last = f"{prefix}{name}/{node.machine.steps[0].name}" if node else f"{own}{name}"
     if any(_INDEX.sub("", path) == last for path in script):
         return text

@@ -40,8 +40,9 @@ def never_succeeds(plan: Plan) -> bool | None:
 @per_plan
 def child_codes(plan: Plan) -> frozenset[int]:
     """The exits that the plan can give as a sub-pipeline: 0 `success`, 1 `failure`."""
-    codes = {0} if never_succeeds(plan) is not True else set()
-    return frozenset(codes | {1} if _can_fail(plan) else codes)
+    parts = [plan, *([plan.closing] if plan.closing else [])]
+    codes = {0} if all(never_succeeds(part) is not True for part in parts) else set()
+    return frozenset(codes | {1} if any(map(_can_fail, parts)) else codes)
 
 
 def _can_fail(plan: Plan) -> bool:

@@ -4,7 +4,7 @@
 names the section of LANGUAGE.md that the lines below it say again. Nothing is remembered that can
 be looked up: an edge is settled if its source has a result, a place is taken if an attempt is
 running. It imports nothing of the engine and presumes that the document is right. Out of scope:
-services, resources, finally, people, CEL beyond paths, jitter.
+services, resources, people, CEL beyond paths, jitter.
 """
 
 from __future__ import annotations
@@ -45,6 +45,9 @@ class Run:
     nodes: dict[str, Node] = field(default_factory=dict)
     cause: str | None = None  # §8 the first cause names the status: "failed" or "cancelled"
     must_cancel: bool = False  # an unhandled failure under on_failure = "cancel", not yet applied
+    why: str = ""  # §8 why it is being cancelled
+    closing: Run | None = None  # §12 its `finally` nodes, once all others have a result
+    of: Run | None = None  # of these: the run that they are the end of
 
 
 @dataclass(eq=False)
@@ -79,6 +82,8 @@ class Node:
     value: Any = None
     doomed: bool = False  # its failure ends the run, or that of a node before it
     must_give_up: bool = False  # too many items failed, and the run is to be cancelled for it
+    gave_up: bool = False
+    struck: bool = False  # its deadline has struck
 
 
 @dataclass(eq=False)
@@ -94,6 +99,7 @@ class Attempt:
     timeout_at: float = inf
     permanent: bool = False
     child: Run | None = None
+    stopping: str = ""  # "timeout", "deadline" or "cancelled", while its child does what ends it
     outcome: Any = None
     ended: float | None = None
 
@@ -159,7 +165,7 @@ class Simulation:
         for run in active(self.root):
             times.append(run.began + seconds(settings(run).get("deadline")))
             times += [
-                t for n in (*unfinished(run), *parts(run)) for t in (n.wake_at, n.deadline_at)
+                t for n in (*still_open(run), *parts(run)) for t in (n.wake_at, n.deadline_at)
             ]
         times += [t for a in running(self.root) for t in (a.ends, a.timeout_at)]
         later = min((t for t in times if t > self.now), default=inf)
@@ -219,6 +225,19 @@ class Simulation:
             run.nodes[name] = Node(run, name, spec, order)
         self.decide_all(run)
         return run
+
+    def close(self, run: Run) -> None:
+        """§12 When all nodes have a result those of `finally` begin, each with a deadline."""
+        if "finally" not in run.doc or run.closing or unfinished(run):
+            return
+        doc = {key: run.doc[key] for key in ("pools", "state") if key in run.doc}
+        most = {key: settings(run)[key] for key in ("max_parallel",) if key in settings(run)}
+        run.closing = Run({**doc, "pipeline": most}, run.prefix, run.inputs, inf, run.parent, {})
+        run.closing.of = run
+        for order, (name, spec) in enumerate(run.doc["finally"].items()):
+            node = Node(run.closing, name, {"deadline": "30s", **spec}, order)
+            run.closing.nodes[name] = node
+        self.decide_all(run.closing)
 
     def start_attempt(self, node: Node) -> None:
         step = step_spec(node)
@@ -293,7 +312,9 @@ class Simulation:
         """All attempts that end now; a child run that ends so ends its parent's attempt too."""
         while over := [a for a in running(self.root) if self.is_over(a)]:
             for attempt in over:
-                if attempt.child:
+                if attempt.stopping:
+                    self.stopped(attempt)
+                elif attempt.child:
                     # §2 succeeded: 0 with its [outputs]; failed: 1; its own deadline: `timeout`
                     status, outputs = verdict(attempt.child)
                     outcome = {"succeeded": 0, "failed": 1, "cancelled": "timeout"}[status]
@@ -312,7 +333,7 @@ class Simulation:
                 self.write(attempt)
             except CannotEvaluate:  # §6 in `set` it is the attempt's `error`
                 outcome, node.steps[node.step] = "error", ABSENT
-        self.stop(attempt, outcome)
+        self.leave(attempt, outcome)
         wait = None if attempt.permanent else self.retry_wait(node, outcome)
         if wait is not None:
             self.pause(node, wait)
@@ -321,19 +342,55 @@ class Simulation:
 
     def write(self, attempt: Attempt) -> None:
         """§11 `set`, when an attempt ends with an exit code: all of it or nothing."""
-        run = attempt.node.run
+        run = whole_of(attempt.node.run)
         written = evaluate(
-            step_spec(attempt.node).get("set", {}), scope(run, attempt.node, attempt)
+            step_spec(attempt.node).get("set", {}), scope(attempt.node.run, attempt.node, attempt)
         )
         for name, value in written.items():
             if not fits(run.doc["state"][name], value):
                 raise CannotEvaluate(f"`state.{name}` does not fit its schema")
         run.state = {**run.state, **written}
 
-    def stop(self, attempt: Attempt, outcome: Any) -> None:
+    def leave(self, attempt: Attempt, outcome: Any) -> None:
         attempt.outcome, attempt.ended, attempt.node.attempt = outcome, self.now, None
-        if attempt.child:  # §2 a child is cancelled with its parent
+
+    def stop(self, node: Node, why: str) -> bool:
+        """Whether its attempt is over: §2 a child is cancelled with its parent, §12 and has `finally`."""
+        attempt = node.attempt
+        if not attempt:
+            return True
+        if not attempt.stopping or why == "cancelled" or attempt.stopping == "timeout":
+            attempt.stopping = why
+        if attempt.child:
             self.cancel_run(attempt.child, "parent")
+            if not finished(attempt.child):
+                return False
+        if why != "timeout":
+            self.leave(attempt, "cancelled")
+        return True
+
+    def stopped(self, attempt: Attempt) -> None:
+        """The child of an attempt that was to stop has done what ends it."""
+        node = attempt.node
+        if attempt.stopping == "timeout":
+            self.end_attempt(attempt, "timeout")
+            return
+        self.leave(attempt, "cancelled")
+        whole = node.fan or node
+        if node.fan:
+            reason = "deadline" if whole.struck else "failure" if whole.gave_up else node.run.why
+            node.result, node.reason, node.phase = "cancelled", reason, "ended"
+        if not any(item.attempt for item in whole.items or []):
+            self.end_stopped(whole)
+
+    def end_stopped(self, node: Node) -> None:
+        if node.struck:
+            self.give_result(node, "failed", "deadline", "timeout")
+        elif node.gave_up:
+            self.give_result(node, "failed", "tolerance", "failure")
+        else:
+            node.result, node.reason, node.phase = "cancelled", node.run.why, "ended"
+            self.close(node.run)
 
     def pause(self, node: Node, wait: float) -> None:
         """§2 Backoff and route delays hold no place."""
@@ -441,7 +498,8 @@ class Simulation:
             names_failure(edges(other)[0].get(node.name), node) for other in node.run.nodes.values()
         )
         if result == "failed" and not handled:
-            node.run.cause = node.run.cause or "failed"
+            run = whole_of(node.run)
+            run.cause = run.cause or "failed"
             node.run.must_cancel = settings(node.run).get("on_failure") == "cancel"
             node.doomed = node.run.must_cancel
         self.decide_all(node.run)
@@ -454,6 +512,7 @@ class Simulation:
             # §7 a node decides when all its edges have settled, never earlier
             if node.phase == "edges" and all(source.result for source in sources):
                 self.decide(node)
+        self.close(run)
 
     def decide(self, node: Node) -> None:
         behind = any(node.run.nodes[name].doomed for name in all_edges(node))
@@ -516,15 +575,19 @@ class Simulation:
             named = isinstance(condition, list) and "failure" in condition
             handled = handled or named or condition == "failure"
         # §8 what an unhandled failure does to the rest, it does to the rest of the items
+        lost = lost and not (fan.gave_up or fan.struck or fan.run.why)
         fan.must_give_up = lost and not handled and settings(fan.run).get("on_failure") == "cancel"
 
-    def cut(self, fan: Node, reason: str) -> None:
-        """Items without a result are cancelled."""
-        for item in fan.items or []:
+    def cut(self, node: Node, why: str, reason: str) -> bool:
+        """Whether a node is over, now that it is to stop: its attempt, and its items without a result."""
+        over = self.stop(node, why)
+        for item in node.items or []:
             if not item.result:
-                if item.attempt:
-                    self.stop(item.attempt, "cancelled")
-                item.result, item.reason, item.phase = "cancelled", reason, "ended"
+                if self.stop(item, why):
+                    item.result, item.reason, item.phase = "cancelled", reason, "ended"
+                else:
+                    over = False
+        return over
 
     # ------------------------------------------------------------ §6, §14 deadlines, cancelling
 
@@ -537,15 +600,15 @@ class Simulation:
             for run in level:
                 if run.began + seconds(settings(run).get("deadline")) == self.now:
                     self.cancel_run(run, "deadline")
-            for node in [n for run in level for n in unfinished(run)]:
-                if node.deadline_at == self.now:
+            for node in [n for run in level for n in still_open(run)]:
+                if node.deadline_at == self.now and not node.run.why:
                     # §6 the attempt is cancelled, nothing is retried or routed
-                    if node.attempt:
-                        self.stop(node.attempt, "cancelled")
-                    self.cut(node, "deadline")
-                    self.give_result(node, "failed", "deadline", "timeout")
-            for attempt in [n.attempt for run in level for n in parts(run) if n.attempt]:
-                if attempt.timeout_at == self.now:
+                    node.struck = True
+                    if self.cut(node, "deadline", "deadline"):
+                        self.end_stopped(node)
+            going = [n.attempt for run in level for n in parts(run) if n.attempt]
+            for attempt in [a for a in going if a.timeout_at == self.now and not a.stopping]:
+                if not attempt.stopping and self.stop(attempt.node, "timeout"):
                     self.end_attempt(attempt, "timeout")
             level = [
                 n.attempt.child
@@ -559,8 +622,9 @@ class Simulation:
         """§8 on_failure = "cancel"; of runs to be cancelled at one instant the outermost first."""
         while runs := [run for run in active(self.root) if must_stop(run)]:
             for fan in [node for run in runs for node in unfinished(run) if node.must_give_up]:
-                self.cut(fan, "failure")
-                self.give_result(fan, "failed", "tolerance", "failure")
+                fan.must_give_up, fan.gave_up = False, True
+                if self.cut(fan, "cancelled", "failure"):
+                    self.end_stopped(fan)
             for run in sorted([run for run in runs if run.must_cancel], key=depth):
                 run.must_cancel = False
                 self.cancel_run(run, "failure")
@@ -568,14 +632,14 @@ class Simulation:
 
     def cancel_run(self, run: Run, reason: str) -> None:
         """§8, §14 Every node without a result is cancelled; all its edges are dead."""
-        if finished(run):
+        if finished(run) or run.why:
             return
         run.cause = run.cause or "cancelled"  # §8 the first cause names the status
+        run.why = reason
         for node in unfinished(run):
-            if node.attempt:
-                self.stop(node.attempt, "cancelled")
-            self.cut(node, reason)
-            node.result, node.reason, node.phase = "cancelled", reason, "ended"
+            if self.cut(node, "cancelled", reason):
+                node.result, node.reason, node.phase = "cancelled", reason, "ended"
+        self.close(run)
 
 
 # ------------------------------------------------------------ looking things up
@@ -597,16 +661,26 @@ def step_spec(node: Node) -> dict[str, Any]:
 
 
 def finished(run: Run) -> bool:
-    return all(node.result for node in run.nodes.values())
+    over = all(node.result for node in run.nodes.values())
+    return over and ("finally" not in run.doc or bool(run.closing and finished(run.closing)))
 
 
 def unfinished(run: Run) -> list[Node]:
     return [node for node in run.nodes.values() if not node.result]
 
 
+def still_open(run: Run) -> list[Node]:
+    """Those of `finally` too, once they have begun."""
+    return [*unfinished(run), *(unfinished(run.closing) if run.closing else [])]
+
+
+def whole_of(run: Run) -> Run:
+    return run.of or run
+
+
 def parts(run: Run) -> list[Node]:
     """The nodes of a run, with their items in place of those that are fan-outs."""
-    nodes = run.nodes.values()
+    nodes = [*run.nodes.values(), *(run.closing.nodes.values() if run.closing else [])]
     return [part for n in nodes for part in ([n] if n.items is None else n.items)]
 
 
@@ -732,8 +806,9 @@ EXPRESSION = re.compile(rf"\$\$\{{|\$\{{\s*({PATH})\s*(?:\?\?\s*('[^']*'|[^'}}]*
 
 def scope(run: Run, node: Node | None = None, attempt: Attempt | None = None) -> dict[str, Any]:
     """Everything that can be read, by its first name; what is absent is left out."""
-    values = {n.name: n.output for n in run.nodes.values() if n.output is not ABSENT}
-    values |= {"inputs": run.inputs, "state": run.state}
+    nodes = [*run.nodes.values(), *(run.of.nodes.values() if run.of else [])]
+    values = {n.name: n.output for n in nodes if n.output is not ABSENT}
+    values |= {"inputs": run.inputs, "state": whole_of(run).state}
     if node:
         values["steps"] = {step: value for step, value in node.steps.items() if value is not ABSENT}
         if node.fan:
@@ -859,7 +934,8 @@ def verdict(run: Run) -> tuple[str, Any]:
 
 def record(run: Run) -> dict[str, Any]:
     status, outputs = verdict(run)
-    entry = {"status": status, "nodes": {n.name: record_node(n) for n in run.nodes.values()}}
+    nodes = [*run.nodes.values(), *(run.closing.nodes.values() if run.closing else [])]
+    entry = {"status": status, "nodes": {n.name: record_node(n) for n in nodes}}
     entry |= {"state": run.state} if "state" in run.doc else {}
     return entry if outputs is ABSENT else {**entry, "outputs": outputs}
 

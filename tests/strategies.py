@@ -55,6 +55,8 @@ STATES: Doc = {
     "on": {"type": "boolean", "initial": True},
     "any": {"initial": {"x": [1]}},
 }
+CLOSING = ("f1", "f2")
+"""The names of nodes in `finally`."""
 
 
 @st.composite
@@ -112,6 +114,10 @@ def document(draw: st.DrawFn, nodes: int, steps: int, made: Made, pool: str) -> 
     if any("pool" in node for node in tables.values()):
         doc["pools"] = {pool: 1 + upto(draw, 1)}
     doc["nodes"] = {name: tables[name] for name in names}
+    if chance(draw, 4):
+        doc["finally"] = closing(draw, names, steps, made, states)
+        if any("for_each" in node for node in doc["finally"].values()):
+            doc["inputs"].setdefault("many", {"type": "array", "default": [1]})
     readable = [*names, *(f"state.{name}" for name in states)]
     outputs = {f"o{i}": text(draw, readable, bare=8) for i in range(upto(draw, 2))}
     if outputs:
@@ -130,6 +136,18 @@ def pipeline_table(draw: st.DrawFn) -> Doc:
     return table
 
 
+def closing(
+    draw: st.DrawFn, names: Sequence[str], steps: int, made: Made, states: list[str]
+) -> dict[str, Doc]:
+    """The nodes of `finally`: they may read all others, and wait for each other."""
+    tables: dict[str, Doc] = {}
+    labels: dict[str, list[list[Any]]] = {}
+    for name in CLOSING[: 1 + upto(draw, 1)]:
+        tables[name] = node_table(draw, name, dict(labels), steps, made, states, names)
+        labels[name] = labels_of(name, {"deadline": "30s", **tables[name]}, made)
+    return tables
+
+
 def node_table(
     draw: st.DrawFn,
     name: str,
@@ -137,9 +155,10 @@ def node_table(
     steps: int,
     made: Made,
     states: list[str],
+    outer: Sequence[str] = (),
 ) -> Doc:
     node: Doc = {}
-    sources = list(before)
+    sources = [*before, *outer]
     needs = needs_table(draw, before)
     if needs:
         node["needs"] = needs
@@ -385,11 +404,11 @@ def leaves(
     """Key of every task step, with `items` also of the first items of fan-outs, whether a clock
     ends its attempts, and the step."""
     ends = ends or "deadline" in doc["pipeline"]
-    for name, node in doc["nodes"].items():
+    for name, node in all_nodes(doc).items():
         ways = [name, *(f"{name}[{at}]" for at in range(2) if items and "for_each" in node)]
         for way, (step_name, step) in product(ways, steps_of(name, node).items()):
             key = f"{prefix}{way}/{step_name}"
-            step_ends = ends or "deadline" in node or "timeout" in step
+            step_ends = ends or name in CLOSING or "deadline" in node or "timeout" in step
             if "pipeline" in step:
                 child = pipelines[step["pipeline"]]
                 yield from leaves(child, pipelines, key + "/", step_ends, items)
@@ -524,13 +543,18 @@ def some(draw: st.DrawFn, choices: Sequence[Any], least: int, most: int) -> list
     return [left.pop(upto(draw, len(left) - 1)) for _ in range(count)]
 
 
+def all_nodes(doc: Doc) -> dict[str, Doc]:
+    """With those of `finally`."""
+    return {**doc["nodes"], **doc.get("finally", {})}
+
+
 def steps_of(name: str, node: Doc) -> dict[str, Doc]:
     return node.get("steps", {name: node})
 
 
 def pipelines_of(doc: Doc, made: Made) -> Iterator[str]:
     """Names of the sub-pipelines that a document uses, itself or through others."""
-    for name, node in doc["nodes"].items():
+    for name, node in all_nodes(doc).items():
         for step in steps_of(name, node).values():
             if "pipeline" in step:
                 yield step["pipeline"]

@@ -408,6 +408,6 @@ def _shuffled(value: Any, shuffle: Callable[[list[Any]], None], key: str = "") -
     if not isinstance(value, dict):
         return value
     keys = list(value)
-    if key != "nodes":
+    if key not in ("nodes", "finally"):
         shuffle(keys)
     return {k: _shuffled(value[k], shuffle, k) for k in keys}

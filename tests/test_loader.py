@@ -178,7 +178,7 @@ WRONG: dict[str, tuple[str, tuple[Any, ...]]] = {
             "E102",
             "`xyzzy` is not a key here",
             (
-                "known here: `inputs`, `limits`, `nodes`, `outputs`, `pipeline`, `pipelines`, `pools`"
+                "known here: `finally`, `inputs`, `limits`, `nodes`, `outputs`, `pipeline`, `pipelines`, `pools`"
                 ", `state`"
             ),
         ),
@@ -625,7 +625,6 @@ LATER = {
         for key, what in {
             "services": "services",
             "resources": "resources",
-            "finally": "`finally` nodes",
         }.items()
     },
 }

@@ -1060,7 +1060,7 @@ def judge_node(node: Record) -> None:
 def test_every_case_ends_with_a_result_and_a_reason_for_each_node(case: Any, cancel: Any) -> None:
     doc, script, inputs = case
     run = simulate(doc, script, inputs, cancel_at=cancel)
-    assert list(run["nodes"]) == list(doc["nodes"])
+    assert list(run["nodes"]) == [*doc["nodes"], *doc.get("finally", {})]
     for index, one in enumerate(runs_in(run)):
         judge(one, is_root=index == 0)
 

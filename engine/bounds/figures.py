@@ -96,15 +96,46 @@ def _untold(plan: Plan) -> bool:
         part = stack.pop()
         if part.loops or part.flawed:
             return True
+        stack += [part.closing] if part.closing else []
         stack += [body.plan for node in part.nodes for body in node.bodies if body.plan]
     return False
 
 
 def _bounds(measure: Measure) -> Bounds:
-    """All figures, for the outermost run."""
+    """All figures, for the outermost run, what is to be done at its end included."""
+    found = _alone(measure)
+    return found if measure.closing is None else _both(found, _alone(measure.closing))
+
+
+def _both(found: Bounds, closing: Bounds) -> Bounds:
+    """Nodes that begin when all others have ended: the figures add up."""
+    behind = len(found.nodes)
+    return attrs.evolve(
+        found,
+        nodes=(*found.nodes, *closing.nodes),
+        path=(*found.path, *(behind + at for at in closing.path)),
+        critical=_sum(found.critical, closing.critical),
+        run=_sum(found.run, closing.run),
+        endless=(*found.endless, *closing.endless),
+        uncounted=(*found.uncounted, *closing.uncounted),
+    )
+
+
+def _sum(one: Bound, other: Bound) -> Bound:
+    return Bound(
+        one.visits + other.visits,
+        one.attempts + other.attempts,
+        one.seconds + other.seconds,
+        one.exact and other.exact,
+        one.exact_time and other.exact_time,
+    )
+
+
+def _alone(measure: Measure) -> Bounds:
+    """The figures of its nodes but for those of `[finally]`."""
     most = measure.most("any")
     assert most is not None
-    cap = math.inf if measure.plan.deadline is None else measure.plan.deadline
+    cap = measure.deadline
     nodes = tuple(_node(measure, node, most) for node in measure.plan.nodes)
     exact = measure.exactly(most)
     timed = exact and all(measure.sound(measure.plan.nodes[node])[1] for node in most.ran)

@@ -24,7 +24,9 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
-from functools import cached_property
+from functools import cached_property, reduce
+
+import attrs
 
 from engine.bounds.courses import Budget
 from engine.bounds.limits import at_once, chains_of
@@ -39,6 +41,7 @@ from engine.bounds.weights import (
     Weight,
     capped,
     more,
+    plus,
     visit_of,
 )
 from engine.choices import choices_of
@@ -79,6 +82,13 @@ class Measure:
             self._options(node, widths[node.index], budget, known) for node in plan.nodes
         ]
         self.entangled = any(self._entangled(node) for node in plan.nodes)
+        self.closing = None if plan.closing is None else Measure(plan.closing, outside)
+        if self.closing is not None:  # it begins when all this has ended
+            self.width = max(self.width, self.closing.width)
+            self.uses = {
+                pool: max(uses.get(pool, 0) for uses in (self.uses, self.closing.uses))
+                for pool in {**self.uses, **self.closing.uses}
+            }
 
     # -- the parts -----------------------------------------------------------------------------
 
@@ -152,7 +162,12 @@ class Measure:
             visit_of(step, body, self.load_of(body), share)
             for step, body in zip(node.machine.steps, node.bodies, strict=True)
         ]
-        return options_of(self.plan, node, visits, width, budget, self.items[node.index])
+        linger, items = self._linger(node), self.items[node.index]
+        return options_of(self.plan, node, visits, width, budget, items, linger)
+
+    def _linger(self, node: Node) -> float:
+        """Seconds that a node may take to end once it is told to, its children one after the other."""
+        return self._at_once(node) * max([0.0, *(child.linger for child in self.inner(node))])
 
     def _share(self, node: Node) -> float:
         """What a second of a task counts on a chain under limits."""
@@ -182,7 +197,18 @@ class Measure:
         if succeeded and self.plan.outputs is not None and not self.plan.outputs.constant:
             failed = more(failed, succeeded) if failed else succeeded
         exact = all(each is None or self.exactly(each) for each in (good, bad))
-        return Load(succeeded, failed, self.width, exact, exact and self.free)
+        load = Load(succeeded, failed, self.width, exact, exact and self.free, self.linger)
+        return load if self.closing is None else _both(load, self.closing.load)
+
+    @cached_property
+    def linger(self) -> float:
+        """Seconds that a run may take to end once it is told to: what its sub-pipelines take one after the other, and its
+        own `[finally]`."""
+        inside = math.fsum(map(self._linger, self.plan.nodes))
+        if self.closing is None:
+            return inside
+        load = self.closing.load
+        return inside + max(run[TIME] for run in (load.succeeded, load.failed) if run)
 
     def exactly(self, most: Most) -> bool:
         """Whether a run exists that comes to these sums."""
@@ -203,12 +229,19 @@ class Measure:
     def _whole(self, most: Most) -> Weight:
         seconds = self.seconds(most)
         total = most.total
-        cap = math.inf if self.plan.deadline is None else self.plan.deadline
+        cap = self.deadline
         chain = seconds
         if self.free:  # what holds where limits around it make its attempts wait, too
             chain = total[SERIAL] if self.entangled else most.trail[0][CHAIN]
         whole = (*total[:TIME], seconds, total[SERIAL], total[WORK], chain)
         return capped(whole, cap, self.width)
+
+    @cached_property
+    def deadline(self) -> float:
+        """Seconds after which all but `[finally]` has ended, what its sub-pipelines then still do included."""
+        if self.plan.deadline is None:
+            return math.inf
+        return self.plan.deadline + math.fsum(map(self._linger, self.plan.nodes))
 
     def seconds(self, most: Most) -> float:
         """The longest run, its deadline aside."""
@@ -223,3 +256,22 @@ class Measure:
             users = [node for node in most.ran if self.plan.nodes[node].pool == pool]
             waits += sum(self.options[node].weight[WORK] for node in users) / places
         return min(serial, weight[CHAIN] + waits)
+
+
+def _both(load: Load, closing: Load) -> Load:
+    """A run and then what ends it: it fails if either does."""
+    ways = [
+        (one, other, plus(weight, last))
+        for one, weight in (("succeeded", load.succeeded), ("failed", load.failed))
+        for other, last in (("succeeded", closing.succeeded), ("failed", closing.failed))
+        if weight is not None and last is not None
+    ]
+    lost = [weight for one, other, weight in ways if "failed" in (one, other)]
+    won = [weight for one, other, weight in ways if "failed" not in (one, other)]
+    return attrs.evolve(
+        load,
+        succeeded=won[0] if won else None,
+        failed=reduce(more, lost) if lost else None,
+        exact=load.exact and closing.exact,
+        exact_time=load.exact_time and closing.exact_time and load.linger == 0,
+    )

@@ -63,13 +63,19 @@ def alike(plan: Plan, node: Node) -> object | None:
 
 
 def options_of(
-    plan: Plan, node: Node, visits: Sequence[Visit], width: int, budget: Budget, most: float
+    plan: Plan,
+    node: Node,
+    visits: Sequence[Visit],
+    width: int,
+    budget: Budget,
+    most: float,
+    linger: float = 0.0,
 ) -> Options:
     """The options of a node that holds at most `width` places at once, given what visits weigh; a
-    fan-out has at most so many items."""
+    fan-out has at most so many items. It ends at most `linger` seconds after it is told to."""
     effects = effects_of(plan, node)
     if node.fan is not None:
-        return _fanned(effects, node.fan, visits, width, budget, most)
+        return _fanned(effects, node.fan, visits, width, budget, most, linger)
 
     def sorts(ending: Ending, output: bool) -> list[tuple[int, bool]]:
         unmapped = effects.unmapped
@@ -77,11 +83,17 @@ def options_of(
         return [effects.of(ending), *also]
 
     course = course_of(node.machine, visits, sorts, effects.apart, budget)
-    return _options(effects, course, width)
+    return _options(effects, course, width, linger)
 
 
 def _fanned(
-    effects: Effects, fan: Fan, visits: Sequence[Visit], width: int, budget: Budget, most: float
+    effects: Effects,
+    fan: Fan,
+    visits: Sequence[Visit],
+    width: int,
+    budget: Budget,
+    most: float,
+    linger: float,
 ) -> Options:
     """The options of a fan-out: how its items can end tells how it can."""
     node = effects.node
@@ -101,14 +113,14 @@ def _fanned(
         if ending.label in ("success", "failure") and ending.result in found:
             _add(endings, effects.of(ending), found[ending.result].weight)
     steps = tuple(times(own, most) for own in course.steps)
-    options = _options(effects, Course(endings, steps, course.exact), width)
+    options = _options(effects, Course(endings, steps, course.exact), width, linger)
     one = _most(each for each in (good, bad) if each is not None)
     return attrs.evolve(options, timed=all(each.timed for each in found.values()), item=one)
 
 
-def _options(effects: Effects, course: Course, width: int) -> Options:
+def _options(effects: Effects, course: Course, width: int, linger: float) -> Options:
     deadline = effects.node.deadline
-    cap = math.inf if deadline is None else deadline
+    cap = math.inf if deadline is None else deadline + linger
     ways = {sort: capped(weight, cap, width) for sort, weight in course.endings.items()}
     most = _most(ways.values())
     if effects.timeout:

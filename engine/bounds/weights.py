@@ -93,6 +93,8 @@ class Load:
     width: int
     exact: bool
     exact_time: bool
+    linger: float = 0.0
+    """Seconds that it may take to end once it is told to: of `[finally]`, here and inside."""
 
 
 def visit_of(step: Step, body: Body, load: Load | None, share: float) -> Visit:
@@ -111,7 +113,7 @@ def _task(body: Body, share: float) -> Visit:
 def _child(step: Step, body: Body, load: Load) -> Visit:
     """By outcome: inputs that do not fit are an `error`, before the child has begun."""
     limits = [body.timeout, body.plan.deadline if body.plan else None]
-    cap = min((limit for limit in limits if limit is not None), default=math.inf)
+    cap = min((limit for limit in limits if limit is not None), default=math.inf) + load.linger
     runs = [weight for weight in (load.succeeded, load.failed) if weight is not None]
     ways: dict[Outcome, Weight | None] = {0: load.succeeded, 1: load.failed, "error": NOTHING}
     if step.times_out and runs:

@@ -105,7 +105,7 @@ def _run(plan: Plan, arguments: argparse.Namespace, console: Console, notes: Not
     from engine.prints import hearing
 
     given = _given(plan, arguments)
-    shown, block = display(len(plan.nodes), sys.stderr, console.colored(sys.stderr))
+    shown, block = display(len(plan.known), sys.stderr, console.colored(sys.stderr))
     kept = {
         "store": store_of(arguments, arguments.spec),
         "durability": arguments.durability,

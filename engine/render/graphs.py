@@ -68,7 +68,29 @@ class _Drawing:
 def _draw(plan: Plan) -> _Drawing:
     arrows = [_edge(edge) for node in plan.nodes for edge in node.edges]
     arrows += [arrow for node in plan.nodes if not _framed(node) for arrow in _loops(node)]
-    return _Drawing(plan.name, tuple(_grouped(plan)), tuple(arrows))
+    inside = [*_grouped(plan), *_closing(plan)]
+    return _Drawing(plan.name, tuple(inside), tuple(arrows))
+
+
+def _closing(plan: Plan) -> Iterator[_Cluster]:
+    """What runs when all else has ended, in a frame of its own."""
+    if plan.closing is not None:
+        found = _draw(plan.closing)
+        frame = _Cluster("finally", ("finally",), found.inside, found.arrows)
+        yield attrs.evolve(_apart(frame), id="finally")
+
+
+def _apart(cluster: _Cluster) -> _Cluster:
+    """The same under other names."""
+    return _Cluster(
+        f"f{cluster.id}",
+        cluster.lines,
+        tuple(
+            _apart(part) if isinstance(part, _Cluster) else attrs.evolve(part, id=f"f{part.id}")
+            for part in cluster.inside
+        ),
+        tuple(_Arrow(f"f{a.source}", f"f{a.target}", a.label, a.line) for a in cluster.arrows),
+    )
 
 
 def _grouped(plan: Plan) -> Iterator[_Box | _Cluster]:

@@ -12,7 +12,7 @@ from engine.outputs import wrong_paths
 from engine.plan import Node, Plan
 from engine.produced import Missing, missing_outputs
 from engine.questions import Fates
-from engine.reads import Site, span_of
+from engine.reads import Site, sites, span_of
 from engine.rules.fates import SHOWN, ends, fate_notes
 from engine.rules.spans import step_span
 
@@ -23,6 +23,10 @@ RULE = Rule("E501", "missing-value", "a reference to what is not there in some r
 
 def check(plan: Plan) -> Iterator[Diagnostic]:
     """One finding for each read that may find nothing: no output, or an output without the field."""
+    for site in sites(plan) if plan.spec.before else ():
+        if site.read.path[0] in plan.spec.before and not site.read.guarded:
+            message = f"a run may be cancelled before `{site.read.path[0]}` has an output"
+            yield _finding(plan, site, message, ())
     missing = missing_outputs(plan).missing
     told = {id(each.site.read) for each in missing}
     yield from (_output(plan, each) for each in missing)

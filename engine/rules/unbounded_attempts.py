@@ -22,7 +22,7 @@ def check(plan: Plan) -> Iterator[Diagnostic]:
     source = plan.spec.source
     for path in found.uncounted if found else ():
         name = path.partition("/")[0]
-        place = plan.place(plan.nodes[plan.index[name]])
+        place = plan.place(plan.known[name])
         own = path == name
         yield Diagnostic(
             RULE,

@@ -18,7 +18,7 @@ from engine.machine import Step
 from engine.plan import Node, Plan
 from engine.rules.spans import step_path, templates
 from engine.source import KeyPath
-from engine.spec import Spec
+from engine.spec import NodeSpec, Spec
 
 __all__ = ["RULE", "check"]
 
@@ -29,12 +29,8 @@ def check(plan: Plan) -> Iterator[Diagnostic]:
     """One finding for each thing, in the order inputs, states, pools, pipelines, exits."""
     if plan.flawed:
         return  # what is wrong there may have been meant to use it
-    for name in plan.inputs.keys() - _read(plan, "inputs", plan.inputs):
-        yield _finding(plan, ("inputs", name), f"input `{name}` is never read")
-    for name in plan.state.keys() - _read(plan, "state", plan.state) - set(_states_set(plan.spec)):
-        yield _finding(plan, ("state", name), f"state `{name}` is neither read nor set")
-    if not plan.spec.at:
-        yield from _of_file(plan)
+    if plan.spec.table == "nodes":
+        yield from _of_document(plan)
     asked = _asked(plan)
     for nodes in moulded(plan):
         if any(_exits(plan, nodes[0], frozenset())):
@@ -42,14 +38,18 @@ def check(plan: Plan) -> Iterator[Diagnostic]:
                 yield from _exits(plan, node, asked[node.index])
 
 
+def _of_document(plan: Plan) -> Iterator[Diagnostic]:
+    for name in plan.inputs.keys() - _read(plan, "inputs", plan.inputs):
+        yield _finding(plan, ("inputs", name), f"input `{name}` is never read")
+    for name in plan.state.keys() - _read(plan, "state", plan.state) - set(_states_set(plan.spec)):
+        yield _finding(plan, ("state", name), f"state `{name}` is neither read nor set")
+    if not plan.spec.at:
+        yield from _of_file(plan)
+
+
 def _of_file(plan: Plan) -> Iterator[Diagnostic]:
     spec = plan.spec
-    pools = {
-        node.pool
-        for document in _documents(spec)
-        for name, node in document.nodes.items()
-        if node.leads(name)
-    }
+    pools = {node.pool for document in _documents(spec) for node in _nodes(document)}
     inside = (spec, *spec.pipelines.values())
     named = {each for document in inside for each in _pipelines_named(document)}
     for name in spec.pools.keys() - pools:
@@ -66,9 +66,14 @@ def _documents(spec: Spec) -> Iterator[Spec]:
 
 
 def _pipelines_named(spec: Spec) -> Iterator[str]:
-    for name, node in spec.nodes.items():
-        if node.leads(name):
-            yield from (step.pipeline for step in node.steps.values() if step.pipeline is not None)
+    for node in _nodes(spec):
+        yield from (step.pipeline for step in node.steps.values() if step.pipeline is not None)
+
+
+def _nodes(spec: Spec) -> Iterator[NodeSpec]:
+    """The nodes of a document, one of each mould, with those of `[finally]`."""
+    yield from (node for name, node in spec.nodes.items() if node.leads(name))
+    yield from spec.finally_.values()
 
 
 def _read(plan: Plan, root: str, known: Iterable[str]) -> set[str]:
@@ -81,9 +86,8 @@ def _read(plan: Plan, root: str, known: Iterable[str]) -> set[str]:
 
 
 def _states_set(spec: Spec) -> Iterator[str]:
-    for name, node in spec.nodes.items():
-        if node.leads(name):
-            yield from (state for step in node.steps.values() for state in step.set)
+    for node in _nodes(spec):
+        yield from (state for step in node.steps.values() for state in step.set)
 
 
 def _paths(plan: Plan) -> Iterator[KeyPath]:
@@ -93,6 +97,8 @@ def _paths(plan: Plan) -> Iterator[KeyPath]:
             yield from (read.path for read in template.reads)
     if plan.outputs is not None:
         yield from (read.path for read in plan.outputs.reads)
+    if plan.closing is not None:
+        yield from _paths(plan.closing)
 
 
 def _exits(plan: Plan, node: Node, asked: Set[str | int]) -> Iterator[Diagnostic]:

@@ -46,7 +46,7 @@ def _same(prepared: Prepared, kept: Kept) -> Prepared | Result:
     if kept.status == "running":
         return prepare_again(prepared.plan, kept, prepared.options, Wish())
     with Store(store) as opened:
-        return history(opened.events(kept.header.id), "waiting", [*prepared.plan.index])
+        return history(opened.events(kept.header.id), "waiting", [*prepared.plan.known])
 
 
 async def _others(prepared: Prepared, busy: Busy, asked: set[str]) -> None:

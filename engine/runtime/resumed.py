@@ -183,6 +183,7 @@ def _takeover(plan: Plan, events: Sequence[Event], wish: Wish) -> list[Event]:
         _last(ended, node): _code(plan, ended, node, exit) for node, exit in wish.marks.items()
     }
     again -= wish.marks.keys()
+    again |= {node.name for node in plan.closing_nodes}  # what ends a run is done at each end
     return list(taken(ended, again, marks, only, time, _why(wish)))
 
 

@@ -68,7 +68,26 @@ class Runner:
         self._scheduler.note(attempt, message, self._now())
 
     async def run(self) -> Result:
-        """The run's result. Cancelled from outside, it stops all work and lets the cancellation pass."""
+        """The run's result. Cancelled from outside, it stops all work, waits for what is to be done then, and lets the cancellation
+        pass."""
+        if not self._scheduler.root.plan.closes:
+            return await self._run()
+        async with trio.open_nursery() as guard:
+            guard.start_soon(self._watch)
+            with trio.CancelScope(shield=True):
+                result = await self._run()
+            guard.cancel_scope.cancel()
+        return result
+
+    async def _watch(self) -> None:
+        """Hear of a cancellation from outside where nothing else does."""
+        try:
+            await trio.sleep_forever()
+        finally:
+            if self._scheduler.result is None and self._parked is None:
+                self.cancel(_OUTSIDE)
+
+    async def _run(self) -> Result:
         async with trio.open_nursery() as outer:
             outer.start_soon(self._drive)
             async with trio.open_nursery() as self._workers:
