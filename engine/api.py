@@ -156,3 +156,21 @@ def run(
     chosen = options_of(options)
     plan = spec if isinstance(spec, Plan) else load_plan(spec, registry, tasks=tasks)
     return run_blocking(plan, inputs, chosen)
+
+
+def look(
+    spec: Spec | Plan,
+    inputs: Mapping[str, Any] | None = None,
+    *,
+    registry: Registry | None = None,
+    tasks: Iterable[object] = (),
+    **options: Any,
+) -> tuple[str, ...]:
+    """What of the services that a spec requires is not well, a sentence each; blocks. Nothing is run but the
+    tasks of its `[services]`. Arguments and errors as for `run`."""
+    from engine.runtime.options import options_of
+    from engine.runtime.services import look as look_now
+
+    chosen = options_of(options)
+    plan = spec if isinstance(spec, Plan) else load_plan(spec, registry, tasks=tasks)
+    return look_now(plan, inputs, chosen)

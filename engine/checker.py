@@ -28,5 +28,5 @@ def plans_in(plan: Plan) -> Iterator[Plan]:
             continue
         seen.add(id(part))
         yield part
-        stack += [part.closing] if part.closing else []
+        stack += part.parts
         stack += [body.plan for node in part.nodes for body in node.bodies if body.plan]

@@ -87,7 +87,8 @@ class _Work:
     templates: list[Template] = attrs.Factory(list)
     outputs: Template | None = None
     initial: Template | None = None
-    closing: Plan | None = None
+    parts: dict[str, Plan] = attrs.Factory(dict)
+    """What else the document holds, by the field of its Plan."""
     casts: dict[Mould | None, Cast | None] = attrs.Factory(dict)
     cast: set[int] = attrs.Factory(set)
     """The nodes that were made by a cast."""
@@ -242,17 +243,18 @@ def _held_pools(work: _Work) -> None:
     work.draft.found += pool_deadlocks(work.draft.spec, work.nodes, work.draft.pools)
 
 
-def _finally(work: _Work) -> None:
-    """The nodes of `[finally]`, which see what the others see and wait for none of them."""
-    spec, own = work.draft.spec.closing, work.draft
-    if spec is None:
-        return
-    draft = Draft(spec, own.registry, own.pools, own.inputs, own.state)
-    inner = _Work(draft, work.session, work.siblings, work.chain)
-    for run_pass in (_bodies, _edges, _cycles, _held_pools):
-        run_pass(inner)
-    work.session.found += draft.found
-    work.closing = attrs.evolve(_plan(inner), deadline=None, on_failure="finish")
+def _parts(work: _Work) -> None:
+    """What ends a run, services and resources: they see what the nodes see, and wait for none of them."""
+    own, spec = work.draft, work.draft.spec
+    parts = {"closing": spec.closing, "probes": spec.probes, "openings": spec.openings}
+    for name, part in parts.items():
+        if part is not None:
+            draft = Draft(part, own.registry, own.pools, own.inputs, own.state)
+            inner = _Work(draft, work.session, work.siblings, work.chain)
+            for run_pass in (_bodies, _edges, _cycles, _held_pools):
+                run_pass(inner)
+            work.session.found += draft.found
+            work.parts[name] = attrs.evolve(_plan(inner), deadline=None, on_failure="finish")
 
 
 PASSES = (
@@ -265,7 +267,7 @@ PASSES = (
     _cycles,
     _outputs,
     _held_pools,
-    _finally,
+    _parts,
 )
 
 
@@ -280,6 +282,7 @@ def _node(work: _Work, index: int, name: str, spec: NodeSpec) -> Node:
         relies = [(*path, "steps", spec.start)]
         place = (*path, "start")
         draft.unknown(codes.UNKNOWN_NAME, message, place, spec.start, known, relies=relies)
+    _used(draft, path, spec)
     if spec.pool is not None and spec.pool not in draft.pools:
         message = f"there is no pool `{spec.pool}`"
         place, known, table = (*path, "pool"), list(draft.pools), ("pools", spec.pool)
@@ -313,9 +316,24 @@ def _node(work: _Work, index: int, name: str, spec: NodeSpec) -> Node:
         executor=_executor(draft, path, spec.executor),
         when_fits=when is None or all(is_input_of("boolean", draft.spec, r) for r in when.reads),
         remembers=any(r.path[0] == "steps" for t in later for r in t.reads),
+        uses=spec.uses,
+        requires=spec.requires,
         group=spec.group,
         description=spec.description,
     )
+
+
+def _used(draft: Draft, path: KeyPath, spec: NodeSpec) -> None:
+    """What a node uses and requires is there."""
+    for key, names, known, what in (
+        ("uses", spec.uses, draft.spec.resources, "resource"),
+        ("requires", spec.requires, draft.spec.services, "service"),
+    ):
+        for at, name in enumerate(names):
+            if name not in known:
+                message, relies = f"there is no {what} `{name}`", [(f"{what}s", name)]
+                place = (*path, key, at)
+                draft.unknown(codes.UNKNOWN_NAME, message, place, name, list(known), relies=relies)
 
 
 def _steps(work: _Work, node: str, spec: NodeSpec) -> tuple[list[Step], list[Body]]:
@@ -355,18 +373,22 @@ def _body(
     work: _Work, path: KeyPath, node: str, spec: StepSpec
 ) -> tuple[Body, Mapping[str, int], bool]:
     """A step's body, its declared exits, and whether others may come (an unknown task tells nothing)."""
-    place = Place((*path, "with"), node, "attempt")
+    place = Place((*path, "with"), node, "attempt", work.draft.spec.nodes[node].uses)
     with_ = values(work.draft, place, dict(spec.with_))
     work.templates.append(with_)
     make = partial(
         Body,
         with_=with_,
         timeout=spec.timeout,
+        late=any(read.path[0] == "resources" for read in with_.reads),
         set=_set(work, path, node, spec),
         on_interrupt=spec.on_interrupt,
     )
     if spec.pipeline is not None:
         plan = _child(work, path, spec.pipeline)
+        _given_resources(work.draft, path, with_)
+        if plan is not None and plan.probes is not None:
+            _looks_early(work.draft, path, plan.probes)
         if spec.on_interrupt != "rerun":
             message = "a sub-pipeline is never interrupted: the attempts inside it are"
             cure = "write `on_interrupt` on its steps"
@@ -375,7 +397,7 @@ def _body(
             fits_child(work.draft, path, spec, plan)
         return make(None, plan), _CHILD_EXITS, plan is None
     task = _task(work, path, spec.task) if spec.task is not None else None
-    if task is None:
+    if task is None or _misplaced(work.draft, path, task):
         return make(None, None), {"success": 0}, True
     if task.input_schema is not None:
         fits(work.draft, path, spec, task.input_schema, f"task `{task.id}`")
@@ -386,6 +408,37 @@ def _body(
     schema = None if with_.constant else task.input_schema
     exits = options_of(work.draft, path, spec) if task.asks else task.exits
     return make(task, None, schema=schema), exits or task.exits, task.open or not exits
+
+
+def _given_resources(draft: Draft, path: KeyPath, with_: Template) -> None:
+    for read in with_.reads:
+        if read.path[0] == "resources":
+            message = "a sub-pipeline opens its own resources, and is given none"
+            place, within = (*path, "with", *read.at), (read.start, read.end)
+            draft.report(codes.BAD_EXPRESSION, message, place, within=within)
+
+
+def _looks_early(draft: Draft, path: KeyPath, probes: Plan) -> None:
+    for node in probes.nodes:
+        if any(read.path[0] == "inputs" for read in node.bodies[0].with_.reads):
+            message = f"service `{node.name}` of this sub-pipeline reads inputs, which are not known before the run begins"
+            help = "let it read `env` or `secrets`"
+            draft.report(codes.BAD_EXPRESSION, message, (*path, "pipeline"), help)
+
+
+def _misplaced(draft: Draft, path: KeyPath, task: Task) -> bool:
+    """Whether a task that gives a resource stands for a step, or another one for a resource."""
+    wanted = draft.spec.table == "resources"
+    if (task.opens is not None) == wanted:
+        return False
+    if wanted:
+        message = f"`{task.id}` gives no resource"
+        help = "a resource is an async generator function that yields once"
+    else:
+        message = f"`{task.id}` gives a resource, and is neither a step nor a service"
+        help = "write `[resources.NAME]`, and `uses` on the nodes that need it"
+    draft.report(codes.WRONG_TYPE, message, (*path, "task"), help)
+    return True
 
 
 def _set(work: _Work, path: KeyPath, node: str, spec: StepSpec) -> Template | None:
@@ -472,13 +525,13 @@ def _child(work: _Work, path: KeyPath, name: str) -> Plan | None:
 def _plan(work: _Work) -> Plan:
     spec, nodes = work.draft.spec, tuple(work.nodes)
     children = [body.plan for node in nodes for body in node.bodies if body.plan]
-    children += [work.closing] if work.closing else []
+    children += work.parts.values()
     loops = tuple(wherever(((node.mould, node) for node in nodes), _loops))
     return Plan(
         name=spec.name,
         nodes=nodes,
         spec=spec,
-        fingerprint=partial(fingerprint, spec, nodes, work.closing),
+        fingerprint=partial(fingerprint, spec, nodes, work.parts),
         inputs=work.draft.inputs,
         state=work.draft.state,
         initial=work.initial,
@@ -490,8 +543,8 @@ def _plan(work: _Work) -> Plan:
         overlap=spec.pipeline.overlap,
         env=_names(work, "env", [child.env for child in children]),
         secrets=_names(work, "secrets", [child.secrets for child in children]),
-        closing=work.closing,
         loops=loops,
+        **work.parts,
         flawed=frozenset(_flawed(work.draft)),
     )
 

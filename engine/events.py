@@ -19,6 +19,8 @@ Kind = Literal[
     "attempt_noted",
     "person_asked",
     "state_set",
+    "resource_opening",
+    "resource_closed",
     "retry_planned",
     "route_taken",
     "item_settled",

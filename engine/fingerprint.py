@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import attrs
@@ -28,7 +28,7 @@ _NO_MEANING = frozenset(
 _OF_FANS = frozenset({"for_each", "max_parallel", "tolerate"})
 
 
-def fingerprint(spec: Spec, nodes: Sequence[Node], closing: Plan | None = None) -> str:
+def fingerprint(spec: Spec, nodes: Sequence[Node], parts: Mapping[str, Plan]) -> str:
     """SHA-256 in hexadecimal of what a document means."""
     meaning = {
         "version": VERSION,
@@ -40,8 +40,7 @@ def fingerprint(spec: Spec, nodes: Sequence[Node], closing: Plan | None = None) 
         "outputs": spec.outputs,
         "nodes": [_node(node, spec.nodes[node.name]) for node in nodes],
     }
-    if closing is not None:
-        meaning["finally"] = closing.hash
+    meaning |= {name: part.hash for name, part in parts.items()}
     return _hash(meaning)
 
 

@@ -13,6 +13,7 @@ from __future__ import annotations
 import functools
 import inspect
 from collections.abc import Awaitable, Callable, Mapping
+from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any, TypeVar, cast, get_args, overload
 
 import attrs
@@ -26,6 +27,7 @@ from engine.registry import (
     Context,
     Executor,
     Exit,
+    Opens,
     Task,
     TaskError,
     check_declaration,
@@ -168,10 +170,11 @@ def _of_function(function: Callable[..., Any], given: _Given) -> Task:
         description=given.description or _first_paragraph(inspect.getdoc(function)),
         input_schema=signature.schema if given.inputs is None else given.inputs,
         output_schema=signature.output if given.output is None else given.output,
+        opens=_opens(function, signature),
         exits=exits,
         open=given.open,
         executor=executor,
-        function=None if _is_async(function) else function,
+        function=None if executor == "async" and _awaits(function) else function,
         target=target,
         arguments=signature.arguments,
     )
@@ -184,7 +187,7 @@ def _place(function: Callable[..., Any], given: _Given) -> tuple[Executor, str |
         raise TaskError(
             f"executor `{choice}` of {called(function)} is not async, thread or process"
         )
-    if _is_async(function):
+    if _awaits(function):
         if choice not in (None, "async"):
             raise TaskError(f"{called(function)} is async, which executor `{choice}` cannot run")
         return "async", None
@@ -204,6 +207,19 @@ def _not_importable(id: str, why: str) -> TaskError:
         f"task `{id}` cannot run in a process: a fresh interpreter cannot import it, {why}",
         "define it at the top of a module, or set its executor to `thread`",
     )
+
+
+def _opens(function: Callable[..., Any], signature: Signature) -> Opens | None:
+    """An async generator function gives a resource: what it yields, until it goes on to its end."""
+    if not inspect.isasyncgenfunction(inspect.unwrap(function)):
+        return None
+    manager = asynccontextmanager(function)
+    return lambda inputs, context: manager(**signature.arguments(inputs, context))
+
+
+def _awaits(function: Callable[..., Any]) -> bool:
+    """Whether a function runs in the run's own thread: it is async, or an async generator."""
+    return _is_async(function) or inspect.isasyncgenfunction(inspect.unwrap(function))
 
 
 def _is_async(function: Callable[..., Any]) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -9,7 +10,7 @@ from engine.machine import State
 from engine.places import Limit
 from engine.plan import Body, Node, Plan
 from engine.result import ABSENT, Attempt, NodeResult, Reason
-from engine.values import Values
+from engine.values import Scope, Values
 
 if TYPE_CHECKING:
     from engine.items import LiveFan
@@ -27,12 +28,15 @@ class LiveAttempt:
 
     __slots__ = (
         *("_key", "body", "child", "handle", "inputs", "life"),
-        *("node", "over", "record", "runs", "stopping"),
+        *("node", "over", "record", "resources", "runs", "scope", "stopping"),
     )
 
     def __init__(self, node: LiveNode, body: Body, record: Attempt) -> None:
         self.node, self.body, self.record = node, body, record
         self.inputs: dict[str, Any] = {}
+        self.resources: dict[str, Any] = {}
+        self.scope: Scope | None = None
+        """What its `with` is evaluated in once the resources that it reads are open."""
         self.child: LiveRun | None = None
         self.stopping: Stopping = ""
         self.over = self.runs = False
@@ -175,6 +179,7 @@ class LiveRun:
         "closing",
         "depth",
         "failed",
+        "held",
         "key",
         "left",
         "limits",
@@ -186,6 +191,7 @@ class LiveRun:
         "plan",
         "pools",
         "prefix",
+        "users",
         "values",
     )
 
@@ -218,6 +224,10 @@ class LiveRun:
             self.pools = {**own, **outer.pools} if outer else own
         self.nodes = [LiveNode(self, node) for node in plan.nodes]
         self.left = len(self.nodes)
+        self.users = Counter(each for node in plan.known.values() for each in node.uses)
+        """How many nodes have no result yet that use a resource, by its name."""
+        self.held: set[str] = set()
+        """The resources that are open, or being opened or closed."""
         self.failed = ""
         self.cause: Why | None = None
         self.asked = False

@@ -6,7 +6,7 @@ which keys a table may have. Source: LANGUAGE.md sections 1, 2 and 16.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 
 import attrs
 from cattrs.errors import AttributeValidationNote, ForbiddenExtraKeysError, IterableValidationNote
@@ -20,7 +20,6 @@ from engine.spec import NodeSpec, Spec, StepSpec
 
 __all__ = [
     "INTERNAL",
-    "NOT_YET",
     "RENAMED",
     "STEP_KEYS",
     "TABLES",
@@ -35,19 +34,6 @@ STEP_KEYS = frozenset(
     {"task", "pipeline", "with", "exits", "routes", "retry", "timeout", "on_interrupt", "set"}
 )
 """What a node without `steps` may say besides its own keys."""
-
-NOT_YET: Mapping[type, Mapping[str, str]] = {
-    NodeSpec: {
-        "uses": "resources",
-        "requires": "services",
-    },
-    Spec: {
-        "services": "services",
-        "resources": "resources",
-    },
-}
-"""Keys of the language that this version refuses by name, and what they belong to."""
-
 
 RENAMED = {"with_": "with", "finally_": "finally"}
 """What fields are called in a file where they cannot be called so in Python."""
@@ -129,11 +115,7 @@ def _written(path: KeyPath) -> KeyPath:
 
 
 def _unknown(name: str, cls: type, path: KeyPath) -> Mistake:
-    refused = NOT_YET.get(cls, {})
     place = _written((*path, name))
-    if name in refused:
-        message = f"`{name}` is not supported yet: this version does not run {refused[name]}"
-        return Mistake(place, codes.NOT_SUPPORTED, message, None, True)
     known = known_keys(cls)
     if cls is StepSpec and name in known_keys(NodeSpec):
         cure = "it is a key of the node, not of its steps"

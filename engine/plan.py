@@ -110,6 +110,8 @@ class Body:
     schema: Mapping[str, Any] | None = None
     """What the task's inputs must fit, checked before each attempt; None where compiling has proved it."""
 
+    late: bool = False
+    """Whether its `with` reads resources: then it is evaluated when they are open."""
     set: Template | None = None
     """What is written to the state when an attempt ends with an exit code, by name."""
 
@@ -152,6 +154,10 @@ class Node:
     """Its body runs once for each item of a list."""
     remembers: bool = True
     """Whether anything in it reads the outputs of its steps."""
+    uses: tuple[str, ...] = ()
+    """The resources that its tasks use."""
+    requires: tuple[str, ...] = ()
+    """The services that must be well before a run begins."""
     group: str = ""
     description: str = ""
     mould: Mould | None = attrs.field(default=None, repr=False)
@@ -244,10 +250,25 @@ class Plan:
     secrets: Mapping[str, bool] = attrs.field(factory=dict)
     closing: Plan | None = None
     """The nodes of `[finally]`, that begin when all others have ended."""
+    probes: Plan | None = None
+    """Its services: each node looks whether one of them is well."""
+    openings: Plan | None = None
+    """Its resources: each node stands for one of them."""
     loops: tuple[tuple[int, tuple[Hop, ...]], ...] = ()
     """Unbounded loops, by node: a plan that has any is refused (E301)."""
     flawed: frozenset[str] = frozenset()
     """Nodes that are not all as the file means them, for it has errors there."""
+
+    @cached_property
+    def lingers(self) -> bool:
+        """Whether a run has something to do when it is cancelled: nodes in `[finally]`, or resources, here or in a sub-pipeline."""
+        return self.closes or self.opens
+
+    @cached_property
+    def opens(self) -> bool:
+        """Whether it uses resources, here or in a sub-pipeline."""
+        used = any(node.uses for node in self.known.values())
+        return used or any(body.plan is not None and body.plan.opens for body in self.bodies)
 
     @cached_property
     def closes(self) -> bool:
@@ -259,6 +280,11 @@ class Plan:
         """Those of all steps, of nodes in `[finally]` too."""
         for node in (*self.nodes, *self.closing_nodes):
             yield from node.bodies
+
+    @property
+    def parts(self) -> tuple[Plan, ...]:
+        """What else the document holds: what ends a run, its services, its resources."""
+        return tuple(p for p in (self.closing, self.probes, self.openings) if p is not None)
 
     @cached_property
     def asks(self) -> bool:

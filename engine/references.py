@@ -24,7 +24,6 @@ from engine.spec import Spec
 __all__ = ["Place", "condition", "is_input_of", "names_set", "nodes_read", "values"]
 
 _ALWAYS = frozenset({"inputs", "state", "run", "env", "secrets"})
-_LATER = {"resources": "resources"}
 _OF_ITEMS = ("item", "index")
 _RUN = ("id", "pipeline")
 _RUN_END = (*_RUN, "node", "step", "visit", "attempt")
@@ -39,6 +38,8 @@ class Place:
     path: KeyPath
     node: str | None
     when: Literal["attempt", "start", "end", "run"]
+    uses: tuple[str, ...] = ()
+    """The resources that are open there."""
 
     @property
     def steps(self) -> bool:
@@ -118,9 +119,8 @@ def _check(draft: Draft, place: Place, read: Read) -> None:
     where = (*place.path, *read.at)
     if means_either(draft.spec, root):
         draft.unclear.add(place.node)
-    elif root in _LATER:
-        message = f"`{root}` is not supported yet: this version does not run {_LATER[root]}"
-        draft.report(codes.NOT_SUPPORTED, message, where, within=(read.start, read.end))
+    elif root == "resources":
+        _check_resource(draft, place, where, read)
     elif root == "steps" and not place.steps:
         message = "`steps` cannot be read here: only a node's own steps and `outputs` see them"
         draft.report(codes.BAD_EXPRESSION, message, where, within=(read.start, read.end))
@@ -153,6 +153,22 @@ def _check(draft: Draft, place: Place, read: Read) -> None:
         known += _OF_ITEMS if _has_items(draft, place) else ()
         message = f"there is no node `{root}`"
         _unknown(draft, where, read, root, known, message, (("nodes", root), draft.node(root)))
+
+
+def _check_resource(draft: Draft, place: Place, where: KeyPath, read: Read) -> None:
+    name, within = "".join(map(str, read.path[1:2])), (read.start, read.end)
+    if place.path[-1:] != ("with",) or place.node is None or draft.spec.table == "resources":
+        message = "`resources` cannot be read here: only the `with` of a node's tasks sees them"
+        draft.report(codes.BAD_EXPRESSION, message, where, within=within)
+    elif not name:
+        message = "`resources` is read by name: `resources.NAME`"
+        draft.report(codes.BAD_EXPRESSION, message, where, within=within)
+    elif name not in draft.spec.resources:
+        _known(draft, where, read, read.path[1:], list(draft.spec.resources), "resource")
+    elif name not in place.uses:
+        cure = f'say so in `{place.node}`: `uses = ["{name}"]`'
+        message = f"`{place.node}` does not use resource `{name}`"
+        draft.report(codes.UNKNOWN_NAME, message, where, cure, within=within)
 
 
 def _has_items(draft: Draft, place: Place) -> bool:

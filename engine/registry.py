@@ -24,6 +24,7 @@ from engine.modules import NoSuchTask, TaskError, cause, gathered, import_module
 from engine.schemas import Problem, schema_error
 
 if TYPE_CHECKING:
+    from contextlib import AbstractAsyncContextManager
     from importlib.metadata import EntryPoint
 
 __all__ = [
@@ -34,6 +35,7 @@ __all__ = [
     "Executor",
     "Exit",
     "Failure",
+    "Opens",
     "Permanent",
     "Registry",
     "RetryAfter",
@@ -105,6 +107,8 @@ class Context:
     """Seconds a cancelled attempt has to end by itself."""
     note: Callable[[str], None] = attrs.field(default=_unheard, eq=False, repr=False)
     """Called with a line of progress; it becomes an event of the run."""
+    resources: Mapping[str, Any] = attrs.field(factory=dict, eq=False, repr=False)
+    """What its node uses, by name; not in a worker process."""
     place: str | None = attrs.field(default=None, eq=False, repr=False)
     """The attempt's own folder, where its body may outlive the engine; None if it does not."""
 
@@ -114,6 +118,10 @@ Body = Callable[[dict[str, Any], Context], Awaitable[Any]]
 
 Arguments = Callable[[Mapping[str, Any], Context], dict[str, Any]]
 """`arguments(inputs, context)` gives the keyword arguments of a function."""
+
+
+Opens = Callable[[dict[str, Any], "Context"], "AbstractAsyncContextManager[Any]"]
+"""`opens(inputs, context)` gives an async context manager, whose value is what users of the resource get."""
 
 
 @attrs.frozen(eq=False)
@@ -153,6 +161,8 @@ class Task:
     outlives: bool = False
     """Whether its body is one child process in the context's `place`, which goes on when the engine
     dies, and is taken over when the body is run again."""
+    opens: Opens | None = attrs.field(default=None, repr=False)
+    """Of a task that gives a resource: its body is not run, but this is entered for those who use it."""
     arguments: Arguments | None = attrs.field(default=None, repr=False)
     """Turns checked inputs into keyword arguments of `function`; None passes the inputs as they
     are."""

@@ -78,10 +78,21 @@ class _Fold:
         elif event.kind == "attempt_rerun":
             key = event.data["key"]
             self.open[key] = self.scheduler.rerun(self.open[key], event.time)
+        elif event.kind in ("resource_opening", "resource_closed"):
+            self._resource(event)
         else:
             self._turn(event)
         if self.at == before:
             raise self._unlike(None)
+
+    def _resource(self, event: Event) -> None:
+        run, name = self.scheduler.run_at(event.path), event.data["resource"]
+        if run is None:
+            raise self._unlike(None)
+        if event.kind == "resource_opening":
+            self.scheduler.opening(run, name, event.time)
+        else:
+            self.scheduler.closed(run, name, event.data["error"], event.time)
 
     def _turn(self, event: Event) -> None:
         scheduler = self.scheduler

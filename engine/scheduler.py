@@ -66,6 +66,9 @@ class Scheduler:
         """How many people are being asked."""
         self._cancelling: list[LiveRun] = []
         self._giving_up: list[LiveFan] = []
+        self._released: list[LiveRun] = []
+        self.unused: Callable[[LiveRun, str], None] | None = None
+        """Called when the last node that uses a resource of a run has its result, if that is open."""
         self._alarms = Alarms()
         self.root = LiveRun(plan, None, values)
         if listen is not None:
@@ -99,7 +102,7 @@ class Scheduler:
         """The body of an attempt was lost without a trace: the same attempt once more, its time anew from `now`."""
         self.now = now
         again = LiveAttempt(attempt.node, attempt.body, attempt.record)
-        again.inputs, again.runs = attempt.inputs, attempt.runs
+        again.inputs, again.runs, again.scope = attempt.inputs, attempt.runs, attempt.scope
         again.life = attempt.life + 1
         attempt.over = True
         attempt.node.attempt = again
@@ -108,12 +111,47 @@ class Scheduler:
         self._tell("attempt_rerun", again.path, key=again.key)
         return again
 
+    def opening(self, run: LiveRun, name: str, now: float) -> None:
+        """A resource is being opened: the run does not end before it is closed."""
+        self.now = now
+        run.held.add(name)
+        self._tell("resource_opening", run.prefix, resource=name)
+
+    def closed(self, run: LiveRun, name: str, error: str | None, now: float) -> None:
+        """It is closed, or could not be; what cannot be closed fails the run."""
+        self.now = now
+        run.held.discard(name)
+        self._tell("resource_closed", run.prefix, resource=name, error=error)
+        if error is not None and run.cause is None:
+            run.failed = run.failed or f"resource `{name}` could not be closed: {error}"
+        if run.over and not run.held:
+            self._released.append(run)
+
+    def run_at(self, prefix: str) -> LiveRun | None:
+        """The run under way whose paths begin so."""
+        runs = [self.root]
+        for run in runs:
+            if run.prefix == prefix:
+                return run
+            attempts = [node.attempt for node in run.under_way() if node.attempt is not None]
+            runs += [attempt.child for attempt in attempts if attempt.child is not None]
+        return None
+
+    def lose(self, now: float) -> None:
+        """What a run that goes on had open was lost with the engine that had it."""
+        runs = [self.root]
+        for run in runs:
+            attempts = [node.attempt for node in run.under_way() if node.attempt is not None]
+            runs += [attempt.child for attempt in attempts if attempt.child is not None]
+            for name in sorted(run.held):
+                self.closed(run, name, None, now)
+
     # -- what the runtime asks ---------------------------------------------------------------------------------
 
     @property
     def pending(self) -> bool:
         """Whether this instant still has ends to be dealt with."""
-        if self._ended or self._deciding or self._giving_up or self._cancelling:
+        if self._ended or self._deciding or self._giving_up or self._cancelling or self._released:
             return True
         return self.root.asked and self.root.cause is None and self.result is None
 
@@ -211,6 +249,8 @@ class Scheduler:
             run.closing = LiveRun(run.plan.closing, run.parent, run.values, run)
             self._start_run(run.closing)
             return
+        if run.held:
+            return  # until its resources are closed
         status: Status = "succeeded"
         message, outputs = run.message, {}
         if run.cause in ("deadline", "requested", "parent") and not run.failed:
@@ -341,6 +381,9 @@ class Scheduler:
             attempt.inputs = body.with_.evaluate({})
             return None
         scope = of_attempt(attempt, self.run_id)
+        if body.late:
+            attempt.scope = scope
+            return None
         try:
             given = body.with_.evaluate(scope)
         except EvaluationError as error:
@@ -357,7 +400,9 @@ class Scheduler:
     def _settle_ends(self) -> None:
         """Deal with every end and those they cause in turn, in the order of their nodes; then cancel what has failed."""
         while True:
-            while self._ended or self._deciding:
+            while self._ended or self._deciding or self._released:
+                while self._released:
+                    self._end_run(self._released.pop())
                 ended, self._ended = self._ended, []
                 if len(ended) > 1:
                     ended.sort(key=_end_order)
@@ -545,9 +590,19 @@ class Scheduler:
         if result == "failed" and not handled:
             node.doomed = run.plan.on_failure == "cancel"
             self._unhandled(run, node)
+        if node.plan.uses:
+            self._let_go(node)
         run.left -= 1
         if not run.left:
             self._end_run(run)
+
+    def _let_go(self, node: LiveNode) -> None:
+        """A node needs its resources no more."""
+        run = node.run.of or node.run
+        for name in node.plan.uses:
+            run.users[name] -= 1
+            if not run.users[name] and name in run.held and self.unused is not None:
+                self.unused(run, name)
 
     def _unhandled(self, run: LiveRun, node: LiveNode) -> None:
         run = run.of or run

@@ -62,6 +62,8 @@ def read_signature(function: Callable[..., Any]) -> Signature:
 
 def return_schema(function: Callable[..., Any]) -> dict[str, Any] | None:
     """What the return annotation promises of outputs; None if it is nothing, None or an `Exit`."""
+    if inspect.isasyncgenfunction(inspect.unwrap(function)):
+        return None  # what it yields may be anything
     hint = _hint(inspect.signature(function).return_annotation, _namespace(function))
     left = [schema_of(member) for member in members(hint) if member is not Exit]
     schema = any_of(left) if left else {}
@@ -80,8 +82,9 @@ def _namespace(function: Callable[..., Any]) -> Mapping[str, Any]:
 def _check_kinds(function: Callable[..., Any], signature: inspect.Signature) -> None:
     raw = inspect.unwrap(function)
     wrong = []
-    if inspect.isgeneratorfunction(raw) or inspect.isasyncgenfunction(raw):
-        wrong.append(TaskError(f"{called(function)} is a generator: a task returns one value"))
+    if inspect.isgeneratorfunction(raw):
+        message = f"{called(function)} is a generator: a task returns one value"
+        wrong.append(TaskError(message, "an `async def` that yields once gives a resource"))
     for parameter in signature.parameters.values():
         if parameter.kind in (parameter.POSITIONAL_ONLY, parameter.VAR_POSITIONAL):
             message = f"parameter `{parameter}` of {called(function)} cannot be given by name"

@@ -30,8 +30,10 @@ __all__ = [
     "NodeSpec",
     "PipelineSpec",
     "Rank",
+    "ResourceSpec",
     "RetrySpec",
     "RouteSpec",
+    "ServiceSpec",
     "Share",
     "Spec",
     "StepSpec",
@@ -120,6 +122,8 @@ class NodeSpec:
     max_parallel: Limit | None = None
     tolerate: int | str | None = None
     """A number of items, or a share of all, `"10%"`."""
+    uses: tuple[str, ...] = ()
+    requires: tuple[str, ...] = ()
     description: str = ""
     mould: Mould | None = attrs.field(default=None, eq=False, repr=False)
     """What it has in common with others, and the nodes that fill it: see `moulds`."""
@@ -149,6 +153,36 @@ class PipelineSpec:
 
 
 @attrs.frozen
+class ServiceSpec:
+    """One of `[services]`: a task that ends with exit 0 where the service is well."""
+
+    task: str
+    with_: Mapping[str, Any] = attrs.field(factory=dict)
+    retry: tuple[RetrySpec, ...] = ()
+    timeout: Duration = Duration(10.0)
+    description: str = ""
+
+    def as_node(self, name: str) -> NodeSpec:
+        """The node that looks."""
+        step = StepSpec(self.task, with_=self.with_, retry=self.retry, timeout=self.timeout)
+        return NodeSpec({name: step}, name, single=True, description=self.description)
+
+
+@attrs.frozen
+class ResourceSpec:
+    """One of `[resources]`: what is opened for nodes that use it, and closed after them."""
+
+    task: str
+    with_: Mapping[str, Any] = attrs.field(factory=dict)
+    description: str = ""
+
+    def as_node(self, name: str) -> NodeSpec:
+        """The node that would open it."""
+        step = StepSpec(self.task, with_=self.with_)
+        return NodeSpec({name: step}, name, single=True, description=self.description)
+
+
+@attrs.frozen
 class LimitsSpec:
     """The `[limits]` table: what the worst case of a run may come to."""
 
@@ -171,6 +205,8 @@ class Spec:
     limits: LimitsSpec = attrs.field(factory=LimitsSpec)
     nodes: Mapping[str, NodeSpec] = attrs.field(factory=dict)
     finally_: Mapping[str, NodeSpec] = attrs.field(factory=dict)
+    services: Mapping[str, ServiceSpec] = attrs.field(factory=dict)
+    resources: Mapping[str, ResourceSpec] = attrs.field(factory=dict)
     outputs: Mapping[str, Any] = attrs.field(factory=dict)
     pipelines: Mapping[str, Spec] = attrs.field(factory=dict)
     files: Mapping[str, Spec] = attrs.field(factory=dict, repr=False)
@@ -179,7 +215,7 @@ class Spec:
     """What the loader left out, below the document: see `written`."""
     misnamed: frozenset[KeyPath] = frozenset()
     """What is there under a name that it cannot have: see `misnamed`."""
-    table: Literal["nodes", "finally"] = "nodes"
+    table: Literal["nodes", "finally", "services", "resources"] = "nodes"
     """What its nodes stand under in the file."""
     before: frozenset[str] = frozenset()
     """Of the nodes in `[finally]`: those that have ended when they begin."""
@@ -189,13 +225,29 @@ class Spec:
         """Its `[finally]` nodes, as a document of their own in which names mean what they mean here."""
         if not self.finally_:
             return None
+        found = self._part("finally", self.finally_)
+        return attrs.evolve(found, before=frozenset(self.nodes))
+
+    @cached_property
+    def probes(self) -> Spec | None:
+        """Its services, as a document whose nodes look whether they are well."""
+        nodes = {name: service.as_node(name) for name, service in self.services.items()}
+        return attrs.evolve(self._part("services", nodes), state={}) if nodes else None
+
+    @cached_property
+    def openings(self) -> Spec | None:
+        """Its resources, as a document whose nodes would open them."""
+        nodes = {name: resource.as_node(name) for name, resource in self.resources.items()}
+        return attrs.evolve(self._part("resources", nodes), state={}) if nodes else None
+
+    def _part(self, table: Any, nodes: Mapping[str, NodeSpec]) -> Spec:
         return attrs.evolve(
             self,
-            nodes=self.finally_,
+            nodes=nodes,
             finally_={},
+            services={},
             outputs={},
             pipelines={},
             limits=LimitsSpec(),
-            table="finally",
-            before=frozenset(self.nodes),
+            table=table,
         )

@@ -80,6 +80,8 @@ def _takes(path: KeyPath) -> bool:
     match _inner(path):
         case ("outputs", *_):
             return True
+        case ("services" | "resources", _, "with", *_):
+            return True
         case ("nodes" | "finally", _, "steps", _, str(key), *_):
             return key in _STEP
         case ("nodes" | "finally", _, str(key), *_):

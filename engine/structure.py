@@ -52,8 +52,10 @@ from engine.spec import (
     NodeSpec,
     PipelineSpec,
     Rank,
+    ResourceSpec,
     RetrySpec,
     RouteSpec,
+    ServiceSpec,
     Share,
     Spec,
     StepSpec,
@@ -97,18 +99,28 @@ def _needs(value: Any, _: Any) -> dict[str, NeedSpec]:
         return each(value.items(), _need)
     if type(value) is not list:
         raise wanted("an array of nodes, or a table from nodes to conditions", value)
+    return dict.fromkeys(_several(value, "a node"), "success")
 
-    named: set[str] = set()
 
-    def source(_: int, name: Any) -> None:
+def _names(value: Any, _: Any) -> tuple[str, ...]:
+    """An array of names, none of them twice."""
+    if type(value) is not list:
+        raise wanted("an array of names", value)
+    return _several(value, "a name")
+
+
+def _several(value: list[Any], what: str) -> tuple[str, ...]:
+    named: list[str] = []
+
+    def one(_: int, name: Any) -> None:
         if type(name) is not str:
-            raise wanted("a node", name)
+            raise wanted(what, name)
         if name in named:
             raise Wrong(codes.WRONG_TYPE, f"`{name}` is named twice")
-        named.add(name)
+        named.append(name)
 
-    each(enumerate(value), source)
-    return dict.fromkeys(value, "success")
+    each(enumerate(value), one)
+    return tuple(named)
 
 
 def _need(_: str, value: Any) -> NeedSpec:
@@ -354,8 +366,14 @@ _NODE = _reader(
     outputs=lambda value, _: _object(value),
     for_each=items,
     tolerate=tolerance,
+    uses=_names,
+    requires=_names,
     description=_description,
 )
+_SERVICE = _reader(
+    ServiceSpec, with_=lambda value, _: _object(value), retry=_retry, description=_description
+)
+_RESOURCE = _reader(ResourceSpec, with_=lambda value, _: _object(value), description=_description)
 _reader(LimitsSpec)
 _reader(PipelineSpec, tasks=_array(str), description=_description)
 _SPEC = _reader(
@@ -365,6 +383,8 @@ _SPEC = _reader(
     pools=_named(lambda _, value: CONVERTER.structure(value, Limit), word),
     nodes=_nodes,
     finally_=_nodes,
+    services=_named(lambda _, value: _SERVICE(value, ServiceSpec), identifier),
+    resources=_named(lambda _, value: _RESOURCE(value, ResourceSpec), identifier),
     outputs=lambda value, _: _object(value),
     pipelines=_named(_document, word),
 )

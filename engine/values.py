@@ -13,7 +13,7 @@ from engine.expressions import show
 from engine.plan import Body, Plan
 from engine.schemas import misfits
 
-__all__ = ["Values", "child_inputs", "state_misfits", "task_inputs"]
+__all__ = ["Scope", "Values", "child_inputs", "state_misfits", "task_inputs"]
 
 
 class Values:

@@ -158,10 +158,6 @@ def _generator() -> Any:
     yield 1
 
 
-async def _async_generator() -> Any:
-    yield 1
-
-
 @pytest.mark.parametrize(
     ("declared", "message"),
     [
@@ -169,7 +165,6 @@ async def _async_generator() -> Any:
         (_positional, "parameter `text: 'str'` of `_positional` cannot be given by name"),
         (math.sqrt, "cannot be given by name"),
         (_generator, "`_generator` is a generator: a task returns one value"),
-        (_async_generator, "`_async_generator` is a generator: a task returns one value"),
         (3, "a value of type `int` is neither a function nor a class"),
         (dict.fromkeys, "cannot be given by name|no signature"),
     ],

@@ -612,23 +612,6 @@ WRONG: dict[str, tuple[str, tuple[Any, ...]]] = {
     ),
 }
 
-LATER = {
-    **{
-        f"{key} of a node": (A + f"«{key}» = 1", key, what)
-        for key, what in {
-            "uses": "resources",
-            "requires": "services",
-        }.items()
-    },
-    **{
-        f"[{key}]": (A + f'[«{key}»]\nx = {{ task = "${{x}}" }}', key, what)
-        for key, what in {
-            "services": "services",
-            "resources": "resources",
-        }.items()
-    },
-}
-
 
 @pytest.mark.parametrize(("text", "expected"), WRONG.values(), ids=WRONG)
 def test_one_mistake_is_one_finding(text: str, expected: tuple[Any, ...]) -> None:
@@ -652,12 +635,6 @@ def test_a_message_about_a_value_names_its_key(key: str, text: str) -> None:
     (found,) = loaded(text)[1]
     assert found.message.startswith(f"`{key}`: ")
     assert found.code == "E103"
-
-
-@pytest.mark.parametrize(("text", "key", "what"), LATER.values(), ids=LATER)
-def test_what_comes_later_is_refused_by_name(text: str, key: str, what: str) -> None:
-    message = f"`{key}` is not supported yet: this version does not run {what}"
-    says(text, ("E106", message))
 
 
 def test_a_literal_is_no_expression() -> None:

@@ -53,9 +53,10 @@ class TestDeclaration:
                 assert part.get("description"), name
 
     def test_example_is_one_node_of_this_task(self, id):
-        (node,) = tomllib.loads(tasks.load(id).example)["nodes"].values()
-        assert node["task"] == id
-        assert fits(id, node["with"])
+        task, example = tasks.load(id), tomllib.loads(tasks.load(id).example)
+        (shown,) = example["nodes" if task.opens is None else "resources"].values()
+        assert shown["task"] == id
+        assert fits(id, shown.get("with", {}))
 
     def test_it_says_what_it_is(self, id):
         assert tasks.load(id).name

@@ -31,6 +31,7 @@ EXAMPLES = """\
   engine check --watch specs           again whenever a file changes
   engine check --format concise specs  a line for each finding
   engine check --worst-case .          and what runs can come to at most
+  engine check --live pipeline.toml    and whether its services are well
   engine check --ignore W,E302 specs   codes, their beginnings, or names
 
   exit status: 0 no errors, 1 errors, 2 something could not be checked
@@ -66,6 +67,25 @@ def configure(parser: argparse.ArgumentParser) -> None:
         action="store_true",
         help="also tell the most visits, attempts and time that runs can come to",
     )
+    parser.add_argument(
+        "--live",
+        action="store_true",
+        help="also look whether the services that nodes require are well",
+    )
+    parser.add_argument(
+        "-i",
+        "--input",
+        metavar="NAME=VALUE",
+        action="append",
+        default=[],
+        help="with --live: an input that services read",
+    )
+    parser.add_argument(
+        "--inputs", metavar="FILE.json", help="with --live: inputs as a JSON object"
+    )
+    parser.add_argument(
+        "--secrets", metavar="FILE", help="with --live: secrets as NAME=VALUE lines"
+    )
 
 
 def execute(arguments: argparse.Namespace, console: Console) -> int:
@@ -80,7 +100,12 @@ def execute(arguments: argparse.Namespace, console: Console) -> int:
         return _diff(paths, choice, arguments, console)
     if arguments.fix or arguments.unsafe_fixes:
         _fix(paths, choice, arguments, console)
-    return _report(check_all(paths, choice), arguments, console)
+    status = _report(check_all(paths, choice), arguments, console)
+    if arguments.live and status == 0:
+        from engine.commands.looking import look
+
+        return max(look(path, arguments, console) for path in paths)
+    return status
 
 
 def _report(outcomes: Sequence[Outcome], arguments: argparse.Namespace, console: Console) -> int:

@@ -43,6 +43,11 @@ def _of_document(plan: Plan) -> Iterator[Diagnostic]:
         yield _finding(plan, ("inputs", name), f"input `{name}` is never read")
     for name in plan.state.keys() - _read(plan, "state", plan.state) - set(_states_set(plan.spec)):
         yield _finding(plan, ("state", name), f"state `{name}` is neither read nor set")
+    users = [*_nodes(plan.spec)]
+    for name in plan.spec.services.keys() - {each for node in users for each in node.requires}:
+        yield _finding(plan, ("services", name), f"no node requires service `{name}`")
+    for name in plan.spec.resources.keys() - {each for node in users for each in node.uses}:
+        yield _finding(plan, ("resources", name), f"no node uses resource `{name}`")
     if not plan.spec.at:
         yield from _of_file(plan)
 
@@ -97,8 +102,8 @@ def _paths(plan: Plan) -> Iterator[KeyPath]:
             yield from (read.path for read in template.reads)
     if plan.outputs is not None:
         yield from (read.path for read in plan.outputs.reads)
-    if plan.closing is not None:
-        yield from _paths(plan.closing)
+    for part in plan.parts:
+        yield from _paths(part)
 
 
 def _exits(plan: Plan, node: Node, asked: Set[str | int]) -> Iterator[Diagnostic]:

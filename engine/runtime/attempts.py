@@ -30,8 +30,10 @@ from engine.runtime.workers import Died, Failed, Value, Workers
 from engine.scheduler import LiveAttempt
 from engine.schemas import misfits
 
-__all__ = ["Performer"]
+__all__ = ["Performer", "plain", "told"]
 
+_HERE = ("note", "resources")
+"""What a context has in the run's own process alone."""
 _LONGEST = 4000
 """Characters of an error's message that are kept."""
 
@@ -109,7 +111,7 @@ class Performer:
 
     async def _in_worker(self, attempt: LiveAttempt, target: str) -> Any:
         context = self._context(attempt, partial(self._note, attempt))
-        fields = attrs.asdict(context, filter=lambda field, _: field.name != "note")
+        fields = attrs.asdict(context, filter=lambda field, _: field.name not in _HERE)
         reply = await self.workers.call(
             target, (context.folder,), attempt.inputs, fields, self.grace, context.note
         )
@@ -142,6 +144,7 @@ class Performer:
             plan.folder,
             self.grace,
             note,
+            attempt.resources,
             self.folders.of(attempt) if self.folders else None,
         )
 
@@ -189,7 +192,7 @@ class Performer:
         return Outcome(code, output, None, bool(end.permanent), end.retry_after)
 
     def _raised(self, error: BaseException) -> Outcome:
-        message = _told(error)
+        message = told(error)
         if isinstance(error, RetryAfter):
             if _no_seconds(error.seconds):
                 return self._error(f"{message}: {_NO_SECONDS}")
@@ -245,10 +248,10 @@ def _exits(attempt: LiveAttempt) -> Mapping[str, int]:
     return attempt.node.plan.machine.steps[state.step].aliases
 
 
-def _told(error: BaseException) -> str:
+def told(error: BaseException) -> str:
     """What an exception says, and where it was raised; its type where that says more."""
     if isinstance(error, BaseExceptionGroup):
-        return "; ".join(_told(part) for part in error.exceptions)
+        return "; ".join(told(part) for part in error.exceptions)
     try:
         text = str(error).strip()
     except Exception:  # the task's own, which cannot even say what it is

@@ -16,6 +16,7 @@ import trio
 
 from engine.durations import whole
 from engine.errors import EngineError
+from engine.live import LiveRun
 from engine.result import Outcome, Result
 from engine.scheduler import LiveAttempt, Scheduler
 
@@ -67,10 +68,19 @@ class Runner:
         """A line of progress from a body."""
         self._scheduler.note(attempt, message, self._now())
 
+    def opening(self, run: LiveRun, name: str) -> None:
+        """A resource is being opened."""
+        self._scheduler.opening(run, name, self._now())
+
+    def closed(self, run: LiveRun, name: str, error: str | None) -> None:
+        """A resource is closed: its run may be waiting for that."""
+        self._scheduler.closed(run, name, error, self._now())
+        self._wake.set()
+
     async def run(self) -> Result:
         """The run's result. Cancelled from outside, it stops all work, waits for what is to be done then, and lets the cancellation
         pass."""
-        if not self._scheduler.root.plan.closes:
+        if not self._scheduler.root.plan.lingers:
             return await self._run()
         async with trio.open_nursery() as guard:
             guard.start_soon(self._watch)

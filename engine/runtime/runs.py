@@ -11,15 +11,20 @@ import hashlib
 import math
 import secrets as random_source
 from collections import Counter
-from collections.abc import AsyncIterator, Mapping
-from contextlib import AbstractAsyncContextManager, asynccontextmanager, nullcontext
+from collections.abc import AsyncIterator, Iterator, Mapping
+from contextlib import (
+    AbstractAsyncContextManager,
+    asynccontextmanager,
+    contextmanager,
+    nullcontext,
+)
 from typing import Any, Protocol
 
 import attrs
 import trio
 
 from engine import processes
-from engine.errors import EngineError
+from engine.errors import EngineError, InputError
 from engine.events import Event
 from engine.journal.dialects import attempts_of
 from engine.people import Answer
@@ -33,7 +38,9 @@ from engine.runtime.options import Options
 from engine.runtime.places import placed
 from engine.runtime.prepared import Prepared, prepare
 from engine.runtime.recovery import Folders, recovered, said_by
+from engine.runtime.resources import CannotOpen, Resources
 from engine.runtime.runner import Perform, Runner
+from engine.runtime.services import required, unwell
 from engine.runtime.workers import Workers
 from engine.runtime.writer import Writer
 from engine.scheduler import LiveAttempt, Scheduler
@@ -87,10 +94,13 @@ class Control:
         self._scheduler: Scheduler | None = None
         self._owner = ""
         self._people: People | None = None
+        self._first: Control | None = None
 
     def cancel(self, reason: str = CANCELLED) -> None:
         """Ask for the run to be cancelled; only the first reason counts."""
         self._asked = self._asked or reason
+        if self._first is not None:
+            self._first.cancel(reason)
         if self._runner is not None:
             self._runner.cancel(reason)
 
@@ -104,6 +114,22 @@ class Control:
         self.hurry.set()
         if self._owner:
             await processes.kill_strays(self._owner)
+
+    @property
+    def asked_for(self) -> bool:
+        """Whether it has been asked to cancel."""
+        return self._asked is not None
+
+    @contextmanager
+    def first(self) -> Iterator[Control]:
+        """The means to cancel what is done before the run; a request is the run's too."""
+        self._first = Control()
+        if self._asked is not None:
+            self._first.cancel(self._asked)
+        try:
+            yield self._first
+        finally:
+            self._first = None
 
     def asked(self, kind: str, data: Any) -> None:
         """Somebody asked something of the run from outside, or answered, or its journal failed."""
@@ -122,6 +148,7 @@ class Control:
 
 async def execute(prepared: Prepared, control: Control, hear: Hear | None = None) -> Result:
     """Run to the end. Of a run that was cancelled nothing is left when this returns or raises."""
+    await _look(prepared, control)
     found = await placed(prepared)
     if isinstance(found, Result):
         return found
@@ -145,6 +172,18 @@ async def execute(prepared: Prepared, control: Control, hear: Hear | None = None
     return result
 
 
+async def _look(prepared: Prepared, control: Control) -> None:
+    """InputError for services that are not well: nothing of the run has begun."""
+    options = prepared.options
+    if options.perform is not None or prepared.cancelled or not required(prepared.plan):
+        return
+    with control.first() as looks:
+        given = prepared.values.scope({})["inputs"]
+        problems = await unwell(prepared.plan, given, options, looks)
+    if problems and not looks.asked_for:
+        raise InputError(problems)
+
+
 async def _supervise(
     prepared: Prepared, control: Control, listen: Hear | None, owner: str
 ) -> Result:
@@ -153,8 +192,14 @@ async def _supervise(
     def note(attempt: LiveAttempt, message: str) -> None:
         runner.note(attempt, message)
 
-    async with Workers() as workers, _journal(prepared, control) as writer:
+    async with (
+        Workers() as workers,
+        _journal(prepared, control) as writer,
+        _resources(prepared) as resources,
+    ):
         again = _begun(prepared, _heard(prepared, writer, listen))
+        if prepared.before:
+            again.scheduler.lose(again.scheduler.now)
         folders, known = _folders(prepared), prepared.known.ends
         opened, said = list(again.fresh), Counter[str]()
         if prepared.before or (prepared.place is not None and prepared.place.epoch > 1):
@@ -177,17 +222,29 @@ async def _supervise(
         people = People(options.ask, writer is not None, prepared.answers)
         runner = Runner(
             again.scheduler,
-            _guarded(prepared, writer, perform, people),
+            _guarded(prepared, writer, perform, people, resources),
             options.exact,
             opened,
             parks=people.all_open,
             elapsed=prepared.elapsed,
         )
         people.when_open = runner.park
+        if resources is not None:
+            resources.hears, again.scheduler.unused = runner, resources.unused
         if prepared.cancelled is not None:
             control.cancel(prepared.cancelled)
         control.attach(again.scheduler, runner, owner, people)
-        return redactor.result(await runner.run())
+        result = await runner.run()
+        if resources is not None:
+            resources.hears = None
+        return redactor.result(result)
+
+
+def _resources(prepared: Prepared) -> AbstractAsyncContextManager[Resources | None]:
+    options = prepared.options
+    if not prepared.plan.opens or options.perform is not None:
+        return nullcontext()
+    return Resources(prepared.run_id, options.grace, prepared.redactor.text)
 
 
 def _folders(prepared: Prepared) -> Folders | None:
@@ -215,14 +272,19 @@ def _begun(prepared: Prepared, hear: Hear | None) -> Replayed:
 
 
 def _guarded(
-    prepared: Prepared, writer: Writer | None, perform: Perform, people: People
+    prepared: Prepared,
+    writer: Writer | None,
+    perform: Perform,
+    people: People,
+    resources: Resources | None,
 ) -> Perform:
     """Bodies begin when what led to them is kept, and no output holds a secret: what others read is
     what the journal has."""
 
     known = prepared.known.ends
     before = writer.before if writer is not None and writer.full else None
-    if before is None and not known and not prepared.hides and not prepared.plan.asks:
+    asks, plain = prepared.plan.asks, resources is None
+    if before is None and not known and not prepared.hides and not asks and plain:
         return perform
     ask: Perform = people if prepared.options.perform is None else perform
 
@@ -231,6 +293,11 @@ def _guarded(
             return known[attempt.key]
         if before is not None:
             await before()
+        if resources is not None and attempt.node.plan.uses:
+            try:
+                attempt.resources = await resources.given(attempt)
+            except CannotOpen as error:
+                return Outcome("error", error=prepared.redactor.text(str(error)))
         outcome = await (ask if attempt.body.asks else perform)(attempt)
         if prepared.hides and outcome.output is not ABSENT:
             outcome = attrs.evolve(outcome, output=prepared.redactor.value(outcome.output))

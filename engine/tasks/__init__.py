@@ -17,6 +17,7 @@ BUILTIN = {
     "human": "engine.tasks.human",
     "shell": "engine.tasks.shell",
     "sleep": "engine.tasks.sleep",
+    "tempdir": "engine.tasks.tempdir",
 }
 """The id of each built-in task, and the module whose `TASK` it is."""
 

@@ -1,0 +1,197 @@
+"""Resources of a run: each is opened before its first user, kept in a task of its own, and closed after its last.
+
+An async context manager is entered and left in one task, its keeper, which no cancellation of the run reaches: it is
+told to close, and has `CLOSING` seconds for it. What is to be closed at one time is closed one after the other, the
+last one opened first. Source: LANGUAGE.md section 12.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from types import TracebackType
+from typing import Any, Protocol
+
+import attrs
+import trio
+
+from engine.expressions import EvaluationError
+from engine.live import LiveAttempt, LiveRun
+from engine.registry import Context
+from engine.runtime.attempts import plain, told
+from engine.values import task_inputs
+
+__all__ = ["CLOSING", "CannotOpen", "Opening", "Resources"]
+
+CLOSING = 30.0
+"""Seconds that closing one may take."""
+
+
+class Opening(Protocol):
+    """What hears of resources: the run's scheduler, told the time."""
+
+    def opening(self, run: LiveRun, name: str) -> None: ...
+
+    def closed(self, run: LiveRun, name: str, error: str | None) -> None: ...
+
+
+class CannotOpen(Exception):
+    """A resource could not be opened, or its `with` not be evaluated."""
+
+
+@attrs.define(eq=False)
+class _Keeper:
+    """One resource of one run: being opened, open, or being closed."""
+
+    run: LiveRun
+    name: str
+    ready: trio.Event = attrs.Factory(trio.Event)
+    over: trio.Event = attrs.Factory(trio.Event)
+    gone: trio.Event = attrs.Factory(trio.Event)
+    life: trio.CancelScope = attrs.Factory(lambda: trio.CancelScope(shield=True))
+    value: Any = None
+    error: str | None = None
+    """Why it could not be opened, or not be closed."""
+    is_open: bool = False
+
+
+class Resources:
+    """Use it as a block around a run; leaving it closes all that is still open."""
+
+    def __init__(self, run_id: str, grace: float, redact: Callable[[str], str]) -> None:
+        self._run_id, self._grace, self._redact = run_id, grace, redact
+        self._keepers: dict[tuple[LiveRun, str], _Keeper] = {}
+        self._due: list[_Keeper] = []
+        self._bell = trio.Event()
+        self._closing = trio.CancelScope(shield=True)
+        self.hears: Opening | None = None
+
+    async def __aenter__(self) -> Resources:
+        self._manager = trio.open_nursery()
+        self._nursery = await self._manager.__aenter__()
+        self._nursery.start_soon(self._close_all)
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        with trio.CancelScope(shield=True):
+            for keeper in [*self._keepers.values()]:
+                self._ask(keeper)
+            while self._keepers:
+                await next(iter(self._keepers.values())).gone.wait()
+        self._closing.cancel()
+        await self._manager.__aexit__(kind, error, traceback)
+
+    async def given(self, attempt: LiveAttempt) -> dict[str, Any]:
+        """What the attempt's node uses, by name, opened if need be, and its inputs if they read that; CannotOpen."""
+        run = attempt.node.run.of or attempt.node.run
+        found = {name: await self._open(run, name) for name in attempt.node.plan.uses}
+        if attempt.scope is not None:
+            attempt.inputs = _inputs(attempt, found)
+        return found
+
+    def unused(self, run: LiveRun, name: str) -> None:
+        """Nobody will use it any more."""
+        keeper = self._keepers.get((run, name))
+        if keeper is not None:
+            self._ask(keeper)
+
+    async def _open(self, run: LiveRun, name: str) -> Any:
+        keeper = self._keepers.get((run, name))
+        if keeper is None:
+            keeper = self._keepers[run, name] = _Keeper(run, name)
+            if self.hears is not None:
+                self.hears.opening(run, name)
+            self._nursery.start_soon(self._keep, keeper)
+        await keeper.ready.wait()
+        if not keeper.is_open:
+            raise CannotOpen(f"resource `{name}` could not be opened: {keeper.error}")
+        return keeper.value
+
+    def _ask(self, keeper: _Keeper) -> None:
+        """It is to be closed in its turn; one that is not open yet is given up."""
+        if not keeper.ready.is_set():
+            keeper.life.cancel()
+        elif keeper not in self._due:
+            self._due.append(keeper)
+            self._bell.set()
+
+    async def _close_all(self) -> None:
+        """Close what is due, the last one opened first."""
+        with self._closing:
+            while True:
+                await self._bell.wait()
+                self._bell = trio.Event()
+                while self._due:
+                    order = [*self._keepers.values()]
+                    last = max(self._due, key=order.index)
+                    last.life.deadline = trio.current_time() + CLOSING
+                    last.over.set()
+                    await last.gone.wait()
+                    self._due.remove(last)
+
+    async def _keep(self, keeper: _Keeper) -> None:
+        with keeper.life:
+            try:
+                async with self._entered(keeper) as keeper.value:
+                    keeper.is_open = True
+                    keeper.ready.set()
+                    await keeper.over.wait()
+            except Exception as error:
+                keeper.error = self._redact(told(error))
+        if keeper.life.cancelled_caught:
+            late = f"it took more than {CLOSING:g} s"
+            keeper.error = late if keeper.is_open else "the run needs it no more"
+        del self._keepers[keeper.run, keeper.name]
+        keeper.ready.set()
+        keeper.gone.set()
+        if self.hears is not None:
+            self.hears.closed(keeper.run, keeper.name, keeper.error if keeper.is_open else None)
+
+    def _entered(self, keeper: _Keeper) -> Any:
+        """The context manager; raises what is wrong with its inputs."""
+        run, openings = keeper.run, keeper.run.plan.openings
+        assert openings is not None
+        [body] = openings.known[keeper.name].bodies
+        task = body.task
+        assert task is not None
+        assert task.opens is not None
+        inputs = body.with_.evaluate(run.values.scope({}))
+        if problem := task_inputs(body, inputs):
+            raise ValueError(problem)
+        name = keeper.name
+        context = Context(
+            self._run_id,
+            run.plan.name,
+            name,
+            name,
+            1,
+            1,
+            f"{self._run_id}/{run.key}{name}",
+            run.plan.folder,
+            self._grace,
+        )
+        return task.opens(inputs, context)
+
+
+def _inputs(attempt: LiveAttempt, resources: dict[str, Any]) -> dict[str, Any]:
+    """The inputs of a task that reads resources."""
+    assert attempt.scope is not None
+    plans = {name: _plain(name, value) for name, value in resources.items()}
+    try:
+        inputs: dict[str, Any] = attempt.body.with_.evaluate({**attempt.scope, "resources": plans})
+    except EvaluationError as error:
+        raise CannotOpen(str(error)) from None
+    if problem := task_inputs(attempt.body, inputs):
+        raise CannotOpen(problem)
+    return inputs
+
+
+def _plain(name: str, value: Any) -> Any:
+    try:
+        return plain(value)
+    except ValueError:
+        return None  # an object: for Python alone

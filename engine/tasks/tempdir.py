@@ -1,0 +1,70 @@
+"""`tempdir`: a folder for the nodes that use it, removed after them."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+from engine.registry import Context, Permanent, Task
+
+__all__ = ["TASK", "opens"]
+
+
+@asynccontextmanager
+async def opens(inputs: dict[str, Any], context: Context) -> AsyncIterator[dict[str, str]]:
+    """Make it and give its path; remove it with all that is in it."""
+    import trio
+
+    prefix = inputs.get("prefix", f"{context.pipeline}-")
+    folder = tempfile.TemporaryDirectory(prefix=prefix, dir=inputs.get("in"))
+    try:
+        yield {"path": folder.name}
+    finally:
+        await trio.to_thread.run_sync(folder.cleanup)
+
+
+async def body(inputs: dict[str, Any], context: Context) -> None:
+    """Never run: a resource is no step."""
+    raise Permanent("`tempdir` gives a resource, and is no step")
+
+
+TASK = Task(
+    id="tempdir",
+    body=body,
+    opens=opens,
+    name="Temporary folder",
+    description="A resource: an empty folder, removed with all that is in it after its last user.",
+    input_schema={
+        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        "type": "object",
+        "additionalProperties": False,
+        "properties": {
+            "prefix": {
+                "type": "string",
+                "description": "How its name begins; default: the pipeline's name.",
+            },
+            "in": {
+                "type": "string",
+                "description": "The folder to make it in; default: the system's for such.",
+            },
+        },
+    },
+    output_schema={
+        "type": "object",
+        "additionalProperties": False,
+        "required": ["path"],
+        "properties": {"path": {"type": "string", "description": "Its path, absolute."}},
+    },
+    output="exact",
+    example="""\
+[resources.work]
+task = "tempdir"
+
+[nodes.pack]
+task = "shell"
+uses = ["work"]
+with = { argv = ["tar", "-cf", "${resources.work.path}/all.tar", "."] }
+""",
+)
