@@ -179,7 +179,7 @@ WRONG: dict[str, tuple[str, tuple[Any, ...]]] = {
             "`xyzzy` is not a key here",
             (
                 "known here: `finally`, `inputs`, `limits`, `nodes`, `outputs`, `pipeline`, `pipelines`, `pools`"
-                ", `state`"
+                ", `resources`, `services`, `state`"
             ),
         ),
     ),
