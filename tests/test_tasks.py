@@ -7,10 +7,12 @@ import tomllib
 from typing import Any
 
 import pytest
+import tomli_w
 import trio
 import trio.testing
 from jsonschema import Draft202012Validator
 
+import engine
 from engine import tasks
 from engine.registry import Context, Exit, Failure, Permanent
 
@@ -219,5 +221,34 @@ class TestSleep:
             do("sleep", {"duration": "1s1m"})
 
 
-def test_collect_gives_what_it_got():
-    assert do("collect", {"a": 1, "b": {"c": [None]}}) == {"a": 1, "b": {"c": [None]}}
+@pytest.mark.parametrize("id", ["collect", "pass"])
+def test_collect_and_pass_give_what_they_got(id):
+    assert do(id, {"a": 1, "b": {"c": [None]}}) == {"a": 1, "b": {"c": [None]}}
+
+
+class TestFail:
+    def test_it_fails_with_its_message(self):
+        notes = []
+        done = do("fail", {"message": "why"}, context(notes=notes))
+        assert done == Exit(1, {"message": "why"}, permanent=True)
+        assert notes == ["why"]
+
+    def test_code_is_the_exit(self):
+        assert do("fail", {"message": "why", "code": 7}).code == 7
+
+    @pytest.mark.parametrize("code", [0, 256, "7"])
+    def test_code_is_no_success_and_no_other_thing(self, code):
+        assert not fits("fail", {"message": "why", "code": code})
+
+    def test_a_named_code_is_the_label_of_a_run_that_says_so(self, tmp_path):
+        given = {"message": "why", "code": 7}
+        node = {"task": "fail", "with": given, "exits": {"odd": 7}, "allow_failure": True}
+        (tmp_path / "a.toml").write_text(tomli_w.dumps({"engine": 1, "nodes": {"a": node}}))
+        result = engine.run(tmp_path / "a.toml")
+        found = result.nodes["a"]
+        assert (found.result, found.label, found.output) == ("failed", "odd", {"message": "why"})
+
+    def test_the_check_knows_that_it_never_succeeds(self, tmp_path):
+        doc = {"engine": 1, "nodes": {"a": {"task": "fail", "with": {"message": "why"}}}}
+        (tmp_path / "a.toml").write_text(tomli_w.dumps(doc))
+        assert [each.rule.code for each in engine.check(tmp_path / "a.toml")] == ["E402"]

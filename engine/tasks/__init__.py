@@ -13,8 +13,10 @@ __all__ = ["BUILTIN", "ids", "load"]
 
 BUILTIN = {
     "collect": "engine.tasks.collect",
+    "fail": "engine.tasks.fail",
     "http": "engine.tasks.http",
     "human": "engine.tasks.human",
+    "pass": "engine.tasks.pass_",
     "shell": "engine.tasks.shell",
     "sleep": "engine.tasks.sleep",
     "tempdir": "engine.tasks.tempdir",
