@@ -72,7 +72,10 @@ def cast_of(draft: Draft, spec: NodeSpec, node: Node) -> Cast | None:
     )
     if asks or read != len(spec.names) - len(spec.needs):
         return None
-    if not all(task is not None and task.output != "inputs" and not task.asks for task in tasks):
+    if not all(
+        task is not None and task.output != "inputs" and not (task.asks or task.exits_of)
+        for task in tasks
+    ):
         return None
     given = [step.with_ for step in spec.steps.values()]
     strict = [

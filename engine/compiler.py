@@ -19,7 +19,7 @@ from engine.casts import Cast, cast_of
 from engine.diagnostics import Diagnostics, Rule
 from engine.draft import Draft
 from engine.edges import with_edges
-from engine.exits import exits_of, make_step, options_of
+from engine.exits import exits_of, make_step, written_exits
 from engine.expressions import Template, template
 from engine.fans import fan_of
 from engine.fingerprint import fingerprint
@@ -406,7 +406,7 @@ def _body(
         message = "a question is never interrupted: it stays open"
         work.draft.report(codes.WRONG_TYPE, message, (*path, "on_interrupt"), "take it out")
     schema = None if with_.constant else task.input_schema
-    exits = options_of(work.draft, path, spec) if task.asks else task.exits
+    exits = written_exits(work.draft, path, spec, task)
     return make(task, None, schema=schema), exits or task.exits, task.open or not exits
 
 

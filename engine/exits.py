@@ -14,11 +14,12 @@ import attrs
 from engine import codes
 from engine.draft import Draft
 from engine.machine import Clause, End, Outcome, Route, Step, Target, Verdict
+from engine.registry import Misfit, Task
 from engine.shapes import NAME, OUTCOMES, Wrong, exit_name
 from engine.source import KeyPath
 from engine.spec import RetrySpec, RouteSpec, StepSpec
 
-__all__ = ["Exits", "exits_of", "make_step"]
+__all__ = ["Exits", "exits_of", "make_step", "written_exits"]
 
 _RESERVED: Mapping[str | int, Outcome] = {
     "error": "error",
@@ -57,7 +58,21 @@ def exits_of(
     return Exits(aliases, names, None if open else frozenset(aliases.values()))
 
 
-def options_of(draft: Draft, path: KeyPath, spec: StepSpec) -> dict[str, int]:
+def written_exits(draft: Draft, path: KeyPath, spec: StepSpec, task: Task) -> Mapping[str, int]:
+    """The exits of a task, as far as they depend on its `with`; none where they cannot be told."""
+    if task.asks:
+        return _options(draft, path, spec)
+    if task.exits_of is None:
+        return task.exits
+    try:
+        return task.exits_of(spec.with_)
+    except Misfit as wrong:
+        place = (*path, "with", *wrong.path)
+        draft.report(codes.WRONG_TYPE, wrong.message, place, wrong.help)
+        return {}
+
+
+def _options(draft: Draft, path: KeyPath, spec: StepSpec) -> dict[str, int]:
     """The exits of a step that asks a person: its options, the first is 0; none if they are not written out."""
     options = spec.with_.get("options")
     if "${" in str(options):

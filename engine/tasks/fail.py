@@ -1,11 +1,12 @@
 """`fail`: ends with an exit other than 0 and says why.
 
-The task is closed, so that the check knows that no success comes of it: a `code` other than 1 has to
-be named in the step's `exits`. Trying again cannot help: only a retry that names the exit serves it.
+The check knows that no success comes of it, as long as `code` is written out. Trying again cannot help: only a retry
+that names the exit serves it.
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from engine.registry import Context, Exit, Task
@@ -17,6 +18,12 @@ async def body(inputs: dict[str, Any], context: Context) -> Exit:
     """End with `code`, and the message as output and as a line of progress."""
     context.note(inputs["message"])
     return Exit(inputs.get("code", 1), {"message": inputs["message"]}, permanent=True)
+
+
+def exits_of(with_: Mapping[str, Any]) -> dict[str, int]:
+    """The code that is written there is `failure`; an expression may give any."""
+    code = with_.get("code", 1)
+    return {"failure": code} if type(code) is int and 0 < code < 256 else {}
 
 
 TASK = Task(
@@ -36,7 +43,7 @@ TASK = Task(
                 "minimum": 1,
                 "maximum": 255,
                 "default": 1,
-                "description": "The exit; one other than 1 has to be named in the step's `exits`.",
+                "description": "The exit.",
             },
         },
     },
@@ -49,6 +56,7 @@ TASK = Task(
         "properties": {"message": {"type": "string", "description": "The message given."}},
     },
     exits={"failure": 1},
+    exits_of=exits_of,
     may_ask=False,
     example="""\
 [nodes.refuse]

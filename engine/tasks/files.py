@@ -1,0 +1,339 @@
+"""`file.*`: read, write, find, copy and hash files.
+
+Paths are relative to the spec's folder, and links are followed. What is written is there as a whole or not at all: it is written
+beside its place, made safe on disk, and then moved there. A file that is not there is an exit of its own.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import json
+import os
+import secrets
+import threading
+from collections.abc import Iterator
+from functools import partial
+from pathlib import Path
+from typing import IO, Any
+
+from engine.registry import Context, Exit, Failure, Task
+from engine.tasks.schema import NotThere, aside, place, table, written
+
+__all__ = [
+    "COPY",
+    "GLOB",
+    "HASH",
+    "MISSING",
+    "READ",
+    "WRITE",
+    "hashed",
+    "read_bytes",
+    "write_bytes",
+]
+
+MISSING = {"success": 0, "missing": 2}
+LIMIT = 100_000_000
+_PART = 1 << 20
+
+
+def read_bytes(path: Path, limit: int = LIMIT) -> bytes:
+    """All of a file; Failure if it is longer than the limit."""
+    with _opened(path) as file:
+        data = file.read(limit + 1)
+    if len(data) > limit:
+        raise Failure(f"`{path}` is longer than {limit} bytes")
+    return data
+
+
+def _opened(path: Path) -> IO[bytes]:
+    """A file to read; what is none, as a pipe, might have nothing to read for ever."""
+    if path.exists() and not (path.is_file() or path.is_dir()):
+        raise Failure(f"`{path}` is no file")
+    return path.open("rb")
+
+
+def write_bytes(
+    path: Path, parts: Iterator[bytes], stop: threading.Event, mode: str = "replace"
+) -> int:
+    """Write a file as a whole, and give its length; `mode` "new" refuses one that is there. Once `stop` is set nothing
+    comes of it."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    target = Path(os.path.realpath(path))
+    new = target.with_name(f".{target.name}.{secrets.token_hex(6)}")
+    try:
+        with open(new, "xb") as file:
+            if mode == "append" and target.exists():
+                _pour(file, target)
+            for part in parts:
+                file.write(part)
+                if stop.is_set():
+                    return 0
+            file.flush()
+            os.fsync(file.fileno())
+            size = file.tell()
+        if target.exists():
+            new.chmod(target.stat().st_mode & 0o7777)
+        if stop.is_set():
+            return 0
+        if mode == "new":
+            os.link(new, target)
+        else:
+            new.replace(target)
+    finally:
+        new.unlink(missing_ok=True)
+    return size
+
+
+def _pour(file: IO[bytes], source: Path) -> None:
+    with source.open("rb") as before:
+        while part := before.read(_PART):
+            file.write(part)
+
+
+def hashed(path: Path, algorithm: str) -> tuple[str, int]:
+    """The hash of a file, hexadecimal, and its length."""
+    found, size = hashlib.new(algorithm), 0
+    with _opened(path) as file:
+        while part := file.read(_PART):
+            found.update(part)
+            size += len(part)
+    return found.hexdigest(), size
+
+
+# -- the bodies ------------------------------------------------------------------------------------
+
+
+async def read(inputs: dict[str, Any], context: Context) -> Exit:
+    """Read a file; `missing` if it is not there."""
+    path = place(context, inputs["path"])
+    try:
+        data = await aside(partial(_read, path, inputs.get("max_size", LIMIT)))
+    except NotThere:
+        return Exit("missing", {"content": None, "size": 0})
+    return Exit(0, {"content": _content(data, inputs.get("as", "text"), path), "size": len(data)})
+
+
+def _read(path: Path, limit: int) -> bytes:
+    try:
+        return read_bytes(path, limit)
+    except FileNotFoundError as error:
+        raise NotThere(*error.args) from None
+
+
+def _content(data: bytes, form: str, path: Path) -> Any:
+    if form == "base64":
+        return base64.b64encode(data).decode()
+    try:
+        text = data.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise Failure(f"`{path}` is not UTF-8 text, from byte {error.start} on") from None
+    if form == "lines":
+        return text.splitlines()
+    return text
+
+
+async def write(inputs: dict[str, Any], context: Context) -> dict[str, Any]:
+    """Write a file."""
+    path, content = place(context, inputs["path"]), inputs["content"]
+    form = inputs.get("as", "text")
+    data = _bytes(content, form)
+    mode = inputs.get("mode", "replace")
+    size = await written(lambda stop: write_bytes(path, iter([data]), stop, mode))
+    return {"path": str(path), "size": size}
+
+
+def _bytes(content: Any, form: str) -> bytes:
+    if form == "base64":
+        try:
+            return base64.b64decode(content, validate=True)
+        except ValueError as error:
+            raise Failure(f"`content` is not base64: {error}") from None
+    if form == "lines":
+        return "".join(f"{line}\n" for line in content).encode()
+    if not isinstance(content, str):
+        return (json.dumps(content, ensure_ascii=False, indent=2) + "\n").encode()
+    return content.encode()
+
+
+async def glob(inputs: dict[str, Any], context: Context) -> dict[str, Any]:
+    """Find files by a pattern, sorted."""
+    base = place(context, inputs.get("folder", "."))
+    kind, most = inputs.get("kind", "files"), inputs.get("max", 100_000)
+    paths = await aside(partial(_found, base, inputs["pattern"], kind, most))
+    return {"paths": paths}
+
+
+def _found(base: Path, pattern: str, kind: str, most: int) -> list[str]:
+    if not base.is_dir():
+        raise Failure(f"`{base}` is no folder")
+    wanted = {"files": Path.is_file, "folders": Path.is_dir, "all": Path.exists}[kind]
+    found = sorted(str(path.relative_to(base)) for path in base.glob(pattern) if wanted(path))
+    if len(found) > most:
+        raise Failure(f"`{pattern}` finds {len(found)} paths, more than {most}")
+    return found
+
+
+async def copy(inputs: dict[str, Any], context: Context) -> Exit:
+    """Copy a file; `missing` if it is not there."""
+    source, target = place(context, inputs["from"]), place(context, inputs["to"])
+    try:
+        size = await written(partial(_copied, source, target, inputs.get("mode", "replace")))
+    except NotThere:
+        return Exit("missing", {"path": str(target), "size": 0})
+    return Exit(0, {"path": str(target), "size": size})
+
+
+def _copied(source: Path, target: Path, mode: str, stop: threading.Event) -> int:
+    try:
+        with _opened(source) as file:
+            return write_bytes(target, iter(partial(file.read, _PART), b""), stop, mode)
+    except FileNotFoundError as error:
+        raise NotThere(*error.args) from None
+
+
+async def hash_(inputs: dict[str, Any], context: Context) -> Exit:
+    """Hash a file; `missing` if it is not there."""
+    path, algorithm = place(context, inputs["path"]), inputs.get("algorithm", "sha256")
+    try:
+        found, size = await aside(partial(_hashed, path, algorithm))
+    except NotThere:
+        return Exit("missing", {"hash": None, "size": 0})
+    return Exit(0, {"hash": found, "size": size})
+
+
+def _hashed(path: Path, algorithm: str) -> tuple[str, int]:
+    try:
+        return hashed(path, algorithm)
+    except FileNotFoundError as error:
+        raise NotThere(*error.args) from None
+
+
+# -- the declarations ------------------------------------------------------------------------------
+
+_PATH = {
+    "type": "string",
+    "minLength": 1,
+    "description": "The file, relative to the spec's folder.",
+}
+_SIZE = {"type": "integer", "description": "Its length in bytes."}
+_MODE = {
+    "enum": ["replace", "new", "append"],
+    "default": "replace",
+    "description": "Whether one that is there is replaced, an error, or added to.",
+}
+
+READ = Task(
+    id="file.read",
+    body=read,
+    name="Read a file",
+    description="Read a file as text, lines or base64.",
+    input_schema=table(
+        {
+            "path": _PATH,
+            "as": {"enum": ["text", "lines", "base64"], "default": "text", "description": "What it is read as; text is UTF-8."},
+            "max_size": {"type": "integer", "minimum": 1, "default": LIMIT, "description": "The most bytes it may have."},
+        },
+        ["path"],
+    ),
+    output_schema=table(
+        {"content": {"description": "What is in it; null if it is not there."}, "size": _SIZE}, ["content", "size"]
+    ),
+    output="exact",
+    exits=MISSING,
+    may_ask=False,
+    example='[nodes.notes]\ntask = "file.read"\nwith = { path = "notes.md" }\n',
+)  # fmt: skip
+
+WRITE = Task(
+    id="file.write",
+    body=write,
+    name="Write a file",
+    description="Write a file: as a whole, or not at all.",
+    input_schema=table(
+        {
+            "path": _PATH,
+            "content": {"description": "What is to be in it: a text as it is; anything else as JSON."},
+            "as": {"enum": ["text", "lines", "base64"], "default": "text", "description": "What `content` is."},
+            "mode": _MODE,
+        },
+        ["path", "content"],
+        allOf=[
+            {
+                "if": {"properties": {"as": {"const": "lines"}}, "required": ["as"]},
+                "then": {"properties": {"content": {"type": "array", "items": {"type": "string"}}}},
+            },
+            {
+                "if": {"properties": {"as": {"const": "base64"}}, "required": ["as"]},
+                "then": {"properties": {"content": {"type": "string"}}},
+            },
+        ],
+    ),
+    output_schema=table({"path": {"type": "string", "description": "Where it is."}, "size": _SIZE}, ["path", "size"]),
+    output="exact",
+    may_ask=False,
+    example='[nodes.keep]\ntask = "file.write"\nwith = { path = "out/report.md", content = "${report.text}" }\n',
+)  # fmt: skip
+
+GLOB = Task(
+    id="file.glob",
+    body=glob,
+    name="Find files",
+    description="Find files by a pattern, in the order of their names.",
+    input_schema=table(
+        {
+            "pattern": {"type": "string", "minLength": 1, "description": "Such as `*.csv`, or `**/*.csv` with all folders below."},
+            "folder": {"type": "string", "default": ".", "description": "Where to look, relative to the spec's folder."},
+            "kind": {"enum": ["files", "folders", "all"], "default": "files", "description": "What to find."},
+            "max": {"type": "integer", "minimum": 1, "default": 100_000, "description": "The most paths; more are an error."},
+        },
+        ["pattern"],
+    ),
+    output_schema=table(
+        {"paths": {"type": "array", "items": {"type": "string"}, "description": "Their paths, from `folder` on."}}, ["paths"]
+    ),
+    output="exact",
+    may_ask=False,
+    example='[nodes.tables]\ntask = "file.glob"\nwith = { pattern = "*.csv", folder = "data" }\n',
+)  # fmt: skip
+
+COPY = Task(
+    id="file.copy",
+    body=copy,
+    name="Copy a file",
+    description="Copy a file: as a whole, or not at all.",
+    input_schema=table(
+        {
+            "from": {**_PATH, "description": "The file to copy, relative to the spec's folder."},
+            "to": {**_PATH, "description": "The new file, relative to the spec's folder."},
+            "mode": {**_MODE, "enum": ["replace", "new"], "description": "Whether one that is there is replaced, or an error."},
+        },
+        ["from", "to"],
+    ),
+    output_schema=table({"path": {"type": "string", "description": "Where the copy is."}, "size": _SIZE}, ["path", "size"]),
+    output="exact",
+    exits=MISSING,
+    may_ask=False,
+    example='[nodes.backup]\ntask = "file.copy"\nwith = { from = "orders.csv", to = "backup/orders.csv" }\n',
+)  # fmt: skip
+
+HASH = Task(
+    id="file.hash",
+    body=hash_,
+    name="Hash a file",
+    description="The hash of a file.",
+    input_schema=table(
+        {
+            "path": _PATH,
+            "algorithm": {"enum": ["sha256", "sha512", "sha1", "md5", "blake2b"], "default": "sha256", "description": "Which hash."},
+        },
+        ["path"],
+    ),
+    output_schema=table(
+        {"hash": {"type": ["string", "null"], "description": "Hexadecimal; null without the file."}, "size": _SIZE}, ["hash", "size"]
+    ),
+    output="exact",
+    exits=MISSING,
+    may_ask=False,
+    example='[nodes.sum]\ntask = "file.hash"\nwith = { path = "orders.csv" }\n',
+)  # fmt: skip

@@ -1,0 +1,176 @@
+"""`match`: which of several patterns a text has is the exit.
+
+Patterns are tried in order; the exits they name are those of the step, so that the check knows them: numbers are
+themselves, names get the lowest codes that are free, from 0, in the order in which they first stand there.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import sys
+from collections.abc import Mapping
+from typing import Any
+
+from engine.registry import Context, Exit, Failure, Misfit, Permanent, Task
+from engine.tasks.schema import table
+
+__all__ = ["TASK", "body", "exits_of"]
+
+NO_MATCH = 255
+_KINDS = ("equals", "contains", "starts", "ends", "regex")
+
+
+async def body(inputs: dict[str, Any], context: Context) -> Exit:
+    """Try one pattern after the other."""
+    text = inputs["text"].strip() if inputs.get("strip", True) else inputs["text"]
+    for at, pattern in enumerate(inputs["patterns"]):
+        found = await _found(pattern, text, inputs.get("ignore_case", False))
+        if found is not None:
+            code = exits_of(inputs).get(pattern["exit"], pattern["exit"])
+            return Exit(code, {"pattern": at, "matched": found[0], "groups": found[1]})
+    return Exit(NO_MATCH, {"pattern": None, "matched": None, "groups": {}})
+
+
+Found = tuple[str, dict[str, str | None]]
+
+
+async def _found(pattern: Mapping[str, Any], text: str, fold: bool) -> Found | None:
+    """The part of the text, and named groups."""
+    [kind] = pattern.keys() & {*_KINDS}
+    wanted = pattern[kind]
+    if kind == "regex":
+        return await _searched(wanted, text, fold)
+    one, other = (text.casefold(), wanted.casefold()) if fold else (text, wanted)
+    holds = {
+        "equals": one == other,
+        "contains": other in one,
+        "starts": one.startswith(other),
+        "ends": one.endswith(other),
+    }
+    return (wanted, {}) if holds[kind] else None
+
+
+_SEARCH = """
+import json, re, sys
+pattern, text, flags = json.load(sys.stdin)
+found = re.search(pattern, text, flags)
+json.dump(found and [found[0], found.groupdict()], sys.stdout)
+"""
+
+
+async def _searched(pattern: str, text: str, fold: bool) -> Found | None:
+    """Search in a process: there are expressions and texts for which that takes for ever, and nothing but an end of the
+    process stops it."""
+    import trio
+
+    try:
+        re.compile(pattern)
+    except re.error as error:
+        raise Permanent(f"`{pattern}` is no regular expression: {error}") from None
+    flags = int(re.MULTILINE | (re.IGNORECASE if fold else 0))
+    done = await trio.run_process(
+        [sys.executable, "-I", "-S", "-c", _SEARCH],
+        stdin=json.dumps([pattern, text, flags]).encode(),
+        capture_stdout=True,
+        capture_stderr=True,
+        check=False,
+    )
+    if done.returncode:
+        raise Failure(f"`{pattern}` could not be searched for: {done.stderr.decode()[-200:]}")
+    found = json.loads(done.stdout)
+    return None if found is None else (found[0], found[1])
+
+
+def exits_of(with_: Mapping[str, Any]) -> dict[str, int]:
+    """The exits that the patterns name, and `no_match`; none where they are not written out."""
+    patterns = with_.get("patterns")
+    if not isinstance(patterns, list):
+        if isinstance(patterns, str):
+            raise Misfit(
+                ("patterns",), "the patterns of `match` are written out: they name its exits"
+            )
+        return {}
+    named = [each.get("exit") for each in patterns if isinstance(each, dict)]
+    for at, name in enumerate(named):
+        if isinstance(name, str) and "${" in name:
+            raise Misfit(("patterns", at, "exit"), "the exits of `match` are written out")
+    _check(patterns)
+    taken = {name for name in named if isinstance(name, int)}
+    free = (code for code in range(NO_MATCH) if code not in taken)
+    found = {name: next(free) for name in dict.fromkeys(named) if isinstance(name, str)}
+    return {**found, **{str(code): code for code in sorted(taken)}, "no_match": NO_MATCH}
+
+
+def _check(patterns: list[Any]) -> None:
+    """Regular expressions that are written out are right."""
+    for at, pattern in enumerate(patterns):
+        wanted = pattern.get("regex") if isinstance(pattern, dict) else None
+        if isinstance(wanted, str) and "${" not in wanted:
+            try:
+                re.compile(wanted)
+            except re.error as error:
+                raise Misfit(("patterns", at, "regex"), f"no regular expression: {error}") from None
+
+
+_TEXT = {"type": "string", "minLength": 1}
+TASK = Task(
+    id="match",
+    body=body,
+    exits_of=exits_of,
+    name="Match",
+    description="Which of several patterns a text has is the exit; the first that fits counts.",
+    input_schema=table(
+        {
+            "text": {"type": "string", "description": "The text, looked at without white space around it."},
+            "patterns": {
+                "type": "array",
+                "minItems": 1,
+                "description": "What is tried in order; the first that fits gives the exit, `no_match` (255) if none does.",
+                "items": table(
+                    {
+                        "equals": {**_TEXT, "description": "The whole text."},
+                        "contains": {**_TEXT, "description": "A part of it."},
+                        "starts": {**_TEXT, "description": "Its beginning."},
+                        "ends": {**_TEXT, "description": "Its end."},
+                        "regex": {
+                            **_TEXT,
+                            "description": "A regular expression of Python found in it; `^` and `$` match at each line.",
+                        },
+                        "exit": {
+                            "type": ["string", "integer"],
+                            "minimum": 0,
+                            "maximum": 254,
+                            "description": "A name, or a code; names get the lowest free codes, the first one 0.",
+                        },
+                    },
+                    ["exit"],
+                    oneOf=[{"required": [kind]} for kind in _KINDS],
+                ),
+            },
+            "ignore_case": {"type": "boolean", "default": False, "description": "Whether case does not count."},
+            "strip": {"type": "boolean", "default": True, "description": "Whether white space around the text is left out."},
+        },
+        ["text", "patterns"],
+    ),
+    output_schema=table(
+        {
+            "pattern": {"type": ["integer", "null"], "description": "Which pattern it was, from 0; null for none."},
+            "matched": {"type": ["string", "null"], "description": "The part of the text that it is."},
+            "groups": {"type": "object", "description": "Named groups of a regular expression."},
+        },
+        ["pattern", "matched", "groups"],
+    ),
+    output="exact",
+    exits={"no_match": NO_MATCH},
+    may_ask=False,
+    example="""\
+[nodes.verdict]
+task = "match"
+with.text = "${review.stdout}"
+with.patterns = [
+  { contains = "ALL TESTS PASSED", exit = "passed" },
+  { regex = "^(FAILED|ERROR)", exit = "failed" },
+]
+""",
+)  # fmt: skip

@@ -1,0 +1,260 @@
+"""`sql.query` and `sql.execute`: statements of a database, through SQLAlchemy.
+
+Values are bound, never written into the text of a statement, and that text takes no expressions: a `${` in it is a mistake
+that the check finds. What JSON does not have, as dates and decimals, is text in rows. A statement runs in a thread;
+cancelled, its connection is closed, which ends it where the driver can.
+"""
+
+from __future__ import annotations
+
+import base64
+import datetime
+import decimal
+import uuid
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from functools import partial
+from typing import Any, TypeVar
+
+from engine.registry import Context, Failure, Misfit, Permanent, Task
+from engine.tasks.schema import aside, table
+
+__all__ = ["EXECUTE", "QUERY"]
+
+T = TypeVar("T")
+
+
+async def query(inputs: dict[str, Any], context: Context) -> dict[str, Any]:
+    """The rows of a statement."""
+    return await _at(inputs, context, partial(_rows, inputs))
+
+
+async def execute(inputs: dict[str, Any], context: Context) -> dict[str, Any]:
+    """One statement for each row of values, or several statements, all in one transaction."""
+    return await _at(inputs, context, partial(_counts, inputs))
+
+
+async def _at(inputs: Mapping[str, Any], context: Context, act: Callable[[Any], T]) -> T:
+    """What `act` gives in a transaction of its own."""
+    import trio
+
+    lost: list[Any] = []
+
+    def work() -> T:
+        with _connected(inputs, context, lost) as connection:
+            return act(connection)
+
+    try:
+        return await aside(work)
+    except trio.Cancelled:
+        for connection in lost:
+            _interrupt(connection)
+        raise
+
+
+@contextmanager
+def _connected(inputs: Mapping[str, Any], context: Context, lost: list[Any]) -> Iterator[Any]:
+    try:
+        import sqlalchemy
+        from sqlalchemy import exc
+    except ImportError:
+        raise Permanent("`sql` needs SQLAlchemy: pip install 'engine[sql]'") from None
+    try:
+        engine = sqlalchemy.create_engine(
+            _url(inputs["url"], context), poolclass=sqlalchemy.NullPool
+        )
+        with engine.begin() as connection:
+            lost.append(connection.connection.driver_connection)
+            yield connection
+    except exc.NoSuchModuleError as error:
+        raise Permanent(f"no such database: {error}") from None
+    except exc.ArgumentError as error:
+        raise Permanent(str(error)) from None
+    except exc.StatementError as error:
+        told = " ".join(str(error.orig).split()) if error.orig else str(error).splitlines()[0]
+        kind = Failure if isinstance(error, exc.OperationalError) else Permanent
+        raise kind(told) from None
+    except (exc.SQLAlchemyError, ModuleNotFoundError) as error:
+        raise Permanent(str(error).splitlines()[0]) from None
+
+
+def _url(url: str, context: Context) -> Any:
+    """The address, that of a file of SQLite relative to the spec's folder."""
+    from pathlib import Path
+
+    from sqlalchemy import make_url
+
+    found = make_url(url)
+    if found.drivername == "postgresql":
+        found = found.set(drivername="postgresql+psycopg")
+    if found.get_backend_name() == "sqlite" and found.database and found.database != ":memory:":
+        found = found.set(database=str(Path(context.folder, found.database)))
+    return found
+
+
+def _interrupt(raw: Any) -> None:
+    """End what a driver's connection is at, from another thread, as far as it can."""
+    for name in ("interrupt", "cancel"):
+        stop = getattr(raw, name, None)
+        if stop is not None:
+            try:
+                stop()
+            except Exception:  # it may have ended meanwhile
+                return
+            return
+
+
+def _rows(inputs: Mapping[str, Any], connection: Any) -> dict[str, Any]:
+    import sqlalchemy
+
+    most = inputs.get("max_rows", 10_000)
+    found = connection.execute(sqlalchemy.text(inputs["statement"]), inputs.get("values", {}))
+    if not found.returns_rows:
+        raise Permanent("the statement gives no rows: use `sql.execute`")
+    names = list(found.keys())
+    if len(set(names)) != len(names):
+        raise Permanent("two columns have one name: give one of them another with `AS`")
+    rows = found.fetchmany(most + 1)
+    if len(rows) > most:
+        raise Permanent(f"there are more than {most} rows: raise `max_rows`, or ask for fewer")
+    return {
+        "rows": [dict(zip(names, map(_plain, row), strict=True)) for row in rows],
+        "columns": names,
+    }
+
+
+def _counts(inputs: Mapping[str, Any], connection: Any) -> dict[str, Any]:
+    import sqlalchemy
+
+    statements = inputs.get("statements") or [inputs]
+    counts = []
+    for each in statements:
+        values = each.get("rows", each.get("values", {}))
+        done = (
+            connection.execute(sqlalchemy.text(each["statement"]), values) if values != [] else None
+        )
+        counts.append(max(done.rowcount, 0) if done is not None else 0)
+    return {"counts": counts, "count": sum(counts)}
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, (datetime.datetime, datetime.date, datetime.time)):
+        return value.isoformat()
+    if isinstance(value, (decimal.Decimal, uuid.UUID, datetime.timedelta)):
+        return str(value)
+    if isinstance(value, (bytes, memoryview)):
+        return base64.b64encode(bytes(value)).decode()
+    if isinstance(value, (list, tuple)):
+        return [_plain(item) for item in value]
+    return value
+
+
+def exits_of(with_: Mapping[str, Any]) -> dict[str, int]:
+    """Statements take no expressions: values are bound."""
+    tables: list[tuple[tuple[str | int, ...], Any]] = [((), with_)]
+    several = with_.get("statements")
+    if isinstance(several, list):
+        tables += [(("statements", at), each) for at, each in enumerate(several)]
+    for path, each in tables:
+        if isinstance(each, dict) and "${" in str(each.get("statement", "")):
+            raise Misfit(
+                (*path, "statement"),
+                "a statement takes no expressions",
+                'name a value, `:city`, and give it: `values = { city = "${…}" }`',
+            )
+    return {"success": 0}
+
+
+_URL = {
+    "type": "string",
+    "minLength": 1,
+    "description": "Where the database is: `sqlite:///file.db` (relative to the spec's folder), "
+    "`postgresql://user:${secrets.PASSWORD}@host/name`, or what else SQLAlchemy knows.",
+}
+_STATEMENT = {
+    "type": "string",
+    "minLength": 1,
+    "description": "One statement; `:name` is a value of that name.",
+}
+_VALUES = {"type": "object", "description": "The values it names, bound to it."}
+_SEVERAL = {
+    "type": "array",
+    "items": {"type": "object"},
+    "description": "Values for each time that it is to run.",
+}
+
+QUERY = Task(
+    id="sql.query",
+    body=query,
+    exits_of=exits_of,
+    name="Query a database",
+    description="Ask a database for rows.",
+    input_schema=table(
+        {
+            "url": _URL,
+            "statement": _STATEMENT,
+            "values": _VALUES,
+            "max_rows": {"type": "integer", "minimum": 1, "default": 10_000, "description": "The most rows; more are an error."},
+        },
+        ["url", "statement"],
+    ),
+    output_schema=table(
+        {
+            "rows": {"type": "array", "items": {"type": "object"}, "description": "An object each; dates and decimals are text."},
+            "columns": {"type": "array", "items": {"type": "string"}, "description": "The names of the columns, in order."},
+        },
+        ["rows", "columns"],
+    ),
+    output="exact",
+    exits={"success": 0},
+    may_ask=False,
+    example="""\
+[nodes.open_orders]
+task = "sql.query"
+with.url = "sqlite:///orders.db"
+with.statement = "SELECT id, amount FROM orders WHERE city = :city"
+with.values = { city = "${inputs.city}" }
+""",
+)  # fmt: skip
+
+EXECUTE = Task(
+    id="sql.execute",
+    body=execute,
+    exits_of=exits_of,
+    name="Change a database",
+    description="Run statements in one transaction: all of them, or none.",
+    input_schema=table(
+        {
+            "url": _URL,
+            "statement": _STATEMENT,
+            "values": _VALUES,
+            "rows": _SEVERAL,
+            "statements": {
+                "type": "array",
+                "minItems": 1,
+                "description": "Several statements, in order, each with its own `values` or `rows`.",
+                "items": table({"statement": _STATEMENT, "values": _VALUES, "rows": _SEVERAL}, ["statement"]),
+            },
+        },
+        ["url"],
+        oneOf=[{"required": ["statement"]}, {"required": ["statements"]}],
+        dependentRequired={"values": ["statement"], "rows": ["statement"]},
+    ),
+    output_schema=table(
+        {
+            "count": {"type": "integer", "description": "How many rows were changed in all."},
+            "counts": {"type": "array", "items": {"type": "integer"}, "description": "By statement."},
+        },
+        ["count", "counts"],
+    ),
+    output="exact",
+    exits={"success": 0},
+    may_ask=False,
+    example="""\
+[nodes.keep]
+task = "sql.execute"
+with.url = "sqlite:///orders.db"
+with.statement = "INSERT INTO orders (id, amount) VALUES (:id, :amount)"
+with.rows = [{ id = 1, amount = "${price.stdout}" }]
+""",
+)  # fmt: skip

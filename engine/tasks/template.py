@@ -1,0 +1,77 @@
+"""`template`: a text made of a Jinja template and values.
+
+The sandbox of Jinja keeps a template from all but its values, a name that is not among them is an error, and nothing
+is escaped: a template of HTML says `| e` where it must.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from engine.registry import Context, Failure, Permanent, Task
+from engine.tasks.schema import place, table, told
+
+__all__ = ["TASK", "body", "fill"]
+
+
+async def body(inputs: dict[str, Any], context: Context) -> dict[str, str]:
+    """Never run: `fill` is, in a thread."""
+    raise AssertionError("a template is filled in by `fill`")
+
+
+def fill(inputs: Mapping[str, Any], context: Context) -> dict[str, str]:
+    """Fill the template in; a loop in one may take its time, and is stopped in the middle."""
+    return {"text": _filled(inputs, context)}
+
+
+def _filled(inputs: Mapping[str, Any], context: Context) -> str:
+    try:
+        import jinja2
+        from jinja2.sandbox import ImmutableSandboxedEnvironment
+    except ImportError:
+        raise Permanent("`template` needs Jinja: pip install 'engine[template]'") from None
+    text, name = inputs.get("text"), "text"
+    if text is None:
+        name = inputs["file"]
+        try:
+            text = place(context, name).read_text(encoding="utf-8")
+        except OSError as error:
+            raise Failure(told(error)) from None
+    jinja = ImmutableSandboxedEnvironment(
+        undefined=jinja2.StrictUndefined, autoescape=False, keep_trailing_newline=True
+    )
+    try:
+        return str(jinja.from_string(text).render(inputs.get("values", {})))
+    except jinja2.TemplateSyntaxError as error:
+        raise Permanent(f"`{name}`, line {error.lineno}: {error.message}") from None
+    except (jinja2.TemplateError, ArithmeticError, TypeError, ValueError) as error:
+        raise Failure(f"`{name}`: {error}") from None
+
+
+TASK = Task(
+    id="template",
+    body=body,
+    executor="thread",
+    function=fill,
+    arguments=lambda inputs, context: {"inputs": inputs, "context": context},
+    name="Template",
+    description="Make a text of a Jinja template and values; a name that is not given is an error.",
+    input_schema=table(
+        {
+            "text": {"type": "string", "description": "The template."},
+            "file": {"type": "string", "description": "The file it stands in, relative to the spec's folder."},
+            "values": {"type": "object", "description": "What it may name."},
+        },
+        oneOf=[{"required": ["text"]}, {"required": ["file"]}],
+    ),
+    output_schema=table({"text": {"type": "string", "description": "The text."}}, ["text"]),
+    output="exact",
+    may_ask=False,
+    example="""\
+[nodes.letter]
+task = "template"
+with.text = "Dear {{ name }}, {% for item in items %}{{ loop.index }}. {{ item }} {% endfor %}"
+with.values = { name = "${inputs.name}", items = "${list.stdout}" }
+""",
+)  # fmt: skip

@@ -1,0 +1,80 @@
+"""`validate`: whether a value is of a JSON Schema is the exit."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from engine.registry import Context, Exit, Misfit, Permanent, Task
+from engine.tasks.schema import table
+
+__all__ = ["TASK", "body"]
+
+_EXITS = {"success": 0, "invalid": 1}
+
+
+async def body(inputs: dict[str, Any], context: Context) -> Exit:
+    """Look, and list all that is wrong."""
+    from engine.schemas import misfits, schema_error
+
+    wrong = schema_error(inputs["schema"])
+    if wrong is not None:
+        raise Permanent(f"`schema` is no JSON Schema: {wrong[1]}")
+    problems = [
+        {"path": list(problem.path), "message": problem.message}
+        for problem in misfits(inputs["schema"], inputs["value"])
+    ]
+    return Exit("invalid" if problems else "success", {"problems": problems})
+
+
+def exits_of(with_: Mapping[str, Any]) -> dict[str, int]:
+    """The exits that are declared; a schema that is written out must be one."""
+    from engine.schemas import schema_error
+
+    schema = with_.get("schema")
+    if isinstance(schema, dict) and "${" not in str(schema):
+        wrong = schema_error(schema)
+        if wrong is not None:
+            raise Misfit(("schema", *wrong[0]), f"no JSON Schema: {wrong[1]}")
+    return _EXITS
+
+
+TASK = Task(
+    id="validate",
+    body=body,
+    exits_of=exits_of,
+    name="Validate",
+    description="Whether a value is of a JSON Schema.",
+    input_schema=table(
+        {
+            "value": {"description": "What is looked at."},
+            "schema": {"type": ["object", "boolean"], "description": "A JSON Schema (draft 2020-12)."},
+        },
+        ["value", "schema"],
+    ),
+    output_schema=table(
+        {
+            "problems": {
+                "type": "array",
+                "description": "All that is wrong.",
+                "items": table(
+                    {
+                        "path": {"type": "array", "description": "The keys and numbers that lead to it."},
+                        "message": {"type": "string", "description": "What is wrong."},
+                    },
+                    ["path", "message"],
+                ),
+            }
+        },
+        ["problems"],
+    ),
+    output="exact",
+    exits=_EXITS,
+    may_ask=False,
+    example="""\
+[nodes.order]
+task = "validate"
+with.value = "${fetch.body}"
+with.schema = { type = "object", required = ["id"], properties = { id = { type = "integer" } } }
+""",
+)  # fmt: skip

@@ -1,0 +1,106 @@
+"""Every built-in task ends within the grace period when it is cancelled, and leaves nothing behind."""
+
+from __future__ import annotations
+
+import os
+import socket
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import tomli_w
+import trio
+
+import engine
+from engine import tasks
+from engine.runtime.runs import Options, open_run
+from engine.source import Source
+
+Doc = dict[str, Any]
+FOREVER = "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n) SELECT count(*) FROM n"
+LOOPS = "{% for a in range(99999) %}{% for b in range(99999) %}{{ a * b }}{% endfor %}{% endfor %}"
+LONG: dict[str, Doc] = {
+    "http": {"url": "http://127.0.0.1:PORT/"},
+    "match": {"text": "a" * 40, "patterns": [{"regex": "^(a+)+b", "exit": "never"}]},
+    "shell": {"argv": ["sleep", "987.6"]},
+    "sleep": {"duration": "1h"},
+    "sql.execute": {"url": "sqlite://", "statement": f"CREATE TABLE t AS {FOREVER}"},
+    "sql.query": {"url": "sqlite://", "statement": FOREVER},
+    "template": {"text": LOOPS},
+}
+"""What keeps a task busy for ever."""
+AT_ONCE = {
+    *("collect", "fail", "pass", "validate", "csv.read", "csv.write", "json.read", "json.write"),
+    *(
+        "jsonl.read",
+        "jsonl.write",
+        "file.copy",
+        "file.glob",
+        "file.hash",
+        "file.read",
+        "file.write",
+    ),
+}
+"""Tasks that end by themselves: what they do has a bound of its own."""
+ELSEWHERE = {"human", "tempdir"}
+"""A question is no body, and a resource is closed: `test_people` and `test_resources`."""
+
+
+def test_each_task_is_known() -> None:
+    assert {*LONG} | AT_ONCE | ELSEWHERE == {*tasks.ids()}
+
+
+@pytest.fixture
+def port() -> Iterator[int]:
+    """One at which somebody listens and never answers."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        yield server.getsockname()[1]
+
+
+def children() -> set[str]:
+    own = str(os.getpid())
+    found = set()
+    for each in Path("/proc").glob("[0-9]*/stat"):
+        try:
+            fields = each.read_text().rpartition(")")[2].split()
+        except OSError:
+            continue
+        if fields[1] == own and fields[0] != "Z":
+            found.add(each.parent.name)
+    return found
+
+
+def busy() -> set[str]:
+    """Threads that are not idle ones of trio's cache."""
+    return {
+        thread.name for thread in threading.enumerate() if "cached" not in thread.name.lower()
+    } - {threading.current_thread().name}
+
+
+@pytest.mark.parametrize("id", sorted(LONG))
+def test_it_stops_when_it_is_cancelled(id: str, port: int) -> None:
+    with_ = {key: str(value).replace("PORT", str(port)) if key == "url" else value for key, value in LONG[id].items()}  # fmt: skip
+    doc = {"engine": 1, "nodes": {"n": {"task": id, "with": with_}}}
+    plan = engine.load_plan(Source("x.toml", tomli_w.dumps(doc)))
+    before, threads = children(), busy()
+
+    async def main() -> engine.Result:
+        async with open_run(plan, {}, Options(grace=2.0)) as run:
+            async for event in run:
+                if event.kind == "attempt_started":
+                    await trio.sleep(0.3)  # in the middle of what it does
+                    run.cancel("enough")
+            return await run.result()
+
+    begun = time.monotonic()
+    result = trio.run(main)
+    assert result.nodes["n"].result == "cancelled"
+    assert time.monotonic() - begun < 0.3 + 2.0 + 3.0
+    until = time.monotonic() + 2.0
+    while (children() - before or busy() - threads) and time.monotonic() < until:
+        time.sleep(0.01)
+    assert children() - before == set()
+    assert busy() - threads == set()
