@@ -34,12 +34,17 @@ Spec = str | os.PathLike[str] | Source
 Reader = Callable[[Path], Source]
 
 
-def default_registry(tasks: Iterable[object] = ()) -> Registry:
-    """A registry with the built-in tasks, entry points, and the tasks given."""
+def default_registry(tasks: Iterable[object] = (), allow: Iterable[str] | None = None) -> Registry:
+    """A registry with the built-in tasks, entry points, and the tasks given; of the former only those that `allow`
+    has, ids or patterns like "file.*"."""
     from engine import tasks as builtin
+    from engine.functions import as_task
 
-    registry = Registry({id: _loader(id) for id in builtin.ids()})
-    for task in tasks:
+    given = [*tasks]
+    if allow is not None:
+        allow = [*allow, *(as_task(task).id for task in given)]
+    registry = Registry({id: _loader(id) for id in builtin.ids()}, allow=allow)
+    for task in given:
         registry.register(task)
     return registry
 
@@ -95,7 +100,7 @@ def _examined(
     if settings is None:
         settings = Settings() if isinstance(spec, Source) else settings_for(spec)
     source = spec if isinstance(spec, Source) else _read(spec)
-    registry = registry if registry is not None else default_registry(tasks)
+    registry = registry if registry is not None else default_registry(tasks, settings.tasks)
     with without_collecting():
         loaded, found = load(source, reader)
         if loaded is None:

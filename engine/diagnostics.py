@@ -175,11 +175,13 @@ def nearest(word: str, candidates: Iterable[str]) -> str | None:
 
 
 def only_nearest(word: str, candidates: Iterable[str]) -> str | None:
-    """The nearest candidate if it is near and no other nearly as near: what may be put in the place
-    of `word`."""
+    """The nearest candidate if it is near and no other nearly as near, or the only one of just these letters: what may
+    be put in the place of `word`."""
     known = set(candidates)
     guess = nearest(word, known)
     if guess is None or guess.lower() == word.lower():
+        return guess
+    if [each for each in known if sorted(each) == sorted(word)] == [guess]:
         return guess
     rival = _closest(word, tuple(sorted(known)), guess)
     alike = _alike(guess, word)

@@ -53,6 +53,8 @@ class Settings:
     per_file: tuple[tuple[str, Codes], ...] = ()
     store: str | None = None
     """Where runs are kept: an absolute path or a URL."""
+    tasks: tuple[str, ...] | None = None
+    """Ids and patterns of the tasks that specs may use; None: all."""
 
 
 @cache

@@ -1,6 +1,6 @@
 """`[tool.engine]` of the nearest `pyproject.toml` -> Settings; every mistake at once, with its place.
 
-Keys: `select`, `ignore`, `levels`, `per-file-ignores`, `store`. A `pyproject.toml` without the table is passed
+Keys: `select`, `ignore`, `levels`, `per-file-ignores`, `store`, `tasks`. A `pyproject.toml` without the table is passed
 by. Source: LANGUAGE.md section 16.
 """
 
@@ -186,6 +186,17 @@ def _store(tell: _Tell, path: KeyPath, value: Any) -> str | None:
     return value if "://" in value else str(folder / os.path.expanduser(value))
 
 
+def _patterns(tell: _Tell, path: KeyPath, value: Any) -> tuple[str, ...] | None:
+    """The ids of tasks, or patterns of them."""
+    if not isinstance(value, list):
+        tell(path, 'expected an array of tasks, such as ["http", "file.*"]')
+        return None
+    for at, each in enumerate(value):
+        if not isinstance(each, str) or not each:
+            tell((*path, at), 'expected the id of a task, or a pattern such as "file.*"')
+    return tuple(each for each in value if isinstance(each, str))
+
+
 def _table(tell: _Tell, path: KeyPath, value: Any, what: str) -> Iterator[tuple[str, Any]]:
     if not isinstance(value, dict):
         tell(path, f"expected a table from {what}")
@@ -199,4 +210,5 @@ _KEYS: Mapping[str, tuple[str, Callable[[_Tell, KeyPath, Any], Any]]] = {
     "levels": ("levels", _levels),
     "per-file-ignores": ("per_file", _per_file),
     "store": ("store", _store),
+    "tasks": ("tasks", _patterns),
 }

@@ -49,9 +49,10 @@ def _order(doc: dict[str, Any], plan: Plan, race: Race) -> None:
     for part in plan.spec.at:
         doc = doc[part]
     one, other = (plan.nodes[access.node].name for access in (race.one, race.other))
-    needs = doc["nodes"][other].get("needs", {})
+    nodes = doc[plan.spec.table]
+    needs = nodes[other].get("needs", {})
     needs = needs if isinstance(needs, dict) else dict.fromkeys(needs, "success")
-    doc["nodes"][other]["needs"] = {**needs, one: "always"}
+    nodes[other]["needs"] = {**needs, one: "always"}
 
 
 def _without_clocks(value: Any) -> None:
@@ -61,6 +62,8 @@ def _without_clocks(value: Any) -> None:
                 value[key] = "100h"
         if value.get("on_failure") == "cancel":
             value["on_failure"] = "finish"
+        for node in value.get("finally", {}).values():
+            node.setdefault("deadline", "100h")
         for item in value.values():
             _without_clocks(item)
     elif isinstance(value, list):

@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+import engine
 from engine.api import analyse, check
 from engine.diagnostics import Diagnostic, Severity
 from engine.errors import EngineError, SettingsError
@@ -226,3 +227,51 @@ def test_every_wrong_word_of_a_call_is_told() -> None:
         "--ignore: `E201` cannot be ignored, only warnings and E302, E303, E401, E402 can be",
         "--ignore: there is no rule `W9`",
     )
+
+
+ALLOWED = '[tool.engine]\ntasks = ["collect", "file.*"]\n'
+TASKS = """\
+engine = 1
+[nodes.a]
+task = "collect"
+[nodes.b]
+task = "file.read"
+with = { path = "x" }
+[nodes.c]
+task = "shell"
+with = { argv = ["x"] }
+[nodes.d]
+task = "python:os:getcwd"
+"""
+
+
+def test_a_project_may_allow_some_tasks_alone(tmp_path: Path) -> None:
+    (tmp_path / "pyproject.toml").write_text(ALLOWED)
+    spec = tmp_path / "a.toml"
+    spec.write_text(TASKS)
+    told = [(d.rule.code, d.span.line, d.message, d.help) for d in engine.check(spec)]
+    cure = "allowed: `collect`, `file.*`"
+    assert told == [
+        ("E201", 8, "task `shell` is not allowed here", cure),
+        ("E201", 11, "task `python:os:getcwd` is not allowed here", cure),
+    ]
+    with pytest.raises(engine.SpecError):
+        engine.run(spec)
+
+
+def test_a_task_that_the_caller_gives_is_allowed(tmp_path: Path) -> None:
+    (tmp_path / "pyproject.toml").write_text(ALLOWED)
+    spec = tmp_path / "a.toml"
+    spec.write_text('engine = 1\n[nodes.a]\ntask = "mine"\n')
+
+    @engine.task
+    async def mine() -> int:
+        return 1
+
+    assert engine.run(spec, tasks=[mine]).status == "succeeded"
+
+
+def test_a_wrong_list_of_tasks_is_told(tmp_path: Path) -> None:
+    (tmp_path / "pyproject.toml").write_text("[tool.engine]\ntasks = [1]\n")
+    with pytest.raises(SettingsError, match="expected the id of a task"):
+        settings_for(tmp_path / "a.toml")

@@ -41,8 +41,10 @@ def _print(arguments: argparse.Namespace, console: Console) -> int:
 
     from engine import api
     from engine.editor import schema_with
+    from engine.settings import settings_for
 
-    registry, folder = api.default_registry(), Path(arguments.spec or "").parent
+    allow = settings_for(arguments.spec or "here").tasks
+    registry, folder = api.default_registry(allow=allow), Path(arguments.spec or "").parent
     if arguments.spec is not None and api.analyse(arguments.spec, registry)[1].errors:
         console.note(f"{printable(arguments.spec)} has errors: see `engine check`")
     tasks = (registry.find(id, folder) for id in registry.ids())

@@ -46,8 +46,9 @@ def _show(arguments: argparse.Namespace, console: Console) -> int:
 
     from engine import api
     from engine.render import tasks as render
+    from engine.settings import settings_for
 
-    registry = api.default_registry()
+    registry = api.default_registry(allow=settings_for(arguments.spec or "here").tasks)
     folder = _used(registry, arguments.spec, console)
     if folder is None:
         return 2
