@@ -34,7 +34,7 @@ LAYERS = (
     "races",
     "compiler rules runtime",
     "checker selection testing render",
-    "ignores settings",
+    "coverage dry ignores settings",
     "api",
     "stored",
     "commands",

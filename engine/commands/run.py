@@ -26,6 +26,7 @@ EXAMPLES = """\
   engine run pipeline.toml
   engine run pipeline.toml -i topic=tea -i words=300
   engine run pipeline.toml --inputs inputs.json --json > result.json
+  engine run pipeline.toml --dry-run           what it would do, without doing it
   engine run pipeline.toml --key 2026-11-26    at most one run of that key
 
   exit status: 0 succeeded, 1 failed, 2 the spec or the call is wrong, 3 waiting, 130 cancelled
@@ -52,6 +53,11 @@ def configure(parser: argparse.ArgumentParser) -> None:
         "those that begin with # are left out; go before the environment",
     )
     parser.add_argument(
+        "--dry-run",
+        action="store_true",
+        help="print what would be run, as far as that is known before, and run nothing",
+    )
+    parser.add_argument(
         "--grace",
         metavar="SECONDS",
         help="how long a cancelled attempt may take to end; default 5",
@@ -75,6 +81,10 @@ def execute(arguments: argparse.Namespace, console: Console) -> int:
     plan = load_plan(arguments.spec, console)
     if plan is None:
         return 2
+    if arguments.dry_run:
+        from engine.commands.rehearse import rehearse
+
+        return rehearse(plan, _given(plan, arguments), arguments.json, console)
     from engine.render.progress import Notes
 
     notes = Notes()
