@@ -15,7 +15,7 @@ LAYERS = (
     "events machine result shim",
     "syntax ends formatter",
     "source",
-    "diagnostics expressions spec",
+    "diagnostics expressions sinks spec",
     "cel_words fan people",
     "codes cel fixer fixes modules schemas written",
     "registry shapes nesting",

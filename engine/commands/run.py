@@ -4,13 +4,17 @@ status says how it ended."""
 from __future__ import annotations
 
 import argparse
+import os
 import sys
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING, Any
 
 from engine.commands.console import Console
 from engine.commands.inputs import add_inputs, inputs_of, load_plan, read_secrets, seconds
 from engine.commands.keeping import add_store, store_of
 from engine.errors import EngineError, InputError
+from engine.render.text import plural, printable
 
 if TYPE_CHECKING:
     from engine.commands.display import Display
@@ -18,6 +22,7 @@ if TYPE_CHECKING:
     from engine.plan import Plan
     from engine.render.progress import Notes
     from engine.result import Result
+    from engine.sinks import Webhook
 
 __all__ = ["EXAMPLES", "STATUS", "SUMMARY", "Both", "configure", "execute", "show"]
 
@@ -61,6 +66,14 @@ def configure(parser: argparse.ArgumentParser) -> None:
         "--grace",
         metavar="SECONDS",
         help="how long a cancelled attempt may take to end; default 5",
+    )
+    parser.add_argument(
+        "--events", metavar="FILE", help="append each event to a file, as a line of JSON"
+    )
+    parser.add_argument(
+        "--webhook",
+        metavar="URL",
+        help="post events as JSON; ENGINE_WEBHOOK_TOKEN of the environment is sent as a bearer token",
     )
     add_store(parser)
     parser.add_argument(
@@ -122,9 +135,33 @@ def _run(plan: Plan, arguments: argparse.Namespace, console: Console, notes: Not
         "key": arguments.key,
     }
     ask = asker(shown, console)
-    with block, hearing(shown.say):
+    with _sinks(arguments, console) as sinks, block, hearing(shown.say):
         heard = Both(shown, notes)
-        return api.run(plan, seed=arguments.seed, on_event=heard, ask=ask, **kept, **given)
+        return api.run(
+            plan, seed=arguments.seed, on_event=heard, sinks=sinks, ask=ask, **kept, **given
+        )
+
+
+@contextmanager
+def _sinks(arguments: argparse.Namespace, console: Console) -> Iterator[list[Any]]:
+    """Where events go besides; what could not be delivered is told at the end."""
+    from engine.sinks import JsonLines, Webhook
+
+    with ExitStack() as stack:
+        found: list[Any] = []
+        if arguments.events is not None:
+            found.append(stack.enter_context(JsonLines(arguments.events)))
+        if arguments.webhook is not None:
+            webhook = Webhook(arguments.webhook, os.environ.get("ENGINE_WEBHOOK_TOKEN"))
+            stack.callback(_tell_lost, webhook, console)
+            found.append(stack.enter_context(webhook))
+        yield found
+
+
+def _tell_lost(webhook: Webhook, console: Console) -> None:
+    if webhook.lost:
+        events = plural(webhook.lost, "event")
+        console.note(f"warning: {events} could not be delivered to {printable(webhook.host)}")
 
 
 def _given(plan: Plan, arguments: argparse.Namespace) -> dict[str, Any]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, get_args
 
 import attrs
@@ -36,7 +36,7 @@ class Options:
     `env` and `secrets` go before the process's environment. No two runs of one machine may bear one
     `run_id` at a time: when one is cancelled, all processes that bear it are killed. `seed` rules
     jitter, `grace` is in seconds. `on_event` is called with each event as it happens; if it raises,
-    that is logged and it is not called again. `perform` runs bodies in place of the real ones,
+    that is logged and it is not called again; so are `sinks`, each by itself. `perform` runs bodies in place of the real ones,
     `exact` is for virtual clocks: see `engine.testing`.
     """
 
@@ -46,6 +46,7 @@ class Options:
     seed: int | str | None = None
     grace: float = GRACE
     on_event: Callable[[Event], None] | None = None
+    sinks: Sequence[Callable[[Event], None]] = ()
     store: str | None = attrs.field(default=None, converter=_text)
     durability: Durability = "full"
     key: str | None = None
@@ -85,4 +86,7 @@ def options_of(given: Mapping[str, Any]) -> Options:
             raise TypeError(f"option `{name}` is a text that is not empty")
     if options.on_event is not None and not callable(options.on_event):
         raise TypeError("option `on_event` is a function of one event")
+    sinks: object = options.sinks
+    if not isinstance(sinks, Sequence) or not all(map(callable, sinks)):
+        raise TypeError("option `sinks` is a list of functions of one event")
     return options

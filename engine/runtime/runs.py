@@ -153,7 +153,7 @@ async def execute(prepared: Prepared, control: Control, hear: Hear | None = None
     if isinstance(found, Result):
         return found
     prepared = found
-    listeners = Listeners((prepared.options.on_event, hear))
+    listeners = Listeners((prepared.options.on_event, *prepared.options.sinks, hear))
     listen = _without_secrets(prepared, listeners) if listeners else None
     owner, before = _owner(prepared), processes.OWNER.get()
     reset = processes.OWNER.set(f"{before}/{owner}" if before else owner)

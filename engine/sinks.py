@@ -1,0 +1,162 @@
+"""Where events of runs go besides the journal: JSON lines in a file, or a webhook.
+
+A sink is a function of one event, given with `engine.run(…, sinks=[…])`; whatever becomes of it, the run goes on. Both
+here are blocks: leaving one delivers what is left. Secrets are hidden in events before any sink hears them.
+"""
+
+from __future__ import annotations
+
+import json
+import queue
+import threading
+import time
+from types import TracebackType
+from typing import TYPE_CHECKING, Any
+
+from engine.errors import EngineError
+from engine.events import Event
+
+if TYPE_CHECKING:
+    import os
+
+    import httpx
+
+__all__ = ["JsonLines", "Webhook"]
+
+
+class JsonLines:
+    """Appends each event to a file, as one line of JSON, at once."""
+
+    def __init__(self, path: str | os.PathLike[str]) -> None:
+        try:
+            self._file = open(path, "a", encoding="utf-8", buffering=1)  # noqa: SIM115
+        except OSError as error:
+            raise EngineError(
+                f"`{path}` cannot be written: {(error.strerror or '').lower()}"
+            ) from None
+
+    def __enter__(self) -> JsonLines:
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self._file.close()
+
+    def __call__(self, event: Event) -> None:
+        """Write it."""
+        self._file.write(json.dumps(event.to_json(), ensure_ascii=False) + "\n")
+
+
+_MOST = 10_000
+"""Events that wait at most; more are given up."""
+_BATCH = 500
+_WAITS = (0.5, 1.0, 2.0, 4.0)
+"""Seconds before each further try."""
+_CLOSING = 10.0
+
+
+class Webhook:
+    """Posts events to a URL, as `{"run": ID, "events": […]}`, in order, some at a time, from a thread of its own.
+
+    What gets no answer, or a status of 429 or 5xx, is tried again after 0.5, 1, 2 and 4 seconds, or as long as
+    `Retry-After` says; then it is given up, and counted in `lost`. Leaving the block waits at most `closing` seconds. `token` is sent as a bearer.
+    """
+
+    def __init__(self, url: str, token: str | None = None, closing: float = _CLOSING) -> None:
+        import httpx
+
+        try:
+            parsed = httpx.URL(url)
+        except httpx.InvalidURL:
+            parsed = httpx.URL("")
+        if parsed.scheme not in ("http", "https") or not parsed.host:
+            raise EngineError("a webhook is a URL that begins with http:// or https://")
+        self.host = parsed.host
+        self.lost = 0
+        """How many events were given up."""
+        self._url, self._closing = url, closing
+        self._headers = {"Authorization": f"Bearer {token}"} if token else {}
+        self._queue: queue.Queue[Event | None] = queue.Queue(_MOST)
+        self._run = ""
+        self._over = threading.Event()
+        self._left = 0
+        self._thread = threading.Thread(target=self._work, name="engine webhook", daemon=True)
+
+    def __enter__(self) -> Webhook:
+        self._thread.start()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        until = time.monotonic() + self._closing
+        try:
+            self._queue.put(None, timeout=self._closing)
+        except queue.Full:
+            pass
+        self._thread.join(max(0.0, until - time.monotonic()))
+        self._over.set()
+        if self._thread.is_alive():
+            self.lost += self._left + self._queue.qsize()
+
+    def __call__(self, event: Event) -> None:
+        """Let it be posted."""
+        try:
+            self._queue.put_nowait(event)
+        except queue.Full:
+            self.lost += 1
+
+    # -- in the thread -----------------------------------------------------------------------------
+
+    def _work(self) -> None:
+        import httpx
+
+        with httpx.Client(headers=self._headers, timeout=10.0) as client:
+            ended = False
+            while not ended:
+                batch, ended = self._taken()
+                self._left = len(batch)
+                if batch and not self._posted(client, batch) and not self._over.is_set():
+                    self.lost += len(batch)
+
+    def _taken(self) -> tuple[list[Event], bool]:
+        """What waits, up to a batch, and whether that is all there will be."""
+        found: list[Event] = []
+        event = self._queue.get()
+        while event is not None:
+            found.append(event)
+            if len(found) == _BATCH:
+                return found, False
+            try:
+                event = self._queue.get_nowait()
+            except queue.Empty:
+                return found, False
+        return found, True
+
+    def _posted(self, client: httpx.Client, batch: list[Event]) -> bool:
+        import httpx
+
+        self._run = next((e.data["run"] for e in batch if e.kind == "run_started"), self._run)
+        body: dict[str, Any] = {"run": self._run, "events": [each.to_json() for each in batch]}
+        for wait in (*_WAITS, None):
+            asked = wait
+            try:
+                answer = client.post(self._url, json=body)
+            except httpx.HTTPError:
+                pass
+            else:
+                if answer.status_code < 500 and answer.status_code != 429:
+                    return answer.is_success
+                asked = _asked(answer.headers.get("Retry-After", ""), wait)
+            if asked is None or wait is None or self._over.wait(asked):
+                return False
+        return False
+
+
+def _asked(text: str, wait: float | None) -> float | None:
+    """The seconds that a server asks for, a minute at most."""
+    if wait is None or not text.isdigit():
+        return wait
+    return min(max(wait, float(text)), 60.0)
