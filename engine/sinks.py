@@ -58,7 +58,8 @@ class Webhook:
     """Posts events to a URL, as `{"run": ID, "events": […]}`, in order, some at a time, from a thread of its own.
 
     What gets no answer, or a status of 429 or 5xx, is tried again after 0.5, 1, 2 and 4 seconds, or as long as
-    `Retry-After` says; then it is given up, and counted in `lost`. Leaving the block waits at most `closing` seconds. `token` is sent as a bearer.
+    `Retry-After` says; then it is given up, and counted in `lost`. Leaving the block waits at most `closing` seconds.
+    `token` is sent as a bearer.
     """
 
     def __init__(self, url: str, token: str | None = None, closing: float = _CLOSING) -> None:
