@@ -24,6 +24,7 @@ FOREVER = "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n) SELEC
 LOOPS = "{% for a in range(99999) %}{% for b in range(99999) %}{{ a * b }}{% endfor %}{% endfor %}"
 LONG: dict[str, Doc] = {
     "http": {"url": "http://127.0.0.1:PORT/"},
+    "llm.chat": {"base_url": "http://127.0.0.1:PORT/", "model": "m", "prompt": "x"},
     "match": {"text": "a" * 40, "patterns": [{"regex": "^(a+)+b", "exit": "never"}]},
     "shell": {"argv": ["sleep", "987.6"]},
     "sleep": {"duration": "1h"},
@@ -81,7 +82,7 @@ def busy() -> set[str]:
 
 @pytest.mark.parametrize("id", sorted(LONG))
 def test_it_stops_when_it_is_cancelled(id: str, port: int) -> None:
-    with_ = {key: str(value).replace("PORT", str(port)) if key == "url" else value for key, value in LONG[id].items()}  # fmt: skip
+    with_ = {key: str(value).replace("PORT", str(port)) if key.endswith("url") else value for key, value in LONG[id].items()}  # fmt: skip
     doc = {"engine": 1, "nodes": {"n": {"task": id, "with": with_}}}
     plan = engine.load_plan(Source("x.toml", tomli_w.dumps(doc)))
     before, threads = children(), busy()

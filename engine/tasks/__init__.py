@@ -27,6 +27,7 @@ BUILTIN = {
     "json.write": "tables:WRITE_JSON",
     "jsonl.read": "tables:READ_LINES",
     "jsonl.write": "tables:WRITE_LINES",
+    "llm.chat": "llm",
     "match": "match",
     "pass": "pass_",
     "shell": "shell",
