@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import shlex
 from collections.abc import Iterator
@@ -11,6 +12,7 @@ import attrs
 import pytest
 
 from engine import cli
+from tests import model
 from tests.test_specs import serving
 
 ROOT = Path(__file__).parent.parent
@@ -21,7 +23,14 @@ HEAD = re.compile(r"^#   (engine [^#\n]*)(?:# (.*))?$", re.MULTILINE)
 INLINE = re.compile(r"`(engine [a-z]+[^`\n]*)`")
 NAMED = re.compile(r"…|\b[A-Z]{2,}\b")
 """What stands for something: such a command is only parsed."""
-ANSWERS = {"/search": [(200, {}, b'{"hits": 3}')]}
+PAGE = b'{"id": %d, "title": "x", "words": 200}'
+ANSWERS = {
+    "/search": [(200, {}, b'{"hits": 3}')],
+    **{f"/page/{at}": [(200, {}, PAGE % at)] for at in (1, 2, 3)},
+    **{f"/{name}": [(200, {}, b"{}")] for name in ("orders", "stock", "weather", "notify")},
+}
+SAID = json.dumps({"code": "x = 1"})
+ENDS = {"failed": 1, "waiting": 3}
 
 
 @attrs.frozen
@@ -36,7 +45,8 @@ class Shown:
 def in_heads() -> Iterator[Shown]:
     for path in SPECS:
         for found in HEAD.finditer(path.read_text(encoding="utf-8").partition("\nengine = 1")[0]):
-            status = 1 if "ends `failed`" in (found[2] or "") else 0
+            told = re.search(r"ends `(\w+)`", found[2] or "")
+            status = ENDS[told[1]] if told else 0
             yield Shown(found[1].strip(), status, path.stem)
 
 
@@ -81,8 +91,9 @@ def test_a_command_in_the_head_of_a_spec_ends_as_it_says(
     shown: Shown, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.chdir(ROOT)
-    with serving(ANSWERS) as base:
+    with serving(ANSWERS) as base, model.serving(model.text(SAID)) as server:
         line = shown.line.replace("http://localhost:8000", base).replace("=src", "=specs")
+        line = line.replace("http://localhost:11434/v1", server.url)
         status = cli.main(shlex.split(line)[1:])
     assert status == shown.status, capsys.readouterr().out
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import json
+import tempfile
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -14,8 +15,11 @@ from typing import Any
 import pytest
 
 import engine
+from engine.people import Answer
 from engine.render import diagnostics as render
+from engine.stored import Question
 from engine.testing import parse_script, simulate
+from tests import model
 
 ROOT = Path(__file__).parent.parent
 SPECS = ROOT / "specs"
@@ -140,6 +144,7 @@ class Scripted(BaseHTTPRequestHandler):
     """Answers each path from its own list; the last answer repeats."""
 
     answers: dict[str, list[tuple[int, dict[str, str], bytes]]]
+    posted: list[Any]
 
     def do_GET(self) -> None:
         path = self.path.partition("?")[0]
@@ -152,13 +157,20 @@ class Scripted(BaseHTTPRequestHandler):
         self.end_headers()
         self.wfile.write(body)
 
+    def do_POST(self) -> None:
+        self.posted.append(json.loads(self.rfile.read(int(self.headers["Content-Length"]))))
+        self.do_GET()
+
     def log_message(self, format: str, *args: Any) -> None:
         """Says nothing."""
 
 
 @contextmanager
-def serving(answers: dict[str, list[tuple[int, dict[str, str], bytes]]]) -> Iterator[str]:
-    handler = type("Handler", (Scripted,), {"answers": answers})
+def serving(
+    answers: dict[str, list[tuple[int, dict[str, str], bytes]]], posted: list[Any] | None = None
+) -> Iterator[str]:
+    told = [] if posted is None else posted
+    handler = type("Handler", (Scripted,), {"answers": answers, "posted": told})
     with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
         thread = threading.Thread(target=server.serve_forever, args=(0.01,))
         thread.start()
@@ -394,3 +406,152 @@ def test_with_too_few_files_somebody_is_sorry() -> None:
         "sorry": ("succeeded", "success"),
     }
     assert result.outputs == {"lines": "none"}
+
+
+# -- review_and_publish ----------------------------------------------------------------------------
+
+
+def answering(*said: tuple[str, str | None]) -> tuple[Any, list[Any]]:
+    """A person, and what they were asked."""
+    left, asked = list(said), []
+
+    async def ask(question: Question) -> Answer:
+        asked.append(question)
+        return Answer(*left.pop(0))
+
+    return ask, asked
+
+
+def test_nothing_is_published_that_nobody_approved(tmp_path: Path) -> None:
+    ask, asked = answering(("revise", "and wasps?"), ("approve", None))
+    spec = SPECS / "review_and_publish.toml"
+    inputs = {"topic": "bees", "log": str(tmp_path / "decisions.jsonl")}
+    result = engine.run(spec, inputs | {"to": str(tmp_path / "published.md")}, ask=ask)
+    assert result.status == "succeeded"
+    assert "draft 2" in (tmp_path / "published.md").read_text()
+    assert "and wasps?" in (tmp_path / "published.md").read_text()
+    assert [question.show.count("draft 1") for question in asked] == [1, 0]
+    ask, _ = answering(("reject", "no"))
+    result = engine.run(spec, inputs | {"to": str(tmp_path / "other.md")}, ask=ask)
+    assert ends(result)["article"] == ("failed", "rejected")
+    assert not (tmp_path / "other.md").exists()
+    rows = [json.loads(line) for line in (tmp_path / "decisions.jsonl").read_text().splitlines()]
+    assert [row["size"] > 0 for row in rows] == [True, False]
+
+
+# -- pages -----------------------------------------------------------------------------------------
+
+
+def test_pages_become_a_report(tmp_path: Path) -> None:
+    (tmp_path / "pages.toml").write_text((SPECS / "pages.toml").read_text())
+    answers = {
+        f"/page/{at}": [
+            (200, {}, json.dumps({"id": at, "title": f"T{at}", "words": 90 * at}).encode())
+        ]
+        for at in (1, 2)
+    }
+    with serving(answers) as base:
+        result = engine.run(tmp_path / "pages.toml", {"base": base, "report": "report.md"})
+    report = "# Long pages\n\n- T2: 180 words\n\n1 could not be had.\n"
+    assert (result.status, result.message) == ("succeeded", "")
+    assert (tmp_path / "report.md").read_text().split() == report.split()
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["pages.toml", "report.md"]
+
+
+# -- agent -----------------------------------------------------------------------------------------
+
+
+def test_the_agent_calculates() -> None:
+    call = model.tools(("calculate", {"expression": "6 * 7"}))
+    with model.serving(call, model.text("It is 42.")) as server:
+        result = really("agent", base=server.url, model="m")
+    assert (result.status, result.outputs["answer"]) == ("succeeded", "It is 42.")
+    told = server.asked[1]["messages"]
+    assert [each["role"] for each in told] == ["system", "user", "assistant", "tool"]
+    assert told[-1]["content"] == "42"
+
+
+def test_an_agent_that_never_answers_is_given_up() -> None:
+    with model.serving(model.tools(("calculate", {"expression": "1/0"}))) as server:
+        result = really("agent", base=server.url, model="m")
+    assert ends(result)["agent"] == ("failed", "too_many_turns")
+    assert len(server.asked) == 6
+    assert "cannot be calculated" in server.asked[1]["messages"][-1]["content"]
+
+
+# -- nightly ---------------------------------------------------------------------------------------
+
+
+def test_the_nightly_job_leaves_nothing_behind(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    result = really("nightly")
+    assert (result.status, result.nodes["load"].output["stdout"]) == ("succeeded", "7")
+    result = really("nightly", broken=True)
+    assert (result.status, result.nodes["tell"].output) == (
+        "failed",
+        {"rows": "", "hash": "nothing was packed"},
+    )
+    assert [*tmp_path.iterdir()] == []
+
+
+# -- task_tree -------------------------------------------------------------------------------------
+
+
+def test_the_task_tree_waits_for_all_and_tells() -> None:
+    posted: list[Any] = []
+    answers = {
+        "/orders": [(500, {}, b""), (200, {}, b"[1]")],
+        "/stock": [(200, {}, b"7")],
+        "/notify": [(200, {}, b"")],
+    }
+    with serving(answers, posted) as base:
+        result = really("task_tree", base=base)
+    assert result.status == "succeeded"
+    assert posted == [{"message": "done", "found": {"orders": [1], "stock": 7, "weather": None}}]
+    with serving({"/orders": [(500, {}, b"")], "/stock": [(200, {}, b"7")]}) as base:
+        result = really("task_tree", base=base)
+    assert (result.status, result.nodes["notify"].result) == ("failed", "skipped")
+
+
+# -- coding_workflow -------------------------------------------------------------------------------
+
+WRONG = "def fibonacci(n):\n    return n\n"
+RIGHT = "def fibonacci(n):\n    return n if n < 2 else fibonacci(n - 1) + fibonacci(n - 2)\n"
+
+
+def code(text: str) -> Any:
+    return model.text(json.dumps({"code": text}))
+
+
+def test_the_coding_workflow_goes_back_to_whoever_was_wrong() -> None:
+    ask, asked = answering(("approve", None), ("approve", "mind zero"))
+    answers = (
+        *(model.text("A loop."), code(WRONG), code("assert fibonacci(10) == 54")),
+        *(
+            model.text("Tests wrong."),
+            code("assert fibonacci(10) == 55"),
+            model.text("PROGRAM WRONG"),
+        ),
+        *(code(RIGHT), code("assert fibonacci(10) == 55")),
+    )
+    with model.serving(*answers) as server:
+        result = engine.run(
+            SPECS / "coding_workflow.toml", {"base": server.url, "model": "m"}, ask=ask
+        )
+    assert ends(result)["coding"] == ("succeeded", "passed")
+    assert result.outputs["code"] == RIGHT
+    assert [question.show for question in asked] == [WRONG, RIGHT]
+    assert "AssertionError" in server.asked[6]["messages"][0]["content"]
+
+
+def test_a_program_that_never_passes_ends_too() -> None:
+    ask, _ = answering(*[("approve", None)] * 9)
+    answers = [model.text("A loop.")]
+    answers += [code(WRONG), code("assert fibonacci(3) == 2"), model.text("program wrong")] * 9
+    with model.serving(*answers) as server:
+        result = engine.run(
+            SPECS / "coding_workflow.toml", {"base": server.url, "model": "m"}, ask=ask
+        )
+    assert ends(result)["coding"] == ("failed", "gave_up")
