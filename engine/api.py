@@ -11,6 +11,8 @@ from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import attrs
+
 from engine.checker import check as check_plan
 from engine.compiler import outline
 from engine.diagnostics import Diagnostics
@@ -21,12 +23,13 @@ from engine.pause import without_collecting
 from engine.plan import Plan
 from engine.registry import Registry
 from engine.selection import Settings, chosen
-from engine.settings import settings_for
+from engine.settings import hooks_for, settings_for
 from engine.source import Source, read
 
 if TYPE_CHECKING:
     from engine.bounds import Bounds
     from engine.result import Result
+    from engine.runtime.options import Options
 
 __all__ = ["analyse", "check", "default_registry", "load_plan", "run", "worst_case"]
 
@@ -160,7 +163,13 @@ def run(
 
     chosen = options_of(options)
     plan = spec if isinstance(spec, Plan) else load_plan(spec, registry, tasks=tasks)
-    return run_blocking(plan, inputs, chosen)
+    return run_blocking(plan, inputs, with_hooks(chosen, plan))
+
+
+def with_hooks(options: Options, plan: Plan) -> Options:
+    """The options with the hooks that the project of a spec names."""
+    named = hooks_for(plan.path) if Path(plan.path).is_file() else ()
+    return attrs.evolve(options, hooks=(*options.hooks, *named)) if named else options
 
 
 def look(

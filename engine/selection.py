@@ -55,6 +55,8 @@ class Settings:
     """Where runs are kept: an absolute path or a URL."""
     tasks: tuple[str, ...] | None = None
     """Ids and patterns of the tasks that specs may use; None: all."""
+    hooks: tuple[str, ...] = ()
+    """Names of the hooks that runs have."""
 
 
 @cache

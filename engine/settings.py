@@ -1,6 +1,6 @@
 """`[tool.engine]` of the nearest `pyproject.toml` -> Settings; every mistake at once, with its place.
 
-Keys: `select`, `ignore`, `levels`, `per-file-ignores`, `store`, `tasks`. A `pyproject.toml` without the table is passed
+Keys: `select`, `ignore`, `levels`, `per-file-ignores`, `store`, `tasks`, `hooks`. A `pyproject.toml` without the table is passed
 by. Source: LANGUAGE.md section 16.
 """
 
@@ -17,13 +17,16 @@ import attrs
 
 from engine.diagnostics import Severity, nearest
 from engine.errors import EngineError, SettingsError
+from engine.hooks import Hook
 from engine.selection import Settings, UnknownRule, ignored, rules_of
 from engine.source import KeyPath, Source, Syntax, parse, read
 
-__all__ = ["FILE", "settings_for", "with_words"]
+__all__ = ["FILE", "hooks_for", "settings_for", "with_words"]
 
 FILE = "pyproject.toml"
 
+_HOOKS = "engine.hooks"
+"""The entry points among which `hooks` chooses."""
 _AT: KeyPath = ("tool", "engine")
 _LEVELS = {"error": Severity.ERROR, "warning": Severity.WARNING, "off": None}
 
@@ -43,6 +46,30 @@ def settings_for(spec: str | os.PathLike[str]) -> Settings:
         if found is not None:
             return found
     return Settings()
+
+
+def hooks_for(spec: str | os.PathLike[str]) -> tuple[Hook, ...]:
+    """The hooks that the settings name for a spec, of the entry points that are installed; EngineError for one that is not
+    there or is none."""
+    return tuple(_loaded(name) for name in settings_for(spec).hooks)
+
+
+def _loaded(name: str) -> Hook:
+    from importlib.metadata import entry_points
+
+    found = entry_points(group=_HOOKS, name=name)
+    if not found:
+        raise EngineError(f"there is no hook `{name}` among the entry points of `{_HOOKS}`")
+    try:
+        [entry] = found
+        hook = entry.load()
+    except ValueError:
+        raise EngineError(f"several distributions have a hook `{name}`") from None
+    except Exception as error:  # the plug-in's own
+        raise EngineError(f"hook `{name}` cannot be loaded: {error}") from None
+    if not isinstance(hook, Hook):
+        raise EngineError(f"hook `{name}` is no `engine.hooks.Hook`")
+    return hook
 
 
 def with_words(settings: Settings, select: str | None, ignore: str | None) -> Settings:
@@ -197,6 +224,14 @@ def _patterns(tell: _Tell, path: KeyPath, value: Any) -> tuple[str, ...] | None:
     return tuple(each for each in value if isinstance(each, str))
 
 
+def _hooks(tell: _Tell, path: KeyPath, value: Any) -> tuple[str, ...]:
+    """Names of entry points."""
+    if not isinstance(value, list) or not all(isinstance(each, str) for each in value):
+        tell(path, 'expected an array of names of hooks, such as ["audit"]')
+        return ()
+    return tuple(value)
+
+
 def _table(tell: _Tell, path: KeyPath, value: Any, what: str) -> Iterator[tuple[str, Any]]:
     if not isinstance(value, dict):
         tell(path, f"expected a table from {what}")
@@ -211,4 +246,5 @@ _KEYS: Mapping[str, tuple[str, Callable[[_Tell, KeyPath, Any], Any]]] = {
     "per-file-ignores": ("per_file", _per_file),
     "store": ("store", _store),
     "tasks": ("tasks", _patterns),
+    "hooks": ("hooks", _hooks),
 }

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import attrs
 
-from engine.api import analyse
+from engine.api import analyse, with_hooks
 from engine.errors import InputError, JournalError, SpecError
 from engine.fingerprint import of_nodes
 from engine.journal.dialects import default_store
@@ -66,7 +66,7 @@ def resume(
     _check_answers(kept, store, answers or {})
     wish = Wish(start=start, marks=marks or {}, accept=accept_change, answers=answers or {})
     plan, wish = _compared(kept, wish, registry, tasks)
-    return _blocking(lambda: prepare_again(plan, kept, chosen, wish))
+    return _blocking(lambda: prepare_again(plan, kept, with_hooks(chosen, plan), wish))
 
 
 def answer(run: str, name: str, said: Answer, *, store: str | None = None) -> bool:
@@ -103,7 +103,9 @@ def cancel(run: str, reason: str, *, store: str | None = None, **options: Any) -
     header = kept.header
     as_it_was = Source(header.path, header.files[header.path])
     plan = _plan(as_it_was, None, (), header.files)
-    return _blocking(lambda: prepare_again(plan, kept, chosen, Wish(cancel=reason)))
+    return _blocking(
+        lambda: prepare_again(plan, kept, with_hooks(chosen, plan), Wish(cancel=reason))
+    )
 
 
 def _check_answers(kept: Kept, store: str | None, answers: Mapping[str, Answer]) -> None:
@@ -139,7 +141,7 @@ def rerun(
 
     kept, chosen = _found(run, store, options)
     plan, wish = _compared(kept, Wish(start=start, only=only), registry, tasks)
-    return _blocking(lambda: prepare_rerun(plan, kept, chosen, wish))
+    return _blocking(lambda: prepare_rerun(plan, kept, with_hooks(chosen, plan), wish))
 
 
 def _blocking(make: Callable[[], Prepared]) -> Result:

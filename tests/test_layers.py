@@ -26,7 +26,7 @@ LAYERS = (
     "choices",
     "live",
     "alarms items journal scopes takeover",
-    "reasons told",
+    "reasons told hooks",
     "exits fits pools references feasibility loader scheduler",
     "casts edges fans history outputs replay",
     "bounds questions verdicts",

@@ -11,6 +11,7 @@ import attrs
 
 from engine.diagnostics import nearest
 from engine.events import Event
+from engine.hooks import Hook
 from engine.runtime.asking import Ask
 from engine.runtime.runner import Perform
 from engine.runtime.writer import Durability
@@ -47,6 +48,7 @@ class Options:
     grace: float = GRACE
     on_event: Callable[[Event], None] | None = None
     sinks: Sequence[Callable[[Event], None]] = ()
+    hooks: Sequence[Hook] = ()
     store: str | None = attrs.field(default=None, converter=_text)
     durability: Durability = "full"
     key: str | None = None
@@ -86,6 +88,9 @@ def options_of(given: Mapping[str, Any]) -> Options:
             raise TypeError(f"option `{name}` is a text that is not empty")
     if options.on_event is not None and not callable(options.on_event):
         raise TypeError("option `on_event` is a function of one event")
+    hooks: object = options.hooks
+    if not isinstance(hooks, Sequence) or not all(isinstance(each, Hook) for each in hooks):
+        raise TypeError("option `hooks` is a list of `engine.hooks.Hook`")
     sinks: object = options.sinks
     if not isinstance(sinks, Sequence) or not all(map(callable, sinks)):
         raise TypeError("option `sinks` is a list of functions of one event")

@@ -33,6 +33,7 @@ from engine.replay import Replayed, replay
 from engine.result import ABSENT, Outcome, Result
 from engine.runtime.asking import People
 from engine.runtime.attempts import Performer
+from engine.runtime.hooking import Hooking
 from engine.runtime.listeners import Hear, Listeners
 from engine.runtime.options import Options
 from engine.runtime.places import placed
@@ -149,17 +150,27 @@ class Control:
 async def execute(prepared: Prepared, control: Control, hear: Hear | None = None) -> Result:
     """Run to the end. Of a run that was cancelled nothing is left when this returns or raises."""
     await _look(prepared, control)
+    hooking = _hooking(prepared)
+    if hooking is not None:
+        await hooking.before_run(prepared.values.scope({})["inputs"])
     found = await placed(prepared)
     if isinstance(found, Result):
         return found
     prepared = found
-    listeners = Listeners((prepared.options.on_event, *prepared.options.sinks, hear))
+    listeners = Listeners(
+        (
+            prepared.options.on_event,
+            *prepared.options.sinks,
+            hear,
+            hooking.hear if hooking is not None else None,
+        )
+    )
     listen = _without_secrets(prepared, listeners) if listeners else None
     owner, before = _owner(prepared), processes.OWNER.get()
     reset = processes.OWNER.set(f"{before}/{owner}" if before else owner)
     done = False
     try:
-        result = await _supervise(prepared, control, listen, owner)
+        result = await _supervise(prepared, control, listen, owner, hooking)
         done = result.status != "cancelled"
     except BaseExceptionGroup as group:
         raise _single(group) from None
@@ -169,7 +180,16 @@ async def execute(prepared: Prepared, control: Control, hear: Hear | None = None
             await processes.kill_strays(owner)
     if result.status != "waiting" and (folders := _folders(prepared)) is not None:
         await trio.to_thread.run_sync(folders.remove)
+    if hooking is not None:
+        await hooking.after_run(result)
     return result
+
+
+def _hooking(prepared: Prepared) -> Hooking | None:
+    hooks = prepared.options.hooks
+    if not hooks:
+        return None
+    return Hooking(hooks, prepared.run_id, prepared.plan.name, prepared.redactor.value)
 
 
 async def _look(prepared: Prepared, control: Control) -> None:
@@ -185,7 +205,11 @@ async def _look(prepared: Prepared, control: Control) -> None:
 
 
 async def _supervise(
-    prepared: Prepared, control: Control, listen: Hear | None, owner: str
+    prepared: Prepared,
+    control: Control,
+    listen: Hear | None,
+    owner: str,
+    hooking: Hooking | None,
 ) -> Result:
     options, redactor = prepared.options, prepared.redactor
 
@@ -196,6 +220,7 @@ async def _supervise(
         Workers() as workers,
         _journal(prepared, control) as writer,
         _resources(prepared) as resources,
+        hooking or nullcontext(),
     ):
         again = _begun(prepared, _heard(prepared, writer, listen))
         if prepared.before:
@@ -222,7 +247,7 @@ async def _supervise(
         people = People(options.ask, writer is not None, prepared.answers)
         runner = Runner(
             again.scheduler,
-            _guarded(prepared, writer, perform, people, resources),
+            _guarded(prepared, writer, perform, people, resources, hooking),
             options.exact,
             opened,
             parks=people.all_open,
@@ -277,13 +302,14 @@ def _guarded(
     perform: Perform,
     people: People,
     resources: Resources | None,
+    hooking: Hooking | None,
 ) -> Perform:
     """Bodies begin when what led to them is kept, and no output holds a secret: what others read is
     what the journal has."""
 
     known = prepared.known.ends
     before = writer.before if writer is not None and writer.full else None
-    asks, plain = prepared.plan.asks, resources is None
+    asks, plain = prepared.plan.asks, resources is None and hooking is None
     if before is None and not known and not prepared.hides and not asks and plain:
         return perform
     ask: Perform = people if prepared.options.perform is None else perform
@@ -298,9 +324,14 @@ def _guarded(
                 attempt.resources = await resources.given(attempt)
             except CannotOpen as error:
                 return Outcome("error", error=prepared.redactor.text(str(error)))
+        refused = await hooking.before(attempt) if hooking is not None else None
+        if refused is not None:
+            return refused
         outcome = await (ask if attempt.body.asks else perform)(attempt)
         if prepared.hides and outcome.output is not ABSENT:
             outcome = attrs.evolve(outcome, output=prepared.redactor.value(outcome.output))
+        if hooking is not None:
+            await hooking.after(attempt, outcome)
         return outcome
 
     return guarded

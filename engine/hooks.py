@@ -1,0 +1,52 @@
+"""Hooks: functions of the caller, or of a plug-in that the project names, called before and after runs, nodes and attempts.
+
+They see what is done and cannot change it: what they are given are values of their own, without secrets. One that raises before
+a run refuses it, before a node or an attempt makes that attempt the outcome `error`, which is not tried again but may be
+routed; with the policy "warn", and always after, it is only told. Source: LANGUAGE.md section 3.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Any, Literal
+
+import attrs
+
+from engine.result import Outcome, Result
+
+__all__ = ["About", "Hook"]
+
+
+@attrs.frozen(kw_only=True)
+class About:
+    """What a hook is called for: of a run `path` is empty, of a node it is its path, of an attempt `node/step`."""
+
+    run_id: str
+    pipeline: str
+    path: str = ""
+    task: str | None = None
+    visit: int = 0
+    attempt: int = 0
+    inputs: Mapping[str, Any] = attrs.field(factory=dict)
+    """Of a run, or of an attempt of a task."""
+
+
+Before = Callable[[About], Awaitable[None] | None]
+
+
+@attrs.frozen(kw_only=True)
+class Hook:
+    """What to call when; sync or async functions. A node that is skipped, or that only runs sub-pipelines, has an end and
+    no beginning: `before_node` is called before the first attempt of a task."""
+
+    name: str = "hook"
+    policy: Literal["fail", "warn"] = attrs.field(
+        default="fail", validator=attrs.validators.in_(("fail", "warn"))
+    )
+    before_run: Before | None = None
+    after_run: Callable[[About, Result], Awaitable[None] | None] | None = None
+    before_node: Before | None = None
+    after_node: Callable[[About, Mapping[str, Any]], Awaitable[None] | None] | None = None
+    """Also given `result`, `label`, `reason` and `message` of the node."""
+    before_attempt: Before | None = None
+    after_attempt: Callable[[About, Outcome], Awaitable[None] | None] | None = None
