@@ -77,6 +77,7 @@ class LiveNode:
     """A node of a run under way. `settled` counts down the edges that are still open."""
 
     __slots__ = (
+        "asked",
         "attempt",
         "attempts",
         "deadline_struck",
@@ -111,6 +112,8 @@ class LiveNode:
         self.queued = 0
         self.waking = 0
         self.deadline_struck = False
+        self.asked = ""
+        """Why it is to be cancelled, alone."""
         self.doomed = False
         """Whether its failure ends the run, or that of a node before it."""
         self.fan: LiveFan | None = None
@@ -177,6 +180,7 @@ class LiveRun:
         "asked",
         "cause",
         "closing",
+        "cut",
         "depth",
         "failed",
         "held",
@@ -228,7 +232,8 @@ class LiveRun:
         """How many nodes have no result yet that use a resource, by its name."""
         self.held: set[str] = set()
         """The resources that are open, or being opened or closed."""
-        self.failed = ""
+        self.failed = self.cut = ""
+        """Why it has failed; which of its nodes was cancelled, and why."""
         self.cause: Why | None = None
         self.asked = False
         self.message = ""

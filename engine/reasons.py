@@ -63,6 +63,9 @@ def of_cancel(node: LiveNode) -> Reason:
     fan = node.fan
     if fan is not None and fan.whole.deadline_struck:
         return Reason("deadline", f"the deadline of `{node.plan.name}` struck")
+    whole = fan.whole if fan is not None else node
+    if whole.asked:
+        return Reason("requested", whole.asked)
     if fan is not None and fan.given_up:
         return Reason("failure", "more items failed than are tolerated")
     return Reason(node.run.cause or "requested", node.run.message)

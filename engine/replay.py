@@ -74,7 +74,7 @@ class _Fold:
         """Tell the scheduler what the next event needs, until it has told that event."""
         event, before = self.events[self.at], self.at
         if event.kind == "cancel_asked":
-            self.scheduler.cancel(event.data["message"], event.time)
+            self._cancel(event)
         elif event.kind == "attempt_rerun":
             key = event.data["key"]
             self.open[key] = self.scheduler.rerun(self.open[key], event.time)
@@ -84,6 +84,13 @@ class _Fold:
             self._turn(event)
         if self.at == before:
             raise self._unlike(None)
+
+    def _cancel(self, event: Event) -> None:
+        """Of the run, or of one node."""
+        if event.path:
+            self.scheduler.cancel_node(event.path, event.data["message"], event.time)
+        else:
+            self.scheduler.cancel(event.data["message"], event.time)
 
     def _resource(self, event: Event) -> None:
         run, name = self.scheduler.run_at(event.path), event.data["resource"]
@@ -126,7 +133,7 @@ class _Fold:
             follow = self.events[self.at]
             if follow.kind == "cancel_asked" and follow.turn == event.turn:
                 # A listener asked in the middle of a turn, which then went on otherwise.
-                self.scheduler.cancel(follow.data["message"], follow.time)
+                self._cancel(follow)
 
     def _unlike(self, event: Event | None) -> JournalError:
         known = self.events[self.at]

@@ -67,6 +67,7 @@ class Scheduler:
         self._cancelling: list[LiveRun] = []
         self._giving_up: list[LiveFan] = []
         self._released: list[LiveRun] = []
+        self._cut: list[LiveNode] = []
         self.unused: Callable[[LiveRun, str], None] | None = None
         """Called when the last node that uses a resource of a run has its result, if that is open."""
         self._alarms = Alarms()
@@ -91,6 +92,19 @@ class Scheduler:
                 # Asked by who is being told of something, it changes the turn under way, else the next one.
                 turn = self.turn if self._telling else self.turn + 1
                 self.listen(Event("cancel_asked", now, "", {"message": message}, turn))
+
+    def cancel_node(self, name: str, message: str, now: float) -> None:
+        """Somebody asks, at `now`, to cancel a node of the outermost run alone: what it runs stops, its edges are dead, and the rest goes
+        on. One that has its result, or is in no run, is let be."""
+        node = next((each for each in self.root.nodes if each.plan.name == name), None)
+        if node is None or node.over or node.asked or self.root.cause is not None:
+            return
+        self.now = now
+        node.asked = message
+        self._cut.append(node)
+        if self.listen is not None:
+            turn = self.turn if self._telling else self.turn + 1
+            self.listen(Event("cancel_asked", now, name, {"message": message}, turn))
 
     def note(self, attempt: LiveAttempt, message: str, now: float) -> None:
         """A line of progress from a body, at `now`."""
@@ -151,7 +165,9 @@ class Scheduler:
     @property
     def pending(self) -> bool:
         """Whether this instant still has ends to be dealt with."""
-        if self._ended or self._deciding or self._giving_up or self._cancelling or self._released:
+        if self._ended or self._deciding or self._giving_up or self._cancelling:
+            return True
+        if self._released or self._cut:
             return True
         return self.root.asked and self.root.cause is None and self.result is None
 
@@ -257,6 +273,8 @@ class Scheduler:
             status = "cancelled"
         elif run.failed:
             status, message = "failed", run.failed
+        elif run.cut:
+            status, message = "cancelled", run.cut
         elif run.plan.outputs is not None:
             try:
                 outputs = run.plan.outputs.evaluate(of_run(run, self.run_id))
@@ -412,6 +430,13 @@ class Scheduler:
                     self._decide_all()
             if self._stops:  # what stops at this instant ends before anything is cancelled
                 return
+            if self._cut:
+                for node in self._cut:
+                    if not node.over:
+                        node.run.cut = node.run.cut or f"`{node.name}` was cancelled: {node.asked}"
+                        self._stop_node(node, "cancelled")
+                self._cut = []
+                continue
             if self._giving_up:
                 given_up, self._giving_up = self._giving_up, []
                 for fan in given_up:

@@ -13,8 +13,10 @@ from typing import TYPE_CHECKING, Any
 import attrs
 
 from engine.api import analyse, with_hooks
+from engine.diagnostics import nearest
 from engine.errors import InputError, JournalError, SpecError
 from engine.fingerprint import of_nodes
+from engine.history import node_names
 from engine.journal.dialects import default_store
 from engine.journal.records import Kept
 from engine.journal.store import Store
@@ -29,7 +31,7 @@ if TYPE_CHECKING:
     from engine.runtime.prepared import Prepared
     from engine.runtime.resumed import Wish
 
-__all__ = ["Answer", "Question", "answer", "cancel", "rerun", "resume", "runs"]
+__all__ = ["Answer", "Question", "answer", "cancel", "cancel_node", "rerun", "resume", "runs"]
 
 
 def runs(
@@ -83,6 +85,24 @@ def answer(run: str, name: str, said: Answer, *, store: str | None = None) -> bo
         data = {"key": question.key, "option": said.option, "feedback": said.feedback}
         opened.ask(kept.header.id, "answer", data)
         return True
+
+
+def cancel_node(run: str, node: str, reason: str, *, store: str | None = None) -> None:
+    """Ask the process that runs a run to cancel one node of it: what waits for that is skipped, and the rest goes on.
+
+    JournalError if nobody runs it, InputError if there is no such node.
+    """
+    with Store(store or default_store()) as opened:
+        kept = opened.run(run)
+        header = kept.header
+        if kept.holder is None:
+            raise JournalError(f"nobody runs `{header.id}`: {kept.shown}")
+        names = node_names(header.files.get(header.path, ""))
+        if node not in names:
+            guess = nearest(node, names)
+            cure = f", did you mean `{guess}`?" if guess else ""
+            raise InputError((f"there is no node `{node}`{cure}",))
+        opened.ask(header.id, "cancel_node", {"node": node, "reason": reason})
 
 
 def cancel(run: str, reason: str, *, store: str | None = None, **options: Any) -> Result | None:

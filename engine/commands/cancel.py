@@ -19,6 +19,7 @@ __all__ = ["EXAMPLES", "SUMMARY", "configure", "execute"]
 SUMMARY = "cancel a run, from another terminal"
 EXAMPLES = """\
   engine cancel 3f2a                        it stops within its grace period
+  engine cancel 3f2a --node load            that node alone; what waits for it is skipped
   engine cancel 3f2a --reason "wrong data"  the record says why
 """
 
@@ -26,6 +27,7 @@ EXAMPLES = """\
 def configure(parser: argparse.ArgumentParser) -> None:
     """Add the arguments."""
     add_run(parser)
+    parser.add_argument("--node", metavar="NODE", help="cancel this node alone")
     parser.add_argument("--reason", metavar="TEXT", help="what the record says")
     parser.add_argument(
         "--wait",
@@ -42,6 +44,10 @@ def execute(arguments: argparse.Namespace, console: Console) -> int:
 
     reason = arguments.reason or f"cancelled by {getpass.getuser()} with `engine cancel`"
     where = store_of(arguments)
+    if arguments.node is not None:
+        stored.cancel_node(arguments.run, arguments.node, reason, store=where)
+        console.out(f"run {arguments.run}: `{arguments.node}` has been asked to stop")
+        return 0
     result = stored.cancel(arguments.run, reason, store=where)
     if result is not None:
         console.out(f"run {result.id} {result.status}")

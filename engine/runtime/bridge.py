@@ -12,6 +12,7 @@ import contextvars
 import threading
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
+from functools import partial
 from typing import Any
 
 import attrs
@@ -24,7 +25,7 @@ from engine.result import Result
 from engine.runtime.listeners import Hear, Listeners
 from engine.runtime.options import Options
 from engine.runtime.prepared import Prepared, prepare
-from engine.runtime.runs import CANCELLED, FROM_OUTSIDE, Control, execute, outermost
+from engine.runtime.runs import CANCELLED, FROM_OUTSIDE, Control, check_node, execute, outermost
 from engine.runtime.threads import in_trio
 
 __all__ = ["open_bridge", "run_bridged"]
@@ -38,7 +39,18 @@ class _Bridge:
         self._loop = asyncio.get_running_loop()
         self._lock = threading.Lock()
         self._asked: str | None = None
+        self._nodes: list[tuple[str, str]] = []
         self._trio: tuple[Control, trio.lowlevel.TrioToken] | None = None
+
+    def cancel_node(self, node: str, reason: str) -> None:
+        """Cancel one node, before the run has begun too; from any thread."""
+        check_node(self._prepared.plan, node)
+        with self._lock:
+            if self._trio is None:
+                self._nodes.append((node, reason))
+            else:
+                control, token = self._trio
+                in_trio(token, partial(control.cancel, reason, node=node))
 
     def cancel(self, reason: str) -> None:
         """Cancel the run, before it has begun too; from any thread."""
@@ -90,8 +102,11 @@ class _Bridge:
 
     async def _main(self) -> Result:
         control = Control()
+        control.reachable = True
         with self._lock:
             self._trio = (control, trio.lowlevel.current_trio_token())
+            for node, reason in self._nodes:
+                control.cancel(reason, node=node)
             if self._asked is not None:
                 control.cancel(self._asked)
         return await execute(self._prepared, control, self._over_there if self._hear else None)
@@ -111,8 +126,11 @@ class _BridgedRun:
         self._over = asyncio.Event()
         self._result: Result | None = None
 
-    def cancel(self, reason: str = CANCELLED) -> None:
-        self._bridge.cancel(reason)
+    def cancel(self, reason: str = CANCELLED, *, node: str | None = None) -> None:
+        if node is None:
+            self._bridge.cancel(reason)
+        else:
+            self._bridge.cancel_node(node, reason)
 
     async def result(self) -> Result:
         await self._over.wait()

@@ -47,10 +47,12 @@ class Runner:
         *,
         parks: Callable[[int], bool] | None = None,
         elapsed: float = 0.0,
+        apart: bool = False,
     ) -> None:
         self._scheduler, self._perform, self._exact = scheduler, perform, exact
         self._opened, self._parks = opened, parks
         self._parked: Result | None = None
+        self._apart = apart
         self._clock = trio.lowlevel.current_clock().current_time
         self._start = self._clock() - scheduler.now - elapsed
         self._wake = trio.Event()
@@ -59,9 +61,12 @@ class Runner:
         self._until = math.inf
         self._turned = False
 
-    def cancel(self, message: str) -> None:
-        """Ask for the run to be cancelled; `run` still gives its result."""
-        self._scheduler.cancel(message, self._now())
+    def cancel(self, message: str, node: str | None = None) -> None:
+        """Ask for the run, or one node, to be cancelled; `run` still gives its result."""
+        if node is None:
+            self._scheduler.cancel(message, self._now())
+        else:
+            self._scheduler.cancel_node(node, message, self._now())
         self._wake.set()
 
     def note(self, attempt: LiveAttempt, message: str) -> None:
@@ -185,7 +190,7 @@ class Runner:
             self._wake.set()
 
     def _stoppable(self, attempt: LiveAttempt) -> LiveAttempt:
-        if attempt.killable:
+        if self._apart or attempt.killable:
             attempt.handle = trio.CancelScope()
         return attempt
 

@@ -24,6 +24,7 @@ import attrs
 import trio
 
 from engine import processes
+from engine.diagnostics import nearest
 from engine.errors import EngineError, InputError
 from engine.events import Event
 from engine.journal.dialects import attempts_of
@@ -51,6 +52,7 @@ __all__ = [
     "FROM_OUTSIDE",
     "Control",
     "Run",
+    "check_node",
     "execute",
     "open_run",
     "outermost",
@@ -69,9 +71,9 @@ class Run(Protocol):
 
     id: str
 
-    def cancel(self, reason: str = CANCELLED) -> None:
+    def cancel(self, reason: str = CANCELLED, *, node: str | None = None) -> None:
         """Cancel the run: all work stops within the grace period, and the result says who asked and
-        why.
+        why. With `node` that node alone: what waits for it is skipped, and the rest goes on.
         """
 
     async def result(self) -> Result:
@@ -88,6 +90,9 @@ class Run(Protocol):
 class Control:
     """The means to cancel a run, before it has begun too; from its own trio thread."""
 
+    reachable = False
+    """Whether the caller can cancel single nodes."""
+
     def __init__(self) -> None:
         self.hurry = trio.Event()
         self._asked: str | None = None
@@ -96,9 +101,14 @@ class Control:
         self._owner = ""
         self._people: People | None = None
         self._first: Control | None = None
+        self._nodes: list[tuple[str, str]] = []
+        """Nodes to be cancelled when the run has begun, and why."""
 
-    def cancel(self, reason: str = CANCELLED) -> None:
-        """Ask for the run to be cancelled; only the first reason counts."""
+    def cancel(self, reason: str = CANCELLED, *, node: str | None = None) -> None:
+        """Ask for the run, or one node, to be cancelled; only the first reason counts."""
+        if node is not None:
+            self._cancel_node(node, reason)
+            return
         self._asked = self._asked or reason
         if self._first is not None:
             self._first.cancel(reason)
@@ -115,6 +125,12 @@ class Control:
         self.hurry.set()
         if self._owner:
             await processes.kill_strays(self._owner)
+
+    def _cancel_node(self, node: str, reason: str) -> None:
+        if self._runner is None:
+            self._nodes.append((node, reason))
+        else:
+            self._runner.cancel(reason, node)
 
     @property
     def asked_for(self) -> bool:
@@ -134,7 +150,9 @@ class Control:
 
     def asked(self, kind: str, data: Any) -> None:
         """Somebody asked something of the run from outside, or answered, or its journal failed."""
-        if kind != "answer":
+        if kind == "cancel_node":
+            self.cancel(data["reason"], node=data["node"])
+        elif kind != "answer":
             self.cancel(data)
         elif self._people is not None:
             self._people.answer(data["key"], Answer(data["option"], data["feedback"]))
@@ -143,6 +161,8 @@ class Control:
         """The run has begun; its processes bear `owner`."""
         self._scheduler, self._runner, self._owner = scheduler, runner, owner
         self._people = people
+        for node, reason in self._nodes:
+            self._cancel_node(node, reason)
         if self._asked is not None:
             runner.cancel(self._asked)
 
@@ -252,6 +272,7 @@ async def _supervise(
             opened,
             parks=people.all_open,
             elapsed=prepared.elapsed,
+            apart=prepared.place is not None or control.reachable,
         )
         people.when_open = runner.park
         if resources is not None:
@@ -390,15 +411,31 @@ def outermost(group: BaseExceptionGroup[BaseException]) -> BaseException:
     return group.exceptions[0] if len(group.exceptions) == 1 else group
 
 
+def check_node(plan: Plan, node: str) -> None:
+    """InputError if a plan has no such node."""
+    if node not in plan.index:
+        guess = nearest(node, plan.index)
+        cure = f", did you mean `{guess}`?" if guess else ""
+        raise InputError((f"there is no node `{node}`{cure}",))
+
+
 class _TrioRun(Control):
     """A run under way in this trio thread."""
 
-    def __init__(self, run_id: str) -> None:
+    reachable = True
+
+    def __init__(self, prepared: Prepared) -> None:
         super().__init__()
-        self.id = run_id
+        self.id = prepared.run_id
+        self._plan = prepared.plan
         self._send, self._receive = trio.open_memory_channel[Event](math.inf)
         self._over = trio.Event()
         self._result: Result | None = None
+
+    def cancel(self, reason: str = CANCELLED, *, node: str | None = None) -> None:
+        if node is not None:
+            check_node(self._plan, node)
+        super().cancel(reason, node=node)
 
     async def result(self) -> Result:
         await self._over.wait()
@@ -440,7 +477,7 @@ async def open_run(
     `secrets` that are not set.
     """
     prepared = prepare(plan, inputs, options or Options())
-    run = _TrioRun(prepared.run_id)
+    run = _TrioRun(prepared)
     try:
         async with trio.open_nursery() as nursery:
             nursery.start_soon(run.work, prepared)
