@@ -21,7 +21,7 @@ Doc = dict[str, Any]
 TESTS = Path(__file__).parent
 FEATURES = tomllib.loads((TESTS / "fixtures" / "features.toml").read_text(encoding="utf-8"))
 NAMED = [(row, name) for row, each in FEATURES.items() for name in each["tests"]]
-LATER = {"73", "79"}
+LATER = {"73"}
 """Rows that are still to come."""
 RELAXED = settings(deadline=None, suppress_health_check=list(HealthCheck), max_examples=40)
 

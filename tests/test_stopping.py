@@ -46,8 +46,8 @@ AT_ONCE = {
     ),
 }
 """Tasks that end by themselves: what they do has a bound of its own."""
-ELSEWHERE = {"human", "tempdir"}
-"""A question is no body, and a resource is closed: `test_people` and `test_resources`."""
+ELSEWHERE = {"human", "tempdir", "docker.run", "ssh.run"}
+"""A question is no body, a resource is closed, and clients have stand-ins: `test_people`, `test_resources`, `test_remote`."""
 
 
 def test_each_task_is_known() -> None:

@@ -15,7 +15,7 @@ from typing import Any
 from engine import processes, shim
 from engine.registry import Context, Exit, Failure, Permanent, Task
 
-__all__ = ["TASK", "body"]
+__all__ = ["TASK", "body", "decoded", "texted"]
 
 
 async def body(inputs: dict[str, Any], context: Context) -> Exit:
@@ -27,8 +27,8 @@ async def body(inputs: dict[str, Any], context: Context) -> Exit:
     if done.returncode < 0:
         raise Failure(f"killed by {processes.signal_name(-done.returncode)}")
     output = {
-        "stdout": _decode(done, inputs.get("output", "text"), argv[0]),
-        "stderr": _text(done.stderr),
+        "stdout": decoded(done, inputs.get("output", "text"), argv[0]),
+        "stderr": texted(done.stderr),
         "status": done.returncode,
     }
     return Exit(done.returncode, output)
@@ -65,7 +65,8 @@ async def _run(argv: list[str], inputs: dict[str, Any], context: Context) -> pro
         raise Failure(str(error)) from None
 
 
-def _decode(done: processes.Completed, form: str, command: str) -> Any:
+def decoded(done: processes.Completed, form: str, command: str) -> Any:
+    """What a command wrote to standard output, as text, lines or JSON."""
     match form:
         case "lines":
             return done.stdout.decode(errors="replace").removesuffix("\n").split("\n") * bool(
@@ -78,10 +79,11 @@ def _decode(done: processes.Completed, form: str, command: str) -> Any:
                 why = "it is nested too deeply" if isinstance(error, RecursionError) else error
                 if done.returncode == 0:
                     raise Failure(f"the output of `{command}` is not JSON: {why}") from None
-    return _text(done.stdout)
+    return texted(done.stdout)
 
 
-def _text(data: bytes) -> str:
+def texted(data: bytes) -> str:
+    """What a command wrote, as text, less one newline at its end."""
     return data.decode(errors="replace").removesuffix("\n")
 
 

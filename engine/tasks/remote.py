@@ -1,0 +1,258 @@
+"""`docker.run` and `ssh.run`: a command in a container or on another machine, through the client that is installed.
+
+The status of the command is the exit; what the client itself cannot do (125 of docker, 255 of ssh) is the outcome `error`. No shell
+reads the arguments: ssh, which gives its far end one line, is given one in which each is quoted. Cancelled, the
+client ends, and docker is told to kill the container, which bears the attempt's name.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import shlex
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from engine import processes
+from engine.registry import Context, Exit, Failure, Permanent, Task
+from engine.tasks.schema import table
+from engine.tasks.shell import decoded, texted
+
+__all__ = ["DOCKER", "SSH"]
+
+
+async def docker(inputs: dict[str, Any], context: Context) -> Exit:
+    """Run a command in a new container, which is removed afterwards."""
+    name = f"engine-{hashlib.sha256(context.key.encode()).hexdigest()[:16]}-{context.attempt}"
+    argv = ["docker", "run", "--rm", "--interactive", "--name", name, *_options(inputs, context)]
+    argv += [inputs["image"], *inputs.get("argv", ())]
+    ended = False
+    try:
+        done = await _client(argv, inputs, context)
+        ended = True
+    finally:
+        if not ended:
+            await _kill(name, context)
+    if done.returncode == 125:
+        raise Failure(f"docker: {_last(done.stderr)}")
+    if done.returncode in (126, 127):
+        raise Permanent(
+            f"the command cannot be started in `{inputs['image']}`: {_last(done.stderr)}"
+        )
+    return _exit(done, inputs, argv[0])
+
+
+def _options(inputs: Mapping[str, Any], context: Context) -> Iterator[str]:
+    for key, flag in (("pull", "--pull"), ("user", "--user"), ("workdir", "--workdir"), ("network", "--network"),
+                      ("memory", "--memory"), ("cpus", "--cpus"), ("entrypoint", "--entrypoint")):  # fmt: skip
+        if key in inputs:
+            yield from (flag, str(inputs[key]))
+    for name in inputs.get("env", {}):
+        yield from (
+            "--env",
+            name,
+        )  # its value goes by the client's environment, where nobody sees it
+    for volume in inputs.get("volumes", ()):
+        source = os.path.abspath(os.path.join(context.folder, volume["from"]))
+        mode = ",readonly" if volume.get("read_only", True) else ""
+        yield from ("--mount", f"type=bind,source={source},target={volume['to']}{mode}")
+
+
+async def _kill(name: str, context: Context) -> None:
+    """End a container whose client has ended: it would go on."""
+    import trio
+
+    with trio.CancelScope(shield=True), trio.move_on_after(max(context.grace, 1.0)):
+        try:
+            await trio.run_process(
+                ["docker", "kill", name], capture_stdout=True, capture_stderr=True, check=False
+            )
+        except OSError:
+            return
+
+
+async def ssh(inputs: dict[str, Any], context: Context) -> Exit:
+    """Run a command on another machine."""
+    argv = [
+        "ssh",
+        "-T",
+        "-o",
+        "BatchMode=yes",
+        "-o",
+        f"ConnectTimeout={inputs.get('connect_timeout', 10)}",
+    ]
+    if "port" in inputs:
+        argv += ["-p", str(inputs["port"])]
+    if "user" in inputs:
+        argv += ["-l", inputs["user"]]
+    if "identity" in inputs:
+        argv += ["-i", os.path.join(context.folder, inputs["identity"])]
+    if "known_hosts" in inputs:
+        argv += ["-o", f"UserKnownHostsFile={os.path.join(context.folder, inputs['known_hosts'])}"]
+    if inputs["host"].startswith("-"):
+        raise Permanent("`host` is no host")
+    done = await _client([*argv, "--", inputs["host"], _line(inputs)], inputs, context)
+    if done.returncode == 255:
+        raise Failure(f"ssh: {_last(done.stderr)}")
+    return _exit(done, inputs, "ssh")
+
+
+def _line(inputs: Mapping[str, Any]) -> str:
+    """The one line that the far end's shell is given."""
+    words = [f"{name}={shlex.quote(value)}" for name, value in inputs.get("env", {}).items()]
+    command = " ".join([*(["env", *words] if words else []), *map(shlex.quote, inputs["argv"])])
+    return f"cd {shlex.quote(inputs['cwd'])} && {command}" if "cwd" in inputs else command
+
+
+# -- both ------------------------------------------------------------------------------------------
+
+
+async def _client(
+    argv: Sequence[str], inputs: Mapping[str, Any], context: Context
+) -> processes.Completed:
+    if any("\0" in word for word in argv):
+        raise Permanent("a null character cannot be given to a program")
+    env = inputs.get("env", {}) if argv[0] == "docker" else {}
+    stdin = inputs.get("stdin")
+    try:
+        return await processes.run(
+            argv,
+            cwd=context.folder,
+            env={**os.environ, **env},
+            stdin=None if stdin is None else stdin.encode(),
+            grace=context.grace,
+            on_line=context.note,
+        )
+    except FileNotFoundError:
+        raise Permanent(f"the client `{argv[0]}` is not installed, or not on the PATH") from None
+    except (OSError, processes.OutputTooLarge) as error:
+        raise Failure(str(error)) from None
+
+
+def _exit(done: processes.Completed, inputs: Mapping[str, Any], command: str) -> Exit:
+    if done.returncode < 0:
+        raise Failure(f"{command} was killed by {processes.signal_name(-done.returncode)}")
+    stdout = decoded(done, inputs.get("output", "text"), command)
+    output = {"stdout": stdout, "stderr": texted(done.stderr), "status": done.returncode}
+    return Exit(done.returncode, output)
+
+
+def _last(data: bytes) -> str:
+    """The last line of what a client complained of."""
+    lines = texted(data).strip().splitlines()
+    return lines[-1][:500] if lines else "it said nothing"
+
+
+_TEXT = {"type": "string", "minLength": 1}
+_ARGV = {
+    "type": "array",
+    "items": {"type": "string"},
+    "description": "The program and its arguments, each as it is.",
+}
+_ENV = {
+    "type": "object",
+    "additionalProperties": {"type": "string"},
+    "description": "Environment variables of the command.",
+}
+_COMMON = {
+    "env": _ENV,
+    "stdin": {"type": "string", "description": "Text for standard input; default empty."},
+    "output": {
+        "enum": ["text", "json", "lines"],
+        "default": "text",
+        "description": "What `stdout` becomes: text, the JSON value it is, or its lines.",
+    },
+}
+_OUTPUT = table(
+    {
+        "stdout": {"description": "What it wrote to standard output, in the form of `output`."},
+        "stderr": {"type": "string", "description": "What it wrote to standard error."},
+        "status": {
+            "type": "integer",
+            "minimum": 0,
+            "maximum": 255,
+            "description": "The status it ended with.",
+        },
+    },
+    ["stdout", "stderr", "status"],
+)
+
+DOCKER = Task(
+    id="docker.run",
+    body=docker,
+    name="Docker container",
+    description="Run a command in a new container, through the client `docker`; the status it ends with is the exit.",
+    input_schema=table(
+        {
+            "image": {**_TEXT, "pattern": "^[^-]", "description": "The image."},
+            "argv": {**_ARGV, "description": "The command and its arguments; default: the image's."},
+            "entrypoint": {**_TEXT, "description": "In the place of the image's."},
+            "volumes": {
+                "type": "array",
+                "description": "Folders and files of this machine that it sees.",
+                "items": table(
+                    {
+                        "from": {**_TEXT, "pattern": "^[^,]*$", "description": "Here, relative to the spec's folder."},
+                        "to": {**_TEXT, "pattern": "^[^,]*$", "description": "There."},
+                        "read_only": {"type": "boolean", "default": True, "description": "Whether it cannot write there."},
+                    },
+                    ["from", "to"],
+                ),
+            },
+            "workdir": {**_TEXT, "description": "The folder it begins in."},
+            "user": {**_TEXT, "description": "Who it is there."},
+            "network": {**_TEXT, "description": "Its network, such as `none`."},
+            "memory": {**_TEXT, "description": "The most memory, such as `512m`."},
+            "cpus": {"type": "number", "exclusiveMinimum": 0, "description": "The most processors."},
+            "pull": {"enum": ["missing", "always", "never"], "description": "When the image is fetched."},
+            **_COMMON,
+        },
+        ["image"],
+    ),
+    output_schema=_OUTPUT,
+    output="exact",
+    open=True,
+    may_ask=False,
+    example="""\
+[nodes.convert]
+task = "docker.run"
+timeout = "10m"
+with.image = "alpine:3"
+with.argv = ["wc", "-l", "/in/orders.csv"]
+with.network = "none"
+with.volumes = [{ from = "data", to = "/in" }]
+""",
+)  # fmt: skip
+
+SSH = Task(
+    id="ssh.run",
+    body=ssh,
+    name="Command on another machine",
+    description="Run a command on another machine, through the client `ssh`; the status it ends with is the exit.",
+    input_schema=table(
+        {
+            "host": {**_TEXT, "description": "The machine, or its name in the client's configuration."},
+            "argv": {**_ARGV, "minItems": 1},
+            "user": {**_TEXT, "description": "Who to be there."},
+            "port": {"type": "integer", "minimum": 1, "maximum": 65535, "description": "The port; default 22."},
+            "identity": {**_TEXT, "description": "The file of the key, relative to the spec's folder."},
+            "known_hosts": {**_TEXT, "description": "The file of known hosts, relative to the spec's folder."},
+            "connect_timeout": {"type": "integer", "minimum": 1, "default": 10, "description": "Seconds to wait for the machine."},
+            "cwd": {**_TEXT, "description": "The folder to run in, there."},
+            **_COMMON,
+        },
+        ["host", "argv"],
+    ),
+    output_schema=_OUTPUT,
+    output="exact",
+    open=True,
+    may_ask=False,
+    example="""\
+[nodes.restart]
+task = "ssh.run"
+timeout = "2m"
+with.host = "web1.example.org"
+with.user = "deploy"
+with.argv = ["systemctl", "--user", "restart", "shop"]
+""",
+)  # fmt: skip

@@ -1,0 +1,167 @@
+"""`docker.run` and `ssh.run`: what the clients are told, what their statuses mean, and that nothing is left.
+
+The clients are stand-ins on the PATH which write down what they are told and do what a real one does on this machine.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+import tomli_w
+import trio
+
+import engine
+from engine.registry import Failure, Permanent
+from engine.runtime.runs import Options, open_run
+from engine.source import Source
+from tests.test_stopping import children
+from tests.test_tasks import context, do
+
+DOCKER = """\
+#!{python}
+import json, os, subprocess, sys
+folder = {folder!r}
+with open(folder + "/told", "a") as file:
+    print(json.dumps([sys.argv[1:], os.environ.get("TOKEN")]), file=file)
+if sys.argv[1] == "kill":
+    sys.exit(0)
+words = sys.argv[2:]
+image = words.index("alpine")
+command = words[image + 1:] or ["true"]
+if command == ["daemon"]:
+    print("docker: no daemon", file=sys.stderr)
+    sys.exit(125)
+if command == ["nothing"]:
+    print("docker: no such file", file=sys.stderr)
+    sys.exit(127)
+sys.exit(subprocess.run(command).returncode)
+"""
+SSH = """\
+#!{python}
+import json, subprocess, sys
+with open({folder!r} + "/told", "a") as file:
+    print(json.dumps([sys.argv[1:], None]), file=file)
+at = sys.argv.index("--")
+if sys.argv[at + 1] == "nowhere":
+    print("ssh: could not resolve nowhere", file=sys.stderr)
+    sys.exit(255)
+sys.exit(subprocess.run(["/bin/sh", "-c", sys.argv[at + 2]]).returncode)
+"""
+
+
+@pytest.fixture
+def told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
+    """What the stand-ins were told so far."""
+    for name, text in (("docker", DOCKER), ("ssh", SSH)):
+        path = tmp_path / name
+        path.write_text(text.format(python=sys.executable, folder=str(tmp_path)))
+        path.chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path), prepend=":")
+    return lambda: [json.loads(line) for line in (tmp_path / "told").read_text().splitlines()]
+
+
+def test_a_container_is_run_and_removed(told: Any, tmp_path: Path) -> None:
+    volumes = [{"from": "data", "to": "/in"}, {"from": "/out", "to": "/out", "read_only": False}]
+    found = do(
+        "docker.run",
+        {
+            "image": "alpine", "argv": ["sh", "-c", "cat; exit 3"], "stdin": "a b", "network": "none",
+            "env": {"TOKEN": "a-secret"}, "volumes": volumes, "memory": "64m",
+        },
+        context(tmp_path),
+    )  # fmt: skip
+    assert (found.code, found.output["stdout"]) == (3, "a b")
+    [[argv, token]] = told()
+    assert argv[:4] == ["run", "--rm", "--interactive", "--name"]
+    assert argv[5:] == [
+        *("--network", "none", "--memory", "64m", "--env", "TOKEN"),
+        *("--mount", f"type=bind,source={tmp_path}/data,target=/in,readonly"),
+        *("--mount", "type=bind,source=/out,target=/out"),
+        *("alpine", "sh", "-c", "cat; exit 3"),
+    ]
+    assert token == "a-secret"
+
+
+def test_what_docker_itself_cannot_do_is_an_error(told: Any) -> None:
+    with pytest.raises(Failure, match="docker: docker: no daemon"):
+        do("docker.run", {"image": "alpine", "argv": ["daemon"]})
+    with pytest.raises(Permanent, match="cannot be started in `alpine`"):
+        do("docker.run", {"image": "alpine", "argv": ["nothing"]})
+
+
+WORDS = ["printf", "%s\n", "a b", "$HOME; echo no", "it's", "*"]
+
+
+def test_no_shell_reads_the_arguments_of_a_remote_command(told: Any, tmp_path: Path) -> None:
+    (tmp_path / "in here").mkdir()
+    found = do("ssh.run", {"host": "web", "argv": WORDS, "output": "lines"})
+    assert found.output["stdout"] == WORDS[2:]
+    given = {
+        "host": "web",
+        "user": "me",
+        "port": 2222,
+        "cwd": str(tmp_path / "in here"),
+        "env": {"X": "1 2"},
+    }
+    found = do(
+        "ssh.run", given | {"argv": ["sh", "-c", 'pwd; echo "$X"; exit 4'], "output": "lines"}
+    )
+    assert (found.code, found.output["stdout"]) == (4, [str(tmp_path / "in here"), "1 2"])
+    argv = told()[-1][0]
+    assert argv[:3] == ["-T", "-o", "BatchMode=yes"]
+    assert argv[5:9] == ["-p", "2222", "-l", "me"]
+
+
+def test_what_ssh_itself_cannot_do_is_an_error(told: Any) -> None:
+    with pytest.raises(Failure, match="ssh: ssh: could not resolve nowhere"):
+        do("ssh.run", {"host": "nowhere", "argv": ["true"]})
+    with pytest.raises(Permanent, match="`host` is no host"):
+        do("ssh.run", {"host": "-oProxyCommand=x", "argv": ["true"]})
+
+
+@pytest.mark.parametrize(("id", "client"), [("docker.run", "docker"), ("ssh.run", "ssh")])
+def test_a_client_that_is_not_there_is_told(
+    id: str, client: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PATH", "/nowhere")
+    inputs = {"image": "alpine"} if client == "docker" else {"host": "web", "argv": ["true"]}
+    with pytest.raises(Permanent, match=f"the client `{client}` is not installed"):
+        do(id, inputs)
+
+
+@pytest.mark.parametrize("id", ["docker.run", "ssh.run"])
+def test_cancelled_nothing_is_left(id: str, told: Any, tmp_path: Path) -> None:
+    first = {"image": "alpine"} if id == "docker.run" else {"host": "web"}
+    with_ = first | {"argv": ["sleep", "987"]}
+    plan = engine.load_plan(
+        Source("x.toml", tomli_w.dumps({"engine": 1, "nodes": {"n": {"task": id, "with": with_}}}))
+    )
+    before = children()
+
+    async def main() -> engine.Result:
+        async with open_run(plan, {}, Options(grace=2.0)) as run:
+            while not (tmp_path / "told").exists():
+                await trio.sleep(0.01)
+            run.cancel("enough")
+            return await run.result()
+
+    assert trio.run(main).nodes["n"].result == "cancelled"
+    assert children() - before == set()
+    if id == "docker.run":
+        (begun, _), (ended, _) = told()
+        assert ended == ["kill", begun[4]]
+
+
+@pytest.mark.skipif(shutil.which("ssh") is None, reason="there is no ssh client")
+def test_the_real_client_takes_these_arguments() -> None:
+    argv = ["ssh", "-G", "-T", "-o", "BatchMode=yes", "-o", "ConnectTimeout=3", "-p", "22"]
+    argv += ["-l", "me", "--", "web"]
+    done = subprocess.run(argv, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert "batchmode yes" in done.stdout
