@@ -141,6 +141,12 @@ class Result:
     pipeline: str = ""
     state: Mapping[str, Any] = attrs.field(factory=dict)
 
+    @property
+    def progress(self) -> float:
+        """How many of its nodes have their results, 0 to 1: each counts the same."""
+        open = sum(node.result in ("running", "pending") for node in self.nodes.values())
+        return 1.0 - open / len(self.nodes) if self.nodes else 0.0
+
     def why(self, name: str, most: int = 10) -> tuple[str, ...]:
         """The chain of causes behind a node's result, from it to the first cause; the middle of a long one is left out."""
         length, last = self._chains[name]
@@ -174,11 +180,13 @@ class Result:
         return because[0] if because else None
 
     def to_json(self) -> dict[str, Any]:
-        """The printed form: `status`, `nodes`, `outputs`, `state`, and who and why."""
+        """The printed form: `status`, `nodes`, `outputs`, `state`, and who and why; of a run that has not ended `progress` too."""
+        unended = self.status not in ("succeeded", "failed", "cancelled")
         return {
             "id": self.id,
             "pipeline": self.pipeline,
             "status": self.status,
+            **({"progress": self.progress} if unended else {}),
             "message": self.message,
             "nodes": {name: self._node(node) for name, node in self.nodes.items()},
             "outputs": dict(self.outputs),

@@ -54,6 +54,18 @@ def test_of_a_run_that_goes_on_nodes_are_running_or_pending() -> None:
     ]
 
 
+def test_progress_goes_from_0_to_1_and_never_back() -> None:
+    played = play(plan_of(TWO), {}, {})
+    events = played.events
+    shares = [
+        history(events[:at], "running", ["a", "b"]).progress for at in range(1, len(events) + 1)
+    ]
+    assert shares == sorted(shares)
+    assert (shares[0], shares[-1], set(shares)) == (0.0, 1.0, {0.0, 0.5, 1.0})
+    assert history(events[:-2], "running", ["a", "b"]).to_json()["progress"] == 0.5
+    assert "progress" not in history(events).to_json()
+
+
 def test_the_names_of_nodes_are_read_in_the_order_of_the_file() -> None:
     assert node_names("engine = 1\n[nodes.b]\n[nodes.a.steps.x]\n") == ["b", "a"]
     assert node_names("no toml") == []

@@ -34,10 +34,10 @@ async def docker(inputs: dict[str, Any], context: Context) -> Exit:
         if not ended:
             await _kill(name, context)
     if done.returncode == 125:
-        raise Failure(f"docker: {_last(done.stderr)}")
+        raise Failure(_why(done.stderr, "docker"))
     if done.returncode in (126, 127):
         raise Permanent(
-            f"the command cannot be started in `{inputs['image']}`: {_last(done.stderr)}"
+            f"the command cannot be started in `{inputs['image']}`: {_why(done.stderr, 'docker')}"
         )
     return _exit(done, inputs, argv[0])
 
@@ -93,7 +93,7 @@ async def ssh(inputs: dict[str, Any], context: Context) -> Exit:
         raise Permanent("`host` is no host")
     done = await _client([*argv, "--", inputs["host"], _line(inputs)], inputs, context)
     if done.returncode == 255:
-        raise Failure(f"ssh: {_last(done.stderr)}")
+        raise Failure(_why(done.stderr, "ssh"))
     return _exit(done, inputs, "ssh")
 
 
@@ -137,10 +137,11 @@ def _exit(done: processes.Completed, inputs: Mapping[str, Any], command: str) ->
     return Exit(done.returncode, output)
 
 
-def _last(data: bytes) -> str:
-    """The last line of what a client complained of."""
-    lines = texted(data).strip().splitlines()
-    return lines[-1][:500] if lines else "it said nothing"
+def _why(data: bytes, client: str) -> str:
+    """What a client complained of: its own line, or the last one."""
+    lines = texted(data).strip().splitlines() or [f"{client}: it said nothing"]
+    own = next((line for line in lines if line.startswith(f"{client}: ")), f"{client}: {lines[-1]}")
+    return own[:500]
 
 
 _TEXT = {"type": "string", "minLength": 1}
