@@ -89,7 +89,7 @@ def test_a_container_is_run_and_removed(told: Any, tmp_path: Path) -> None:
 
 
 def test_what_docker_itself_cannot_do_is_an_error(told: Any) -> None:
-    with pytest.raises(Failure, match="^docker: no daemon$"):
+    with pytest.raises(Failure, match=r"^docker: no daemon$"):
         do("docker.run", {"image": "alpine", "argv": ["daemon"]})
     with pytest.raises(Permanent, match="cannot be started in `alpine`"):
         do("docker.run", {"image": "alpine", "argv": ["nothing"]})
@@ -119,7 +119,7 @@ def test_no_shell_reads_the_arguments_of_a_remote_command(told: Any, tmp_path: P
 
 
 def test_what_ssh_itself_cannot_do_is_an_error(told: Any) -> None:
-    with pytest.raises(Failure, match="^ssh: could not resolve nowhere$"):
+    with pytest.raises(Failure, match=r"^ssh: could not resolve nowhere$"):
         do("ssh.run", {"host": "nowhere", "argv": ["true"]})
     with pytest.raises(Permanent, match="`host` is no host"):
         do("ssh.run", {"host": "-oProxyCommand=x", "argv": ["true"]})
