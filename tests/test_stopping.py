@@ -24,6 +24,7 @@ FOREVER = "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n) SELEC
 LOOPS = "{% for a in range(99999) %}{% for b in range(99999) %}{{ a * b }}{% endfor %}{% endfor %}"
 LONG: dict[str, Doc] = {
     "http": {"url": "http://127.0.0.1:PORT/"},
+    "http.pages": {"url": "http://127.0.0.1:PORT/", "max_pages": 2},
     "llm.chat": {"base_url": "http://127.0.0.1:PORT/", "model": "m", "prompt": "x"},
     "match": {"text": "a" * 40, "patterns": [{"regex": "^(a+)+b", "exit": "never"}]},
     "shell": {"argv": ["sleep", "987.6"]},

@@ -23,6 +23,7 @@ BUILTIN = {
     "file.read": "files:READ",
     "file.write": "files:WRITE",
     "http": "http",
+    "http.pages": "http_pages",
     "human": "human",
     "json.read": "tables:READ_JSON",
     "json.write": "tables:WRITE_JSON",

@@ -14,7 +14,10 @@ from email.utils import parsedate_to_datetime
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
+import attrs
+
 from engine.registry import Context, Exit, Failure, Permanent, Task
+from engine.tasks.http_content import CONTENT, EXCLUDED, FIELDS, content_of, kept
 from engine.tasks.http_errors import reason
 
 if TYPE_CHECKING:
@@ -39,7 +42,7 @@ async def body(inputs: dict[str, Any], context: Context) -> Exit:
     method = inputs.get("method", "GET").upper()
     url = _url(inputs, method)
     what = f"{method} {_plain(url)}"
-    trail = _Trail(url, inputs.get("headers", {}))
+    trail = _Trail(url, {**inputs.get("headers", {}), "Authorization": ""})
     client = httpx.AsyncClient(
         timeout=None,
         verify=_tls() if inputs.get("verify", True) else False,
@@ -47,7 +50,8 @@ async def body(inputs: dict[str, Any], context: Context) -> Exit:
         event_hooks={"request": [trail.follow]},
     )
     try:
-        async with client, client.stream(method, url, **_content(inputs)) as response:
+        content = await content_of(inputs, context)
+        async with client, client.stream(method, url, **content) as response:
             data = await _read(response, inputs.get("max_bytes", _MAX_BYTES), what + trail.tail)
     except httpx.LocalProtocolError:
         raise Permanent(f"{what}: HTTP does not allow this request, look at its headers") from None
@@ -55,6 +59,10 @@ async def body(inputs: dict[str, Any], context: Context) -> Exit:
         raise Failure(f"{what}{trail.tail}: {reason(error)}") from None
     what += trail.tail
     end = _exit(response, data, inputs.get("expect"), what)
+    if "to" in inputs and end.code == 0:
+        end = attrs.evolve(
+            end, output=end.output | {"body": await kept(inputs["to"], data, context)}
+        )
     if end.code != 0:
         context.note(f"{what}: {response.status_code} {response.reason_phrase}".rstrip())
     return end
@@ -102,18 +110,6 @@ def _url(inputs: Mapping[str, Any], method: str) -> httpx.URL:
     return url.copy_merge_params(inputs["params"]) if "params" in inputs else url
 
 
-def _content(inputs: Mapping[str, Any]) -> dict[str, Any]:
-    """What goes with the request, as httpx names it; its own `json` would send nothing for null."""
-    import httpx
-
-    headers = httpx.Headers(inputs.get("headers"), encoding="utf-8")
-    if "json" in inputs:
-        headers.setdefault("Content-Type", "application/json")
-        return {"headers": headers, "content": json.dumps(inputs["json"], allow_nan=False)}
-    names = {"data": "data", "body": "content"}
-    return {"headers": headers, **{names[key]: inputs[key] for key in names if key in inputs}}
-
-
 async def _read(response: httpx.Response, limit: int, what: str) -> bytes:
     """The body, unpacked.
 
@@ -154,7 +150,7 @@ def _exit(response: httpx.Response, data: bytes, expect: list[int] | None, what:
     output = {
         "status": status,
         "headers": dict(response.headers),
-        "body": _body(response, data, what if good else None),
+        "body": body_of(response, data, what if good else None),
         "url": _plain(response.url, query=True),
     }
     if good:
@@ -173,7 +169,7 @@ def _exit(response: httpx.Response, data: bytes, expect: list[int] | None, what:
     raise Failure(f"{what}: the status {status} is not among those of `expect`")
 
 
-def _body(response: httpx.Response, data: bytes, what: str | None) -> Any:
+def body_of(response: httpx.Response, data: bytes, what: str | None) -> Any:
     """JSON where the answer says so, else text; an answer that failed (no `what`) may say so
     wrongly."""
     kind = response.headers.get("content-type", "").partition(";")[0].strip().lower()
@@ -226,17 +222,6 @@ def _tls() -> ssl.SSLContext:
     return httpx.create_ssl_context()
 
 
-def _one_of(*keys: str) -> dict[str, Any]:
-    """A schema by which each key forbids the others."""
-    return {
-        key: {"not": {"anyOf": [{"required": [other]} for other in keys if other != key]}}
-        for key in keys
-    }
-
-
-_SCALAR = ["string", "number", "boolean"]
-_FIELDS = {"type": [*_SCALAR, "array"], "items": {"type": _SCALAR}}
-
 TASK = Task(
     id="http",
     body=body,
@@ -256,7 +241,7 @@ are those of the environment: HTTP_PROXY, HTTPS_PROXY, ALL_PROXY, NO_PROXY.""",
         "type": "object",
         "additionalProperties": False,
         "required": ["url"],
-        "dependentSchemas": _one_of("json", "data", "body"),
+        "dependentSchemas": EXCLUDED,
         "properties": {
             "url": {
                 "type": "string",
@@ -277,16 +262,10 @@ are those of the environment: HTTP_PROXY, HTTPS_PROXY, ALL_PROXY, NO_PROXY.""",
             },
             "params": {
                 "type": "object",
-                "additionalProperties": _FIELDS,
+                "additionalProperties": FIELDS,
                 "description": "Parameters, added to the query of `url`; a list repeats its key.",
             },
-            "json": {"description": "A value to send as JSON."},
-            "data": {
-                "type": "object",
-                "additionalProperties": _FIELDS,
-                "description": "Fields to send as a form; a list repeats its key.",
-            },
-            "body": {"type": "string", "description": "Text to send as it is."},
+            **CONTENT,
             "follow_redirects": {
                 "type": "boolean",
                 "default": True,
@@ -325,7 +304,8 @@ are those of the environment: HTTP_PROXY, HTTPS_PROXY, ALL_PROXY, NO_PROXY.""",
                 "description": "Its headers, their names in lower case.",
             },
             "body": {
-                "description": "Its body: the value, if its content type says JSON, else its text."
+                "description": "Its body: the value, if its content type says JSON, else its text; with `to` the `path` and "
+                "`size` of the file."
             },
             "url": {
                 "type": "string",
