@@ -38,14 +38,14 @@ LAYERS = (
     "api",
     "stored",
     "commands",
-    "cli",
+    "cli pytest_plugin",
     "__main__",
 )
 RANK = {name: rank for rank, row in enumerate(LAYERS) for name in row.split()}
 HEAVY = {"trio", "networkx", "httpx", "jsonschema", "cel"}
 MAY_BE_HEAVY = {"runtime", "cel"}
 TYPES_ONLY = {("errors", "diagnostics")}
-LATE = {("registry", "functions"), ("expressions", "cel")}
+LATE = {("registry", "functions"), ("expressions", "cel"), ("testing", "api")}
 """Imports inside functions that go up: each named with its reason in the module itself."""
 
 

@@ -1,0 +1,36 @@
+"""Fixtures for pytest, there as soon as the project is installed: `engine_task` and `engine_simulate`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+if TYPE_CHECKING:
+    from engine.result import Result
+    from engine.testing import Ran
+
+__all__ = ["engine_simulate", "engine_task"]
+
+
+@pytest.fixture
+def engine_task() -> Callable[..., Ran]:
+    """`engine_task(task, inputs)` runs one task for real and tells how it ended: see `engine.testing.run_task`."""
+    from engine.testing import run_task
+
+    return run_task
+
+
+@pytest.fixture
+def engine_simulate() -> Callable[..., Result]:
+    """`engine_simulate(spec, script, inputs)` runs a spec (a path, or a Plan) with scripted bodies under a virtual clock."""
+    from engine import load_plan
+    from engine.plan import Plan
+    from engine.testing import parse_script, simulate
+
+    def run(spec: Any, script: Any = None, inputs: Any = None, **more: Any) -> Result:
+        plan = spec if isinstance(spec, Plan) else load_plan(spec)
+        return simulate(plan, parse_script(script or {}, plan), inputs, **more)
+
+    return run
