@@ -20,7 +20,7 @@ from engine.errors import EngineError, Missing, ProblemsError
 __all__ = ["main"]
 
 COMMANDS = (
-    *("check", "fmt", "run", "simulate", "runs", "show", "why", "logs", "watch", "resume"),
+    *("new", "check", "fmt", "run", "simulate", "runs", "show", "why", "logs", "watch", "resume"),
     *("rerun", "cancel", "prune", "graph", "tasks", "explain", "schema"),
 )
 """Each is a module with SUMMARY, EXAMPLES, `configure(parser)` and `execute(arguments, console)`,

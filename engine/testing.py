@@ -327,6 +327,8 @@ def run_task(
 
     own = None if isinstance(task, str) else as_task(task)
     node = {"task": task if own is None else own.id, "with": _literal(dict(inputs or {}))}
+    if own is not None and own.executor == "process":
+        node["executor"] = "thread"  # a process need not find what only the tests' paths have
     text = tomli_w.dumps({"engine": 1, "nodes": {"task": node}})
     source = Source(Path(folder) / "test.toml", text)
     plan = load_plan(source, tasks=() if own is None else (own,))

@@ -34,7 +34,7 @@ LAYERS = (
     "races",
     "compiler rules runtime",
     "checker selection testing render",
-    "coverage dry ignores settings",
+    "coverage dry ignores scaffold settings",
     "api",
     "stored",
     "commands",
