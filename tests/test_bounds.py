@@ -58,12 +58,16 @@ def machine_costs_agree(doc: Doc) -> None:
 
 def pipeline_costs_agree(doc: Doc) -> None:
     """The figures of a run are the most that trying everything finds."""
-    found = bounds_of(plan_of(doc))
+    plan = plan_of(doc)
+    found = bounds_of(plan)
     if found is None:
         assert unbounded(doc)
         return
     costs = worst.most(*worst.pipeline_costs(doc).values())
     assert found.run.exact
+    if measure.Measure(plan, frozenset()).crowded:  # more at once than there are places
+        assert covers(found.run, costs)
+        return
     assert found.run.exact_time
     assert costs == figures(found.run)
     assert found.critical.seconds == found.run.seconds
