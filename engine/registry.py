@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import fnmatch
 import functools
-from collections.abc import Awaitable, Callable, Iterable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Any, Literal
@@ -24,11 +24,13 @@ from engine.modules import NoSuchTask, TaskError, cause, gathered, import_module
 from engine.schemas import Problem, schema_error
 
 if TYPE_CHECKING:
+    import tempfile
     from contextlib import AbstractAsyncContextManager
     from importlib.metadata import EntryPoint
 
 __all__ = [
     "MARK",
+    "SHARE",
     "Arguments",
     "Body",
     "Context",
@@ -48,6 +50,8 @@ __all__ = [
     "check_schemas",
 ]
 
+SHARE = "\0progress "
+"""What the line of progress begins with that `report` tells; it does not come out of the engine."""
 MARK = "__engine_task__"
 """The attribute under which a decorated function or class has its `Task`."""
 
@@ -121,6 +125,28 @@ class Context:
     """What its node uses, by name; not in a worker process."""
     place: str | None = attrs.field(default=None, eq=False, repr=False)
     """The attempt's own folder, where its body may outlive the engine; None if it does not."""
+    history: Sequence[Mapping[str, Any]] = attrs.field(default=(), eq=False, repr=False)
+    """The attempts of this node before this one, in order: `step visit attempt outcome started ended`, `error` where there is one."""
+    steps: Mapping[str, Any] = attrs.field(factory=dict, eq=False, repr=False)
+    """The latest outputs of this node's steps, as far as they are kept: those that its expressions read."""
+    state: Mapping[str, Any] = attrs.field(factory=dict, eq=False, repr=False)
+    """The states of the run as the attempt begins; not to be changed."""
+
+    def log(self, message: str) -> None:
+        """Tell a line of progress, as `note`."""
+        self.note(message)
+
+    def report(self, progress: float, message: str = "") -> None:
+        """Tell how much of the work is done, 0 to 1, and what; the event has the number too. ValueError for another number."""
+        if not 0 <= progress <= 1:
+            raise ValueError("progress is a number from 0 to 1")
+        self.note(f"{SHARE}{float(progress)!r} {message}")
+
+    def temporary(self) -> tempfile.TemporaryDirectory[str]:
+        """A folder for this attempt: `with context.temporary() as path`, gone afterwards, however the block ends."""
+        import tempfile
+
+        return tempfile.TemporaryDirectory(prefix=f"{self.pipeline}-{self.node}-")
 
 
 Body = Callable[[dict[str, Any], Context], Awaitable[Any]]

@@ -106,11 +106,14 @@ class Scheduler:
             turn = self.turn if self._telling else self.turn + 1
             self.listen(Event("cancel_asked", now, name, {"message": message}, turn))
 
-    def note(self, attempt: LiveAttempt, message: str, now: float) -> None:
+    def note(
+        self, attempt: LiveAttempt, message: str, now: float, progress: float | None = None
+    ) -> None:
         """A line of progress from a body, at `now`."""
         self.now = now
         if self.listen is not None:
-            self.listen(Event("attempt_noted", now, attempt.path, {"message": message}, self.turn))
+            data = {"message": message} | ({} if progress is None else {"progress": progress})
+            self.listen(Event("attempt_noted", now, attempt.path, data, self.turn))
 
     def rerun(self, attempt: LiveAttempt, now: float) -> LiveAttempt:
         """The body of an attempt was lost without a trace: the same attempt once more, its time anew from `now`."""

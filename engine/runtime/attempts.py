@@ -22,7 +22,7 @@ from engine import prints
 from engine.diagnostics import nearest
 from engine.frames import raised_at
 from engine.functions import call_arguments, plain_result
-from engine.registry import Context, Exit, Failure, Permanent, RetryAfter, Task
+from engine.registry import SHARE, Context, Exit, Failure, Permanent, RetryAfter, Task
 from engine.result import Outcome
 from engine.runtime.recovery import Folders, executor_of
 from engine.runtime.threads import in_trio, run_in_thread
@@ -52,7 +52,7 @@ class Performer:
     workers: Workers
     run_id: str
     grace: float
-    note: Callable[[LiveAttempt, str], None]
+    note: Callable[[LiveAttempt, str, float | None], None]
     redact: Callable[[str], str]
     hurry: trio.Event = attrs.field(factory=trio.Event)
     """Set when threads are not to be waited for any longer."""
@@ -146,6 +146,9 @@ class Performer:
             note,
             attempt.resources,
             self.folders.of(attempt) if self.folders else None,
+            [each.to_json() for each in node.attempts[:-1]] if len(node.attempts) > 1 else (),
+            node.steps or {},
+            node.run.values.state,
         )
 
     def _note(self, attempt: LiveAttempt, message: str) -> None:
@@ -160,8 +163,15 @@ class Performer:
             in_trio(self.token, self._tell, attempt, text)
 
     def _tell(self, attempt: LiveAttempt, text: str) -> None:
-        if not attempt.over:
-            self.note(attempt, text)
+        if attempt.over:
+            return
+        share, _, message = text.removeprefix(SHARE).partition(" ")
+        try:
+            progress = float(share) if text.startswith(SHARE) else None
+        except ValueError:  # it is no `report`
+            progress = None
+        told = text if progress is None else f"{progress:.0%} {message}".rstrip()
+        self.note(attempt, told, progress)
 
     # -- how it ended -----------------------------------------------------------------------------
 

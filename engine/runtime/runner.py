@@ -69,9 +69,9 @@ class Runner:
             self._scheduler.cancel_node(node, message, self._now())
         self._wake.set()
 
-    def note(self, attempt: LiveAttempt, message: str) -> None:
-        """A line of progress from a body."""
-        self._scheduler.note(attempt, message, self._now())
+    def note(self, attempt: LiveAttempt, message: str, progress: float | None = None) -> None:
+        """A line of progress from a body, and how much of its work is done if it tells that."""
+        self._scheduler.note(attempt, message, self._now(), progress)
 
     def opening(self, run: LiveRun, name: str) -> None:
         """A resource is being opened."""

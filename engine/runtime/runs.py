@@ -233,8 +233,8 @@ async def _supervise(
 ) -> Result:
     options, redactor = prepared.options, prepared.redactor
 
-    def note(attempt: LiveAttempt, message: str) -> None:
-        runner.note(attempt, message)
+    def note(attempt: LiveAttempt, message: str, progress: float | None) -> None:
+        runner.note(attempt, message, progress)
 
     async with (
         Workers() as workers,
