@@ -14,6 +14,7 @@ from typing import Any
 
 import attrs
 
+from engine.docstrings import parameters
 from engine.hints import any_of, build, is_json, members, plain, resolve, schema_of
 from engine.modules import TaskError, together
 from engine.registry import Context, Exit
@@ -46,18 +47,29 @@ def read_signature(function: Callable[..., Any]) -> Signature:
         raise TaskError(f"{called(function)} has no signature that can be read") from error
     _check_kinds(function, signature)
     namespace = _namespace(function)
-    parameters = signature.parameters.values()
-    contexts = tuple(p.name for p in parameters if _takes_context(p, namespace))
-    named = [p for p in parameters if p.name not in contexts and p.kind is not p.VAR_KEYWORD]
-    rest = [p for p in parameters if p.kind is p.VAR_KEYWORD]
+    given = signature.parameters.values()
+    contexts = tuple(p.name for p in given if _takes_context(p, namespace))
+    named = [p for p in given if p.name not in contexts and p.kind is not p.VAR_KEYWORD]
+    rest = [p for p in given if p.kind is p.VAR_KEYWORD]
     hints = {p.name: _hint(p.annotation, namespace) for p in (*named, *rest)}
     return Signature(
         hints={p.name: hints[p.name] for p in named},
         rest=hints[rest[0].name] if rest else Any,
         contexts=contexts,
-        schema=_input_schema(named, hints) | {"additionalProperties": _open(rest, hints)},
+        schema=_described(_input_schema(named, hints), function)
+        | {"additionalProperties": _open(rest, hints)},
         output=return_schema(function),
     )
+
+
+def _described(schema: dict[str, Any], function: Callable[..., Any]) -> dict[str, Any]:
+    """The schema with what the docstring says of each parameter, where its hint says nothing."""
+    told = parameters(inspect.getdoc(function))
+    properties = {
+        name: {"description": told[name]} | part if told.get(name) else part
+        for name, part in schema.get("properties", {}).items()
+    }
+    return schema | {"properties": properties} if properties else schema
 
 
 def return_schema(function: Callable[..., Any]) -> dict[str, Any] | None:

@@ -237,6 +237,12 @@ def test_what_is_wrong_is_told(text: str, expected: list[str]) -> None:
     assert [f"{d.rule.code} {d.message}" for d in found] == expected, concise(found)
 
 
+def test_a_plan_that_was_not_checked_is_refused_for_a_loop_in_them() -> None:
+    closing = {"z": shell(routes={"1": "z"})}
+    with pytest.raises(engine.EngineError, match="unbounded loops"):
+        played({}, **{"finally": closing})
+
+
 def test_an_input_that_they_alone_read_is_used() -> None:
     text = HEAD + '[inputs.who]\ntype = "string"\n' + LAST.replace('"x"', '"${inputs.who}"')
     assert not engine.check(Source("x.toml", text))

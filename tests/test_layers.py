@@ -11,7 +11,7 @@ import pytest
 ROOT = Path(__file__).parents[1] / "engine"
 
 LAYERS = (
-    "alive durations errors forms frames hints language light lines moulds order pause places positions prints processes quick",
+    "alive docstrings durations errors forms frames hints language light lines moulds order pause places positions prints processes quick",
     "events machine result shim",
     "syntax ends formatter",
     "source",

@@ -66,7 +66,7 @@ def prepare(plan: Plan, given: Mapping[str, Any] | None, options: Options) -> Pr
         raise TypeError(
             f"expected a Plan, found `{type(plan).__name__}`: make it with `engine.load_plan`"
         )
-    if plan.loops:
+    if plan.loops or any(part.loops for part in plan.parts):
         raise EngineError(f"the plan of `{plan.name}` has unbounded loops: check it first")
     given = {} if given is None else given
     if not isinstance(given, Mapping):

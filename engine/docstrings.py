@@ -1,0 +1,88 @@
+"""A docstring -> what it says of each parameter, in the forms of Google, NumPy and Sphinx."""
+
+from __future__ import annotations
+
+import inspect
+import re
+from collections.abc import Iterator
+
+__all__ = ["parameters"]
+
+_SPHINX = re.compile(
+    r":(?:param|parameter|arg|argument|key|keyword)\s+(?:[^:\s]+\s+)*?(\w+)\s*:\s*(.*)"
+)
+_GOOGLE = re.compile(r"\*{0,2}(\w+)\s*(?:\([^)]*\))?\s*:\s*(.*)")
+_NUMPY = re.compile(r"\*{0,2}(\w+(?:\s*,\s*\w+)*)\s*(?::.*)?$")
+_HEAD = (
+    "args",
+    "arguments",
+    "parameters",
+    "params",
+    "keyword args",
+    "keyword arguments",
+    "other parameters",
+)
+
+
+def parameters(doc: str | None) -> dict[str, str]:
+    """The descriptions, each one line of text, by the parameter's name."""
+    lines = inspect.cleandoc(doc or "").splitlines()
+    return {**dict(_sphinx(lines)), **dict(_sections(lines))}
+
+
+def _sphinx(lines: list[str]) -> Iterator[tuple[str, str]]:
+    for at, line in enumerate(lines):
+        found = _SPHINX.match(line.strip())
+        if found:
+            yield found[1], _joined(found[2], _below(lines, at, _indent(line)))
+
+
+def _sections(lines: list[str]) -> Iterator[tuple[str, str]]:
+    for at, line in enumerate(lines):
+        name = line.strip().lower()
+        ruled = at + 1 < len(lines) and set(lines[at + 1].strip()) == {"-"}
+        if ruled and name in _HEAD:
+            yield from _numpy(lines, at + 2, _indent(line))
+        elif name.removesuffix(":") in _HEAD and name.endswith(":"):
+            yield from _google(_below(lines, at, _indent(line)))
+
+
+def _google(block: list[str]) -> Iterator[tuple[str, str]]:
+    """`name (type): text`, going on in lines that are indented more."""
+    margin = _indent(block[0]) if block else 0
+    for at, line in enumerate(block):
+        found = _GOOGLE.match(line.strip()) if _indent(line) == margin else None
+        if found:
+            yield found[1], _joined(found[2], _below(block, at, margin))
+
+
+def _numpy(lines: list[str], start: int, margin: int) -> Iterator[tuple[str, str]]:
+    """`name : type`, and the text in indented lines below."""
+    for at in range(start, len(lines)):
+        line = lines[at]
+        if line.strip() and _indent(line) == margin:
+            after = lines[at + 1].strip() if at + 1 < len(lines) else ""
+            found = _NUMPY.match(line.strip())
+            if found is None or (after and set(after) == {"-"}):
+                return
+            text = _joined("", _below(lines, at, margin))
+            yield from ((name.strip(), text) for name in found[1].split(","))
+
+
+def _below(lines: list[str], at: int, margin: int) -> list[str]:
+    """The lines behind one that are indented more, without empty ones."""
+    found: list[str] = []
+    for line in lines[at + 1 :]:
+        if line.strip() and _indent(line) <= margin:
+            break
+        if line.strip():
+            found.append(line)
+    return found
+
+
+def _joined(first: str, more: list[str]) -> str:
+    return " ".join(part for part in (first.strip(), *(line.strip() for line in more)) if part)
+
+
+def _indent(line: str) -> int:
+    return len(line) - len(line.lstrip())
