@@ -37,6 +37,7 @@ from engine.registry import Executor, Registry, Task
 from engine.schemas import misfits, schema_error
 from engine.source import KeyPath
 from engine.spec import NodeSpec, Spec, StepSpec
+from engine.unfold import unfolded
 from engine.written import whole
 
 __all__ = ["compile", "outline"]
@@ -110,6 +111,8 @@ def _document(
         return session.plans[id(spec)]
     draft = Draft(spec, session.registry, {**pools, **spec.pools})
     work = _Work(draft, session, siblings, chain)
+    _modules(work)
+    _unfold(work)
     for run_pass in PASSES:
         run_pass(work)
     session.found += draft.found
@@ -130,6 +133,16 @@ def _modules(work: _Work) -> None:
             place = ("pipeline", "tasks", index)
             work.draft.report(_rule_of(error), error.message, place, error.help)
             work.session.unclear = True
+
+
+def _unfold(work: _Work) -> None:
+    """Write out the nodes whose task is a class of several steps."""
+    written, session = work.draft.spec, work.session
+    spec = unfolded(written, session.registry)
+    if spec is not written:
+        cut = {(id(spec), name) for of, name in session.too_deep if of == id(written)}
+        session.too_deep |= cut
+        work.draft.spec = spec
 
 
 def _inputs(work: _Work) -> None:
@@ -258,7 +271,6 @@ def _parts(work: _Work) -> None:
 
 
 PASSES = (
-    _modules,
     _inputs,
     _state,
     _pipelines,
@@ -315,7 +327,8 @@ def _node(work: _Work, index: int, name: str, spec: NodeSpec) -> Node:
         allow_failure=spec.allow_failure,
         executor=_executor(draft, path, spec.executor),
         when_fits=when is None or all(is_input_of("boolean", draft.spec, r) for r in when.reads),
-        remembers=any(r.path[0] == "steps" for t in later for r in t.reads),
+        remembers=any(r.path[0] == "steps" for t in later for r in t.reads)
+        or any(body.task is not None and body.task.remembers for body in bodies),
         uses=spec.uses,
         requires=spec.requires,
         group=spec.group,
@@ -400,7 +413,8 @@ def _body(
     if task is None or _misplaced(work.draft, path, task):
         return make(None, None), {"success": 0}, True
     if task.input_schema is not None:
-        fits(work.draft, path, spec, task.input_schema, f"task `{task.id}`")
+        called = task.id.partition("/")[0]  # of a step of a class: the class
+        fits(work.draft, path, spec, task.input_schema, f"task `{called}`")
     _runs_there(work.draft, node, task)
     if task.asks and spec.on_interrupt != "rerun":
         message = "a question is never interrupted: it stays open"

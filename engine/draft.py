@@ -60,7 +60,7 @@ class Draft:
     def step(self, node: str, step: str) -> KeyPath:
         """The key path of a step's table, which is the node's where it is written there."""
         table = self.node(node)
-        return table if self.spec.nodes[node].single else (*table, "steps", step)
+        return table if self.spec.nodes[node].flat else (*table, "steps", step)
 
     def report(
         self,

@@ -20,6 +20,7 @@ import attrs
 
 from engine.errors import EngineError
 from engine.hints import plain
+from engine.machines import exits_of, is_machine, machinery
 from engine.modules import gathered, look_up
 from engine.registry import (
     MARK,
@@ -256,7 +257,34 @@ def _exits(id: str, given: Mapping[str, int] | None) -> dict[str, int]:
 # --- classes
 
 
+def _of_machine(cls: type, given: _Given) -> Task:
+    """A class of several steps."""
+    says = _Sayings(cls)
+    id = given.id or says.get("id") or cls.__name__
+    declared = getattr(cls, "exits", None) if given.exits is None else given.exits
+    exits = exits_of(id, declared)
+    _check_async(cls, given)
+
+    async def refuse(inputs: dict[str, Any], context: Context) -> Any:
+        raise EngineError(f"{called(cls)} has several steps: each is run by itself")
+
+    functools.update_wrapper(refuse, cls, updated=())
+    said = says.get("inputs", "input_schema", "get_input_schema")
+    inputs = said if given.inputs is None else given.inputs
+    return Task(
+        id=id,
+        body=refuse,
+        machine=machinery(cls, id, exits, inputs),
+        name=given.name or says.get("name") or "",
+        description=given.description or says.get("description") or _first_paragraph(cls.__doc__),
+        input_schema=inputs,
+        exits=exits,
+    )
+
+
 def _of_class(cls: type, given: _Given) -> Task:
+    if is_machine(cls):
+        return _of_machine(cls, given)
     takes_context, output = _read_execute(cls)
     says = _Sayings(cls)
     id = given.id or says.get("id") or cls.__name__

@@ -375,4 +375,4 @@ class Plan:
             return self.closing.place(node, step)
         base = (*self.spec.at, self.spec.table, node.name)
         spec = self.spec.nodes[node.name]
-        return base if step is None or spec.single else (*base, "steps", step)
+        return base if step is None or spec.flat else (*base, "steps", step)

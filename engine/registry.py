@@ -28,6 +28,8 @@ if TYPE_CHECKING:
     from contextlib import AbstractAsyncContextManager
     from importlib.metadata import EntryPoint
 
+    from engine.spec import RetrySpec, RouteSpec
+
 __all__ = [
     "MARK",
     "SHARE",
@@ -38,6 +40,7 @@ __all__ = [
     "Exit",
     "ExitsOf",
     "Failure",
+    "Machinery",
     "Misfit",
     "Opens",
     "Permanent",
@@ -202,11 +205,24 @@ class Task:
     outlives: bool = False
     """Whether its body is one child process in the context's `place`, which goes on when the engine
     dies, and is taken over when the body is run again."""
+    machine: Machinery | None = attrs.field(default=None, repr=False)
+    """Of a class of several steps: a node with this task is the machine that they are."""
+    remembers: bool = False
+    """Whether its body reads what the steps of its node gave (`Context.steps`)."""
     opens: Opens | None = attrs.field(default=None, repr=False)
     """Of a task that gives a resource: its body is not run, but this is entered for those who use it."""
     arguments: Arguments | None = attrs.field(default=None, repr=False)
     """Turns checked inputs into keyword arguments of `function`; None passes the inputs as they
     are."""
+
+
+@attrs.frozen
+class Machinery:
+    """A class of several steps: the step it starts with, the task of each, and their routes and retries, as a spec has them."""
+
+    start: str
+    steps: Mapping[str, Task]
+    routes: Mapping[str, tuple[Mapping[str, RouteSpec], tuple[RetrySpec, ...]]]
 
 
 def check_declaration(task: Task) -> None:
@@ -296,6 +312,10 @@ class Registry:
 
         Raises `TaskError` for an id that is not allowed, and for a function that cannot be had.
         """
+        whole, slash, step = id.partition("/")
+        if slash:
+            found = self.find(whole, folder)
+            return found.machine.steps.get(step) if found and found.machine else None
         if id.startswith(_PYTHON):
             self._check_allowed(id)
             if id not in self._loaded:
@@ -306,6 +326,10 @@ class Registry:
             return None
         self._check_allowed(id)
         return entry.task
+
+    def is_builtin(self, id: str) -> bool:
+        """Whether a task is one of the built-in ones; loads nothing."""
+        return id in self._builtin
 
     def ids(self) -> tuple[str, ...]:
         """The allowed ids in order, without `python:` ones."""

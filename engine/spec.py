@@ -124,10 +124,17 @@ class NodeSpec:
     """A number of items, or a share of all, `"10%"`."""
     uses: tuple[str, ...] = ()
     requires: tuple[str, ...] = ()
+    unfolded: bool = attrs.field(default=False, eq=False, repr=False)
+    """Whether the steps are those of its task, a class: see `unfold`."""
     description: str = ""
     mould: Mould | None = attrs.field(default=None, eq=False, repr=False)
     """What it has in common with others, and the nodes that fill it: see `moulds`."""
     names: tuple[str, ...] = attrs.field(default=(), eq=False, repr=False)
+
+    @property
+    def flat(self) -> bool:
+        """Whether what its steps say is written in the table of the node."""
+        return self.single or self.unfolded
 
     def leads(self, name: str) -> bool:
         """Whether this node, of that name, is the first of its mould."""

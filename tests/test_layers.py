@@ -20,7 +20,7 @@ LAYERS = (
     "codes cel fixer fixes modules schemas written",
     "registry shapes nesting",
     "mistakes",
-    "misnamed plan structure dumper signatures tasks",
+    "misnamed plan structure dumper signatures tasks machines unfold",
     "functions draft editor fingerprint across latest once reads stray unset values",
     "kin",
     "choices",

@@ -48,7 +48,7 @@ def _finding(plan: Plan, node: Node, loop: tuple[Hop, ...]) -> Diagnostic:
         f"{cycle} can repeat for ever, by {by}",
         plan.spec.source,
         _span(plan, node, closing),
-        _cure(node, closing),
+        _cure(plan, node, closing),
         node.name,
         names[0],
         tuple(Note("the loop goes on here", _span(plan, node, hop)) for hop in loop[:-1]),
@@ -74,6 +74,8 @@ def _span(plan: Plan, node: Node, hop: Hop) -> Span:
 def _fix(plan: Plan, node: Node, hop: Hop) -> Fix | None:
     """The cure as an edit."""
     source, path = plan.spec.source, route_path(plan, node, hop.step, hop.route)
+    if not source.has(path):
+        return None  # a route of a class
     if hop.by_then:
         edit = Edit(source.value((*path, "then")), '"fail"')
         return Fix("let `then` lead to `fail`", (edit,), Safety.UNSAFE)
@@ -101,7 +103,9 @@ def _beside(source: Source, to: Span, value: Span) -> Edit:
     return Edit(end, f"{source.newline}{before}{_BOUND}")
 
 
-def _cure(node: Node, hop: Hop) -> str:
+def _cure(plan: Plan, node: Node, hop: Hop) -> str:
+    if not plan.spec.source.has(route_path(plan, node, hop.step, hop.route)):
+        return "bound it in the class: a retry, `(step, True)`, and `max_attempts`"
     if hop.by_then:
         return 'let `then` lead to an end: `then = "fail"`'
     route = hop.route
