@@ -117,26 +117,29 @@ def test_there_must_be_such_a_node() -> None:
 def test_a_real_body_stops_and_others_do_not() -> None:
     stopped: list[str] = []
 
-    async def perform(attempt: LiveAttempt) -> Outcome:
-        try:
-            while attempt.node.name == "a" or not stopped:
-                await trio.lowlevel.checkpoint()
-        except trio.Cancelled:
-            stopped.append(attempt.path)
-            raise
-        return Outcome(0)
-
     async def main() -> Result:
-        options = Options(perform=perform)
-        async with open_run(
-            plan_of({"engine": 1, "nodes": {"a": SHELL, "d": SHELL}}), {}, options
-        ) as run:
-            async for event in run:
-                if (event.kind, event.path) == ("attempt_started", "a/a"):
-                    run.cancel("enough", node="a")
+        begun, over = trio.Event(), trio.Event()
+
+        async def perform(attempt: LiveAttempt) -> Outcome:
+            if attempt.node.name == "d":
+                await over.wait()
+                return Outcome(0)
+            begun.set()
+            try:
+                await trio.sleep_forever()
+            finally:
+                stopped.append(attempt.path)
+                over.set()
+
+        nodes = {"a": SHELL, "d": SHELL}
+        plan = plan_of({"engine": 1, "nodes": nodes})
+        async with open_run(plan, {}, Options(perform=perform)) as run:
+            await begun.wait()
+            run.cancel("enough", node="a")
             return await run.result()
 
     assert ends(trio.run(main)) == ["a cancelled", "d succeeded"]
+    assert stopped == ["a/a"]
 
 
 # -- from another process --------------------------------------------------------------------------
