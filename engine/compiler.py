@@ -267,7 +267,9 @@ def _parts(work: _Work) -> None:
             for run_pass in (_bodies, _edges, _cycles, _held_pools):
                 run_pass(inner)
             work.session.found += draft.found
-            work.parts[name] = attrs.evolve(_plan(inner), deadline=None, on_failure="finish")
+            around = _plan(work) if part is spec.closing else None
+            more: dict[str, Any] = {"deadline": None, "on_failure": "finish", "around": around}
+            work.parts[name] = attrs.evolve(_plan(inner), **more)
 
 
 PASSES = (

@@ -160,10 +160,12 @@ class Outputs:
             return self._item(node), rest
         if root == "steps":
             return (self._step(node, rest[0], step), rest[1:]) if node and rest else (OPEN, ())
-        source = self.plan.index.get(root)
-        if source is None:
-            return OPEN, ()
-        return self._node(self.plan.nodes[source], node), rest
+        source, around = self.plan.index.get(root), self.plan.around
+        if source is not None:
+            return self._node(self.plan.nodes[source], node), rest
+        if around is not None and root in around.index:
+            return outputs_of(around).at_last(root), rest
+        return OPEN, ()
 
     def _declared(self, root: str) -> Form:
         if root not in self._forms:
@@ -193,6 +195,13 @@ class Outputs:
         if key not in self._forms:
             self._forms[key] = self._ended(node, condition, reader is None)
         return self._forms[key]
+
+    def at_last(self, name: str) -> Form:
+        """The output of a node, if it has one, when all have ended, however that was."""
+        if ("last", name) not in self._forms:
+            node = self.plan.nodes[self.plan.index[name]]
+            self._forms["last", name] = self._ended(node, _ANY_END, False)
+        return self._forms["last", name]
 
     def _ended(self, node: Node, condition: Condition, well: bool) -> Form:
         if node.name in self.plan.flawed:

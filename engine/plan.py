@@ -250,6 +250,8 @@ class Plan:
     secrets: Mapping[str, bool] = attrs.field(factory=dict)
     closing: Plan | None = None
     """The nodes of `[finally]`, that begin when all others have ended."""
+    around: Plan | None = attrs.field(default=None, repr=False)
+    """Of the nodes of `[finally]`: those that have ended when they begin, and that they read."""
     probes: Plan | None = None
     """Its services: each node looks whether one of them is well."""
     openings: Plan | None = None

@@ -280,3 +280,45 @@ def test_their_meaning_is_part_of_the_hash() -> None:
     other = TWO | {"finally": {"z": shell(deadline="1s")}}
     without = {key: value for key, value in TWO.items() if key != "finally"}
     assert len({plan_of(doc).hash for doc in (TWO, other, without)}) == 3
+
+
+# -- what is read of the nodes before --------------------------------------------------------------
+
+READS = """
+engine = 1
+[nodes.a]
+task = "shell"
+with = {{ argv = ["true"] }}
+{more}
+[finally.z]
+task = "shell"
+with = {{ argv = {argv}, env = {{ A = "{read}" }} }}
+"""
+
+
+def told(read: str, more: str = "", argv: str = '["true"]') -> list[str]:
+    source = Source("x.toml", READS.format(read=read, more=more, argv=argv))
+    return [f"{d.rule.code} {source.at(d.span)}" for d in engine.check(source)]
+
+
+@pytest.mark.parametrize(
+    ("read", "findings"),
+    [
+        ("${a.stdout ?? ''}", []),
+        ("${a.stdot ?? ''}", ["E503 a.stdot"]),
+        ("${a.stdout.x ?? ''}", []),
+        ("${b.stdout ?? ''}", ["E201 b.stdout"]),
+        ("${a.stdout}", ["E501 a.stdout"]),
+    ],
+)
+def test_fields_of_nodes_before_are_known(read: str, findings: list[str]) -> None:
+    assert told(read) == findings
+
+
+def test_what_nodes_before_give_must_fit() -> None:
+    assert told("", argv="\"${a.stderr ?? ''}\"") == ["E502 \"${a.stderr ?? ''}\""]
+
+
+def test_a_cycle_before_is_told_alone() -> None:
+    more = 'needs = ["b"]\n[nodes.b]\nneeds = ["a"]\ntask = "shell"\nwith = { argv = ["true"] }'
+    assert [each[:4] for each in told("${a.stdot ?? ''}", more)] == ["E202"]
