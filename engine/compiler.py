@@ -443,11 +443,15 @@ def _looks_early(draft: Draft, path: KeyPath, probes: Plan) -> None:
 
 
 def _misplaced(draft: Draft, path: KeyPath, task: Task) -> bool:
-    """Whether a task that gives a resource stands for a step, or another one for a resource."""
+    """Whether a task stands where it cannot: one that gives a resource for a step, another one for a resource, a class of
+    several steps for one step."""
     wanted = draft.spec.table == "resources"
-    if (task.opens is not None) == wanted:
+    if (task.opens is not None) == wanted and task.machine is None:
         return False
-    if wanted:
+    if task.machine is not None:
+        message = f"`{task.id}` has several steps, and here it stands for one"
+        help = "a node is what it can be, if it says `task` itself"
+    elif wanted:
         message = f"`{task.id}` gives no resource"
         help = "a resource is an async generator function that yields once"
     else:

@@ -22,7 +22,7 @@ __all__ = ["fingerprint", "of_nodes"]
 VERSION = 1
 _NO_MEANING = frozenset(
     {"description", "group", "single", "mould", "names", "source", "at", "files", "broken"}
-    | {"pipelines", "steps"}
+    | {"pipelines", "steps", "unfolded"}
 )
 
 _OF_FANS = frozenset({"for_each", "max_parallel", "tolerate"})

@@ -221,6 +221,15 @@ def test_mistakes_in_its_inputs_are_told_once_where_they_are_written() -> None:
     assert mistake.fix is not None
 
 
+@pytest.mark.parametrize("table", ["nodes.l.steps.s", "services.s", "resources.s"])
+def test_it_stands_for_a_whole_node_alone(table: str) -> None:
+    text = f'engine = 1\n[{table}]\ntask = "acme.letter"\nwith = {{ text = "x" }}\n'
+    more = {"nodes.l.steps.s": '[nodes.l]\nstart = "s"\n'}
+    text += more.get(table, '[nodes.a]\ntask = "pass"\n')
+    told = found(Source("x.toml", text))
+    assert "E103 `acme.letter` has several steps, and here it stands for one" in told
+
+
 def test_the_hash_of_a_plan_tells_of_other_routes() -> None:
     spec = source({"nodes": {"l": {"task": "m"}}})
     one = made(routes={"a": {0: ("b", False)}, "b": {0: None}})()
