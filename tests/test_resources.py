@@ -44,6 +44,18 @@ async def database(name: str, fails: str = "") -> AsyncIterator[dict[str, str]]:
             await trio.sleep_forever()
 
 
+@task(id="slow")
+async def slow() -> AsyncIterator[None]:
+    """Cannot be stopped while it opens, and takes its time to close."""
+    with trio.CancelScope(shield=True):
+        await trio.sleep(2)
+    try:
+        yield
+    finally:
+        await trio.sleep(1)
+        LOG.append("close slow")
+
+
 @task(id="work")
 async def work(context: Context, seconds: float = 1.0, exit: int = 0, url: str = "") -> Exit:
     """Works, with what is open."""
@@ -65,7 +77,7 @@ def played(doc: Doc, cancel_at: float | None = None) -> tuple[Result, list[Event
     LOG.clear()
     events: list[Event] = []
     plan = engine.load_plan(
-        Source("x.toml", tomli_w.dumps({"engine": 1} | doc)), tasks=[database, work]
+        Source("x.toml", tomli_w.dumps({"engine": 1} | doc)), tasks=[database, slow, work]
     )
 
     async def main() -> Result:
@@ -79,7 +91,7 @@ def played(doc: Doc, cancel_at: float | None = None) -> tuple[Result, list[Event
 
 
 def found(text: str) -> list[str]:
-    told = engine.check(Source("x.toml", "engine = 1\n" + text), tasks=[database, work])
+    told = engine.check(Source("x.toml", "engine = 1\n" + text), tasks=[database, slow, work])
     return [f"{d.rule.code} {d.message}" for d in told]
 
 
@@ -124,6 +136,14 @@ def test_it_is_closed_however_the_run_ends(cancel_at: float | None) -> None:
     result, _ = played({"resources": {"one": opened("one")}, "nodes": nodes}, cancel_at)
     assert result.status == ("failed" if cancel_at is None else "cancelled")
     assert LOG == ["open one", "a one", "close one"]
+
+
+def test_what_opens_though_it_was_given_up_is_closed() -> None:
+    doc = {"resources": {"one": {"task": "slow"}}, "nodes": {"a": used("one")}}
+    result, events = played(doc, cancel_at=1.0)
+    assert (result.status, LOG) == ("cancelled", ["close slow"])
+    [closed] = [event for event in events if event.kind == "resource_closed"]
+    assert (closed.time, closed.data.get("error")) == (3.0, None)
 
 
 def test_a_user_in_finally_has_it_still_open() -> None:

@@ -47,7 +47,10 @@ class _Keeper:
     ready: trio.Event = attrs.Factory(trio.Event)
     over: trio.Event = attrs.Factory(trio.Event)
     gone: trio.Event = attrs.Factory(trio.Event)
-    life: trio.CancelScope = attrs.Factory(lambda: trio.CancelScope(shield=True))
+    given_up: trio.CancelScope = attrs.Factory(lambda: trio.CancelScope(shield=True))
+    """Cancelled where it is needed no more before it is open."""
+    life: trio.CancelScope = attrs.Factory(trio.CancelScope)
+    """Within that, and shielded from it as soon as it is open: what opens all the same is closed like any other."""
     value: Any = None
     error: str | None = None
     """Why it could not be opened, or not be closed."""
@@ -114,7 +117,7 @@ class Resources:
     def _ask(self, keeper: _Keeper) -> None:
         """It is to be closed in its turn; one that is not open yet is given up."""
         if not keeper.ready.is_set():
-            keeper.life.cancel()
+            keeper.given_up.cancel()
         elif keeper not in self._due:
             self._due.append(keeper)
             self._bell.set()
@@ -134,17 +137,21 @@ class Resources:
                     self._due.remove(last)
 
     async def _keep(self, keeper: _Keeper) -> None:
-        with keeper.life:
+        with keeper.given_up, keeper.life:
             try:
                 async with self._entered(keeper) as keeper.value:
-                    keeper.is_open = True
-                    keeper.ready.set()
-                    await keeper.over.wait()
+                    keeper.life.shield = keeper.is_open = True
+                    if keeper.given_up.cancel_called:
+                        keeper.life.deadline = trio.current_time() + CLOSING
+                    else:
+                        keeper.ready.set()
+                        await keeper.over.wait()
             except Exception as error:
                 keeper.error = self._redact(told(error))
         if keeper.life.cancelled_caught:
-            late = f"it took more than {CLOSING:g} s"
-            keeper.error = late if keeper.is_open else "the run needs it no more"
+            keeper.error = f"it took more than {CLOSING:g} s"
+        elif keeper.given_up.cancelled_caught:
+            keeper.error = "the run needs it no more"
         del self._keepers[keeper.run, keeper.name]
         keeper.ready.set()
         keeper.gone.set()
