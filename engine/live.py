@@ -258,10 +258,15 @@ class LiveRun:
             run = run.parent.node.run
         return run.of is not None or run.plan.closes
 
-    def under_way(self) -> Iterator[LiveNode]:
-        """Its nodes, with their open items in place of those that are fan-outs."""
-        for node in self.whole:
-            if node.fan is None:
-                yield node
-            else:
-                yield from node.fan.live.values()
+    @property
+    def attempts(self) -> list[LiveAttempt]:
+        """Those of its own nodes that are under way, those of items too."""
+        items = (node.fan.live.values() if node.fan else (node,) for node in self.whole)
+        return [each.attempt for some in items for each in some if each.attempt is not None]
+
+    def tree(self) -> Iterator[LiveRun]:
+        """This run, and those of sub-pipelines that are under way in it, the outer ones first."""
+        runs = [self]
+        for run in runs:
+            yield run
+            runs += [attempt.child for attempt in run.attempts if attempt.child is not None]

@@ -88,10 +88,7 @@ class Scheduler:
             self.now = now
             self.root.asked = True
             self.root.message = self.root.message or message
-            if self.listen is not None:
-                # Asked by who is being told of something, it changes the turn under way, else the next one.
-                turn = self.turn if self._telling else self.turn + 1
-                self.listen(Event("cancel_asked", now, "", {"message": message}, turn))
+            self._tell_asked("", message)
 
     def cancel_node(self, name: str, message: str, now: float) -> None:
         """Somebody asks, at `now`, to cancel a node of the outermost run alone: what it runs stops, its edges are dead, and the rest goes
@@ -102,9 +99,7 @@ class Scheduler:
         self.now = now
         node.asked = message
         self._cut.append(node)
-        if self.listen is not None:
-            turn = self.turn if self._telling else self.turn + 1
-            self.listen(Event("cancel_asked", now, name, {"message": message}, turn))
+        self._tell_asked(name, message)
 
     def note(
         self, attempt: LiveAttempt, message: str, now: float, progress: float | None = None
@@ -146,20 +141,11 @@ class Scheduler:
 
     def run_at(self, prefix: str) -> LiveRun | None:
         """The run under way whose paths begin so."""
-        runs = [self.root]
-        for run in runs:
-            if run.prefix == prefix:
-                return run
-            attempts = [node.attempt for node in run.under_way() if node.attempt is not None]
-            runs += [attempt.child for attempt in attempts if attempt.child is not None]
-        return None
+        return next((run for run in self.root.tree() if run.prefix == prefix), None)
 
     def lose(self, now: float) -> None:
         """What a run that goes on had open was lost with the engine that had it."""
-        runs = [self.root]
-        for run in runs:
-            attempts = [node.attempt for node in run.under_way() if node.attempt is not None]
-            runs += [attempt.child for attempt in attempts if attempt.child is not None]
+        for run in self.root.tree():
             for name in sorted(run.held):
                 self.closed(run, name, None, now)
 
@@ -170,7 +156,7 @@ class Scheduler:
         """Whether this instant still has ends to be dealt with."""
         if self._ended or self._deciding or self._giving_up or self._cancelling:
             return True
-        if self._released or self._cut:
+        if self._cut or self._released:
             return True
         return self.root.asked and self.root.cause is None and self.result is None
 
@@ -203,12 +189,8 @@ class Scheduler:
     @property
     def running(self) -> tuple[str, ...]:
         """The paths of the attempts whose bodies are under way, in order."""
-        runs, found = [self.root], []
-        for run in runs:
-            attempts = [node.attempt for node in run.under_way() if node.attempt is not None]
-            runs += [attempt.child for attempt in attempts if attempt.child is not None]
-            found += [attempt.path for attempt in attempts if attempt.child is None]
-        return tuple(found)
+        attempts = (attempt for run in self.root.tree() for attempt in run.attempts)
+        return tuple(attempt.path for attempt in attempts if attempt.child is None)
 
     @property
     def next_time(self) -> float:
@@ -270,19 +252,7 @@ class Scheduler:
             return
         if run.held:
             return  # until its resources are closed
-        status: Status = "succeeded"
-        message, outputs = run.message, {}
-        if run.cause in ("deadline", "requested", "parent") and not run.failed:
-            status = "cancelled"
-        elif run.failed:
-            status, message = "failed", run.failed
-        elif run.cut:
-            status, message = "cancelled", run.cut
-        elif run.plan.outputs is not None:
-            try:
-                outputs = run.plan.outputs.evaluate(of_run(run, self.run_id))
-            except EvaluationError as error:
-                status, message = "failed", f"outputs: {error}"
+        status, message, outputs = self._verdict(run)
         nodes = {node.plan.name: node.result for node in run.whole if node.result}
         state = run.values.state
         result = Result(status, nodes, outputs, message, self.run_id, run.plan.name, state)
@@ -292,6 +262,21 @@ class Scheduler:
         else:
             run.parent.record.run = result
             self._ended.append((run.parent, _child_outcome(run, result)))
+
+    def _verdict(self, run: LiveRun) -> tuple[Status, str, dict[str, Any]]:
+        """How a run has ended, why, and what it gives; the first cause counts."""
+        if run.failed:
+            return "failed", run.failed, {}
+        if run.cause in ("deadline", "requested", "parent"):
+            return "cancelled", run.message, {}
+        if run.cut:
+            return "cancelled", run.cut, {}
+        if run.plan.outputs is None:
+            return "succeeded", run.message, {}
+        try:
+            return "succeeded", run.message, run.plan.outputs.evaluate(of_run(run, self.run_id))
+        except EvaluationError as error:
+            return "failed", f"outputs: {error}", {}
 
     def _cancel(self, run: LiveRun, why: Why, message: str) -> None:
         """Every node without a result becomes cancelled, at once or when its attempt has stopped."""
@@ -750,6 +735,12 @@ class Scheduler:
             self._settle(whole, "succeeded", of_fan(fan), "success", fan.outputs)
 
     # -- events ---------------------------------------------------------------------------------------------------
+
+    def _tell_asked(self, path: str, message: str) -> None:
+        """Asked by who is being told of something, it changes the turn under way, else the next one."""
+        if self.listen is not None:
+            turn = self.turn if self._telling else self.turn + 1
+            self.listen(Event("cancel_asked", self.now, path, {"message": message}, turn))
 
     def _tell_of(self, kind: Any, path: str, data: Callable[..., dict[str, Any]], *of: Any) -> None:
         if self.listen is not None:
