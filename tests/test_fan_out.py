@@ -13,7 +13,8 @@ from engine.errors import InputError
 from engine.events import Event
 from engine.live import LiveAttempt, LiveNode
 from engine.result import ABSENT, Outcome, Result
-from engine.runtime.runs import Options, run_plan
+from engine.runtime.options import Options
+from engine.runtime.runs import run_plan
 from engine.runtime.secrets import Redactor
 from engine.testing import parse_script, simulate
 from tests.kit import plan_of

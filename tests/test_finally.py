@@ -13,7 +13,8 @@ from engine.events import Event
 from engine.render.diagnostics import concise
 from engine.render.graphs import mermaid
 from engine.result import Outcome, Result
-from engine.runtime.runs import Options, open_run, run_plan
+from engine.runtime.options import Options
+from engine.runtime.runs import open_run, run_plan
 from engine.scheduler import LiveAttempt
 from engine.source import Source
 from engine.testing import parse_script, simulate

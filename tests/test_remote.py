@@ -18,7 +18,8 @@ import trio
 
 import engine
 from engine.registry import Failure, Permanent
-from engine.runtime.runs import Options, open_run
+from engine.runtime.options import Options
+from engine.runtime.runs import open_run
 from engine.source import Source
 from tests.test_stopping import children
 from tests.test_tasks import context, do

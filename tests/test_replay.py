@@ -17,9 +17,10 @@ from engine.events import Event
 from engine.plan import Plan
 from engine.replay import Replayed, replay
 from engine.result import Outcome, Result
+from engine.runtime.control import Control
+from engine.runtime.execution import execute
 from engine.runtime.options import Options
 from engine.runtime.prepared import prepare
-from engine.runtime.runs import Control, execute
 from engine.scheduler import LiveAttempt, Scheduler
 from engine.testing import parse_script, scripted
 from engine.values import Values

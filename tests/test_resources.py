@@ -20,7 +20,8 @@ import engine
 from engine import Context, Exit, InputError, stored, task
 from engine.events import Event
 from engine.result import Result
-from engine.runtime.runs import Options, open_run
+from engine.runtime.options import Options
+from engine.runtime.runs import open_run
 from engine.source import Source
 from tests.test_journal import killed_when
 

@@ -10,7 +10,8 @@ from trio.testing import MockClock
 
 from engine.events import Event
 from engine.result import Outcome, Result
-from engine.runtime.runs import Options, open_run
+from engine.runtime.options import Options
+from engine.runtime.runs import open_run
 from engine.scheduler import LiveAttempt
 from engine.testing import parse_script, simulate
 from tests.kit import plan_of

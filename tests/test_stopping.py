@@ -16,7 +16,8 @@ import trio
 
 import engine
 from engine import tasks
-from engine.runtime.runs import Options, open_run
+from engine.runtime.options import Options
+from engine.runtime.runs import open_run
 from engine.source import Source
 
 Doc = dict[str, Any]

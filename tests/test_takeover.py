@@ -12,9 +12,10 @@ from trio.testing import MockClock
 
 from engine.events import Event
 from engine.result import Outcome, Result
+from engine.runtime.control import Control
+from engine.runtime.execution import execute
 from engine.runtime.options import Options
 from engine.runtime.prepared import prepare
-from engine.runtime.runs import Control, execute
 from engine.scheduler import LiveAttempt
 from engine.takeover import Known, ends, latest, node_of, taken
 from tests.kit import comparable, plan_of

@@ -17,8 +17,9 @@ from engine.events import Event
 from engine.plan import Plan
 from engine.result import Result
 from engine.runtime.bridge import open_bridge, run_bridged
+from engine.runtime.control import Run
 from engine.runtime.options import Options, options_of
-from engine.runtime.runs import Run, open_run, run_plan
+from engine.runtime.runs import open_run, run_plan
 
 __all__ = ["Event", "Options", "Result", "Run", "run", "start"]
 

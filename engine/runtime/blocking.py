@@ -21,9 +21,11 @@ import trio
 from engine.errors import EngineError
 from engine.plan import Plan
 from engine.result import Result
+from engine.runtime.control import Control
+from engine.runtime.execution import execute
+from engine.runtime.groups import unwrapped
 from engine.runtime.options import Options
 from engine.runtime.prepared import Prepared, prepare
-from engine.runtime.runs import Control, execute, outermost
 
 __all__ = ["blocking", "run_blocking"]
 
@@ -51,12 +53,10 @@ def blocking(make: Callable[[], Prepared]) -> Result:
         control = Control()
         if threading.current_thread() is not threading.main_thread():
             return await execute(prepared, control)
-        try:
+        with unwrapped():
             async with trio.open_nursery() as nursery:
                 with _signals(control, nursery):
                     return await execute(prepared, control)
-        except BaseExceptionGroup as group:
-            raise outermost(group) from None
         raise AssertionError
 
     return trio.run(main)

@@ -22,10 +22,12 @@ from engine.errors import EngineError
 from engine.events import Event
 from engine.plan import Plan
 from engine.result import Result
+from engine.runtime.control import CANCELLED, FROM_OUTSIDE, Control, check_node
+from engine.runtime.execution import execute
+from engine.runtime.groups import unwrapped
 from engine.runtime.listeners import Hear, Listeners
 from engine.runtime.options import Options
 from engine.runtime.prepared import Prepared, prepare
-from engine.runtime.runs import CANCELLED, FROM_OUTSIDE, Control, check_node, execute, outermost
 from engine.runtime.threads import in_trio
 
 __all__ = ["open_bridge", "run_bridged"]
@@ -169,11 +171,10 @@ async def open_bridge(
     """Start a run in the background; as `open_run`, for asyncio."""
     run = _BridgedRun(*_prepared(plan, inputs, options))
     try:
-        async with asyncio.TaskGroup() as group:
-            group.create_task(run.work())
-            yield run
-    except BaseExceptionGroup as raised:
-        raise outermost(raised) from None
+        with unwrapped():
+            async with asyncio.TaskGroup() as group:
+                group.create_task(run.work())
+                yield run
     finally:
         run.leave()
 

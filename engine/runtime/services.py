@@ -8,18 +8,16 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterator, Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import attrs
 import trio
 
 from engine.plan import Plan
 from engine.result import Result
+from engine.runtime.control import Control
 from engine.runtime.options import Options
 from engine.runtime.prepared import prepare
-
-if TYPE_CHECKING:
-    from engine.runtime.runs import Control
 
 __all__ = ["look", "required", "unwell"]
 
@@ -33,7 +31,7 @@ async def unwell(
     plan: Plan, inputs: Mapping[str, Any], options: Options, control: Control
 ) -> tuple[str, ...]:
     """What is not well, a sentence each; `control` cancels the looks."""
-    from engine.runtime.runs import execute
+    from engine.runtime.execution import execute
 
     found: list[str] = []
     chosen = Options(env=options.env, secrets=options.secrets, grace=options.grace)
@@ -48,8 +46,6 @@ async def unwell(
 
 def look(plan: Plan, inputs: Mapping[str, Any] | None, options: Options) -> tuple[str, ...]:
     """The same, blocking; InputError for what a run would be refused for."""
-    from engine.runtime.runs import Control
-
     prepared = prepare(plan, inputs, options)
     given = prepared.values.scope({})["inputs"]
     return trio.run(unwell, plan, given, options, Control())

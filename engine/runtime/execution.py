@@ -1,0 +1,266 @@
+"""Run what is prepared to its end: all that a run has around its scheduler is opened here, and closed.
+
+Source: LANGUAGE.md sections 8, 9 and 14.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import secrets as random_source
+from collections import Counter
+from contextlib import AbstractAsyncContextManager, nullcontext
+
+import attrs
+import trio
+
+from engine import processes
+from engine.errors import InputError
+from engine.events import Event
+from engine.journal.dialects import attempts_of
+from engine.replay import Replayed, replay
+from engine.result import ABSENT, Outcome, Result
+from engine.runtime.asking import People
+from engine.runtime.attempts import Performer
+from engine.runtime.control import Control
+from engine.runtime.groups import single, unwrapped
+from engine.runtime.hooking import Hooking
+from engine.runtime.listeners import Hear, Listeners
+from engine.runtime.places import placed
+from engine.runtime.prepared import Prepared
+from engine.runtime.recovery import Folders, recovered, said_by
+from engine.runtime.resources import CannotOpen, Resources
+from engine.runtime.runner import Perform, Runner
+from engine.runtime.services import required, unwell
+from engine.runtime.workers import Workers
+from engine.runtime.writer import Writer
+from engine.scheduler import LiveAttempt, Scheduler
+
+__all__ = ["execute"]
+
+
+async def execute(prepared: Prepared, control: Control, hear: Hear | None = None) -> Result:
+    """Run to the end. Of a run that was cancelled nothing is left when this returns or raises."""
+    await _look(prepared, control)
+    hooking = _hooking(prepared)
+    if hooking is not None:
+        await hooking.before_run(prepared.values.scope({})["inputs"])
+    found = await placed(prepared)
+    if isinstance(found, Result):
+        return found
+    prepared = found
+    listeners = Listeners(
+        (
+            prepared.options.on_event,
+            *prepared.options.sinks,
+            hear,
+            hooking.hear if hooking is not None else None,
+        )
+    )
+    listen = _without_secrets(prepared, listeners) if listeners else None
+    owner, before = _owner(prepared), processes.OWNER.get()
+    reset = processes.OWNER.set(f"{before}/{owner}" if before else owner)
+    done = False
+    try:
+        with unwrapped(single):
+            result = await _supervise(prepared, control, listen, owner, hooking)
+        done = result.status != "cancelled"
+    finally:
+        processes.OWNER.reset(reset)
+        if not done and prepared.options.perform is None:
+            await processes.kill_strays(owner)
+    if result.status != "waiting" and (folders := _folders(prepared)) is not None:
+        await trio.to_thread.run_sync(folders.remove)
+    if hooking is not None:
+        await hooking.after_run(result)
+    return result
+
+
+def _hooking(prepared: Prepared) -> Hooking | None:
+    hooks = prepared.options.hooks
+    if not hooks:
+        return None
+    return Hooking(hooks, prepared.run_id, prepared.plan.name, prepared.redactor.value)
+
+
+async def _look(prepared: Prepared, control: Control) -> None:
+    """InputError for services that are not well: nothing of the run has begun."""
+    options = prepared.options
+    if options.perform is not None or prepared.cancelled or not required(prepared.plan):
+        return
+    with control.first() as looks:
+        given = prepared.values.scope({})["inputs"]
+        problems = await unwell(prepared.plan, given, options, looks)
+    if problems and not looks.asked_for:
+        raise InputError(problems)
+
+
+async def _supervise(
+    prepared: Prepared,
+    control: Control,
+    listen: Hear | None,
+    owner: str,
+    hooking: Hooking | None,
+) -> Result:
+    options, redactor = prepared.options, prepared.redactor
+
+    def note(attempt: LiveAttempt, message: str, progress: float | None) -> None:
+        runner.note(attempt, message, progress)
+
+    async with (
+        Workers() as workers,
+        _journal(prepared, control) as writer,
+        _resources(prepared) as resources,
+        hooking or nullcontext(),
+    ):
+        again = _begun(prepared, _heard(prepared, writer, listen))
+        if prepared.before:
+            again.scheduler.lose(again.scheduler.now)
+        folders, known = _folders(prepared), prepared.known.ends
+        opened, said = list(again.fresh), Counter[str]()
+        if prepared.before or (prepared.place is not None and prepared.place.epoch > 1):
+            adopted, begun = await recovered(again, folders, owner, known)
+            opened, said = [*adopted, *begun], said_by(adopted, prepared.before)
+        elif folders is not None:
+            folders.remove()  # of a run with this id in a store that was here before
+        if folders is not None:
+            folders.make()
+        perform = options.perform or Performer(
+            workers,
+            prepared.run_id,
+            options.grace,
+            note,
+            redactor.text,
+            control.hurry,
+            folders,
+            said,
+        )
+        people = People(options.ask, writer is not None, prepared.answers)
+        runner = Runner(
+            again.scheduler,
+            _guarded(prepared, writer, perform, people, resources, hooking),
+            options.exact,
+            opened,
+            parks=people.all_open,
+            elapsed=prepared.elapsed,
+            apart=prepared.place is not None or control.reachable,
+        )
+        people.when_open = runner.park
+        if resources is not None:
+            resources.hears, again.scheduler.unused = runner, resources.unused
+        if prepared.cancelled is not None:
+            control.cancel(prepared.cancelled)
+        control.attach(again.scheduler, runner, owner, people)
+        result = await runner.run()
+        if resources is not None:
+            resources.hears = None
+        return redactor.result(result)
+
+
+def _resources(prepared: Prepared) -> AbstractAsyncContextManager[Resources | None]:
+    options = prepared.options
+    if not prepared.plan.opens or options.perform is not None:
+        return nullcontext()
+    return Resources(prepared.run_id, options.grace, prepared.redactor.text)
+
+
+def _folders(prepared: Prepared) -> Folders | None:
+    place = prepared.place
+    if place is None:
+        return None
+    return Folders(attempts_of(place.store, place.run), prepared.part)
+
+
+def _begun(prepared: Prepared, hear: Hear | None) -> Replayed:
+    """The scheduler of the run, where the journal of it ends."""
+
+    def make(listen: Hear | None) -> Scheduler:
+        return Scheduler(
+            prepared.plan,
+            prepared.values,
+            prepared.run_id,
+            prepared.seed,
+            listen,
+            prepared.known,
+            prepared.since,
+        )
+
+    return replay(make, prepared.before, hear) if prepared.before else Replayed(make(hear), (), ())
+
+
+def _guarded(
+    prepared: Prepared,
+    writer: Writer | None,
+    perform: Perform,
+    people: People,
+    resources: Resources | None,
+    hooking: Hooking | None,
+) -> Perform:
+    """Bodies begin when what led to them is kept, and no output holds a secret: what others read is
+    what the journal has."""
+
+    known = prepared.known.ends
+    before = writer.before if writer is not None and writer.full else None
+    asks, plain = prepared.plan.asks, resources is None and hooking is None
+    if before is None and not known and not prepared.hides and not asks and plain:
+        return perform
+    ask: Perform = people if prepared.options.perform is None else perform
+
+    async def guarded(attempt: LiveAttempt) -> Outcome:
+        if known and attempt.key in known:
+            return known[attempt.key]
+        if before is not None:
+            await before()
+        if resources is not None and attempt.node.plan.uses:
+            try:
+                attempt.resources = await resources.given(attempt)
+            except CannotOpen as error:
+                return Outcome("error", error=prepared.redactor.text(str(error)))
+        refused = await hooking.before(attempt) if hooking is not None else None
+        if refused is not None:
+            return refused
+        outcome = await (ask if attempt.body.asks else perform)(attempt)
+        if prepared.hides and outcome.output is not ABSENT:
+            outcome = attrs.evolve(outcome, output=prepared.redactor.value(outcome.output))
+        if hooking is not None:
+            await hooking.after(attempt, outcome)
+        return outcome
+
+    return guarded
+
+
+def _journal(prepared: Prepared, control: Control) -> AbstractAsyncContextManager[Writer | None]:
+    if prepared.place is None:
+        return nullcontext()
+    return Writer(prepared.place, prepared.options.durability, control.asked)
+
+
+def _heard(prepared: Prepared, writer: Writer | None, listen: Hear | None) -> Hear | None:
+    """Who hears the events: the journal first."""
+    if writer is None:
+        return listen
+    keep = _without_secrets(prepared, writer.emit)
+    if listen is None:
+        return keep
+
+    def both(event: Event) -> None:
+        keep(event)
+        listen(event)
+
+    return both
+
+
+def _without_secrets(prepared: Prepared, hear: Hear) -> Hear:
+    if not prepared.hides:
+        return hear
+    return lambda event: hear(attrs.evolve(event, data=prepared.redactor.event(event.data)))
+
+
+def _owner(prepared: Prepared) -> str:
+    """The token of a run's processes: of one that is kept always the same, so that a run whose engine
+    was killed finds its own; never that of a run with this id elsewhere.
+    """
+    place = prepared.place
+    if place is None:
+        return random_source.token_hex(16)
+    kept = str(attempts_of(place.store, place.run))
+    return hashlib.sha256(kept.encode()).hexdigest()[:32]
