@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 import tomli_w
 import trio
+import trio.testing
 
 import engine
 from engine import tasks
@@ -106,3 +107,36 @@ def test_it_stops_when_it_is_cancelled(id: str, port: int) -> None:
         time.sleep(0.01)
     assert children() - before == set()
     assert busy() - threads == set()
+
+
+def test_a_statement_whose_cancel_came_while_it_was_connecting_does_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import sqlalchemy
+
+    connecting, cancelled, connect = trio.Event(), threading.Event(), sqlalchemy.create_engine
+
+    def slow(*args: Any, **more: Any) -> Any:
+        trio.from_thread.run_sync(connecting.set)
+        cancelled.wait(5)
+        return connect(*args, **more)
+
+    monkeypatch.setattr(sqlalchemy, "create_engine", slow)
+    url = f"sqlite:///{tmp_path}/a.db"
+    with_ = {"url": url, "statement": "CREATE TABLE t (x INTEGER)"}
+    doc = {"engine": 1, "nodes": {"n": {"task": "sql.execute", "with": with_}}}
+    plan, threads = engine.load_plan(Source("x.toml", tomli_w.dumps(doc))), busy()
+
+    async def main() -> engine.Result:
+        async with open_run(plan, {}, Options(grace=2.0)) as run:
+            await connecting.wait()
+            run.cancel("enough")
+            await trio.testing.wait_all_tasks_blocked()
+            cancelled.set()
+            return await run.result()
+
+    assert trio.run(main).nodes["n"].result == "cancelled"
+    assert busy() - threads == set()
+    monkeypatch.undo()
+    with sqlalchemy.create_engine(url, poolclass=sqlalchemy.NullPool).connect() as connection:
+        assert sqlalchemy.inspect(connection).get_table_names() == []

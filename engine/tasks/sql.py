@@ -10,6 +10,7 @@ from __future__ import annotations
 import base64
 import datetime
 import decimal
+import threading
 import uuid
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -22,6 +23,8 @@ from engine.tasks.schema import aside, table
 __all__ = ["EXECUTE", "QUERY"]
 
 T = TypeVar("T")
+_AGAIN = 0.02
+"""Seconds between two calls that end a statement."""
 
 
 async def query(inputs: dict[str, Any], context: Context) -> dict[str, Any]:
@@ -38,22 +41,32 @@ async def _at(inputs: Mapping[str, Any], context: Context, act: Callable[[Any], 
     """What `act` gives in a transaction of its own."""
     import trio
 
-    lost: list[Any] = []
+    raws: list[Any] = []
+    stop, over = threading.Event(), threading.Event()
 
     def work() -> T:
-        with _connected(inputs, context, lost) as connection:
-            return act(connection)
+        try:
+            with _connected(inputs, context, raws) as connection:
+                if stop.is_set():
+                    raise Failure("cancelled before its statement")
+                return act(connection)
+        finally:
+            over.set()
 
     try:
         return await aside(work)
     except trio.Cancelled:
-        for connection in lost:
-            _interrupt(connection)
+        stop.set()
+        with trio.move_on_after(context.grace, shield=True):
+            while not over.is_set():  # a statement that begins after one call is ended by the next
+                for raw in raws:
+                    _interrupt(raw)
+                await trio.sleep(_AGAIN)
         raise
 
 
 @contextmanager
-def _connected(inputs: Mapping[str, Any], context: Context, lost: list[Any]) -> Iterator[Any]:
+def _connected(inputs: Mapping[str, Any], context: Context, raws: list[Any]) -> Iterator[Any]:
     try:
         import sqlalchemy
         from sqlalchemy import exc
@@ -64,7 +77,7 @@ def _connected(inputs: Mapping[str, Any], context: Context, lost: list[Any]) -> 
             _url(inputs["url"], context), poolclass=sqlalchemy.NullPool
         )
         with engine.begin() as connection:
-            lost.append(connection.connection.driver_connection)
+            raws.append(connection.connection.driver_connection)
             yield connection
     except exc.NoSuchModuleError as error:
         raise Permanent(f"no such database: {error}") from None
