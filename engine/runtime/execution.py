@@ -110,7 +110,7 @@ async def _supervise(
         Workers() as workers,
         _journal(prepared, control) as writer,
         _resources(prepared) as resources,
-        hooking or nullcontext(),
+        hooking.telling() if hooking is not None else nullcontext(),
     ):
         again = _begun(prepared, _heard(prepared, writer, listen))
         if prepared.before:
@@ -160,7 +160,7 @@ def _resources(prepared: Prepared) -> AbstractAsyncContextManager[Resources | No
     options = prepared.options
     if not prepared.plan.opens or options.perform is not None:
         return nullcontext()
-    return Resources(prepared.run_id, options.grace, prepared.redactor.text)
+    return Resources(prepared.run_id, options.grace, prepared.redactor.text).kept()
 
 
 def _folders(prepared: Prepared) -> Folders | None:

@@ -5,8 +5,8 @@ from __future__ import annotations
 import inspect
 import logging
 import math
-from collections.abc import Callable, Sequence
-from types import TracebackType
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager
 from typing import Any
 
 import trio
@@ -25,7 +25,7 @@ _CLOSING = 30.0
 
 
 class Hooking:
-    """The hooks of one run. Use it as a block around that: nodes that end are told of in the background, in order."""
+    """The hooks of one run."""
 
     def __init__(
         self,
@@ -39,21 +39,16 @@ class Hooking:
         self._begun: set[str] = set()
         self._send, self._receive = trio.open_memory_channel[Event](math.inf)
 
-    async def __aenter__(self) -> Hooking:
-        self._manager = trio.open_nursery()
-        self._nursery = await self._manager.__aenter__()
-        self._nursery.start_soon(self._tell)
-        return self
-
-    async def __aexit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        self._send.close()
-        self._nursery.cancel_scope.deadline = trio.current_time() + _CLOSING
-        await self._manager.__aexit__(kind, error, traceback)
+    @asynccontextmanager
+    async def telling(self) -> AsyncIterator[None]:
+        """A block around the run: nodes that end are told of in the background, in order."""
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(self._tell)
+            try:
+                yield
+            finally:
+                self._send.close()
+                nursery.cancel_scope.deadline = trio.current_time() + _CLOSING
 
     def hear(self, event: Event) -> None:
         """A node has ended."""

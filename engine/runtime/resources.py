@@ -7,8 +7,8 @@ last one opened first. Source: LANGUAGE.md section 12.
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from types import TracebackType
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
 from typing import Any, Protocol
 
 import attrs
@@ -58,7 +58,7 @@ class _Keeper:
 
 
 class Resources:
-    """Use it as a block around a run; leaving it closes all that is still open."""
+    """The resources of one run and its sub-pipelines."""
 
     def __init__(self, run_id: str, grace: float, redact: Callable[[str], str]) -> None:
         self._run_id, self._grace, self._redact = run_id, grace, redact
@@ -68,25 +68,20 @@ class Resources:
         self._closing = trio.CancelScope(shield=True)
         self.hears: Opening | None = None
 
-    async def __aenter__(self) -> Resources:
-        self._manager = trio.open_nursery()
-        self._nursery = await self._manager.__aenter__()
-        self._nursery.start_soon(self._close_all)
-        return self
-
-    async def __aexit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        with trio.CancelScope(shield=True):
-            for keeper in [*self._keepers.values()]:
-                self._ask(keeper)
-            while self._keepers:
-                await next(iter(self._keepers.values())).gone.wait()
-        self._closing.cancel()
-        await self._manager.__aexit__(kind, error, traceback)
+    @asynccontextmanager
+    async def kept(self) -> AsyncIterator[Resources]:
+        """A block around the run; leaving it closes all that is still open."""
+        async with trio.open_nursery() as self._nursery:
+            self._nursery.start_soon(self._close_all)
+            try:
+                yield self
+            finally:
+                with trio.CancelScope(shield=True):
+                    for keeper in [*self._keepers.values()]:
+                        self._ask(keeper)
+                    while self._keepers:
+                        await next(iter(self._keepers.values())).gone.wait()
+                self._closing.cancel()
 
     async def given(self, attempt: LiveAttempt) -> dict[str, Any]:
         """What the attempt's node uses, by name, opened if need be, and its inputs if they read that; CannotOpen."""
@@ -146,7 +141,7 @@ class Resources:
                     else:
                         keeper.ready.set()
                         await keeper.over.wait()
-            except Exception as error:
+            except Exception as error:  # the resource's own, when it is opened or closed
                 keeper.error = self._redact(told(error))
         if keeper.life.cancelled_caught:
             keeper.error = f"it took more than {CLOSING:g} s"
