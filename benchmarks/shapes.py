@@ -13,7 +13,8 @@ from typing import Any
 
 import attrs
 
-from engine.registry import Context, Exit, Registry, Task
+from engine.context import Context, Exit
+from engine.registry import Registry, Task
 
 __all__ = ["SHAPES", "Counter", "Work", "document", "registry"]
 

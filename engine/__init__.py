@@ -9,12 +9,13 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from engine import runtime, stored, testing
     from engine.api import analyse, check, default_registry, load_plan, run
+    from engine.context import Context, Exit, Permanent, RetryAfter
     from engine.diagnostics import Diagnostic, Diagnostics
     from engine.errors import EngineError, InputError, JournalError, SpecError
     from engine.events import Event
     from engine.functions import task
     from engine.plan import Plan
-    from engine.registry import Context, Exit, Permanent, Registry, RetryAfter, Task, TaskError
+    from engine.registry import Registry, Task, TaskError
     from engine.result import ItemResult, NodeResult, Result
 
 __all__ = [
@@ -52,20 +53,13 @@ __version__ = "0.1.0"
 
 _HOMES = {
     "engine.api": ("analyse", "check", "default_registry", "load_plan", "run"),
+    "engine.context": ("Context", "Exit", "Permanent", "RetryAfter"),
     "engine.diagnostics": ("Diagnostic", "Diagnostics"),
     "engine.errors": ("EngineError", "InputError", "JournalError", "SpecError"),
     "engine.events": ("Event",),
     "engine.functions": ("task",),
     "engine.plan": ("Plan",),
-    "engine.registry": (
-        "Context",
-        "Exit",
-        "Permanent",
-        "Registry",
-        "RetryAfter",
-        "Task",
-        "TaskError",
-    ),
+    "engine.registry": ("Registry", "Task", "TaskError"),
     "engine.result": ("ItemResult", "NodeResult", "Result"),
 }
 _HOME = {name: module for module, names in _HOMES.items() for name in names}

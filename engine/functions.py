@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any, TypeVar, cast, get_args, overload
 
 import attrs
 
+from engine.context import Context, Exit
 from engine.errors import EngineError
 from engine.hints import plain
 from engine.machines import exits_of, is_machine, machinery
@@ -25,9 +26,7 @@ from engine.modules import gathered, look_up
 from engine.registry import (
     MARK,
     Body,
-    Context,
     Executor,
-    Exit,
     Opens,
     Task,
     TaskError,

@@ -27,8 +27,9 @@ from typing import Any
 
 import attrs
 
+from engine.context import Context, Exit
 from engine.hints import plain
-from engine.registry import Context, Exit, Machinery, Task, TaskError, check_exits
+from engine.registry import Machinery, Task, TaskError, check_exits
 from engine.spec import Count, RetrySpec, RouteSpec
 
 __all__ = ["exits_of", "is_machine", "machinery"]

@@ -14,10 +14,10 @@ from typing import Any
 
 import attrs
 
+from engine.context import Context, Exit
 from engine.docstrings import parameters
 from engine.hints import any_of, build, is_json, members, plain, resolve, schema_of
 from engine.modules import TaskError, together
-from engine.registry import Context, Exit
 
 __all__ = ["Signature", "called", "read_signature", "return_schema"]
 

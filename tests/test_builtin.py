@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 import engine
-from engine.registry import Exit, Failure, Permanent
+from engine.context import Exit, Failure, Permanent
 from engine.source import Source
 from tests.test_tasks import context, do
 

@@ -8,9 +8,10 @@ from typing import Any
 import pytest
 
 from engine.compiler import compile as compile_spec
+from engine.context import Context
 from engine.loader import load
 from engine.plan import Plan
-from engine.registry import Context, Registry, Task
+from engine.registry import Registry, Task
 from engine.source import Source
 from tests.marks import Found, marked, shown
 

@@ -17,10 +17,11 @@ import pytest
 import trio
 import trio.testing
 
-import engine.registry
+import engine.context
+from engine.context import Context, Exit
 from engine.errors import EngineError
 from engine.functions import as_task, call_arguments, marked, plain_result, task
-from engine.registry import MARK, Context, Exit, Task, TaskError
+from engine.registry import MARK, Task, TaskError
 
 if TYPE_CHECKING:
     from elsewhere import Context as Foreign  # type: ignore[import-not-found]  # noqa: F401
@@ -323,7 +324,7 @@ async def _optional(text: str, it: Context | None = None) -> Any:
     return [text, it and it.node]
 
 
-async def _by_module(text: str, it: engine.registry.Context) -> Any:
+async def _by_module(text: str, it: engine.context.Context) -> Any:
     return [text, it.node]
 
 

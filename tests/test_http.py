@@ -9,7 +9,7 @@ import pytest
 import trio
 from jsonschema import Draft202012Validator
 
-from engine.registry import Context, Exit, Failure, Permanent
+from engine.context import Context, Exit, Failure, Permanent
 from engine.schemas import misfits
 from engine.tasks.http import TASK
 

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from engine.registry import Exit, Failure
+from engine.context import Exit, Failure
 from engine.schemas import misfits
 from engine.tasks.http import TASK
 from tests.test_tasks import context, do

@@ -12,7 +12,7 @@ ROOT = Path(__file__).parents[1] / "engine"
 
 LAYERS = (
     "alive docstrings durations errors forms frames hints language light lines moulds order pause places positions prints processes quick",
-    "events machine result shim",
+    "context events machine result shim",
     "syntax ends formatter",
     "source",
     "diagnostics expressions sinks spec",

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 import engine
-from engine.registry import Exit, Failure, Permanent, RetryAfter
+from engine.context import Exit, Failure, Permanent, RetryAfter
 from engine.source import Source
 from tests.model import serving, text, tools
 from tests.test_tasks import context, do

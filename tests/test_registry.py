@@ -11,9 +11,10 @@ import trio
 
 from engine.api import check
 from engine.compiler import compile as compile_spec
+from engine.context import Context, Exit
 from engine.functions import call_arguments, task
 from engine.loader import load
-from engine.registry import Context, Exit, Registry, Task, TaskError
+from engine.registry import Registry, Task, TaskError
 from engine.source import Source
 
 CONTEXT = Context("run", "pipeline", "node", "step", 1, 1, "key")

@@ -17,7 +17,7 @@ import tomli_w
 import trio
 
 import engine
-from engine.registry import Failure, Permanent
+from engine.context import Failure, Permanent
 from engine.runtime.options import Options
 from engine.runtime.runs import open_run
 from engine.source import Source

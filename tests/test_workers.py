@@ -12,7 +12,7 @@ import pytest
 import trio
 
 from engine import processes
-from engine.registry import Exit
+from engine.context import Exit
 from engine.runtime.workers import Died, Failed, Reply, Value, Workers
 
 pytestmark = pytest.mark.skipif(not Path("/proc/self").exists(), reason="looks into /proc")
@@ -31,7 +31,7 @@ MODULE = """
 import ctypes, itertools, os, signal, subprocess, sys, threading, time
 from dataclasses import dataclass
 from engine.functions import task
-from engine.registry import Context, Exit, Permanent, RetryAfter
+from engine.context import Context, Exit, Permanent, RetryAfter
 
 class Box:
     @staticmethod

@@ -19,10 +19,11 @@ import attrs
 import trio
 
 from engine import prints
+from engine.context import SHARE, Context, Exit, Failure, Permanent, RetryAfter
 from engine.diagnostics import nearest
 from engine.frames import raised_at
 from engine.functions import call_arguments, plain_result
-from engine.registry import SHARE, Context, Exit, Failure, Permanent, RetryAfter, Task
+from engine.registry import Task
 from engine.result import Outcome
 from engine.runtime.recovery import Folders, executor_of
 from engine.runtime.threads import in_trio, run_in_thread

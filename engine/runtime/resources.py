@@ -14,9 +14,9 @@ from typing import Any, Protocol
 import attrs
 import trio
 
+from engine.context import Context
 from engine.expressions import EvaluationError
 from engine.live import LiveAttempt, LiveRun
-from engine.registry import Context
 from engine.runtime.attempts import plain, told
 from engine.values import task_inputs
 

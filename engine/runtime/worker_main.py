@@ -169,8 +169,8 @@ def _answer(call: dict[str, Any], send: Callable[[dict[str, Any]], None]) -> dic
 
 
 def _run(call: dict[str, Any], send: Callable[[dict[str, Any]], None]) -> Any:
+    from engine.context import Context
     from engine.functions import call_arguments
-    from engine.registry import Context
 
     def note(message: str) -> None:
         send({"call": call["call"], "note": str(message)})
@@ -208,7 +208,7 @@ def _result(value: Any, name: str) -> dict[str, Any]:
 
 
 def _reply(value: Any, name: str) -> dict[str, Any]:
-    from engine.registry import Exit
+    from engine.context import Exit
 
     if not isinstance(value, Exit):
         fault = _json_fault(f"the output of `{name}`", value)
@@ -248,8 +248,8 @@ def _problem(value: Any, at: str) -> str | None:
 
 
 def _failure(error: BaseException) -> dict[str, Any]:
+    from engine.context import Permanent, RetryAfter
     from engine.frames import raised_at
-    from engine.registry import Permanent, RetryAfter
 
     more = {
         "permanent": isinstance(error, Permanent),

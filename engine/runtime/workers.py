@@ -22,7 +22,7 @@ import attrs
 import trio
 
 from engine import prints, processes, shim
-from engine.registry import Exit
+from engine.context import Exit
 
 __all__ = ["Died", "Failed", "Reply", "Value", "Workers"]
 

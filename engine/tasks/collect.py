@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from engine.registry import Context, Task
+from engine.context import Context
+from engine.registry import Task
 
 __all__ = ["TASK", "body"]
 

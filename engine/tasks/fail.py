@@ -9,7 +9,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from engine.registry import Context, Exit, Task
+from engine.context import Context, Exit
+from engine.registry import Task
 
 __all__ = ["TASK", "body"]
 

@@ -17,7 +17,8 @@ from functools import partial
 from pathlib import Path
 from typing import IO, Any
 
-from engine.registry import Context, Exit, Failure, Task
+from engine.context import Context, Exit, Failure
+from engine.registry import Task
 from engine.tasks.schema import NotThere, aside, place, table, written
 
 __all__ = [

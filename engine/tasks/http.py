@@ -16,7 +16,8 @@ from typing import TYPE_CHECKING, Any
 
 import attrs
 
-from engine.registry import Context, Exit, Failure, Permanent, Task
+from engine.context import Context, Exit, Failure, Permanent
+from engine.registry import Task
 from engine.tasks.http_content import CONTENT, EXCLUDED, FIELDS, content_of, kept
 from engine.tasks.http_errors import reason
 

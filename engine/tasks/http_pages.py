@@ -11,7 +11,8 @@ from collections.abc import Mapping
 from typing import Any
 from urllib.parse import urljoin
 
-from engine.registry import Context, Exit, Failure, Task
+from engine.context import Context, Exit, Failure
+from engine.registry import Task
 from engine.tasks import http
 from engine.tasks.http_content import CONTENT, EXCLUDED
 from engine.tasks.schema import table

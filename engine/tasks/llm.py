@@ -15,7 +15,8 @@ from typing import TYPE_CHECKING, Any
 
 import attrs
 
-from engine.registry import Context, Exit, Failure, Misfit, Permanent, RetryAfter, Task
+from engine.context import Context, Exit, Failure, Permanent, RetryAfter
+from engine.registry import Misfit, Task
 from engine.tasks.http_errors import reason
 from engine.tasks.schema import table
 

@@ -12,7 +12,8 @@ import sys
 from collections.abc import Mapping
 from typing import Any
 
-from engine.registry import Context, Exit, Failure, Misfit, Permanent, Task
+from engine.context import Context, Exit, Failure, Permanent
+from engine.registry import Misfit, Task
 from engine.tasks.schema import table
 
 __all__ = ["TASK", "body", "exits_of"]

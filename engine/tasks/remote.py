@@ -14,7 +14,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from engine import processes
-from engine.registry import Context, Exit, Failure, Permanent, Task
+from engine.context import Context, Exit, Failure, Permanent
+from engine.registry import Task
 from engine.tasks.schema import table
 from engine.tasks.shell import decoded, texted
 

@@ -13,7 +13,8 @@ from functools import partial
 from typing import Any
 
 from engine import processes, shim
-from engine.registry import Context, Exit, Failure, Permanent, Task
+from engine.context import Context, Exit, Failure, Permanent
+from engine.registry import Task
 
 __all__ = ["TASK", "body", "decoded", "texted"]
 

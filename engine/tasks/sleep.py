@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
+from engine.context import Context, Permanent
 from engine.durations import parse_duration
-from engine.registry import Context, Permanent, Task
+from engine.registry import Task
 
 __all__ = ["TASK", "body"]
 

@@ -17,7 +17,8 @@ from contextlib import contextmanager
 from functools import partial
 from typing import Any, TypeVar
 
-from engine.registry import Context, Failure, Misfit, Permanent, Task
+from engine.context import Context, Failure, Permanent
+from engine.registry import Misfit, Task
 from engine.tasks.schema import aside, table
 
 __all__ = ["EXECUTE", "QUERY"]

@@ -14,7 +14,8 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from engine.registry import Context, Exit, Failure, Task
+from engine.context import Context, Exit, Failure
+from engine.registry import Task
 from engine.tasks.files import LIMIT, MISSING, read_bytes, write_bytes
 from engine.tasks.schema import NotThere, aside, place, table, written
 

@@ -7,7 +7,8 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
 
-from engine.registry import Context, Permanent, Task
+from engine.context import Context, Permanent
+from engine.registry import Task
 
 __all__ = ["TASK", "opens"]
 

@@ -9,7 +9,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from engine.registry import Context, Failure, Permanent, Task
+from engine.context import Context, Failure, Permanent
+from engine.registry import Task
 from engine.tasks.schema import place, table, told
 
 __all__ = ["TASK", "body", "fill"]

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from engine.registry import Context, Exit, Misfit, Permanent, Task
+from engine.context import Context, Exit, Permanent
+from engine.registry import Misfit, Task
 from engine.tasks.schema import table
 
 __all__ = ["TASK", "body"]
