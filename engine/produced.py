@@ -33,13 +33,14 @@ from engine.choices import (
     union,
 )
 from engine.ends import ends_of, survey
-from engine.feasibility import TooMuch, decide
+from engine.feasibility import decide
 from engine.kin import readers
 from engine.latest import END, Walk, absences, ended
 from engine.once import per_plan
 from engine.plan import Edge, Node, Plan
 from engine.questions import Fates, Questions
 from engine.reads import Site, sites_at_end, sites_in
+from engine.search import TooMuch
 
 __all__ = ["EFFORT", "Missing", "Produced", "evaluated", "missing_outputs"]
 

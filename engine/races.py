@@ -18,12 +18,13 @@ import attrs
 
 from engine.choices import choices_of
 from engine.ends import survey
-from engine.feasibility import TooMuch, decide, usual
+from engine.feasibility import decide, usual
 from engine.once import per_plan
 from engine.plan import Node, Plan
 from engine.produced import evaluated
 from engine.questions import Fates, Questions
 from engine.reads import Site, sites
+from engine.search import TooMuch
 
 __all__ = ["EFFORT", "Access", "Race", "Races", "meets_itself", "races"]
 

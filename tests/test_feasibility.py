@@ -12,11 +12,12 @@ from hypothesis import HealthCheck, given, settings
 from engine import ends, feasibility
 from engine.diagnostics import Diagnostic
 from engine.ends import ends_of, survey
-from engine.feasibility import Clash, Stuck, decide
+from engine.feasibility import decide
 from engine.machine import Hop, Machine, unbounded_loops
 from engine.plan import Plan
 from engine.rules import RULES
 from engine.rules.spans import route_path
+from engine.search import Clash, Stuck
 from engine.verdicts import child_codes, never_succeeds
 from tests import brute
 from tests.kit import plan_of
