@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from functools import cached_property, partial
 from itertools import pairwise
-from typing import Any, get_args
+from typing import Any
 
 import attrs
 
@@ -33,16 +33,16 @@ from engine.order import cycle_of
 from engine.plan import Body, Node, Plan
 from engine.pools import pool_deadlocks
 from engine.references import Place, condition, is_input_of, names_set, values
-from engine.registry import Executor, Registry, Task
+from engine.registry import Registry, Task
 from engine.schemas import misfits, schema_error
 from engine.source import KeyPath
 from engine.spec import NodeSpec, Spec, StepSpec
 from engine.unfold import unfolded
+from engine.usage import check_child, check_node, check_task, executor_of, misplaced
 from engine.written import whole
 
 __all__ = ["compile", "outline"]
 
-_EXECUTORS: Mapping[str, Executor] = {name: name for name in get_args(Executor)}
 CLOSING = 30.0
 """Seconds that a node of `[finally]` has where it names no deadline."""
 _CHILD_EXITS = {"success": 0, "failure": 1}
@@ -290,17 +290,7 @@ PASSES = (
 
 def _node(work: _Work, index: int, name: str, spec: NodeSpec) -> Node:
     draft, path = work.draft, work.draft.node(name)
-    if not spec.single and spec.start not in spec.steps:
-        message = f"there is no step `{spec.start}` to start with"
-        known = list(spec.steps)
-        relies = [(*path, "steps", spec.start)]
-        place = (*path, "start")
-        draft.unknown(codes.UNKNOWN_NAME, message, place, spec.start, known, relies=relies)
-    _used(draft, path, spec)
-    if spec.pool is not None and spec.pool not in draft.pools:
-        message = f"there is no pool `{spec.pool}`"
-        place, known, table = (*path, "pool"), list(draft.pools), ("pools", spec.pool)
-        draft.unknown(codes.UNKNOWN_NAME, message, place, spec.pool, known, relies=[table])
+    check_node(draft, path, spec)
     steps, bodies = _steps(work, name, spec)
     start = list(spec.steps).index(spec.start) if spec.start in spec.steps else 0
     counters = 1 + max((r.counter for step in steps for r in step.written()), default=-1)
@@ -327,7 +317,7 @@ def _node(work: _Work, index: int, name: str, spec: NodeSpec) -> Node:
         pool=spec.pool,
         priority=spec.priority,
         allow_failure=spec.allow_failure,
-        executor=_executor(draft, path, spec.executor),
+        executor=executor_of(draft, path, spec.executor),
         when_fits=when is None or all(is_input_of("boolean", draft.spec, r) for r in when.reads),
         remembers=any(r.path[0] == "steps" for t in later for r in t.reads)
         or any(body.task is not None and body.task.remembers for body in bodies),
@@ -336,19 +326,6 @@ def _node(work: _Work, index: int, name: str, spec: NodeSpec) -> Node:
         group=spec.group,
         description=spec.description,
     )
-
-
-def _used(draft: Draft, path: KeyPath, spec: NodeSpec) -> None:
-    """What a node uses and requires is there."""
-    for key, names, known, what in (
-        ("uses", spec.uses, draft.spec.resources, "resource"),
-        ("requires", spec.requires, draft.spec.services, "service"),
-    ):
-        for at, name in enumerate(names):
-            if name not in known:
-                message, relies = f"there is no {what} `{name}`", [(f"{what}s", name)]
-                place = (*path, key, at)
-                draft.unknown(codes.UNKNOWN_NAME, message, place, name, list(known), relies=relies)
 
 
 def _steps(work: _Work, node: str, spec: NodeSpec) -> tuple[list[Step], list[Body]]:
@@ -377,13 +354,6 @@ def _given(step: Step, plan: Plan) -> Step:
     return attrs.evolve(step, codes=step.codes & child_codes(plan))
 
 
-def _executor(draft: Draft, path: KeyPath, name: str | None) -> Executor | None:
-    if name is not None and name not in _EXECUTORS:
-        message = f"there is no executor `{name}`"
-        draft.unknown(codes.UNKNOWN_NAME, message, (*path, "executor"), name, list(_EXECUTORS))
-    return _EXECUTORS.get(name or "")
-
-
 def _body(
     work: _Work, path: KeyPath, node: str, spec: StepSpec
 ) -> tuple[Body, Mapping[str, int], bool]:
@@ -401,64 +371,20 @@ def _body(
     )
     if spec.pipeline is not None:
         plan = _child(work, path, spec.pipeline)
-        _given_resources(work.draft, path, with_)
-        if plan is not None and plan.probes is not None:
-            _looks_early(work.draft, path, plan.probes)
-        if spec.on_interrupt != "rerun":
-            message = "a sub-pipeline is never interrupted: the attempts inside it are"
-            cure = "write `on_interrupt` on its steps"
-            work.draft.report(codes.WRONG_TYPE, message, (*path, "on_interrupt"), cure)
+        check_child(work.draft, path, spec, with_, plan)
         if plan:
             fits_child(work.draft, path, spec, plan)
         return make(None, plan), _CHILD_EXITS, plan is None
     task = _task(work, path, spec.task) if spec.task is not None else None
-    if task is None or _misplaced(work.draft, path, task):
+    if task is None or misplaced(work.draft, path, task):
         return make(None, None), {"success": 0}, True
     if task.input_schema is not None:
         called = task.id.partition("/")[0]  # of a step of a class: the class
         fits(work.draft, path, spec, task.input_schema, f"task `{called}`")
-    _runs_there(work.draft, node, task)
-    if task.asks and spec.on_interrupt != "rerun":
-        message = "a question is never interrupted: it stays open"
-        work.draft.report(codes.WRONG_TYPE, message, (*path, "on_interrupt"), "take it out")
+    check_task(work.draft, path, node, spec, task)
     schema = None if with_.constant else task.input_schema
     exits = written_exits(work.draft, path, spec, task)
     return make(task, None, schema=schema), exits or task.exits, task.open or not exits
-
-
-def _given_resources(draft: Draft, path: KeyPath, with_: Template) -> None:
-    for read in with_.reads:
-        if read.path[0] == "resources":
-            message = "a sub-pipeline opens its own resources, and is given none"
-            place, within = (*path, "with", *read.at), (read.start, read.end)
-            draft.report(codes.BAD_EXPRESSION, message, place, within=within)
-
-
-def _looks_early(draft: Draft, path: KeyPath, probes: Plan) -> None:
-    for node in probes.nodes:
-        if any(read.path[0] == "inputs" for read in node.bodies[0].with_.reads):
-            message = f"service `{node.name}` of this sub-pipeline reads inputs, which are not known before the run begins"
-            help = "let it read `env` or `secrets`"
-            draft.report(codes.BAD_EXPRESSION, message, (*path, "pipeline"), help)
-
-
-def _misplaced(draft: Draft, path: KeyPath, task: Task) -> bool:
-    """Whether a task stands where it cannot: one that gives a resource for a step, another one for a resource, a class of
-    several steps for one step."""
-    wanted = draft.spec.table == "resources"
-    if (task.opens is not None) == wanted and task.machine is None:
-        return False
-    if task.machine is not None:
-        message = f"`{task.id}` has several steps, and here it stands for one"
-        help = "a node is what it can be, if it says `task` itself"
-    elif wanted:
-        message = f"`{task.id}` gives no resource"
-        help = "a resource is an async generator function that yields once"
-    else:
-        message = f"`{task.id}` gives a resource, and is neither a step nor a service"
-        help = "write `[resources.NAME]`, and `uses` on the nodes that need it"
-    draft.report(codes.WRONG_TYPE, message, (*path, "task"), help)
-    return True
 
 
 def _set(work: _Work, path: KeyPath, node: str, spec: StepSpec) -> Template | None:
@@ -468,22 +394,6 @@ def _set(work: _Work, path: KeyPath, node: str, spec: StepSpec) -> Template | No
     made = values(work.draft, Place((*path, "set"), node, "attempt"), dict(spec.set))
     work.templates.append(made)
     return made
-
-
-def _runs_there(draft: Draft, node: str, task: Task) -> None:
-    """A node's `executor` must be one that its task can run in."""
-    name = draft.spec.nodes[node].executor
-    can = (
-        ("async",)
-        if task.function is None
-        else ("thread", "process")
-        if task.target
-        else ("thread",)
-    )
-    if name in _EXECUTORS and name not in can:
-        message = f"`{task.id}` cannot run in executor `{name}`"
-        help = "this task runs in: " + ", ".join(f"`{each}`" for each in can)
-        draft.report(codes.WRONG_TYPE, message, (*draft.node(node), "executor"), help)
 
 
 def _task(work: _Work, path: KeyPath, id: str) -> Task | None:

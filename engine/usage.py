@@ -1,0 +1,129 @@
+"""Whether what a node names is there, and may stand where it does: steps, pools, resources, services, executors, tasks.
+
+Source: LANGUAGE.md sections 3, 5, 8 and 12.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import get_args
+
+from engine import codes
+from engine.draft import Draft
+from engine.expressions import Template
+from engine.plan import Plan
+from engine.registry import Executor, Task
+from engine.source import KeyPath
+from engine.spec import NodeSpec, StepSpec
+
+__all__ = ["check_child", "check_node", "check_task", "executor_of", "misplaced"]
+
+_EXECUTORS: Mapping[str, Executor] = {name: name for name in get_args(Executor)}
+
+
+def check_node(draft: Draft, path: KeyPath, spec: NodeSpec) -> None:
+    """What a node names is there."""
+    if not spec.single and spec.start not in spec.steps:
+        message = f"there is no step `{spec.start}` to start with"
+        known = list(spec.steps)
+        relies = [(*path, "steps", spec.start)]
+        place = (*path, "start")
+        draft.unknown(codes.UNKNOWN_NAME, message, place, spec.start, known, relies=relies)
+    _used(draft, path, spec)
+    if spec.pool is not None and spec.pool not in draft.pools:
+        message = f"there is no pool `{spec.pool}`"
+        place, known, table = (*path, "pool"), list(draft.pools), ("pools", spec.pool)
+        draft.unknown(codes.UNKNOWN_NAME, message, place, spec.pool, known, relies=[table])
+
+
+def _used(draft: Draft, path: KeyPath, spec: NodeSpec) -> None:
+    """What a node uses and requires is there."""
+    for key, names, known, what in (
+        ("uses", spec.uses, draft.spec.resources, "resource"),
+        ("requires", spec.requires, draft.spec.services, "service"),
+    ):
+        for at, name in enumerate(names):
+            if name not in known:
+                message, relies = f"there is no {what} `{name}`", [(f"{what}s", name)]
+                place = (*path, key, at)
+                draft.unknown(codes.UNKNOWN_NAME, message, place, name, list(known), relies=relies)
+
+
+def executor_of(draft: Draft, path: KeyPath, name: str | None) -> Executor | None:
+    """The executor of that name, if there is one."""
+    if name is not None and name not in _EXECUTORS:
+        message = f"there is no executor `{name}`"
+        draft.unknown(codes.UNKNOWN_NAME, message, (*path, "executor"), name, list(_EXECUTORS))
+    return _EXECUTORS.get(name or "")
+
+
+def check_child(
+    draft: Draft, path: KeyPath, spec: StepSpec, with_: Template, plan: Plan | None
+) -> None:
+    """What is said of a sub-pipeline can be said of one."""
+    _given_resources(draft, path, with_)
+    if plan is not None and plan.probes is not None:
+        _looks_early(draft, path, plan.probes)
+    if spec.on_interrupt != "rerun":
+        message = "a sub-pipeline is never interrupted: the attempts inside it are"
+        cure = "write `on_interrupt` on its steps"
+        draft.report(codes.WRONG_TYPE, message, (*path, "on_interrupt"), cure)
+
+
+def check_task(draft: Draft, path: KeyPath, node: str, spec: StepSpec, task: Task) -> None:
+    """What is said of a step with this task can be said of it."""
+    _runs_there(draft, node, task)
+    if task.asks and spec.on_interrupt != "rerun":
+        message = "a question is never interrupted: it stays open"
+        draft.report(codes.WRONG_TYPE, message, (*path, "on_interrupt"), "take it out")
+
+
+def _given_resources(draft: Draft, path: KeyPath, with_: Template) -> None:
+    for read in with_.reads:
+        if read.path[0] == "resources":
+            message = "a sub-pipeline opens its own resources, and is given none"
+            place, within = (*path, "with", *read.at), (read.start, read.end)
+            draft.report(codes.BAD_EXPRESSION, message, place, within=within)
+
+
+def _looks_early(draft: Draft, path: KeyPath, probes: Plan) -> None:
+    for node in probes.nodes:
+        if any(read.path[0] == "inputs" for read in node.bodies[0].with_.reads):
+            message = f"service `{node.name}` of this sub-pipeline reads inputs, which are not known before the run begins"
+            help = "let it read `env` or `secrets`"
+            draft.report(codes.BAD_EXPRESSION, message, (*path, "pipeline"), help)
+
+
+def misplaced(draft: Draft, path: KeyPath, task: Task) -> bool:
+    """Whether a task stands where it cannot: one that gives a resource for a step, another one for a resource, a class of
+    several steps for one step."""
+    wanted = draft.spec.table == "resources"
+    if (task.opens is not None) == wanted and task.machine is None:
+        return False
+    if task.machine is not None:
+        message = f"`{task.id}` has several steps, and here it stands for one"
+        help = "a node is what it can be, if it says `task` itself"
+    elif wanted:
+        message = f"`{task.id}` gives no resource"
+        help = "a resource is an async generator function that yields once"
+    else:
+        message = f"`{task.id}` gives a resource, and is neither a step nor a service"
+        help = "write `[resources.NAME]`, and `uses` on the nodes that need it"
+    draft.report(codes.WRONG_TYPE, message, (*path, "task"), help)
+    return True
+
+
+def _runs_there(draft: Draft, node: str, task: Task) -> None:
+    """A node's `executor` must be one that its task can run in."""
+    name = draft.spec.nodes[node].executor
+    can = (
+        ("async",)
+        if task.function is None
+        else ("thread", "process")
+        if task.target
+        else ("thread",)
+    )
+    if name in _EXECUTORS and name not in can:
+        message = f"`{task.id}` cannot run in executor `{name}`"
+        help = "this task runs in: " + ", ".join(f"`{each}`" for each in can)
+        draft.report(codes.WRONG_TYPE, message, (*draft.node(node), "executor"), help)
