@@ -82,7 +82,7 @@ class Context:
     history: Sequence[Mapping[str, Any]] = attrs.field(default=(), eq=False, repr=False)
     """The attempts of this node before this one, in order: `step visit attempt outcome started ended`, `error` where there is one."""
     steps: Mapping[str, Any] = attrs.field(factory=dict, eq=False, repr=False)
-    """The latest outputs of this node's steps, as far as they are kept: those that its expressions read."""
+    """The latest outputs of this node's steps, as far as they are kept: those its expressions read, all of a class of several steps."""
     state: Mapping[str, Any] = attrs.field(factory=dict, eq=False, repr=False)
     """The states of the run as the attempt begins; not to be changed."""
 

@@ -24,19 +24,12 @@ def outline(prepared: Prepared) -> dict[str, Any]:
     `finally`; each node with its `needs` and `steps`, each of these with what it is given."""
     plan = prepared.plan
     known = prepared.values.scope({"id": "…", "pipeline": plan.name})
-    secrets = _Hidden(prepared.values.scope({})["secrets"])
+    secrets = dict.fromkeys(prepared.values.scope({})["secrets"], "***")
     scope = {name: known[name] for name in ("inputs", "env", "run")} | {"secrets": secrets}
     found: dict[str, Any] = prepared.redactor.value(
         {"pipeline": plan.name, "inputs": dict(scope["inputs"]), **_plan(plan, scope)}
     )
     return found
-
-
-class _Hidden(dict[str, str]):
-    """Secrets, none of which is shown."""
-
-    def __init__(self, names: Mapping[str, str]) -> None:
-        super().__init__(dict.fromkeys(names, "***"))
 
 
 def _plan(plan: Plan, scope: Mapping[str, Any] | None) -> dict[str, Any]:

@@ -11,6 +11,7 @@ from typing import Any
 
 from engine.context import Context, Exit
 from engine.registry import Task
+from engine.tasks.schema import table
 
 __all__ = ["TASK", "body"]
 
@@ -32,12 +33,8 @@ TASK = Task(
     body=body,
     name="Fail",
     description="Fail with a message; never succeeds.",
-    input_schema={
-        "$schema": "https://json-schema.org/draft/2020-12/schema",
-        "type": "object",
-        "additionalProperties": False,
-        "required": ["message"],
-        "properties": {
+    input_schema=table(
+        {
             "message": {"type": "string", "description": "Why it fails."},
             "code": {
                 "type": "integer",
@@ -47,15 +44,12 @@ TASK = Task(
                 "description": "The exit.",
             },
         },
-    },
+        ["message"],
+    ),
     output="exact",
-    output_schema={
-        "$schema": "https://json-schema.org/draft/2020-12/schema",
-        "type": "object",
-        "additionalProperties": False,
-        "required": ["message"],
-        "properties": {"message": {"type": "string", "description": "The message given."}},
-    },
+    output_schema=table(
+        {"message": {"type": "string", "description": "The message given."}}, ["message"]
+    ),
     exits={"failure": 1},
     exits_of=exits_of,
     may_ask=False,

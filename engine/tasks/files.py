@@ -19,7 +19,7 @@ from typing import IO, Any
 
 from engine.context import Context, Exit, Failure
 from engine.registry import Task
-from engine.tasks.schema import NotThere, aside, place, table, written
+from engine.tasks.schema import NotThere, aside, place, table, told, written
 
 __all__ = [
     "COPY",
@@ -28,6 +28,7 @@ __all__ = [
     "MISSING",
     "READ",
     "WRITE",
+    "decoded",
     "hashed",
     "read_bytes",
     "write_bytes",
@@ -51,7 +52,18 @@ def _opened(path: Path) -> IO[bytes]:
     """A file to read; what is none, as a pipe, might have nothing to read for ever."""
     if path.exists() and not (path.is_file() or path.is_dir()):
         raise Failure(f"`{path}` is no file")
-    return path.open("rb")
+    try:
+        return path.open("rb")
+    except FileNotFoundError as error:
+        raise NotThere(told(error)) from None
+
+
+def decoded(data: bytes, path: Path) -> str:
+    """The text of a file."""
+    try:
+        return data.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise Failure(f"`{path}` is not UTF-8 text, from byte {error.start} on") from None
 
 
 def write_bytes(
@@ -109,29 +121,17 @@ async def read(inputs: dict[str, Any], context: Context) -> Exit:
     """Read a file; `missing` if it is not there."""
     path = place(context, inputs["path"])
     try:
-        data = await aside(partial(_read, path, inputs.get("max_size", LIMIT)))
+        data = await aside(partial(read_bytes, path, inputs.get("max_size", LIMIT)))
     except NotThere:
         return Exit("missing", {"content": None, "size": 0})
     return Exit(0, {"content": _content(data, inputs.get("as", "text"), path), "size": len(data)})
 
 
-def _read(path: Path, limit: int) -> bytes:
-    try:
-        return read_bytes(path, limit)
-    except FileNotFoundError as error:
-        raise NotThere(*error.args) from None
-
-
 def _content(data: bytes, form: str, path: Path) -> Any:
     if form == "base64":
         return base64.b64encode(data).decode()
-    try:
-        text = data.decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        raise Failure(f"`{path}` is not UTF-8 text, from byte {error.start} on") from None
-    if form == "lines":
-        return text.splitlines()
-    return text
+    text = decoded(data, path)
+    return text.splitlines() if form == "lines" else text
 
 
 async def write(inputs: dict[str, Any], context: Context) -> dict[str, Any]:
@@ -186,28 +186,18 @@ async def copy(inputs: dict[str, Any], context: Context) -> Exit:
 
 
 def _copied(source: Path, target: Path, mode: str, stop: threading.Event) -> int:
-    try:
-        with _opened(source) as file:
-            return write_bytes(target, iter(partial(file.read, _PART), b""), stop, mode)
-    except FileNotFoundError as error:
-        raise NotThere(*error.args) from None
+    with _opened(source) as file:
+        return write_bytes(target, iter(partial(file.read, _PART), b""), stop, mode)
 
 
 async def hash_(inputs: dict[str, Any], context: Context) -> Exit:
     """Hash a file; `missing` if it is not there."""
     path, algorithm = place(context, inputs["path"]), inputs.get("algorithm", "sha256")
     try:
-        found, size = await aside(partial(_hashed, path, algorithm))
+        found, size = await aside(partial(hashed, path, algorithm))
     except NotThere:
         return Exit("missing", {"hash": None, "size": 0})
     return Exit(0, {"hash": found, "size": size})
-
-
-def _hashed(path: Path, algorithm: str) -> tuple[str, int]:
-    try:
-        return hashed(path, algorithm)
-    except FileNotFoundError as error:
-        raise NotThere(*error.args) from None
 
 
 # -- the declarations ------------------------------------------------------------------------------

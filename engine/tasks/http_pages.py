@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from typing import Any
-from urllib.parse import urljoin
+from urllib.parse import urljoin, urlsplit
 
 from engine.context import Context, Exit, Failure
 from engine.registry import Task
@@ -68,8 +68,6 @@ def _at(value: Any, path: str) -> Any:
 
 
 def _place(url: str) -> tuple[str, str]:
-    from urllib.parse import urlsplit
-
     parts = urlsplit(url)
     return parts.scheme, parts.netloc.rpartition("@")[2]
 

@@ -3,32 +3,17 @@
 
 from __future__ import annotations
 
-from typing import Any
+import attrs
 
-from engine.context import Context
-from engine.registry import Task
+from engine.tasks import collect
 
-__all__ = ["TASK", "body"]
+__all__ = ["TASK"]
 
-
-async def body(inputs: dict[str, Any], context: Context) -> dict[str, Any]:
-    """Return `inputs`."""
-    return inputs
-
-
-TASK = Task(
+TASK = attrs.evolve(
+    collect.TASK,
     id="pass",
-    body=body,
     name="Pass",
     description="Do nothing and succeed, with its inputs as output.",
-    input_schema={
-        "$schema": "https://json-schema.org/draft/2020-12/schema",
-        "type": "object",
-        "description": "Any table; it becomes the output as it is.",
-    },
-    output="inputs",
-    output_schema={"type": "object", "description": "The table given as `with`."},
-    may_ask=False,
     example="""\
 [nodes.defaults]
 task = "pass"

@@ -15,8 +15,8 @@ __all__ = ["NotThere", "aside", "place", "table", "told", "written"]
 T = TypeVar("T")
 
 
-class NotThere(FileNotFoundError):
-    """A file that a task has an exit for, when it is not there."""
+class NotThere(Failure):
+    """A file is not there; some tasks have an exit for it."""
 
 
 def table(
@@ -45,8 +45,6 @@ async def aside(function: Callable[[], T]) -> T:
 
     try:
         return await trio.to_thread.run_sync(function, abandon_on_cancel=True)
-    except NotThere:
-        raise
     except OSError as error:
         raise Failure(told(error)) from None
 

@@ -16,7 +16,7 @@ from typing import Any
 
 from engine.context import Context, Exit, Failure
 from engine.registry import Task
-from engine.tasks.files import LIMIT, MISSING, read_bytes, write_bytes
+from engine.tasks.files import LIMIT, MISSING, decoded, read_bytes, write_bytes
 from engine.tasks.schema import NotThere, aside, place, table, written
 
 __all__ = ["READ_CSV", "READ_JSON", "READ_LINES", "WRITE_CSV", "WRITE_JSON", "WRITE_LINES"]
@@ -28,13 +28,8 @@ def _reader(key: str, parse: Parse, nothing: Any) -> Any:
     """The body of a task that reads a file, and gives what `parse` makes of it under a key."""
 
     def read(inputs: Mapping[str, Any], path: Path) -> Any:
-        try:
-            text = read_bytes(path, inputs.get("max_size", LIMIT)).decode("utf-8-sig")
-        except FileNotFoundError as error:
-            raise NotThere(*error.args) from None
-        except UnicodeDecodeError as error:
-            raise Failure(f"`{path}` is not UTF-8 text, from byte {error.start} on") from None
-        return parse(text, inputs, path)
+        data = read_bytes(path, inputs.get("max_size", LIMIT))
+        return parse(decoded(data, path), inputs, path)
 
     async def body(inputs: dict[str, Any], context: Context) -> Exit:
         try:
@@ -46,14 +41,12 @@ def _reader(key: str, parse: Parse, nothing: Any) -> Any:
     return body
 
 
-def _writer(key: str, parts: Callable[[Mapping[str, Any]], Iterator[bytes]]) -> Any:
+def _writer(parts: Callable[[Mapping[str, Any]], Iterator[bytes]]) -> Any:
     async def body(inputs: dict[str, Any], context: Context) -> dict[str, Any]:
         path, mode = place(context, inputs["path"]), inputs.get("mode", "replace")
         size = await written(lambda stop: write_bytes(path, parts(inputs), stop, mode))
-        told = (
-            {"count": len(inputs[key])} if isinstance(inputs[key], list) and key == "rows" else {}
-        )
-        return {"path": str(path), "size": size, **told}
+        count = {"count": len(inputs["rows"])} if "rows" in inputs else {}
+        return {"path": str(path), "size": size, **count}
 
     return body
 
@@ -237,7 +230,7 @@ READ_CSV = Task(
 
 WRITE_CSV = Task(
     id="csv.write",
-    body=_writer("rows", _csv),
+    body=_writer(_csv),
     name="Write CSV",
     description="Write rows as a CSV file: as a whole, or not at all.",
     input_schema=table(
@@ -272,7 +265,7 @@ READ_JSON = Task(
 
 WRITE_JSON = Task(
     id="json.write",
-    body=_writer("value", _as_json),
+    body=_writer(_as_json),
     name="Write JSON",
     description="Write a value as a JSON file: as a whole, or not at all.",
     input_schema=table(
@@ -305,7 +298,7 @@ READ_LINES = Task(
 
 WRITE_LINES = Task(
     id="jsonl.write",
-    body=_writer("rows", _as_lines),
+    body=_writer(_as_lines),
     name="Write JSON lines",
     description="Write values as a file with one in each line: as a whole, or not at all.",
     input_schema=table(

@@ -9,6 +9,7 @@ from typing import Any
 
 from engine.context import Context, Permanent
 from engine.registry import Task
+from engine.tasks.schema import table
 
 __all__ = ["TASK", "opens"]
 
@@ -37,11 +38,8 @@ TASK = Task(
     opens=opens,
     name="Temporary folder",
     description="A resource: an empty folder, removed with all that is in it after its last user.",
-    input_schema={
-        "$schema": "https://json-schema.org/draft/2020-12/schema",
-        "type": "object",
-        "additionalProperties": False,
-        "properties": {
+    input_schema=table(
+        {
             "prefix": {
                 "type": "string",
                 "description": "How its name begins; default: the pipeline's name.",
@@ -50,14 +48,11 @@ TASK = Task(
                 "type": "string",
                 "description": "The folder to make it in; default: the system's for such.",
             },
-        },
-    },
-    output_schema={
-        "type": "object",
-        "additionalProperties": False,
-        "required": ["path"],
-        "properties": {"path": {"type": "string", "description": "Its path, absolute."}},
-    },
+        }
+    ),
+    output_schema=table(
+        {"path": {"type": "string", "description": "Its path, absolute."}}, ["path"]
+    ),
     output="exact",
     example="""\
 [resources.work]
