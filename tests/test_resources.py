@@ -280,6 +280,17 @@ def test_a_run_that_goes_on_opens_it_anew(tmp_path: Path) -> None:
     assert not Path(last.split()[1]).exists()
 
 
+def test_the_folder_that_a_temporary_one_is_made_in_is_relative_to_the_spec(tmp_path: Path) -> None:
+    (tmp_path / "scratch").mkdir()
+    spec = tmp_path / "x.toml"
+    spec.write_text(
+        'engine = 1\n[resources.work]\ntask = "tempdir"\nwith = { in = "scratch" }\n'
+        '[nodes.a]\ntask = "collect"\nuses = ["work"]\nwith = { path = "${resources.work.path}" }\n'
+    )
+    found = engine.run(engine.load_plan(spec)).nodes["a"].output["path"]
+    assert Path(found).parent == tmp_path / "scratch"
+
+
 # -- services --------------------------------------------------------------------------------------
 
 

@@ -9,7 +9,7 @@ from typing import Any
 
 from engine.context import Context, Permanent
 from engine.registry import Task
-from engine.tasks.schema import table
+from engine.tasks.schema import place, table
 
 __all__ = ["TASK", "opens"]
 
@@ -20,7 +20,8 @@ async def opens(inputs: dict[str, Any], context: Context) -> AsyncIterator[dict[
     import trio
 
     prefix = inputs.get("prefix", f"{context.pipeline}-")
-    folder = tempfile.TemporaryDirectory(prefix=prefix, dir=inputs.get("in"))
+    within = place(context, inputs["in"]).resolve() if "in" in inputs else None
+    folder = tempfile.TemporaryDirectory(prefix=prefix, dir=within)
     try:
         yield {"path": folder.name}
     finally:
@@ -46,7 +47,7 @@ TASK = Task(
             },
             "in": {
                 "type": "string",
-                "description": "The folder to make it in; default: the system's for such.",
+                "description": "The folder to make it in, relative to the spec's folder; default: the system's for such.",
             },
         }
     ),
