@@ -174,6 +174,12 @@ def nearest(word: str, candidates: Iterable[str]) -> str | None:
     return _closest(word, tuple(known))
 
 
+def no_node(name: str, known: Iterable[str]) -> str:
+    """What is told of a node that there is not."""
+    guess = nearest(name, known)
+    return f"there is no node `{name}`" + (f", did you mean `{guess}`?" if guess else "")
+
+
 def only_nearest(word: str, candidates: Iterable[str]) -> str | None:
     """The nearest candidate if it is near and no other nearly as near, or the only one of just these letters: what may
     be put in the place of `word`."""

@@ -103,11 +103,11 @@ def history(
     return fold.result(unended, names)
 
 
-def node_names(text: str) -> list[str]:
-    """The nodes of a spec, in the order of the file."""
+def node_names(text: str, *tables: str) -> list[str]:
+    """The nodes of a spec, in the order of the file; those of `tables` alone, if any are named."""
     try:
         data = tomli.loads(text)
-        return [*data.get("nodes", {}), *data.get("finally", {})]
+        return [name for table in tables or ("nodes", "finally") for name in data.get(table, {})]
     except (tomli.TOMLDecodeError, AttributeError):
         return []
 

@@ -326,6 +326,11 @@ class Plan:
         """Those of `[finally]`."""
         return self.closing.nodes if self.closing else ()
 
+    @property
+    def closing_names(self) -> tuple[str, ...]:
+        """Their names."""
+        return tuple(node.name for node in self.closing_nodes)
+
     @cached_property
     def index(self) -> Mapping[str, int]:
         """Nodes by name, without those of `[finally]`."""

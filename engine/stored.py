@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING, Any
 import attrs
 
 from engine.api import analyse, with_hooks
-from engine.diagnostics import nearest
 from engine.errors import InputError, JournalError, SpecError
 from engine.fingerprint import of_nodes
 from engine.history import node_names
@@ -90,18 +89,17 @@ def answer(run: str, name: str, said: Answer, *, store: str | None = None) -> bo
 def cancel_node(run: str, node: str, reason: str, *, store: str | None = None) -> None:
     """Ask the process that runs a run to cancel one node of it: what waits for that is skipped, and the rest goes on.
 
-    JournalError if nobody runs it, InputError if there is no such node.
+    JournalError if nobody runs it, InputError if there is no such node, or it ends the run.
     """
+    from engine.runtime.control import check_node
+
     with Store(store or default_store()) as opened:
         kept = opened.run(run)
         header = kept.header
         if kept.holder is None:
             raise JournalError(f"nobody runs `{header.id}`: {kept.shown}")
-        names = node_names(header.files.get(header.path, ""))
-        if node not in names:
-            guess = nearest(node, names)
-            cure = f", did you mean `{guess}`?" if guess else ""
-            raise InputError((f"there is no node `{node}`{cure}",))
+        text = header.files.get(header.path, "")
+        check_node(node, node_names(text, "nodes"), node_names(text, "finally"))
         opened.ask(header.id, "cancel_node", {"node": node, "reason": reason})
 
 

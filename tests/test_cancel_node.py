@@ -114,6 +114,20 @@ def test_there_must_be_such_a_node() -> None:
         played(0.0, "aa")
 
 
+def test_what_ends_a_run_is_not_cancelled_alone() -> None:
+    plan = plan_of({"engine": 1, "nodes": {"a": SHELL}, "finally": {"tidy": SHELL}})
+
+    async def main() -> None:
+        async with open_run(plan, {}, Options(perform=lambda _: trio.sleep_forever())) as run:
+            with pytest.raises(InputError, match="no node there is cancelled alone") as caught:
+                run.cancel("enough", node="tidy")
+            run.cancel("enough")
+            raise caught.value
+
+    with pytest.raises(InputError):
+        trio.run(main)
+
+
 def test_a_real_body_stops_and_others_do_not() -> None:
     stopped: list[str] = []
 
@@ -152,6 +166,8 @@ with = { argv = ["sleep", "600"] }
 [nodes.b]
 task = "shell"
 with = { argv = ["sh", "-c", "touch there; while test ! -e go; do sleep 0.02; done"] }
+[finally.tidy]
+task = "pass"
 """
 
 
@@ -165,6 +181,8 @@ def test_another_process_asks(tmp_path: Path, capsys: pytest.CaptureFixture[str]
         time.sleep(0.01)
     with pytest.raises(InputError, match="there is no node `x`"):
         stored.cancel_node("r1", "x", "why", store=store)
+    with pytest.raises(InputError, match="no node there is cancelled alone"):
+        stored.cancel_node("r1", "tidy", "why", store=store)
     assert cli.main(["cancel", "r1", "--node", "a", "--reason", "why", "--store", store]) == 0
     assert capsys.readouterr().out == "run r1: `a` has been asked to stop\n"
     (tmp_path / "go").touch()

@@ -46,7 +46,8 @@ class _Bridge:
 
     def cancel_node(self, node: str, reason: str) -> None:
         """Cancel one node, before the run has begun too; from any thread."""
-        check_node(self._prepared.plan, node)
+        plan = self._prepared.plan
+        check_node(node, plan.index, plan.closing_names)
         with self._lock:
             if self._trio is None:
                 self._nodes.append((node, reason))

@@ -5,18 +5,17 @@ Source: LANGUAGE.md sections 8 and 14.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Collection, Iterator
 from contextlib import contextmanager
 from typing import Any, Protocol
 
 import trio
 
 from engine import processes
-from engine.diagnostics import nearest
+from engine.diagnostics import no_node
 from engine.errors import InputError
 from engine.events import Event
 from engine.people import Answer
-from engine.plan import Plan
 from engine.result import Result
 from engine.runtime.asking import People
 from engine.runtime.runner import Runner
@@ -132,9 +131,10 @@ class Control:
             runner.cancel(self._asked)
 
 
-def check_node(plan: Plan, node: str) -> None:
-    """InputError if a plan has no such node."""
-    if node not in plan.index:
-        guess = nearest(node, plan.index)
-        cure = f", did you mean `{guess}`?" if guess else ""
-        raise InputError((f"there is no node `{node}`{cure}",))
+def check_node(node: str, known: Collection[str], closing: Collection[str]) -> None:
+    """InputError unless a node can be cancelled alone: it is `known`, and none of those that end the run."""
+    if node in closing:
+        message = f"`{node}` is in `[finally]`, and no node there is cancelled alone"
+        raise InputError((f"{message}: it ends by itself, or at its deadline",))
+    if node not in known:
+        raise InputError((no_node(node, known),))

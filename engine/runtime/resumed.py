@@ -9,10 +9,11 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import ExitStack
 
 import attrs
 
-from engine.diagnostics import nearest
+from engine.diagnostics import nearest, no_node
 from engine.errors import InputError, JournalError
 from engine.events import Event
 from engine.journal.records import Kept
@@ -67,10 +68,12 @@ def prepare_again(plan: Plan, kept: Kept, options: Options, wish: Wish) -> Prepa
         epoch = store.acquire(header.id)
         events = store.events(header.id)
         place = Place(where, header.id, epoch, len(events))
-        try:
+        with ExitStack() as undo:
+            undo.callback(store.release, header.id, epoch)
             if wish.plain:
                 _check_open(kept, events)
                 own, known = latest(events)
+                undo.pop_all()
                 return attrs.evolve(
                     prepared,
                     before=tuple(own),
@@ -86,9 +89,7 @@ def prepare_again(plan: Plan, kept: Kept, options: Options, wish: Wish) -> Prepa
             more = _takeover(plan, events, wish)
             last = place.last + len(more)
             store.reopen(header_of(prepared, header.origin), epoch, last, more)
-        except BaseException:
-            store.release(header.id, epoch)
-            raise
+            undo.pop_all()
     place = attrs.evolve(place, last=last)
     known, part = latest(more)[1], _parts([*events, *more])
     return attrs.evolve(prepared, place=place, known=known, since=more[0].time, part=part)
@@ -107,7 +108,10 @@ def prepare_rerun(plan: Plan, kept: Kept, options: Options, wish: Wish) -> Prepa
         more = [attrs.evolve(event, time=0.0) for event in _takeover(plan, events, wish)]
         header = header_of(prepared, kept.header.id)
         epoch = store.create(header)
-        store.append(header.id, epoch, len(more), more)
+        with ExitStack() as undo:
+            undo.callback(store.release, header.id, epoch)
+            store.append(header.id, epoch, len(more), more)
+            undo.pop_all()
     place = Place(options.store, header.id, epoch, len(more))
     return attrs.evolve(prepared, place=place, known=latest(more)[1], part=_parts(more))
 
@@ -183,7 +187,7 @@ def _takeover(plan: Plan, events: Sequence[Event], wish: Wish) -> list[Event]:
         _last(ended, node): _code(plan, ended, node, exit) for node, exit in wish.marks.items()
     }
     again -= wish.marks.keys()
-    again |= {node.name for node in plan.closing_nodes}  # what ends a run is done at each end
+    again |= {*plan.closing_names}  # what ends a run is done at each end
     return list(taken(ended, again, marks, only, time, _why(wish)))
 
 
@@ -204,14 +208,8 @@ def _behind(plan: Plan, *roots: str | None) -> set[str]:
 
 
 def _check_names(plan: Plan, names: Iterable[str]) -> None:
-    problems = []
-    for name in names:
-        if name not in plan.index:
-            guess = nearest(name, plan.index)
-            cure = f", did you mean `{guess}`?" if guess else ""
-            problems.append(f"there is no node `{name}`{cure}")
-    if problems:
-        raise InputError(tuple(problems))
+    if problems := tuple(no_node(name, plan.index) for name in names if name not in plan.index):
+        raise InputError(problems)
 
 
 def _last(ended: Mapping[str, Event], node: str) -> str:

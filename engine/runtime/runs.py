@@ -41,7 +41,7 @@ class _TrioRun(Control):
 
     def cancel(self, reason: str = CANCELLED, *, node: str | None = None) -> None:
         if node is not None:
-            check_node(self._plan, node)
+            check_node(node, self._plan.index, self._plan.closing_names)
         super().cancel(reason, node=node)
 
     async def result(self) -> Result:
