@@ -68,4 +68,4 @@ def _waited(store: Store, id: str, seconds: float) -> Kept:
         kept = store.run(id)
         if kept.status not in GOING or time.monotonic() >= until:
             return kept
-        time.sleep(PAUSE)
+        time.sleep(PAUSE)  # a store tells nobody that it changed

@@ -88,6 +88,6 @@ def _replace(path: str, data: bytes) -> None:
             file.write(data)
         shutil.copymode(path, beside)
         os.replace(beside, path)
-    except BaseException:  # whatever it was, no half-written file stays beside the spec
-        os.unlink(beside)
-        raise
+    finally:  # no half-written file stays beside the spec
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(beside)

@@ -45,7 +45,7 @@ def execute(arguments: argparse.Namespace, console: Console) -> int:
                         shown.feed(event)
                 if kept.holder is None:
                     break
-                time.sleep(PAUSE)
+                time.sleep(PAUSE)  # a store tells nobody that it changed
     result = seen(kept, events)
     console.out(results.report(result, width=console.width, color=console.colored()))
     if kept.shown == "interrupted":

@@ -28,7 +28,7 @@ _MODULES = re.compile(r"""^\s*tasks\s*=\s*\[([^\]]*)\]|["']python:([\w.]+)""", r
 
 
 def _pause() -> None:
-    time.sleep(PAUSE)
+    time.sleep(PAUSE)  # looking again works on every file system, network ones too
 
 
 def watch(

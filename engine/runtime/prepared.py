@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 import secrets as random_source
 from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
 from typing import Any
 
 import attrs
@@ -101,11 +102,10 @@ def kept(prepared: Prepared) -> Prepared:
     header = header_of(prepared)
     alone = prepared.plan.overlap != "allow"
     store = Store(options.store, options.durability == "full")
-    try:
+    with ExitStack() as undo:
+        undo.callback(store.close)
         place = Place(options.store, header.id, store.create(header, alone=alone), opened=store)
-    except BaseException:
-        store.close()
-        raise
+        undo.pop_all()
     return attrs.evolve(prepared, place=place)
 
 
