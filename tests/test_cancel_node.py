@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 import trio
-from trio.testing import MockClock
+from trio.testing import MockClock, wait_all_tasks_blocked
 
 from engine import InputError, JournalError, cli, stored
 from engine.events import Event
@@ -154,6 +154,33 @@ def test_a_real_body_stops_and_others_do_not() -> None:
 
     assert ends(trio.run(main)) == ["a cancelled", "d succeeded"]
     assert stopped == ["a/a"]
+
+
+@pytest.mark.parametrize("late", [False, True])
+def test_each_of_those_that_follow_each_other_can_be_stopped(late: bool) -> None:
+    """One task runs them all; `late`: the cancel comes when the body has done its last."""
+    ended: list[str] = []
+
+    async def main() -> Result:
+        async def perform(attempt: LiveAttempt) -> Outcome:
+            name = attempt.node.name
+            await trio.sleep(0)  # its scope is not that of one that was stopped
+            if name in "bc":
+                run.cancel("enough", node=name)
+                if not late:
+                    await trio.sleep_forever()
+                with trio.CancelScope(shield=True):
+                    await wait_all_tasks_blocked()
+            ended.append(name)
+            return Outcome(0)
+
+        doc = {"pipeline": {"max_parallel": 1}, "nodes": dict.fromkeys("abcd", SHELL)}
+        async with open_run(plan_of({"engine": 1} | doc), {}, Options(perform=perform)) as run:
+            return await run.result()
+
+    expected = ["a succeeded", "b cancelled", "c cancelled", "d succeeded"]
+    assert ends(trio.run(main)) == expected
+    assert ended == (["a", "b", "c", "d"] if late else ["a", "d"])
 
 
 # -- from another process --------------------------------------------------------------------------

@@ -1,9 +1,10 @@
 """Drives a `Scheduler` on trio: starts bodies, stops them, tells it what ended and what time it is.
 
-Attempts run as tasks of one nursery; a task whose attempt has ended goes on with one that may start now. Only what can be
-stopped while the run goes on has a cancel scope of its own. One more task, the driver, sleeps until the scheduler's next deadline
-or wake-up. Under a virtual clock (`exact`) the driver alone takes turns, after everything else has come to rest, so that all that
-happens at one instant is dealt with in the order of LANGUAGE.md section 6. Does not know what a body does (`perform`).
+Attempts run as tasks of one nursery; a task whose attempt has ended goes on with one that may start now. What can be stopped while
+the run goes on has a cancel scope, which attempts that follow each other in one task share until it is used. One more task, the
+driver, sleeps until the scheduler's next deadline or wake-up. Under a virtual clock (`exact`) the driver alone takes turns, after
+everything else has come to rest, so that all that happens at one instant is dealt with in the order of LANGUAGE.md section 6. Does
+not know what a body does (`perform`).
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Awaitable, Callable, Sequence
+from contextlib import nullcontext
 
 import trio
 
@@ -157,8 +159,8 @@ class Runner:
     def _now(self) -> float:
         return whole(self._clock() - self._start)
 
-    def _turn(self) -> LiveAttempt | None:
-        """Tell the scheduler the time, do what it says; the first attempt to start is the caller's to run."""
+    def _turn(self, scope: trio.CancelScope | None = None) -> LiveAttempt | None:
+        """Tell the scheduler the time, do what it says; the first attempt to start is the caller's to run, in its `scope`."""
         scheduler = self._scheduler
         now = self._now()
         self._turned = True
@@ -168,11 +170,10 @@ class Runner:
             for attempt in stops:
                 self._stop(attempt)
             for attempt in () if stops else scheduler.give(now):
-                self._stoppable(attempt)
                 if first is None:
-                    first = attempt
+                    first = self._stoppable(attempt, scope)
                 else:
-                    self._workers.start_soon(self._work, attempt)
+                    self._workers.start_soon(self._work, self._stoppable(attempt))
             more = stops or scheduler.pending
             if more and self._exact:
                 self._wake.set()  # once the bodies that end at this instant have ended
@@ -189,9 +190,12 @@ class Runner:
             self._parked = self._scheduler.park(time.time(), self._now())
             self._wake.set()
 
-    def _stoppable(self, attempt: LiveAttempt) -> LiveAttempt:
-        if self._apart or attempt.killable:
-            attempt.handle = trio.CancelScope()
+    def _stoppable(
+        self, attempt: LiveAttempt, scope: trio.CancelScope | None = None
+    ) -> LiveAttempt:
+        if scope is None and (self._apart or attempt.killable):
+            scope = trio.CancelScope()
+        attempt.handle = scope
         return attempt
 
     def _set_alarm(self) -> None:
@@ -218,29 +222,42 @@ class Runner:
 
     async def _work(self, attempt: LiveAttempt | None) -> None:
         """Run attempts one after the other, for as long as the end of one lets another start."""
-        breath = 0
         while attempt is not None:
-            try:
-                if attempt.stopping or not breath % _BREATH:
-                    await trio.lowlevel.checkpoint()
-                if attempt.handle is None:
+            attempt = await self._follow(attempt)
+
+    async def _follow(self, attempt: LiveAttempt) -> LiveAttempt | None:
+        """Run an attempt, and in its scope those that its end lets start, until one is stopped; the next one, if there is any."""
+        scope, breath = attempt.handle, 0
+        under: LiveAttempt | None = attempt
+        outcome: Outcome | None = None
+        try:
+            with scope or nullcontext():
+                while True:
+                    if attempt.stopping or not breath % _BREATH:
+                        await trio.lowlevel.checkpoint()
                     outcome = await self._perform(attempt)
-                else:
+                    if scope is not None and scope.cancel_called:
+                        break
+                    under = None
+                    following = self._ended(attempt, outcome, scope)
+                    if following is None or following.handle is not scope:
+                        return following
+                    under = attempt = following
                     outcome = None
-                    with attempt.handle:
-                        await trio.lowlevel.checkpoint_if_cancelled()
-                        outcome = await self._perform(attempt)
-            except (
-                BaseException
-            ):  # cancelled, alone or in a group, or a bug: the record is made whole
-                if self._parked is not None:
-                    raise
-                self._scheduler.ended(attempt, None)
+                    breath += 1
+        except BaseException:  # cancelled, alone or in a group, or a bug: the record is made whole
+            if self._parked is None and under is not None:
+                self._scheduler.ended(under, None)
                 self._end_from_outside()
-                raise
-            breath += 1
-            self._scheduler.ended(attempt, outcome)
-            if self._exact:
-                self._wake.set()
-                return
-            attempt = self._turn()
+            raise
+        return self._ended(attempt, outcome, None)
+
+    def _ended(
+        self, attempt: LiveAttempt, outcome: Outcome | None, scope: trio.CancelScope | None
+    ) -> LiveAttempt | None:
+        """Tell of the end; the attempt that the caller runs next, in `scope` if it can be."""
+        self._scheduler.ended(attempt, outcome)
+        if self._exact:
+            self._wake.set()
+            return None
+        return self._turn(scope)
