@@ -17,7 +17,7 @@ from engine.misnamed import ambiguous
 from engine.plan import PLAIN, Condition, Edge, Node
 from engine.references import nodes_read
 from engine.source import KeyPath
-from engine.spec import NeedSpec
+from engine.spec import NeedSpec, Spec
 
 __all__ = ["with_edges"]
 
@@ -69,8 +69,7 @@ def _written(
     for source, need in draft.spec.nodes[node.name].needs.items():
         if source not in names:
             path, key = _need_place(draft, node.name, source)
-            if source in draft.spec.before:
-                message = f"`{source}` has ended when the nodes of `finally` begin"
+            if message := _at_another_time(draft.spec, source):
                 draft.report(codes.UNKNOWN_NAME, message, path, "take it out", key=key)
                 continue
             draft.unknown(
@@ -78,13 +77,22 @@ def _written(
                 f"there is no node `{source}`",
                 path,
                 source,
-                list(names),
+                [name for name in names if name != node.name],
                 key=key,
                 relies=[draft.node(source)],
             )
             continue
         condition = _condition(draft, node, nodes[names[source]], need)
         yield Edge(names[source], node.index, condition, written=True)
+
+
+def _at_another_time(spec: Spec, source: str) -> str | None:
+    """What is told of a need across the end of the pipeline's nodes."""
+    if source in spec.before:
+        return f"`{source}` has ended when the nodes of `finally` begin"
+    if source in spec.finally_:
+        return f"`{source}` runs when all else has ended: no node can wait for it"
+    return None
 
 
 def _need_place(draft: Draft, node: str, source: str) -> tuple[KeyPath, bool]:

@@ -145,7 +145,7 @@ def _check(draft: Draft, place: Place, read: Read) -> None:
         draft.report(codes.BAD_EXPRESSION, message, where, within=(read.start, read.end))
     elif root not in draft.spec.nodes and root not in draft.spec.before:
         known = [
-            *draft.spec.nodes,
+            *(name for name in draft.spec.nodes if name != place.node),
             *draft.spec.before,
             *_ALWAYS,
             *(["steps"] if place.steps else []),

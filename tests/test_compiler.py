@@ -109,7 +109,7 @@ WRONG: dict[str, tuple[str, tuple[Any, ...]]] = {
     # names that are not there
     "a node": (
         B + 'needs = [«"c"»]\n' + A,
-        ("E201", "there is no node `c`", "known here: `a`, `b`"),
+        ("E201", "there is no node `c`", "known here: `a`"),
     ),
     "a node in the map form": (
         '[nodes.fetch]\ntask = "shell"\n' + B + 'needs = { «fetsch» = "failure" }',
@@ -171,6 +171,10 @@ WRONG: dict[str, tuple[str, tuple[Any, ...]]] = {
     "a node that is read": (
         '[nodes.fetch]\ntask = "shell"\n' + A + 'with = { x = "${«fetsch.x»} ${fetch.y}" }',
         ("E201", "there is no node `fetsch` (`fetsch.x`)", "did you mean `fetch`?"),
+    ),
+    "a node that might be meant, but reads itself then": (
+        '[nodes.tidy]\ntask = "shell"\nwith = { argv = ["${«tdy.x»}"] }',
+        ("E201", "there is no node `tdy` (`tdy.x`)"),
     ),
     "a node that is read with a default": (
         A + 'outputs = { x = "${«nope.x» ?? 1}" }',

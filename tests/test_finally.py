@@ -218,7 +218,7 @@ LAST = '[finally.z]\ntask = "shell"\nwith = { argv = ["x"] }\n'
         ),
         (
             HEAD + 'needs = ["z"]\n' + LAST,
-            ["E201 there is no node `z`"],
+            ["E201 `z` runs when all else has ended: no node can wait for it"],
         ),
         (
             HEAD + LAST + 'needs = ["a"]\n',
