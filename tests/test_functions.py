@@ -166,6 +166,7 @@ def _generator() -> Any:
         (_positional, "parameter `text: 'str'` of `_positional` cannot be given by name"),
         (math.sqrt, "cannot be given by name"),
         (_generator, "`_generator` is a generator: a task returns one value"),
+        ("acme.res", 'an id is given by name: `@task.id="acme.res".`'),
         (3, "a value of type `int` is neither a function nor a class"),
         (dict.fromkeys, "cannot be given by name|no signature"),
     ],
