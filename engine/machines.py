@@ -153,7 +153,9 @@ def _exit(id: str, step: str, key: Any, exits: Mapping[str, int]) -> tuple[str, 
         return key, key
     if key in exits:
         return key, exits[key]
-    raise TaskError(f"`{key}` in the routes of step `{step}` of task `{id}` is no exit")
+    known = ", ".join(f"`{name}`" for name in (*exits, "error", "timeout", "*"))
+    message = f"`{key}` in the routes of step `{step}` of task `{id}` is no exit"
+    raise TaskError(message, f"known here: {known}")
 
 
 def _target(id: str, step: str, written: Any, steps: Mapping[str, Any]) -> tuple[str | None, bool]:
