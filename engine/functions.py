@@ -138,7 +138,8 @@ def _declared(found: Any, given: _Given, name: str | None = None) -> Task:
         return _of_class(found, given)
     if not inspect.isroutine(found):
         what = f"`{name}`" if name else f"a value of type `{type(found).__name__}`"
-        cure = f'an id is given by name: `@task(id="{found}")`' if isinstance(found, str) else None
+        by_place = isinstance(found, str) and name is None
+        cure = f'an id is given by name: `@task(id="{found}")`' if by_place else None
         raise TaskError(f"{what} is neither a function nor a class", cure)
     return _of_function(found, given)
 
