@@ -73,7 +73,9 @@ def cast_of(draft: Draft, spec: NodeSpec, node: Node) -> Cast | None:
     if asks or read != len(spec.names) - len(spec.needs):
         return None
     if not all(
-        task is not None and task.output != "inputs" and not (task.asks or task.exits_of)
+        task is not None
+        and task.output != "inputs"
+        and not (task.asks or task.exits_of or task.names)
         for task in tasks
     ):
         return None

@@ -38,7 +38,16 @@ from engine.schemas import misfits, schema_error
 from engine.source import KeyPath
 from engine.spec import NodeSpec, Spec, StepSpec
 from engine.unfold import unfolded
-from engine.usage import check_child, check_node, check_task, executor_of, misplaced
+from engine.usage import (
+    can_be_called,
+    check_child,
+    check_fixed,
+    check_named_resource,
+    check_node,
+    check_task,
+    executor_of,
+    misplaced,
+)
 from engine.written import whole
 
 __all__ = ["compile", "outline"]
@@ -379,12 +388,40 @@ def _body(
     if task is None or misplaced(work.draft, path, task):
         return make(None, None), {"success": 0}, True
     if task.input_schema is not None:
-        called = task.id.partition("/")[0]  # of a step of a class: the class
-        fits(work.draft, path, spec, task.input_schema, f"task `{called}`")
+        whole = task.id.partition("/")[0]  # of a step of a class: the class
+        fits(work.draft, path, spec, task.input_schema, f"task `{whole}`")
     check_task(work.draft, path, node, spec, task)
     schema = None if with_.constant else task.input_schema
     exits = written_exits(work.draft, path, spec, task)
-    return make(task, None, schema=schema), exits or task.exits, task.open or not exits
+    called = _called(work, path, node, spec, task)
+    made = make(task, None, schema=schema, called=called or None)
+    return made, exits or task.exits, task.open or not exits
+
+
+def _called(work: _Work, path: KeyPath, node: str, spec: StepSpec, task: Task) -> dict[str, Plan]:
+    """The plans of what the body runs by itself."""
+    found: dict[str, Plan] = {}
+    for named in task.names(spec.with_) if task.names else ():
+        table = (*path, "with", *named.path[:-1])
+        if named.kind == "resource":
+            check_named_resource(work.draft, (*path, "with", *named.path), node, named.id)
+            continue
+        what = (_child if named.kind == "pipeline" else _task)(work, table, named.id)
+        if can_be_called(work.draft, table, named, what):
+            plan = what if isinstance(what, Plan) else _alone(work, named.id)
+            found[f"{named.kind} {named.id}"] = plan
+            check_fixed(work.draft, table, spec, named, plan)
+    return found
+
+
+def _alone(work: _Work, id: str) -> Plan:
+    """A pipeline of one task, whose inputs are not known yet."""
+    spec, draft = work.draft.spec, work.draft
+    node = NodeSpec({"call": StepSpec(id)}, "call", single=True)
+    part = unfolded(spec.of_one("call", node), draft.registry)
+    inner = _Work(Draft(part, draft.registry, {}), work.session, work.siblings, work.chain)
+    _bodies(inner)  # what it finds is about its inputs
+    return attrs.evolve(_plan(inner), flawed=frozenset())
 
 
 def _set(work: _Work, path: KeyPath, node: str, spec: StepSpec) -> Template | None:
@@ -454,7 +491,9 @@ def _child(work: _Work, path: KeyPath, name: str) -> Plan | None:
 
 def _plan(work: _Work) -> Plan:
     spec, nodes = work.draft.spec, tuple(work.nodes)
-    children = [body.plan for node in nodes for body in node.bodies if body.plan]
+    bodies = [body for node in nodes for body in node.bodies]
+    children = [body.plan for body in bodies if body.plan]
+    children += [each for body in bodies for each in (body.called or {}).values()]
     children += work.parts.values()
     loops = tuple(wherever(((node.mould, node) for node in nodes), _loops))
     return Plan(

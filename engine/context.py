@@ -6,7 +6,7 @@ A body ends by returning: a plain value is exit 0 with that output, an `Exit` sa
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import attrs
@@ -16,7 +16,7 @@ from engine.light import light
 if TYPE_CHECKING:
     import tempfile
 
-__all__ = ["SHARE", "Context", "Exit", "Failure", "Permanent", "RetryAfter"]
+__all__ = ["SHARE", "Context", "Exit", "Failure", "Permanent", "RetryAfter", "Tool"]
 
 SHARE = "\0progress "
 """What the line of progress begins with that `report` tells; it does not come out of the engine."""
@@ -58,6 +58,19 @@ def _unheard(message: str) -> None:
 
 
 @light
+class Tool:
+    """A task or a sub-pipeline that the `with` of an attempt names, for its body to run when it likes."""
+
+    name: str
+    """The task's id, or the name of the pipeline."""
+    description: str
+    inputs: Mapping[str, Any]
+    """A JSON Schema, of an object."""
+    call: Callable[[Mapping[str, Any], str], Awaitable[Exit]] = attrs.field(eq=False, repr=False)
+    """`await call(inputs, name)` runs it, under a name that no other call of the attempt has; Failure if it gives no exit."""
+
+
+@light
 class Context:
     """What a body may know of its attempt. `visit` and `attempt` count from 1; `key` is the same
     when a crash makes it run again."""
@@ -85,6 +98,8 @@ class Context:
     """The latest outputs of this node's steps, as far as they are kept: those its expressions read, all of a class of several steps."""
     state: Mapping[str, Any] = attrs.field(factory=dict, eq=False, repr=False)
     """The states of the run as the attempt begins; not to be changed."""
+    tools: Mapping[str, Tool] = attrs.field(factory=dict, eq=False, repr=False)
+    """What its `with` names, by `task ID` and `pipeline NAME`; not in a worker process."""
 
     def log(self, message: str) -> None:
         """Tell a line of progress, as `note`."""

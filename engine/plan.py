@@ -112,6 +112,8 @@ class Body:
 
     late: bool = False
     """Whether its `with` reads resources: then it is evaluated when they are open."""
+    called: Mapping[str, Plan] | None = None
+    """What the task runs by itself, by `task ID` and `pipeline NAME`."""
     set: Template | None = None
     """What is written to the state when an attempt ends with an exit code, by name."""
 

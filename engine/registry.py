@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import attrs
 
 from engine.context import Context
+from engine.light import light
 from engine.modules import NoSuchTask, TaskError, cause, gathered, import_module, member, together
 from engine.schemas import Problem, schema_error
 
@@ -34,8 +35,11 @@ __all__ = [
     "ExitsOf",
     "Machinery",
     "Misfit",
+    "Named",
+    "Names",
     "Opens",
     "Registry",
+    "Routes",
     "Task",
     "TaskError",
     "check_declaration",
@@ -69,6 +73,19 @@ Arguments = Callable[[Mapping[str, Any], Context], dict[str, Any]]
 ExitsOf = Callable[[Mapping[str, Any]], Mapping[str, int]]
 """`exits_of(with)` gives the exits of a step with this `with`, as it is written; none where they cannot be told. It
 raises `Misfit`."""
+
+
+@light
+class Named:
+    """Something that a `with` names: a task or a pipeline that the body runs, or a resource that it needs, at `path` below it."""
+
+    kind: Literal["task", "pipeline", "resource"]
+    id: str
+    path: tuple[str | int, ...]
+
+
+Names = Callable[[Mapping[str, Any]], "Iterable[Named]"]
+"""`names(with)` gives what a step's `with` names, as far as it is written out."""
 Opens = Callable[[dict[str, Any], "Context"], "AbstractAsyncContextManager[Any]"]
 """`opens(inputs, context)` gives an async context manager, whose value is what users of the resource get."""
 
@@ -98,6 +115,8 @@ class Task:
     worst case."""
     exits_of: ExitsOf | None = attrs.field(default=None, repr=False)
     """Gives a step's exits where these depend on what is written in its `with`."""
+    names: Names | None = attrs.field(default=None, repr=False)
+    """Gives what a step's `with` names: it is checked, and the context brings it to the body."""
     asks: bool = False
     """Whether a person is asked, and no body runs: its exits are the `options` of its `with`."""
     executor: Executor = "async"
@@ -123,13 +142,19 @@ class Task:
     are."""
 
 
+Routes = Mapping[str, "tuple[Mapping[str, RouteSpec], tuple[RetrySpec, ...]]"]
+"""The routes and the retries of each step, by its name."""
+
+
 @attrs.frozen
 class Machinery:
     """A class of several steps: the step it starts with, the task of each, and their routes and retries, as a spec has them."""
 
     start: str
     steps: Mapping[str, Task]
-    routes: Mapping[str, tuple[Mapping[str, RouteSpec], tuple[RetrySpec, ...]]]
+    routes: Routes
+    routes_of: Callable[[Mapping[str, Any]], Routes] | None = None
+    """Gives them where they depend on what is written in the node's `with`."""
 
 
 def check_declaration(task: Task) -> None:
@@ -233,10 +258,6 @@ class Registry:
             return None
         self._check_allowed(id)
         return entry.task
-
-    def is_builtin(self, id: str) -> bool:
-        """Whether a task is one of the built-in ones; loads nothing."""
-        return id in self._builtin
 
     def ids(self) -> tuple[str, ...]:
         """The allowed ids in order, without `python:` ones."""

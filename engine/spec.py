@@ -247,6 +247,13 @@ class Spec:
         nodes = {name: resource.as_node(name) for name, resource in self.resources.items()}
         return attrs.evolve(self._part("resources", nodes), state={}) if nodes else None
 
+    def of_one(self, name: str, node: NodeSpec) -> Spec:
+        """A document of one node, in which files and tasks are what they are here."""
+        part = self._part("nodes", {name: node})
+        return attrs.evolve(
+            part, pipeline=PipelineSpec(), inputs={}, state={}, pools={}, resources={}
+        )
+
     def _part(self, table: Any, nodes: Mapping[str, NodeSpec]) -> Spec:
         return attrs.evolve(
             self,

@@ -5,13 +5,14 @@ Done before a document is compiled, so that all that is said of machines is said
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 
 import attrs
 
 from engine.modules import TaskError
 from engine.registry import Machinery, Registry
-from engine.spec import NodeSpec, Spec
+from engine.spec import NodeSpec, RouteSpec, Spec
 
 __all__ = ["unfolded"]
 
@@ -37,7 +38,7 @@ def _machinery(
     node: NodeSpec, registry: Registry, folder: Path, known: dict[str, Machinery | None]
 ) -> Machinery | None:
     task = next(iter(node.steps.values())).task if node.single else None
-    if task is None or registry.is_builtin(task):
+    if task is None:
         return None
     if task not in known:
         try:
@@ -50,14 +51,22 @@ def _machinery(
 
 def _unfolded(node: NodeSpec, found: Machinery) -> NodeSpec:
     [own] = node.steps.values()
+    table = found.routes_of(own.with_) if found.routes_of else found.routes
     steps = {
         name: attrs.evolve(
             own,
             task=f"{own.task}/{name}",
-            routes={**routes, **own.routes},
+            routes={**routes, **_of_step(own.routes, name, found)},
             retry=(*own.retry, *retry),
         )
-        for name, (routes, retry) in found.routes.items()
+        for name, (routes, retry) in table.items()
     }
     new = {"steps": steps, "start": found.start, "single": False, "unfolded": True}
     return attrs.evolve(node, **new, mould=None, names=())  # type: ignore[arg-type]
+
+
+def _of_step(routes: Mapping[str, RouteSpec], step: str, found: Machinery) -> dict[str, RouteSpec]:
+    """What the node says of the exits of a step, without those that only other steps have."""
+    others = {exit for task in found.steps.values() for exit in task.exits}
+    elsewhere = others - found.steps[step].exits.keys()
+    return {exit: route for exit, route in routes.items() if exit not in elsewhere}

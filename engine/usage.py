@@ -6,17 +6,27 @@ Source: LANGUAGE.md sections 3, 5, 8 and 12.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import get_args
+from typing import Any, get_args
 
 from engine import codes
 from engine.draft import Draft
 from engine.expressions import Template
+from engine.fits import fits
 from engine.plan import Plan
-from engine.registry import Executor, Task
+from engine.registry import Executor, Named, Task
 from engine.source import KeyPath
 from engine.spec import NodeSpec, StepSpec
 
-__all__ = ["check_child", "check_node", "check_task", "executor_of", "misplaced"]
+__all__ = [
+    "can_be_called",
+    "check_child",
+    "check_fixed",
+    "check_named_resource",
+    "check_node",
+    "check_task",
+    "executor_of",
+    "misplaced",
+]
 
 _EXECUTORS: Mapping[str, Executor] = {name: name for name in get_args(Executor)}
 
@@ -92,6 +102,42 @@ def _looks_early(draft: Draft, path: KeyPath, probes: Plan) -> None:
             message = f"service `{node.name}` of this sub-pipeline reads inputs, which are not known before the run begins"
             help = "let it read `env` or `secrets`"
             draft.report(codes.BAD_EXPRESSION, message, (*path, "pipeline"), help)
+
+
+def check_named_resource(draft: Draft, place: KeyPath, node: str, name: str) -> None:
+    """A resource that a `with` names is one that the node uses."""
+    if name not in draft.spec.resources:
+        message = f"there is no resource `{name}`"
+        known, relies = list(draft.spec.resources), [("resources", name)]
+        draft.unknown(codes.UNKNOWN_NAME, message, place, name, known, relies=relies)
+    elif name not in draft.spec.nodes[node].uses:
+        message, cure = f"`{node}` does not use resource `{name}`", f'say so: `uses = ["{name}"]`'
+        draft.report(codes.UNKNOWN_NAME, message, place, cure)
+
+
+def can_be_called(draft: Draft, table: KeyPath, named: Named, what: Task | Plan | None) -> bool:
+    """Whether a body may run this by itself."""
+    if what is None:
+        return False
+    why = "asks a person, which a tool cannot" if what.asks else None
+    if isinstance(what, Task) and what.opens is not None:
+        why = "gives a resource, and is no tool"
+    if why:
+        message = f"`{named.id}` {why}"
+        draft.report(codes.WRONG_TYPE, message, (*table, named.kind), "take it out")
+    return why is None
+
+
+def check_fixed(draft: Draft, table: KeyPath, spec: StepSpec, named: Named, plan: Plan) -> None:
+    """What a tool is given whatever its caller says are inputs that it has."""
+    written: Any = spec.with_
+    for key in named.path[:-1]:
+        written = written[key]
+    task = plan.nodes[0].bodies[0].task if named.kind == "task" else None
+    inputs = {"type": "object", "properties": plan.inputs, "additionalProperties": False}
+    schema = inputs if task is None else {**(task.input_schema or {}), "required": []}
+    given = StepSpec(with_=written.get("with", {}))
+    fits(draft, table, given, schema, f"{named.kind} `{named.id}`")
 
 
 def misplaced(draft: Draft, path: KeyPath, task: Task) -> bool:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+from pathlib import Path
 from typing import Any
 
 import tomli_w
@@ -58,3 +60,17 @@ def _attempt(attempt: dict[str, Any]) -> dict[str, Any]:
     keys = ("step", "visit", "attempt", "outcome", "started", "ended")
     kept = {key: attempt[key] for key in keys}
     return kept | ({"run": comparable(attempt["run"])} if "run" in attempt else {})
+
+
+def children() -> set[str]:
+    """The children of this process that are not dead."""
+    own = str(os.getpid())
+    found = set()
+    for each in Path("/proc").glob("[0-9]*/stat"):
+        try:
+            fields = each.read_text().rpartition(")")[2].split()
+        except OSError:
+            continue
+        if fields[1] == own and fields[0] != "Z":
+            found.add(each.parent.name)
+    return found

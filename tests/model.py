@@ -38,6 +38,7 @@ class Model(BaseHTTPRequestHandler):
     asked: list[Doc]
     keys: list[str | None]
     streams = True
+    counts = True
     breaks_off = False
 
     def do_POST(self) -> None:
@@ -88,7 +89,7 @@ class Model(BaseHTTPRequestHandler):
         if self.breaks_off:
             return
         self._event(body, [{"index": 0, "delta": {}, "finish_reason": answer["finish"]}])
-        if body.get("stream_options", {}).get("include_usage"):
+        if self.counts and body.get("stream_options", {}).get("include_usage"):
             self._event(body, [], usage=self._usage(body, answer))
         self.wfile.write(b"data: [DONE]\n\n")
 

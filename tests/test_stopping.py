@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import socket
 import threading
 import time
@@ -20,6 +19,7 @@ from engine import tasks
 from engine.runtime.options import Options
 from engine.runtime.runs import open_run
 from engine.source import Source
+from tests.kit import children
 
 Doc = dict[str, Any]
 FOREVER = "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n) SELECT count(*) FROM n"
@@ -27,6 +27,13 @@ LOOPS = "{% for a in range(99999) %}{% for b in range(99999) %}{{ a * b }}{% end
 LONG: dict[str, Doc] = {
     "http": {"url": "http://127.0.0.1:PORT/"},
     "http.pages": {"url": "http://127.0.0.1:PORT/", "max_pages": 2},
+    "llm.agent": {
+        "base_url": "http://127.0.0.1:PORT/",
+        "model": "m",
+        "prompt": "x",
+        "max_turns": 2,
+        "max_total_tokens": 9,
+    },
     "llm.chat": {"base_url": "http://127.0.0.1:PORT/", "model": "m", "prompt": "x"},
     "match": {"text": "a" * 40, "patterns": [{"regex": "^(a+)+b", "exit": "never"}]},
     "shell": {"argv": ["sleep", "987.6"]},
@@ -49,8 +56,9 @@ AT_ONCE = {
     ),
 }
 """Tasks that end by themselves: what they do has a bound of its own."""
-ELSEWHERE = {"human", "tempdir", "docker.run", "ssh.run"}
-"""A question is no body, a resource is closed, and clients have stand-ins: `test_people`, `test_resources`, `test_remote`."""
+ELSEWHERE = {"human", "mcp.call", "mcp.server", "tempdir", "docker.run", "ssh.run"}
+"""A question is no body, a resource is closed, a tool has its server, and clients have stand-ins: see `test_people`, `test_resources`,
+`test_mcp` and `test_remote`."""
 
 
 def test_each_task_is_known() -> None:
@@ -62,19 +70,6 @@ def port() -> Iterator[int]:
     """One at which somebody listens and never answers."""
     with socket.create_server(("127.0.0.1", 0)) as server:
         yield server.getsockname()[1]
-
-
-def children() -> set[str]:
-    own = str(os.getpid())
-    found = set()
-    for each in Path("/proc").glob("[0-9]*/stat"):
-        try:
-            fields = each.read_text().rpartition(")")[2].split()
-        except OSError:
-            continue
-        if fields[1] == own and fields[0] != "Z":
-            found.add(each.parent.name)
-    return found
 
 
 def busy() -> set[str]:

@@ -19,7 +19,7 @@ import attrs
 import trio
 
 from engine import prints
-from engine.context import SHARE, Context, Exit, Failure, Permanent, RetryAfter
+from engine.context import SHARE, Context, Exit, Failure, Permanent, RetryAfter, Tool
 from engine.diagnostics import nearest
 from engine.frames import raised_at
 from engine.functions import call_arguments, plain_result
@@ -33,7 +33,7 @@ from engine.schemas import misfits
 
 __all__ = ["Performer", "plain", "told"]
 
-_HERE = ("note", "resources")
+_HERE = ("note", "resources", "tools")
 """What a context has in the run's own process alone."""
 _LONGEST = 4000
 """Characters of an error's message that are kept."""
@@ -55,6 +55,8 @@ class Performer:
     grace: float
     note: Callable[[LiveAttempt, str, float | None], None]
     redact: Callable[[str], str]
+    tools: Callable[[LiveAttempt, Callable[[str], None]], Mapping[str, Tool]]
+    """Gives what an attempt's body may run by itself; called with who hears of its progress."""
     hurry: trio.Event = attrs.field(factory=trio.Event)
     """Set when threads are not to be waited for any longer."""
     folders: Folders | None = None
@@ -150,6 +152,7 @@ class Performer:
             [each.to_json() for each in node.attempts[:-1]] if len(node.attempts) > 1 else (),
             node.steps or {},
             node.run.values.state,
+            self.tools(attempt, note) if attempt.body.called else {},
         )
 
     def _note(self, attempt: LiveAttempt, message: str) -> None:

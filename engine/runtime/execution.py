@@ -9,6 +9,7 @@ import hashlib
 import secrets as random_source
 from collections import Counter
 from contextlib import AbstractAsyncContextManager, nullcontext
+from functools import partial
 
 import attrs
 import trio
@@ -21,6 +22,7 @@ from engine.replay import Replayed, replay
 from engine.result import ABSENT, Outcome, Result
 from engine.runtime.asking import People
 from engine.runtime.attempts import Performer
+from engine.runtime.calling import tools_of
 from engine.runtime.control import Control
 from engine.runtime.groups import single, unwrapped
 from engine.runtime.hooking import Hooking
@@ -115,21 +117,15 @@ async def _supervise(
         again = _begun(prepared, _heard(prepared, writer, listen))
         if prepared.before:
             again.scheduler.lose(again.scheduler.now)
-        folders, known = _folders(prepared), prepared.known.ends
-        opened, said = list(again.fresh), Counter[str]()
-        if prepared.before or (prepared.place is not None and prepared.place.epoch > 1):
-            adopted, begun = await recovered(again, folders, owner, known)
-            opened, said = [*adopted, *begun], said_by(adopted, prepared.before)
-        elif folders is not None:
-            folders.remove()  # of a run with this id in a store that was here before
-        if folders is not None:
-            folders.make()
+        folders = _folders(prepared)
+        opened, said = await _opened(prepared, again, folders, owner)
         perform = options.perform or Performer(
             workers,
             prepared.run_id,
             options.grace,
             note,
             redactor.text,
+            partial(tools_of, options, prepared.run_id),
             control.hurry,
             folders,
             said,
@@ -154,6 +150,21 @@ async def _supervise(
         if resources is not None:
             resources.hears = None
         return redactor.result(result)
+
+
+async def _opened(
+    prepared: Prepared, again: Replayed, folders: Folders | None, owner: str
+) -> tuple[list[LiveAttempt], Counter[str]]:
+    """The attempts that are open as the run begins or goes on, and how much they have told; their folders are there."""
+    opened, said = list(again.fresh), Counter[str]()
+    if prepared.before or (prepared.place is not None and prepared.place.epoch > 1):
+        adopted, begun = await recovered(again, folders, owner, prepared.known.ends)
+        opened, said = [*adopted, *begun], said_by(adopted, prepared.before)
+    elif folders is not None:
+        folders.remove()  # of a run with this id in a store that was here before
+    if folders is not None:
+        folders.make()
+    return opened, said
 
 
 def _resources(prepared: Prepared) -> AbstractAsyncContextManager[Resources | None]:

@@ -1,0 +1,101 @@
+"""What a task's body runs by itself: tasks and sub-pipelines that its `with` names, each call a run of its own.
+
+Such a run is not kept, for the attempt that makes it is: it tells its progress as that attempt's, and ends with it. Its id
+is made of the attempt's key, so that the keys of its own attempts stay the same when the attempt is run again.
+Source: LANGUAGE.md section 9.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from functools import partial
+from typing import Any
+
+import attrs
+
+from engine.context import Exit, Failure, Tool
+from engine.errors import InputError
+from engine.events import Event
+from engine.expressions import Template
+from engine.live import LiveAttempt
+from engine.plan import Plan
+from engine.result import ABSENT, Result
+from engine.runtime.control import Control
+from engine.runtime.options import Options
+from engine.runtime.prepared import prepare
+
+__all__ = ["tools_of"]
+
+
+def tools_of(
+    options: Options, run_id: str, attempt: LiveAttempt, note: Callable[[str], None]
+) -> dict[str, Tool]:
+    """The tools of an attempt, by what its `with` calls them; `note` hears of their progress."""
+    chosen = Options(env=options.env, secrets=options.secrets, grace=options.grace)
+    key, called = f"{run_id}/{attempt.key}", attempt.body.called or {}
+    return {name: _tool(name, plan, chosen, key, note) for name, plan in called.items()}
+
+
+def _tool(name: str, plan: Plan, options: Options, key: str, note: Callable[[str], None]) -> Tool:
+    kind, _, id = name.partition(" ")
+    call = partial(_called, kind, plan, options, key, note)
+    task = plan.nodes[0].bodies[0].task if kind == "task" else None
+    if task is None:
+        return Tool(id, plan.spec.pipeline.description, _schema(plan), call)
+    return Tool(id, task.description, task.input_schema or {"type": "object"}, call)
+
+
+async def _called(
+    kind: str,
+    plan: Plan,
+    options: Options,
+    key: str,
+    note: Callable[[str], None],
+    inputs: Mapping[str, Any],
+    name: str,
+) -> Exit:
+    """Run a tool to its end: what its task gave, or the outputs of its pipeline."""
+    from engine.runtime.execution import execute
+
+    def hear(event: Event) -> None:
+        if event.kind == "attempt_noted":
+            note(f"{name}: {event.data['message']}")
+
+    if kind == "task":
+        plan, inputs = _given(plan, dict(inputs)), {}
+    chosen = attrs.evolve(options, run_id=f"{key}/{name}", on_event=hear)
+    try:
+        result = await execute(prepare(plan, inputs, chosen), Control())
+    except InputError as error:
+        raise Failure("; ".join(error.problems)) from None
+    return _of_task(result) if kind == "task" else _of_pipeline(result)
+
+
+def _given(plan: Plan, inputs: dict[str, Any]) -> Plan:
+    """The pipeline of one task, given these inputs."""
+    with_ = Template((), True, lambda _: dict(inputs))
+    [node] = plan.nodes
+    bodies = tuple(
+        attrs.evolve(body, with_=with_, schema=body.task.input_schema if body.task else None)
+        for body in node.bodies
+    )
+    return attrs.evolve(plan, nodes=(attrs.evolve(node, bodies=bodies),))
+
+
+def _of_task(result: Result) -> Exit:
+    [node] = result.nodes.values()
+    last = node.attempts[-1] if node.attempts else None
+    if last is None or not isinstance(last.outcome, int):
+        raise Failure(last.error if last is not None and last.error else node.reason.message)
+    return Exit(last.outcome, None if node.output is ABSENT else node.output)
+
+
+def _of_pipeline(result: Result) -> Exit:
+    if result.status != "succeeded":
+        raise Failure(result.message or result.status)
+    return Exit(0, dict(result.outputs))
+
+
+def _schema(plan: Plan) -> dict[str, Any]:
+    required = [name for name, schema in plan.inputs.items() if "default" not in schema]
+    return {"type": "object", "properties": dict(plan.inputs), "required": required, "additionalProperties": False}  # fmt: skip
