@@ -1,8 +1,8 @@
-"""The tools of `agent.toml`."""
+"""The tool of `agent.toml`."""
 
 import ast
 import operator
-from typing import Any, TypedDict
+from typing import Any
 
 OPERATORS: dict[type, Any] = {
     ast.Add: operator.add,
@@ -13,27 +13,12 @@ OPERATORS: dict[type, Any] = {
 }
 
 
-class Told(TypedDict):
-    """All that was said, with what the tools gave."""
+def calculate(expression: str) -> float:
+    """The value of an arithmetic expression.
 
-    messages: list[dict[str, Any]]
-
-
-def act(calls: list[dict[str, Any]], messages: list[dict[str, Any]]) -> Told:
-    """Do what the model asks for; what goes wrong is told to the model."""
-    given = [{"role": "tool", "tool_call_id": call["id"], "content": _done(call)} for call in calls]
-    # What the model was told about itself is sent anew each time.
-    said = [message for message in messages if message["role"] != "system"]
-    return {"messages": [*said, *given]}
-
-
-def _done(call: dict[str, Any]) -> str:
-    if call["name"] != "calculate":
-        return f"there is no tool {call['name']}"
-    try:
-        return str(_value(ast.parse(call["arguments"]["expression"], mode="eval").body))
-    except (ArithmeticError, KeyError, SyntaxError, TypeError, ValueError) as error:
-        return f"that cannot be calculated: {error}"
+    expression: Numbers, + - * / and brackets.
+    """
+    return _value(ast.parse(expression, mode="eval").body)
 
 
 def _value(node: ast.expr) -> float:
