@@ -94,11 +94,13 @@ async def run(
     grace: float = 5.0,
     limit: int = 16 * 1024 * 1024,
     on_line: Callable[[str], None] | None = None,
+    merged: bool = False,
 ) -> Completed:
     """Run a child to its end.
 
     `env` is its whole environment; without `stdin` it reads nothing. `on_line` is given each line
-    of stderr as it comes, cut at 4096 bytes and marked with `…` if it is longer. When the child has ended, what is left of its group is
+    of stderr as it comes, cut at 4096 bytes and marked with `…` if it is longer. What it writes to
+    stdout goes there too if they are `merged`. When the child has ended, what is left of its group is
     killed, even if it still holds the pipes. On cancel the group gets SIGTERM, after `grace`
     seconds SIGKILL, and the call returns when none of the child's descendants is left. Raises
     OSError, naming the file, if the child cannot be started, and OutputTooLarge.
@@ -106,14 +108,16 @@ async def run(
     token = new_token()
     env = tag(env, token)
     child_stdin = subprocess.DEVNULL if stdin is None else subprocess.PIPE
-    pipes = {"stdin": child_stdin, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+    second = subprocess.STDOUT if merged else subprocess.PIPE
+    pipes = {"stdin": child_stdin, "stdout": subprocess.PIPE, "stderr": second}
     process = await start(argv, cwd=cwd, env=env, **pipes)
-    out = _Output(process.stdout, limit, None)
-    err = _Output(process.stderr, limit, on_line)
+    outputs = {"stdout": _Output(process.stdout, limit, None if not merged else on_line)}
+    if not merged:
+        outputs["stderr"] = _Output(process.stderr, limit, on_line)
     clean = False
     try:
-        await _attend(process, stdin or b"", (out, err), grace)
-        for name, output in (("stdout", out), ("stderr", err)):
+        await _attend(process, stdin or b"", (*outputs.values(),), grace)
+        for name, output in outputs.items():
             if output.full:
                 raise OutputTooLarge(argv[0], name, limit)
         clean = True
@@ -124,7 +128,8 @@ async def run(
         for stream in (process.stdin, process.stdout, process.stderr):
             if stream is not None:
                 cast("trio.lowlevel.FdStream", stream).close()
-    return Completed(returncode, bytes(out.data), bytes(err.data))
+    out, err = (bytes(each.data) for each in (outputs["stdout"], [*outputs.values()][-1]))
+    return Completed(returncode, b"" if merged else out, err)
 
 
 def tag(env: Mapping[str, str], token: str) -> dict[str, str]:

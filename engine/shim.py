@@ -34,12 +34,12 @@ __all__ = ["Claim", "Lost", "State", "Tail", "claim_of", "end_of", "follow", "lo
 State = Literal["free", "running", "ended", "dead"]
 
 _SCRIPT = """
-d=$1 ln=$2; shift 2
+d=$1 ln=$2 out=$3; shift 3
 exec 2>>"$d/why"
 { read -r b </proc/sys/kernel/random/boot_id; read -r s </proc/$$/stat; } 2>/dev/null
 echo "$$ $b $s" >"$d/$$" && "$ln" "$d/$$" "$d/claim" 2>/dev/null || exit 78
 trap : HUP INT QUIT PIPE ALRM USR1 USR2 TERM
-(exec "$@") >>"$d/out" 2>>"$d/err"
+(exec "$@") >>"$d/$out" 2>>"$d/err"
 s=$?
 if [ "$s" -gt 128 ] && [ -s "$d/why" ]; then echo "$((128 - s))"; else echo "$s"; fi >"$d/end"
 exit "$s"
@@ -114,6 +114,7 @@ async def run(
     grace: float = 5.0,
     limit: int = 16 * 1024 * 1024,
     on_line: Callable[[str], None] | None = None,
+    merged: bool = False,
 ) -> processes.Completed:
     """Run a body to its end, or go on with it, as `processes.run` does; Lost if nobody knows how it ended.
 
@@ -122,12 +123,19 @@ async def run(
     claim = claim_of(place)
     if claim is None and not _startable(argv[0], cwd, env):  # the system says why not
         return await processes.run(
-            argv, cwd=cwd, env=env, stdin=stdin, grace=grace, limit=limit, on_line=on_line
+            argv,
+            cwd=cwd,
+            env=env,
+            stdin=stdin,
+            grace=grace,
+            limit=limit,
+            on_line=on_line,
+            merged=merged,
         )
     tails = [] if on_line is None else [Tail(Path(place, "err"), on_line)]
     check, status = _watch(argv[0], place, limit), None
     if claim is None:
-        child = await _start(argv, place, cwd, env, stdin)
+        child = await _start(argv, place, cwd, env, stdin, "err" if merged else "out")
         await attend(child, tails, check, grace)
         claim = claim_of(place)
         if claim is None:
@@ -147,14 +155,19 @@ async def run(
 
 
 async def _start(
-    argv: Sequence[str], place: str, cwd: str, env: Mapping[str, str], stdin: bytes | None
+    argv: Sequence[str],
+    place: str,
+    cwd: str,
+    env: Mapping[str, str],
+    stdin: bytes | None,
+    out: str,
 ) -> Child:
     """A shim for the body, which may find that another one was faster."""
     Path(place).mkdir(parents=True, exist_ok=True, mode=0o700)
     tagged = processes.tag(env, token(place))
     odd = [f"{name}={tagged[name]}" for name in tagged if not _is_identifier(name)]
     command = ["env", *odd, *argv] if odd else list(argv)  # which `sh` would drop
-    shim = ["/bin/sh", "-c", _SCRIPT, "engine", place, _LINK, *command]
+    shim = ["/bin/sh", "-c", _SCRIPT, "engine", place, _LINK, out, *command]
     streams = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}  # none of the engine's
     with tempfile.TemporaryFile() as given:  # without a name: it may hold secrets
         given.write(stdin or b"")

@@ -117,6 +117,15 @@ def test_lines_are_told_as_they_come(place: str) -> None:
     assert lines == ["a", "b", "c"]
 
 
+def test_merged_lines_have_one_order_which_another_engine_hears_again(place: str) -> None:
+    argv = ("sh", "-c", "echo a; echo b >&2; echo c")
+    lines: list[str] = []
+    for _ in range(2):
+        done = run(place, *argv, on_line=lines.append, merged=True)
+        assert (done.stdout, done.stderr) == (b"", b"a\nb\nc\n")
+    assert lines == ["a", "b", "c"] * 2
+
+
 def test_what_has_ended_is_given_and_not_begun_again(place: str, tmp_path: Path) -> None:
     argv = ("sh", "-c", f"echo once >> {tmp_path}/begun; echo out; echo err >&2; exit 3")
     first = run(place, *argv)

@@ -168,6 +168,14 @@ class TestShell:
         do("shell", {"command": "echo one >&2; echo two >&2", "shell": True}, context(notes=notes))
         assert notes == ["one", "two"]
 
+    def test_a_stream_is_told_in_the_order_it_comes_and_is_no_output(self):
+        notes: list[str] = []
+        line = "echo one; echo two >&2; echo three"
+        given = {"command": line, "shell": True, "stream": True}
+        done = do("shell", given, context(notes=notes))
+        assert notes == ["one", "two", "three"]
+        assert done.output == {"stdout": "", "stderr": "one\ntwo\nthree", "status": 0}
+
     @pytest.mark.parametrize(
         "inputs",
         [
@@ -181,6 +189,7 @@ class TestShell:
             {"argv": ["true"], "command": "true", "shell": True},
             {"argv": ["true"], "env": {"A": 1}},
             {"argv": ["true"], "output": "yaml"},
+            {"argv": ["true"], "output": "json", "stream": True},
             {"argv": ["true"], "timeout": "1s"},
         ],
         ids=str,

@@ -1,8 +1,8 @@
 """`shell`: runs a command; the status it ends with is the exit.
 
 A list of arguments goes to the program as it is, no shell in between; only `command` with `shell =
-true` is given to `/bin/sh`. Lines on stderr become progress of the attempt. Source: LANGUAGE.md
-section 3.
+true` is given to `/bin/sh`. Lines on stderr become progress of the attempt; with `stream` those on
+stdout too, in one order. Source: LANGUAGE.md section 3.
 """
 
 from __future__ import annotations
@@ -61,6 +61,7 @@ async def _run(argv: list[str], inputs: dict[str, Any], context: Context) -> pro
             stdin=None if stdin is None else stdin.encode(),
             grace=context.grace,
             on_line=context.note,
+            merged=inputs.get("stream", False),
         )
     except (OSError, processes.OutputTooLarge, shim.Lost) as error:
         raise Failure(str(error)) from None
@@ -102,6 +103,7 @@ TASK = Task(
         "type": "object",
         "additionalProperties": False,
         "oneOf": [{"required": ["argv"]}, {"required": ["command"]}],
+        "not": {"required": ["stream", "output"], "properties": {"stream": {"const": True}}},
         "dependentRequired": {"command": ["shell"], "shell": ["command"]},
         "properties": {
             "argv": {
@@ -135,6 +137,11 @@ TASK = Task(
                 "enum": ["text", "json", "lines"],
                 "default": "text",
                 "description": "What `stdout` becomes: text, the JSON value it is, or its lines.",
+            },
+            "stream": {
+                "type": "boolean",
+                "default": False,
+                "description": "Whether standard output is told line by line as it comes, with standard error; then it is no output.",
             },
         },
     },
