@@ -13,7 +13,7 @@ from __future__ import annotations
 import functools
 import inspect
 from collections.abc import Awaitable, Callable, Mapping
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from typing import TYPE_CHECKING, Any, TypeVar, cast, get_args, overload
 
 import attrs
@@ -134,9 +134,9 @@ def plain_result(returned: Any) -> Any:
 
 
 def _declared(found: Any, given: _Given, name: str | None = None) -> Task:
-    if isinstance(found, type):
+    if isinstance(found, type) and not _manages(found):
         return _of_class(found, given)
-    if not inspect.isroutine(found):
+    if not inspect.isroutine(found) and not isinstance(found, type):
         what = f"`{name}`" if name else f"a value of type `{type(found).__name__}`"
         by_place = isinstance(found, str) and name is None
         cure = f'an id is given by name: `@task(id="{found}")`' if by_place else None
@@ -159,7 +159,8 @@ def _settled(made: Task) -> Task:
 
 
 def _of_function(function: Callable[..., Any], given: _Given) -> Task:
-    id = given.id or function.__name__
+    own = getattr(function, "id", None) if isinstance(function, type) else None
+    id = given.id or (own if isinstance(own, str) else function.__name__)
     signature, (executor, target), exits = gathered(
         lambda: read_signature(function),
         lambda: _place(function, given),
@@ -212,16 +213,28 @@ def _not_importable(id: str, why: str) -> TaskError:
 
 
 def _opens(function: Callable[..., Any], signature: Signature) -> Opens | None:
-    """An async generator function gives a resource: what it yields, until it goes on to its end."""
-    if not inspect.isasyncgenfunction(inspect.unwrap(function)):
+    """What a resource is opened by: an async context manager, or an async generator that yields it and goes on to its end."""
+    if not _manages(function):
         return None
-    manager = asynccontextmanager(function)
-    return lambda inputs, context: manager(**signature.arguments(inputs, context))
+
+    def opens(inputs: dict[str, Any], context: Context) -> AbstractAsyncContextManager[Any]:
+        made = function(**signature.arguments(inputs, context))
+        return made if hasattr(made, "__aenter__") else asynccontextmanager(lambda: made)()
+
+    return opens
+
+
+def _manages(found: Any) -> bool:
+    """Whether something gives a resource: an async generator function, with `@asynccontextmanager` or without, or a class
+    of async context managers."""
+    if isinstance(found, type):
+        return hasattr(found, "__aenter__") and not hasattr(found, "execute")
+    return inspect.isasyncgenfunction(inspect.unwrap(found))
 
 
 def _awaits(function: Callable[..., Any]) -> bool:
-    """Whether a function runs in the run's own thread: it is async, or an async generator."""
-    return _is_async(function) or inspect.isasyncgenfunction(inspect.unwrap(function))
+    """Whether a function runs in the run's own thread: it is async, or gives a resource."""
+    return _is_async(function) or _manages(function)
 
 
 def _is_async(function: Callable[..., Any]) -> bool:

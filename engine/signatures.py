@@ -9,6 +9,7 @@ named. Source: LANGUAGE.md section 9.
 from __future__ import annotations
 
 import inspect
+import sys
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -88,7 +89,10 @@ def called(found: Any) -> str:
 
 
 def _namespace(function: Callable[..., Any]) -> Mapping[str, Any]:
-    return getattr(inspect.unwrap(function), "__globals__", {})
+    raw = inspect.unwrap(function)
+    if isinstance(raw, type):
+        return vars(sys.modules[raw.__module__])
+    return getattr(raw, "__globals__", {})
 
 
 def _check_kinds(function: Callable[..., Any], signature: inspect.Signature) -> None:

@@ -6,9 +6,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import tomli_w
 import trio
 
 import engine
+from engine import stored
 from engine.events import Event
 from engine.render.diagnostics import concise
 from engine.render.graphs import mermaid
@@ -19,6 +21,7 @@ from engine.scheduler import LiveAttempt
 from engine.source import Source
 from engine.testing import parse_script, simulate
 from tests.kit import plan_of
+from tests.test_journal import killed_when
 
 Doc = dict[str, Any]
 FAILS: Doc = {"exit": 1}
@@ -323,3 +326,45 @@ def test_what_nodes_before_give_must_fit() -> None:
 def test_a_cycle_before_is_told_alone() -> None:
     more = 'needs = ["b"]\n[nodes.b]\nneeds = ["a"]\ntask = "shell"\nwith = { argv = ["true"] }'
     assert [each[:4] for each in told("${a.stdot ?? ''}", more)] == ["E202"]
+
+
+# -- what they share, and when the engine dies -----------------------------------------------------
+
+
+def test_they_wait_for_places_in_pools() -> None:
+    closing = {"y": shell(pool="one"), "z": shell(pool="one")}
+    result = played({}, **{"pools": {"one": 1}, "finally": closing})
+    assert times(result, "y") + times(result, "z") == [(1.0, 2.0), (2.0, 3.0)]
+
+
+def test_states_that_two_of_them_may_write_at_once_are_told() -> None:
+    sets = {"task": "pass", "set": {"n": 1}}
+    state = {"n": {"type": "integer", "initial": 0}}
+    doc = {"nodes": {"a": {"task": "pass"}}, "state": state, "finally": {"y": sets, "z": sets}}
+    source = Source("x.toml", tomli_w.dumps({"engine": 1} | doc))
+    assert [d.rule.code for d in engine.check(source)] == ["E506"]
+    doc["finally"]["z"] = sets | {"needs": ["y"]}
+    source = Source("x.toml", tomli_w.dumps({"engine": 1} | doc))
+    assert [d.rule.code for d in engine.check(source)] == []
+
+
+@pytest.mark.parametrize("status", ["succeeded", "failed"])
+def test_a_run_that_was_killed_while_they_run_goes_on_there(tmp_path: Path, status: str) -> None:
+    """What had ended does not run again, the node that was running is taken over, and the run ends as it would have."""
+
+    def sh(line: str) -> Doc:
+        return {"task": "shell", "with": {"argv": ["sh", "-c", f"echo $0 >> log; {line}", line]}}
+
+    wait = "touch there; while test ! -e go; do sleep 0.02; done"
+    nodes = {"a": sh("true" if status == "succeeded" else "false")}
+    closing = {"y": sh("exit 0"), "z": {**sh(wait), "needs": ["y"]}}
+    spec, store = tmp_path / "x.toml", str(tmp_path / "runs.db")
+    spec.write_text(tomli_w.dumps({"engine": 1, "nodes": nodes, "finally": closing}))
+    killed_when(tmp_path / "there", spec=str(spec), store=store, run_id="r1")
+    (tmp_path / "go").touch()
+    result = stored.resume("r1", store=store)
+    assert result.status == status
+    assert ends(result)[1:] == ["y succeeded", "z succeeded"]
+    lines = (tmp_path / "log").read_text().splitlines()
+    assert lines.count("exit 0") == 1
+    assert len(lines) in (3, 4)  # the one that was killed too may run once more

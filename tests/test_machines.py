@@ -15,7 +15,7 @@ from engine import Context, Exit, stored, task
 from engine.bounds import bounds_of
 from engine.registry import TaskError
 from engine.source import Source
-from engine.testing import parse_script, simulate
+from engine.testing import parse_script, run_task, simulate
 
 Doc = dict[str, Any]
 Routes = dict[str, dict[Any, Any]]
@@ -256,3 +256,8 @@ def test_what_does_not_fit_together_is_refused(members: Doc, told: str) -> None:
     with pytest.raises(TaskError) as refused:
         made(**members)()
     assert told in str(refused.value)
+
+
+def test_one_is_tried_as_any_task() -> None:
+    done = run_task(Letter, {"text": "hi"})
+    assert (done.code, done.output) == (0, {"text": "hi!!"})

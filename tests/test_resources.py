@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import threading
 from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
@@ -63,6 +64,51 @@ async def work(context: Context, seconds: float = 1.0, exit: int = 0, url: str =
     LOG.append(f"{context.node} {url or ' '.join(context.resources)}".strip())
     await trio.sleep(seconds)
     return Exit(exit)
+
+
+class Pool:
+    """A pool."""
+
+    id = "pool"
+
+    def __init__(self, name: str, size: int = 2) -> None:
+        self.name, self.size = name, size
+
+    async def __aenter__(self) -> Pool:
+        LOG.append(f"open {self.name} {self.size}")
+        return self
+
+    async def __aexit__(self, *error: object) -> None:
+        LOG.append(f"close {self.name}")
+
+
+@task(id="lease")
+@asynccontextmanager
+async def lease(name: str) -> AsyncIterator[str]:
+    """A lease."""
+    LOG.append(f"open {name}")
+    yield name
+    LOG.append(f"close {name}")
+
+
+@pytest.mark.parametrize(
+    ("declared", "with_", "first"),
+    [(Pool, {"name": "p", "size": 3}, "open p 3"), (lease, {"name": "p"}, "open p")],
+)
+def test_async_context_managers_are_resources(declared: Any, with_: Doc, first: str) -> None:
+    LOG.clear()
+    id = "pool" if declared is Pool else "lease"
+    doc = {"engine": 1, "resources": {"p": {"task": id, "with": with_}}, "nodes": {"a": used("p")}}
+    plan = engine.load_plan(Source("x.toml", tomli_w.dumps(doc)), tasks=[declared, work])
+    assert engine.run(plan).status == "succeeded"
+    assert [first, "a p", "close p"] == LOG
+
+
+def test_what_a_class_of_context_managers_is_given_is_checked() -> None:
+    with_ = {"nam": "p", "size": "many"}
+    doc = {"engine": 1, "resources": {"p": {"task": "pool", "with": with_}}, "nodes": {"a": used("p")}}  # fmt: skip
+    _, found = engine.analyse(Source("x.toml", tomli_w.dumps(doc)), tasks=[Pool, work])
+    assert sorted(each.rule.code for each in found) == ["E201", "E502", "E504"]
 
 
 def used(*uses: str, **more: Any) -> Doc:
