@@ -13,7 +13,9 @@ import engine
 from engine import stored, tasks
 from engine.bounds import bounds_of
 from engine.context import Exit
+from engine.hooks import Hook
 from engine.source import Source
+from tests.kit import children
 from tests.model import serving, text, tools
 from tests.test_journal import killed_when
 from tests.test_mcp import COMMAND
@@ -172,6 +174,55 @@ def test_its_ends_can_be_routed_as_any_exit() -> None:
         document["nodes"]["a"]["with"]["prompt"] = "one two three"
         result = engine.run(engine.load_plan(Source("x.toml", tomli_w.dumps(document))))
     assert (result.status, result.nodes["a"].label) == ("succeeded", "enough")
+
+
+def test_an_answer_that_will_not_do_can_be_asked_for_again() -> None:
+    schema = {"type": "object", "required": ["city"]}
+    document = doc({"schema": schema})
+    document["nodes"]["a"]["routes"] = {"invalid": {"to": "ask", "max": 2}}
+    with serving(text("Oslo"), text('{"city": "Oslo"}')) as model:
+        document["nodes"]["a"]["with"]["base_url"] = model.url
+        result = engine.run(engine.load_plan(Source("x.toml", tomli_w.dumps(document))))
+    assert result.nodes["a"].output["value"] == {"city": "Oslo"}
+    assert model.asked[1]["messages"][-1]["content"].startswith("That will not do: it is not JSON")
+
+
+def test_items_have_agents_of_their_own() -> None:
+    document = doc({"tools": [{"pipeline": "sum"}]}, pipelines={"sum": SUM})
+    document["nodes"]["a"] |= {"for_each": ["x", "y"], "max_parallel": 1}
+    with serving(tools(("sum", {"a": 1})), text("x"), tools(("sum", {"a": 2})), text("y")) as model:
+        document["nodes"]["a"]["with"]["base_url"] = model.url
+        result = engine.run(engine.load_plan(Source("x.toml", tomli_w.dumps(document))))
+    assert [each["text"] for each in result.nodes["a"].output] == ["x", "y"]
+    assert told(model) == ['{"sum": 3}']
+
+
+def test_a_tool_that_takes_too_long_is_stopped_with_all_it_started() -> None:
+    slow = {"nodes": {"x": {"task": "shell", "with": {"argv": ["sh", "-c", "sleep 600 & wait"]}}}}
+    before = children()
+    with serving(tools(("slow", {}))) as model:
+        document = doc({"tools": [{"pipeline": "slow"}]}, model.url, pipelines={"slow": slow})
+        document["nodes"]["a"]["timeout"] = "1s"
+        loaded = engine.load_plan(Source("x.toml", tomli_w.dumps(document)))
+        result = engine.run(loaded, grace=0.5)
+    assert result.nodes["a"].label == "timeout"
+    assert children() - before == set()
+
+
+def test_hooks_may_refuse_what_a_model_asks_for() -> None:
+    seen: list[str] = []
+
+    def refuse(about: Any) -> None:
+        seen.append(about.task)
+        if about.task == "collect":
+            raise PermissionError("not today")
+
+    with serving(tools(("sum", {"a": 1})), text("fine")) as model:
+        loaded = plan({"tools": [{"pipeline": "sum"}]}, model.url, pipelines={"sum": SUM})
+        result = engine.run(loaded, hooks=[Hook(name="guard", before_attempt=refuse)])
+    assert result.status == "succeeded"
+    assert seen == ["llm.agent/ask", "llm.agent/act", "collect", "llm.agent/ask"]
+    assert "not today" in told(model)[0]
 
 
 # -- what the check says ---------------------------------------------------------------------------

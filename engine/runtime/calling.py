@@ -1,7 +1,8 @@
 """What a task's body runs by itself: tasks and sub-pipelines that its `with` names, each call a run of its own.
 
-Such a run is not kept, for the attempt that makes it is: it tells its progress as that attempt's, and ends with it. Its id
-is made of the attempt's key, so that the keys of its own attempts stay the same when the attempt is run again.
+Such a run is not kept, for the attempt that makes it is: it tells its progress as that attempt's, and ends with it. Hooks of
+nodes and attempts are called for it, those of runs are not. Its id is made of the attempt's key, so that the keys of its own
+attempts stay the same when the attempt is run again.
 Source: LANGUAGE.md section 9.
 """
 
@@ -31,7 +32,8 @@ def tools_of(
     options: Options, run_id: str, attempt: LiveAttempt, note: Callable[[str], None]
 ) -> dict[str, Tool]:
     """The tools of an attempt, by what its `with` calls them; `note` hears of their progress."""
-    chosen = Options(env=options.env, secrets=options.secrets, grace=options.grace)
+    hooks = [attrs.evolve(hook, before_run=None, after_run=None) for hook in options.hooks]
+    chosen = Options(env=options.env, secrets=options.secrets, grace=options.grace, hooks=hooks)
     key, called = f"{run_id}/{attempt.key}", attempt.body.called or {}
     return {name: _tool(name, plan, chosen, key, note) for name, plan in called.items()}
 

@@ -28,8 +28,8 @@ _CHARACTERS = 3
 
 async def think(inputs: dict[str, Any], context: Context) -> Exit:
     """One turn: the model answers, or asks for tools."""
-    before, acted = context.steps.get("ask"), context.steps.get("act")
-    messages = acted["messages"] if acted else llm.messages_of(inputs)
+    before = context.steps.get("ask")
+    messages = _so_far(inputs, before, context.steps.get("act"))
     used = before["usage"] if before else _NOTHING
     left = inputs["max_total_tokens"] - sum(used.values())
     if before and left <= 0:
@@ -40,6 +40,17 @@ async def think(inputs: dict[str, Any], context: Context) -> Exit:
     asked["max_tokens"] = min(inputs.get("max_tokens", left), left)
     end = await ask(asked, messages, context)
     return _counted(end, used, inputs, messages)
+
+
+def _so_far(inputs: Mapping[str, Any], before: Any, acted: Any) -> list[dict[str, Any]]:
+    """All that was said; where a route leads back from an answer that was no good, that it was not."""
+    if before is None:
+        return llm.messages_of(inputs)
+    if before["calls"]:
+        said: list[dict[str, Any]] = acted["messages"]
+        return said
+    why = "; ".join(before["problems"]) or "it is not finished"
+    return [*before["messages"], {"role": "user", "content": f"That will not do: {why}"}]
 
 
 def _counted(
