@@ -1,6 +1,7 @@
 """`docker.run` and `ssh.run`: what the clients are told, what their statuses mean, and that nothing is left.
 
-The clients are stand-ins on the PATH which write down what they are told and do what a real one does on this machine.
+The clients are stand-ins on the PATH which write down what they are told and do what a real one does on this machine; ssh is tried
+against a real server too.
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ import json
 import shutil
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -21,8 +23,11 @@ from engine.context import Failure, Permanent
 from engine.runtime.options import Options
 from engine.runtime.runs import open_run
 from engine.source import Source
-from tests.test_stopping import children
+from tests.kit import children
+from tests.ssh_server import serving
 from tests.test_tasks import context, do
+
+Doc = dict[str, Any]
 
 DOCKER = """\
 #!{python}
@@ -157,6 +162,80 @@ def test_cancelled_nothing_is_left(id: str, told: Any, tmp_path: Path) -> None:
     if id == "docker.run":
         (begun, _), (ended, _) = told()
         assert ended == ["kill", begun[4]]
+
+
+# -- a real client and a real server ---------------------------------------------------------------
+
+REAL = pytest.mark.skipif(shutil.which("ssh") is None, reason="there is no ssh client")
+
+
+@pytest.fixture
+def far(tmp_path: Path) -> Iterator[Doc]:
+    """What a command on the other machine, which is this one, needs."""
+    with serving(tmp_path) as port:
+        yield {
+            "host": "127.0.0.1", "port": port, "user": "somebody", "identity": str(tmp_path / "key"),
+            "known_hosts": str(tmp_path / "known_hosts"),
+        }  # fmt: skip
+
+
+@REAL
+def test_a_command_runs_on_another_machine(far: Doc, tmp_path: Path) -> None:
+    notes: list[str] = []
+    given = far | {"argv": ["sh", "-c", 'cat; echo "$X" >&2; pwd; exit 7'], "stdin": "a b\n"}
+    more = {"env": {"X": "it's"}, "cwd": str(tmp_path), "output": "lines"}
+    found = do("ssh.run", given | more, context(notes=notes))
+    assert (found.code, found.output["stdout"]) == (7, ["a b", str(tmp_path)])
+    assert notes == ["it's"]
+    found = do("ssh.run", far | {"argv": WORDS, "output": "lines"})
+    assert found.output["stdout"] == WORDS[2:]
+
+
+@REAL
+def test_a_machine_that_is_not_known_is_an_error(far: Doc, tmp_path: Path) -> None:
+    (tmp_path / "known_hosts").write_text("")
+    with pytest.raises(Failure, match=r"^ssh: .*verification failed"):
+        do("ssh.run", far | {"argv": ["true"]})
+
+
+@REAL
+@pytest.mark.parametrize("polite", [True, False])
+def test_cancelled_the_command_ends_on_the_other_machine_too(
+    far: Doc, tmp_path: Path, polite: bool
+) -> None:
+    line = "touch there; trap '' TERM; " if not polite else "touch there; "
+    with_ = far | {"argv": ["sh", "-c", line + "while true; do sleep 0.1; echo x >> log; done"]}
+    with_["cwd"] = str(tmp_path)
+    doc = {"engine": 1, "nodes": {"n": {"task": "ssh.run", "with": with_}}}
+    plan = engine.load_plan(Source("x.toml", tomli_w.dumps(doc)))
+
+    async def main() -> engine.Result:
+        async with open_run(plan, {}, Options(grace=2.0)) as run:
+            while not (tmp_path / "there").exists():
+                await trio.sleep(0.01)
+            run.cancel("enough")
+            return await run.result()
+
+    assert trio.run(main).nodes["n"].result == "cancelled"
+    marked = str(tmp_path).encode()
+    lives = [path for path in Path("/proc").glob("[0-9]*/cwd") if _at(path).encode() == marked]
+    assert lives == []
+
+
+@pytest.mark.skipif(shutil.which("docker") is None, reason="there is no docker client")
+def test_the_real_docker_client_without_a_daemon_is_an_error(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("DOCKER_HOST", f"unix://{tmp_path}/none.sock")
+    with pytest.raises(Failure, match=r"^docker: "):
+        do("docker.run", {"image": "alpine", "argv": ["true"], "pull": "never", "network": "none"})
+
+
+def _at(path: Path) -> str:
+    try:
+        return str(path.readlink())
+    except OSError:
+        return ""
 
 
 @pytest.mark.skipif(shutil.which("ssh") is None, reason="there is no ssh client")

@@ -2,7 +2,7 @@
 
 The status of the command is the exit; what the client itself cannot do (125 of docker, 255 of ssh) is the outcome `error`. No shell
 reads the arguments: ssh, which gives its far end one line, is given one in which each is quoted. Cancelled, the
-client ends, and docker is told to kill the container, which bears the attempt's name.
+client ends, and what it began elsewhere, which bears the attempt's name, is ended by another call of it.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ __all__ = ["DOCKER", "SSH"]
 
 async def docker(inputs: dict[str, Any], context: Context) -> Exit:
     """Run a command in a new container, which is removed afterwards."""
-    name = f"engine-{hashlib.sha256(context.key.encode()).hexdigest()[:16]}-{context.attempt}"
+    name = _name(context)
     argv = ["docker", "run", "--rm", "--interactive", "--name", name, *_options(inputs, context)]
     argv += [inputs["image"], *inputs.get("argv", ())]
     ended = False
@@ -33,7 +33,7 @@ async def docker(inputs: dict[str, Any], context: Context) -> Exit:
         ended = True
     finally:
         if not ended:
-            await _kill(name, context)
+            await _tell(["docker", "kill", name], context)
     if done.returncode == 125:
         raise Failure(_why(done.stderr, "docker"))
     if done.returncode in (126, 127):
@@ -59,19 +59,6 @@ def _options(inputs: Mapping[str, Any], context: Context) -> Iterator[str]:
         yield from ("--mount", f"type=bind,source={source},target={volume['to']}{mode}")
 
 
-async def _kill(name: str, context: Context) -> None:
-    """End a container whose client has ended: it would go on."""
-    import trio
-
-    with trio.CancelScope(shield=True), trio.move_on_after(max(context.grace, 1.0)):
-        try:
-            await trio.run_process(
-                ["docker", "kill", name], capture_stdout=True, capture_stderr=True, check=False
-            )
-        except OSError:
-            return
-
-
 async def ssh(inputs: dict[str, Any], context: Context) -> Exit:
     """Run a command on another machine."""
     argv = [
@@ -92,20 +79,55 @@ async def ssh(inputs: dict[str, Any], context: Context) -> Exit:
         argv += ["-o", f"UserKnownHostsFile={os.path.join(context.folder, inputs['known_hosts'])}"]
     if inputs["host"].startswith("-"):
         raise Permanent("`host` is no host")
-    done = await _client([*argv, "--", inputs["host"], _line(inputs)], inputs, context)
+    argv += ["--", inputs["host"]]
+    name, ended = _name(context), False
+    try:
+        done = await _client([*argv, _line(inputs, name)], inputs, context)
+        ended = True
+    finally:
+        if not ended:
+            await _tell([*argv, _end(name, context.grace)], context)
     if done.returncode == 255:
         raise Failure(_why(done.stderr, "ssh"))
     return _exit(done, inputs, "ssh")
 
 
-def _line(inputs: Mapping[str, Any]) -> str:
-    """The one line that the far end's shell is given."""
+def _line(inputs: Mapping[str, Any], name: str) -> str:
+    """The one line that the far end's shell is given: the command in a shell that stays, and is found there by its name."""
     words = [f"{name}={shlex.quote(value)}" for name, value in inputs.get("env", {}).items()]
     command = " ".join([*(["env", *words] if words else []), *map(shlex.quote, inputs["argv"])])
-    return f"cd {shlex.quote(inputs['cwd'])} && {command}" if "cwd" in inputs else command
+    marked = f"""exec /bin/sh -c '"$@"; exit $?' {name} {command}"""
+    return f"cd {shlex.quote(inputs['cwd'])} && {marked}" if "cwd" in inputs else marked
+
+
+def _end(name: str, grace: float) -> str:
+    """The line that ends it: politely first, after half the grace period not any more."""
+    itself = f"[{name[0]}]{name[1:]}"  # which is no part of this line
+    return f"""\
+for g in $(ps -A -o pgid= -o args= | sed -n 's/^ *\\([0-9]*\\) .*{itself} .*/\\1/p' | sort -u); do
+  kill -s TERM -- -$g; n=0
+  while kill -s 0 -- -$g 2>/dev/null && [ $n -lt {int(grace * 5)} ]; do sleep 0.1; n=$((n + 1)); done
+  kill -s KILL -- -$g 2>/dev/null
+done"""
 
 
 # -- both ------------------------------------------------------------------------------------------
+
+
+def _name(context: Context) -> str:
+    """What is begun elsewhere is found there by this name."""
+    return f"engine-{hashlib.sha256(context.key.encode()).hexdigest()[:16]}-{context.attempt}"
+
+
+async def _tell(argv: Sequence[str], context: Context) -> None:
+    """End what its client began elsewhere, and has left: it would go on."""
+    import trio
+
+    with trio.CancelScope(shield=True), trio.move_on_after(max(context.grace, 1.0)):
+        try:
+            await trio.run_process(argv, capture_stdout=True, capture_stderr=True, check=False)
+        except OSError:
+            return
 
 
 async def _client(
