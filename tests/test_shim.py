@@ -39,7 +39,7 @@ def begin(place: str, *argv: str, mark: str) -> subprocess.Popen[bytes]:
     """A shim that this process does not wait for, as one whose engine was killed."""
     Path(place).mkdir(parents=True)
     env = {**os.environ, processes.COOKIE: f"{mark}/{shim.token(place)}"}
-    argv = ["/bin/sh", "-c", shim._SCRIPT, "engine", place, "/bin/ln", *argv]
+    argv = ["/bin/sh", "-c", shim._SCRIPT, "engine", place, "/bin/ln", "out", *argv]
     return subprocess.Popen(argv, env=env, start_new_session=True, stdin=subprocess.DEVNULL)
 
 
