@@ -171,7 +171,7 @@ class TestShell:
     def test_a_stream_is_told_in_the_order_it_comes_and_is_no_output(self):
         notes: list[str] = []
         line = "echo one; echo two >&2; echo three"
-        given = {"command": line, "shell": True, "stream": True}
+        given = {"command": line, "shell": True, "output": "stream"}
         done = do("shell", given, context(notes=notes))
         assert notes == ["one", "two", "three"]
         assert done.output == {"stdout": "", "stderr": "one\ntwo\nthree", "status": 0}
@@ -189,7 +189,6 @@ class TestShell:
             {"argv": ["true"], "command": "true", "shell": True},
             {"argv": ["true"], "env": {"A": 1}},
             {"argv": ["true"], "output": "yaml"},
-            {"argv": ["true"], "output": "json", "stream": True},
             {"argv": ["true"], "timeout": "1s"},
         ],
         ids=str,

@@ -1,8 +1,8 @@
 """`shell`: runs a command; the status it ends with is the exit.
 
 A list of arguments goes to the program as it is, no shell in between; only `command` with `shell =
-true` is given to `/bin/sh`. Lines on stderr become progress of the attempt; with `stream` those on
-stdout too, in one order. Source: LANGUAGE.md section 3.
+true` is given to `/bin/sh`. Lines on stderr become progress of the attempt; of a
+stream those on stdout too, in one order. Source: LANGUAGE.md section 3.
 """
 
 from __future__ import annotations
@@ -61,7 +61,7 @@ async def _run(argv: list[str], inputs: dict[str, Any], context: Context) -> pro
             stdin=None if stdin is None else stdin.encode(),
             grace=context.grace,
             on_line=context.note,
-            merged=inputs.get("stream", False),
+            merged=inputs.get("output") == "stream",
         )
     except (OSError, processes.OutputTooLarge, shim.Lost) as error:
         raise Failure(str(error)) from None
@@ -103,7 +103,6 @@ TASK = Task(
         "type": "object",
         "additionalProperties": False,
         "oneOf": [{"required": ["argv"]}, {"required": ["command"]}],
-        "not": {"required": ["stream", "output"], "properties": {"stream": {"const": True}}},
         "dependentRequired": {"command": ["shell"], "shell": ["command"]},
         "properties": {
             "argv": {
@@ -134,14 +133,10 @@ TASK = Task(
                 "description": "Text for standard input; default empty.",
             },
             "output": {
-                "enum": ["text", "json", "lines"],
+                "enum": ["text", "json", "lines", "stream"],
                 "default": "text",
-                "description": "What `stdout` becomes: text, the JSON value it is, or its lines.",
-            },
-            "stream": {
-                "type": "boolean",
-                "default": False,
-                "description": "Whether standard output is told line by line as it comes, with standard error; then it is no output.",
+                "description": "What `stdout` becomes: text, the JSON value it is, or its lines; of a stream nothing: "
+                "its lines are told as they come, with those of standard error.",
             },
         },
     },
