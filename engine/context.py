@@ -16,6 +16,8 @@ from engine.light import light
 if TYPE_CHECKING:
     import tempfile
 
+    import trio
+
 __all__ = ["SHARE", "Context", "Exit", "Failure", "Permanent", "RetryAfter", "Tool"]
 
 SHARE = "\0progress "
@@ -110,6 +112,13 @@ class Context:
         if not 0 <= progress <= 1:
             raise ValueError("progress is a number from 0 to 1")
         self.note(f"{SHARE}{float(progress)!r} {message}")
+
+    def shield(self) -> trio.CancelScope:
+        """A cancel scope for what an async body must still do when it is cancelled: `with context.shield():`, for at most the grace
+        period."""
+        import trio
+
+        return trio.move_on_after(self.grace, shield=True)
 
     def temporary(self) -> tempfile.TemporaryDirectory[str]:
         """A folder for this attempt: `with context.temporary() as path`, gone afterwards, however the block ends."""

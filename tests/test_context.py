@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
 import tomli_w
+import trio
+from trio.testing import MockClock
 
 import engine
 from engine import Context, Exit, task
@@ -117,3 +120,25 @@ def test_what_is_no_progress_is_a_line() -> None:
     result, events = run({"nodes": {"a": {"task": "odd.work"}}}, odd)
     assert result.status == "succeeded"
     assert [progress for _, progress in notes(events)] == [None]
+
+
+@task(id="near.cleans")
+async def cleans(context: Context, seconds: float) -> None:
+    """Cleans up when it is cancelled, which takes some time."""
+    try:
+        await trio.sleep_forever()
+    finally:
+        with context.shield() as scope:
+            await trio.sleep(seconds)
+        SEEN.append(scope.cancelled_caught)
+
+
+@pytest.mark.parametrize(("seconds", "late"), [(1.0, False), (9.0, True)])
+def test_a_body_may_clean_up_for_as_long_as_the_grace_period(seconds: float, late: bool) -> None:
+    SEEN.clear()
+    node = {"task": "near.cleans", "timeout": "10s", "with": {"seconds": seconds}}
+    source = Source("x.toml", tomli_w.dumps({"engine": 1, "nodes": {"a": node}}))
+    plan = engine.load_plan(source, tasks=[cleans])
+    clock = MockClock(autojump_threshold=0)
+    result = trio.run(partial(engine.runtime.run, plan, grace=5.0), clock=clock)
+    assert (result.nodes["a"].label, SEEN) == ("timeout", [late])
