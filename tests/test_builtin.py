@@ -10,8 +10,9 @@ from typing import Any
 import pytest
 
 import engine
-from engine.context import Exit, Failure, Permanent
+from engine.context import SHARE, Exit, Failure, Permanent
 from engine.source import Source
+from engine.tasks import progress
 from tests.test_tasks import context, do
 
 Doc = dict[str, Any]
@@ -197,6 +198,21 @@ def test_files_are_found_copied_and_hashed(tmp_path: Path) -> None:
     found = [done("file.hash", tmp_path, path=path)[1] for path in ("a.csv", "new/a.csv")]
     assert found[0] == found[1]
     assert found[0]["hash"].startswith("32f29f")
+
+
+@pytest.mark.parametrize("id", ["file.copy", "file.hash"])
+def test_what_takes_long_tells_how_far_it_is(
+    id: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    inputs = {"from": "a", "to": "b"} if id == "file.copy" else {"path": "a"}
+    (tmp_path / "a").write_bytes(bytes(2_500_000))
+    notes: list[str] = []
+    do(id, inputs, context(tmp_path, notes=notes))
+    assert notes == []
+    monkeypatch.setattr(progress, "EVERY", 0.0)
+    do(id, inputs, context(tmp_path, notes=notes))
+    told = [note.removeprefix(SHARE).partition(" ")[2] for note in notes]
+    assert told == ["1.0 of 2.5 MB", "2.1 of 2.5 MB", "2.5 of 2.5 MB"]
 
 
 def test_what_is_too_long_or_no_text_is_an_error(tmp_path: Path) -> None:

@@ -12,8 +12,9 @@ from typing import Any
 
 import pytest
 
-from engine.context import Exit, Failure
+from engine.context import SHARE, Exit, Failure
 from engine.schemas import misfits
+from engine.tasks import progress
 from engine.tasks.http import TASK
 from tests.test_tasks import context, do
 
@@ -81,6 +82,15 @@ def test_a_file_is_sent(server: Any, tmp_path: Path) -> None:
     assert server.asked[0][2] == b"\x00\xff"
     with pytest.raises(Failure, match=r"none\.bin`: no such file"):
         ask("http", tmp_path, url=server.url, method="POST", file="none.bin")
+
+
+def test_a_download_that_takes_long_tells_how_far_it_is(
+    server: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(progress, "EVERY", 0.0)
+    notes: list[str] = []
+    do("http", {"url": f"{server.url}/data", "to": "a"}, context(tmp_path, notes=notes))
+    assert notes == [f"{SHARE}1.0 0.0 of 0.0 MB"]
 
 
 def test_files_are_sent_in_a_form(server: Any, tmp_path: Path) -> None:

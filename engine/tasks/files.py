@@ -19,6 +19,7 @@ from typing import IO, Any
 
 from engine.context import Context, Exit, Failure
 from engine.registry import Task
+from engine.tasks.progress import Progress
 from engine.tasks.schema import NotThere, aside, place, table, told, written
 
 __all__ = [
@@ -104,14 +105,20 @@ def _pour(file: IO[bytes], source: Path) -> None:
             file.write(part)
 
 
-def hashed(path: Path, algorithm: str) -> tuple[str, int]:
+def hashed(path: Path, algorithm: str, context: Context) -> tuple[str, int]:
     """The hash of a file, hexadecimal, and its length."""
     found, size = hashlib.new(algorithm), 0
     with _opened(path) as file:
-        while part := file.read(_PART):
+        for part in _parts(file, context):
             found.update(part)
             size += len(part)
     return found.hexdigest(), size
+
+
+def _parts(file: IO[bytes], context: Context) -> Iterator[bytes]:
+    """A file, part by part, with its progress."""
+    progress = Progress(context, os.fstat(file.fileno()).st_size)
+    return progress.through(iter(partial(file.read, _PART), b""))
 
 
 # -- the bodies ------------------------------------------------------------------------------------
@@ -179,22 +186,23 @@ async def copy(inputs: dict[str, Any], context: Context) -> Exit:
     """Copy a file; `missing` if it is not there."""
     source, target = place(context, inputs["from"]), place(context, inputs["to"])
     try:
-        size = await written(partial(_copied, source, target, inputs.get("mode", "replace")))
+        mode = inputs.get("mode", "replace")
+        size = await written(partial(_copied, source, target, mode, context))
     except NotThere:
         return Exit("missing", {"path": str(target), "size": 0})
     return Exit(0, {"path": str(target), "size": size})
 
 
-def _copied(source: Path, target: Path, mode: str, stop: threading.Event) -> int:
+def _copied(source: Path, target: Path, mode: str, context: Context, stop: threading.Event) -> int:
     with _opened(source) as file:
-        return write_bytes(target, iter(partial(file.read, _PART), b""), stop, mode)
+        return write_bytes(target, _parts(file, context), stop, mode)
 
 
 async def hash_(inputs: dict[str, Any], context: Context) -> Exit:
     """Hash a file; `missing` if it is not there."""
     path, algorithm = place(context, inputs["path"]), inputs.get("algorithm", "sha256")
     try:
-        found, size = await aside(partial(hashed, path, algorithm))
+        found, size = await aside(partial(hashed, path, algorithm, context))
     except NotThere:
         return Exit("missing", {"hash": None, "size": 0})
     return Exit(0, {"hash": found, "size": size})

@@ -20,6 +20,7 @@ from engine.context import Context, Exit, Failure, Permanent
 from engine.registry import Task
 from engine.tasks.http_content import CONTENT, EXCLUDED, FIELDS, content_of, kept
 from engine.tasks.http_errors import reason
+from engine.tasks.progress import Progress
 
 if TYPE_CHECKING:
     import ssl
@@ -53,7 +54,10 @@ async def body(inputs: dict[str, Any], context: Context) -> Exit:
     try:
         content = await content_of(inputs, context)
         async with client, client.stream(method, url, **content) as response:
-            data = await _read(response, inputs.get("max_bytes", _MAX_BYTES), what + trail.tail)
+            length = response.headers.get("Content-Length", "")
+            progress = Progress(context, int(length) if length.isdecimal() else None)
+            limit = inputs.get("max_bytes", _MAX_BYTES)
+            data = await _read(response, limit, what + trail.tail, progress)
     except httpx.LocalProtocolError:
         raise Permanent(f"{what}: HTTP does not allow this request, look at its headers") from None
     except httpx.RequestError as error:
@@ -111,7 +115,7 @@ def _url(inputs: Mapping[str, Any], method: str) -> httpx.URL:
     return url.copy_merge_params(inputs["params"]) if "params" in inputs else url
 
 
-async def _read(response: httpx.Response, limit: int, what: str) -> bytes:
+async def _read(response: httpx.Response, limit: int, what: str, progress: Progress) -> bytes:
     """The body, unpacked.
 
     Async generators inside each other are closed only by what ends the innermost: it is read to its
@@ -123,6 +127,7 @@ async def _read(response: httpx.Response, limit: int, what: str) -> bytes:
     with trio.CancelScope() as scope:
         async for chunk in response.aiter_raw():
             chunks.append(chunk)
+            progress.add(len(chunk))
             room -= len(chunk)
             if room < 0:
                 scope.cancel()
