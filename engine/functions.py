@@ -12,16 +12,16 @@ from __future__ import annotations
 
 import functools
 import inspect
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Callable, Mapping
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from typing import TYPE_CHECKING, Any, TypeVar, cast, get_args, overload
 
 import attrs
 
-from engine.context import Context, Exit
+from engine.classes import of_class
+from engine.context import Context
+from engine.declared import Given, exits_given, first_paragraph, plain_result
 from engine.errors import EngineError
-from engine.hints import plain
-from engine.machines import exits_of, is_machine, machinery
 from engine.modules import gathered, look_up
 from engine.registry import (
     MARK,
@@ -31,30 +31,15 @@ from engine.registry import (
     Task,
     TaskError,
     check_declaration,
-    check_exits,
 )
-from engine.signatures import Signature, called, read_signature, return_schema
+from engine.signatures import Signature, called, read_signature
 
 if TYPE_CHECKING:
-    import trio
+    pass
 
 __all__ = ["as_task", "call_arguments", "marked", "plain_result", "task"]
 
 T = TypeVar("T")
-
-
-@attrs.frozen(kw_only=True)
-class _Given:
-    """What the arguments of `@task` say; None is for what the function or class says itself."""
-
-    id: str | None = None
-    name: str | None = None
-    description: str | None = None
-    exits: Mapping[str, int] | None = None
-    inputs: Mapping[str, Any] | None = None
-    output: Mapping[str, Any] | None = None
-    executor: Executor | None = None
-    open: bool = False
 
 
 @overload
@@ -89,7 +74,7 @@ def task(declared: Any = None, /, **given: Any) -> Any:
         made = marked(found)
         if made is not None and inspect.unwrap(made.body, stop=lambda f: f is found) is found:
             raise TaskError(f"{called(found)} is already declared as task `{made.id}`")
-        made = _declared(found, _Given(**given))
+        made = _declared(found, Given(**given))
         check_declaration(made)
         setattr(found, MARK, made)
         return found
@@ -114,7 +99,7 @@ def as_task(found: object, name: str | None = None) -> Task:
 
     The module of `found` must have been imported to its end: only now the executor is settled.
     """
-    return _settled(marked(found) or _declared(found, _Given(), name))
+    return _settled(marked(found) or _declared(found, Given(), name))
 
 
 def call_arguments(task: Task, inputs: Mapping[str, Any], context: Context) -> dict[str, Any]:
@@ -126,16 +111,9 @@ def call_arguments(task: Task, inputs: Mapping[str, Any], context: Context) -> d
     return dict(inputs) if task.arguments is None else task.arguments(inputs, context)
 
 
-def plain_result(returned: Any) -> Any:
-    """The output or `Exit` that was `returned`, attrs and dataclass instances turned into dicts."""
-    if isinstance(returned, Exit):
-        return attrs.evolve(returned, output=plain(returned.output))
-    return plain(returned)
-
-
-def _declared(found: Any, given: _Given, name: str | None = None) -> Task:
+def _declared(found: Any, given: Given, name: str | None = None) -> Task:
     if isinstance(found, type) and not _manages(found):
-        return _of_class(found, given)
+        return of_class(found, given)
     if not inspect.isroutine(found) and not isinstance(found, type):
         what = f"`{name}`" if name else f"a value of type `{type(found).__name__}`"
         by_place = isinstance(found, str) and name is None
@@ -158,19 +136,19 @@ def _settled(made: Task) -> Task:
 # --- functions
 
 
-def _of_function(function: Callable[..., Any], given: _Given) -> Task:
+def _of_function(function: Callable[..., Any], given: Given) -> Task:
     own = getattr(function, "id", None) if isinstance(function, type) else None
     id = given.id or (own if isinstance(own, str) else function.__name__)
     signature, (executor, target), exits = gathered(
         lambda: read_signature(function),
         lambda: _place(function, given),
-        lambda: _exits(id, given.exits),
+        lambda: exits_given(id, given.exits),
     )
     return Task(
         id=id,
         body=_body(function, signature, executor),
         name=given.name or "",
-        description=given.description or _first_paragraph(inspect.getdoc(function)),
+        description=given.description or first_paragraph(inspect.getdoc(function)),
         input_schema=signature.schema if given.inputs is None else given.inputs,
         output_schema=signature.output if given.output is None else given.output,
         opens=_opens(function, signature),
@@ -183,7 +161,7 @@ def _of_function(function: Callable[..., Any], given: _Given) -> Task:
     )
 
 
-def _place(function: Callable[..., Any], given: _Given) -> tuple[Executor, str | None]:
+def _place(function: Callable[..., Any], given: Given) -> tuple[Executor, str | None]:
     """The executor and target; a thread with a target is one that may yet become a process."""
     choice = given.executor
     if choice not in (None, *get_args(Executor)):
@@ -256,173 +234,9 @@ def _body(function: Callable[..., Any], signature: Signature, executor: Executor
     return body
 
 
-def _exits(id: str, given: Mapping[str, int] | None) -> dict[str, int]:
-    exits = {"success": 0, "failure": 1}
-    if given is None:
-        return exits
-    if not isinstance(given, Mapping):
-        raise TaskError(f"exits are {given!r}, not names with codes", 'write `{"needs_review": 2}`')
-    check_exits(id, given)
-    if 1 in given.values():
-        del exits["failure"]
-    return exits | dict(given)
-
-
-# --- classes
-
-
-def _of_machine(cls: type, given: _Given) -> Task:
-    """A class of several steps."""
-    says = _Sayings(cls)
-    id = given.id or says.get("id") or cls.__name__
-    declared = getattr(cls, "exits", None) if given.exits is None else given.exits
-    exits = exits_of(id, declared)
-    _check_async(cls, given)
-
-    async def refuse(inputs: dict[str, Any], context: Context) -> Any:
-        raise EngineError(f"{called(cls)} has several steps: each is run by itself")
-
-    functools.update_wrapper(refuse, cls, updated=())
-    said = says.get("inputs", "input_schema", "get_input_schema")
-    inputs = said if given.inputs is None else given.inputs
-    return Task(
-        id=id,
-        body=refuse,
-        machine=machinery(cls, id, exits, inputs),
-        name=given.name or says.get("name") or "",
-        description=given.description or says.get("description") or _first_paragraph(cls.__doc__),
-        input_schema=inputs,
-        exits=exits,
-    )
-
-
-def _of_class(cls: type, given: _Given) -> Task:
-    if is_machine(cls):
-        return _of_machine(cls, given)
-    takes_context, output = _read_execute(cls)
-    says = _Sayings(cls)
-    id = given.id or says.get("id") or cls.__name__
-    named = given.exits if given.exits is not None else says.get("exits")
-    _, exits = gathered(lambda: _check_async(cls, given), lambda: _exits(id, named))
-    inputs = says.get("inputs", "input_schema", "get_input_schema")
-    outputs = says.get("output", "output_schema", "get_output_schema")
-    return Task(
-        id=id,
-        body=_class_body(cls, takes_context),
-        name=given.name or says.get("name") or "",
-        description=given.description or says.get("description") or _first_paragraph(cls.__doc__),
-        input_schema=inputs if given.inputs is None else given.inputs,
-        output_schema=given.output or outputs or output,
-        exits=exits,
-        open=given.open,
-    )
-
-
-def _check_async(cls: type, given: _Given) -> None:
-    if given.executor not in (None, "async"):
-        raise TaskError(f"{called(cls)} is async, which executor `{given.executor}` cannot run")
-
-
-def _read_execute(cls: type) -> tuple[bool, dict[str, Any] | None]:
-    """Whether `execute` takes the context, and what its return annotation promises."""
-    execute = getattr(cls, "execute", None)
-    if inspect.isabstract(cls) or not inspect.iscoroutinefunction(execute):
-        raise TaskError(
-            f"{called(cls)} has no `execute` to run",
-            "define `async def execute(self, inputs)`, or with a third parameter `context`",
-        )
-    try:
-        inspect.signature(cls).bind()
-    except TypeError as error:
-        raise TaskError(f"{called(cls)} cannot be made without arguments: {error}") from error
-    signature = inspect.signature(execute)
-    third = tuple(signature.parameters)[2:3]
-    if third != ("context",) and _accepts(signature, 2):
-        return False, return_schema(execute)
-    if _accepts(signature, 3):
-        return True, return_schema(execute)
-    raise TaskError(f"`execute` of {called(cls)} must take `inputs`, or `inputs` and `context`")
-
-
-def _accepts(signature: inspect.Signature, count: int) -> bool:
-    try:
-        signature.bind(*range(count))
-    except TypeError:
-        return False
-    return True
-
-
-class _Sayings:
-    """What a class says about itself: attributes, and properties and methods of one instance."""
-
-    def __init__(self, cls: type) -> None:
-        self._cls = cls
-        self._instance: object = None
-
-    def get(self, *names: str) -> Any:
-        """What the class says under the first of `names` that it has, else None."""
-        for name in names:
-            found = inspect.getattr_static(self._cls, name, None)
-            if found is None:
-                continue
-            if isinstance(found, Mapping | str):
-                return found
-            if self._instance is None:
-                self._instance = self._cls()
-            value = getattr(self._instance, name)
-            return value() if callable(value) else value
-        return None
-
-
-def _class_body(cls: type, takes_context: bool) -> Body:
-    async def body(inputs: dict[str, Any], context: Context) -> Any:
-        instance: Any = cls()  # a fresh one: what an attempt leaves in it, the next does not see
-        given = (inputs, context) if takes_context else (inputs,)
-        if not hasattr(instance, "cancel"):
-            return plain_result(await instance.execute(*given))
-        return plain_result(await _cancellable(instance.execute(*given), instance.cancel, context))
-
-    functools.update_wrapper(body, cls, updated=())
-    return body
-
-
-async def _cancellable(
-    execution: Awaitable[Any], cancel: Callable[[], Any], context: Context
-) -> Any:
-    """Await `execution`; when it is cancelled, call `cancel` once, for at most `grace` seconds."""
-    import trio
-
-    try:
-        return await execution
-    except (trio.Cancelled, BaseExceptionGroup) as error:
-        if not _tells_of_cancelling(error, trio.Cancelled):
-            raise
-        try:
-            with trio.move_on_after(context.grace, shield=True):
-                ending = cancel()
-                if inspect.isawaitable(ending):
-                    await ending
-        finally:
-            raise error  # a failure of `cancel` is its context: nothing swallows a cancellation
-
-
-def _tells_of_cancelling(error: BaseException, kind: type[trio.Cancelled]) -> bool:
-    if isinstance(error, BaseExceptionGroup):
-        return error.subgroup(kind) is not None
-    return True
-
-
-# --- both
-
-
 def _own_attributes(found: object) -> Mapping[str, Any]:
     try:
         own: Mapping[str, Any] = object.__getattribute__(found, "__dict__")
     except AttributeError:
         return {}
     return own
-
-
-def _first_paragraph(docstring: str | None) -> str:
-    text = inspect.cleandoc(docstring or "")
-    return " ".join(text.partition("\n\n")[0].split())
