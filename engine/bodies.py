@@ -133,7 +133,9 @@ def _body(
         if plan:
             fits_child(work.draft, path, spec, plan)
         return make(None, plan), _CHILD_EXITS, plan is None
-    task = _task(work, path, spec.task) if spec.task is not None else None
+    task = None
+    if spec.task is not None:
+        task = _task(work, path, spec.task, own=work.draft.spec.nodes[node].unfolded)
     if task is None or misplaced(work.draft, path, task):
         return make(None, None), {"success": 0}, True
     if task.input_schema is not None:
@@ -183,11 +185,12 @@ def _set(work: Work, path: KeyPath, node: str, spec: StepSpec) -> Template | Non
     return made
 
 
-def _task(work: Work, path: KeyPath, id: str) -> Task | None:
+def _task(work: Work, path: KeyPath, id: str, own: bool = False) -> Task | None:
+    """The task of that id; that of a step of a class only where its `own` node asks."""
     registry = work.session.registry
     place = (*path, "task")
     try:
-        task = registry.find(id, work.draft.folder)
+        task = registry.find(id, work.draft.folder) if own or "/" not in id else None
     except TaskError as error:
         work.draft.report(rule_of(error), error.message, place, error.help)
         return None

@@ -148,7 +148,7 @@ def misplaced(draft: Draft, path: KeyPath, task: Task) -> bool:
         return False
     if task.machine is not None:
         message = f"`{task.id}` has several steps, and here it stands for one"
-        help = "a node is what it can be, if it says `task` itself"
+        help = "give it a node of its own, with `task` and without `steps`"
     elif wanted:
         message = f"`{task.id}` gives no resource"
         help = "a resource is an async generator function that yields once"

@@ -261,3 +261,8 @@ def test_what_does_not_fit_together_is_refused(members: Doc, told: str) -> None:
 def test_one_is_tried_as_any_task() -> None:
     done = run_task(Letter, {"text": "hi"})
     assert (done.code, done.output) == (0, {"text": "hi!!"})
+
+
+def test_its_steps_are_no_tasks_of_other_nodes() -> None:
+    spec = source({"nodes": {"l": {"task": "acme.letter/write", "with": {"text": "hi"}}}})
+    assert found(spec) == ["E201 there is no task `acme.letter/write`"]

@@ -23,6 +23,7 @@ from engine.tasks.schema import table
 __all__ = ["TOOLS", "Offer", "called", "check", "named", "offers"]
 
 _KINDS = ("task", "pipeline", "mcp")
+_OF_SERVERS, _OF_ONE = ("only", "prefix"), ("name", "description", "with")
 _LONGEST = 50_000
 """Characters of a tool's result that the model is told."""
 _SHOWN = 200
@@ -48,7 +49,7 @@ class Offer:
 
 def named(with_: Mapping[str, Any]) -> Iterator[Named]:
     """The tasks, pipelines and resources that `tools` names."""
-    for at, tool in enumerate(_written(with_)):
+    for at, tool in _written(with_):
         for kind in _KINDS:
             id = tool.get(kind)
             if isinstance(id, str) and "${" not in id:
@@ -61,11 +62,8 @@ def check(with_: Mapping[str, Any]) -> None:
     if not isinstance(tools, list):
         raise Misfit(("tools",), "the tools of an agent are written out: the check looks at them")
     seen: set[str] = set()
-    for at, tool in enumerate(_written(with_)):
-        kind = next((kind for kind in _KINDS if kind in tool), None)
-        if kind is None or "${" in str(tool[kind]):
-            path = ("tools", at, kind) if kind else ("tools", at)
-            raise Misfit(path, "a tool is a `task`, a `pipeline` or an `mcp` server, written out")
+    for at, tool in _written(with_):
+        kind = _kind(at, tool)
         name = _name(tool, str(tool[kind]))
         if kind != "mcp" and (name in seen or not _NAME(name)):
             why = "is there twice" if name in seen else "is no name that a model can call"
@@ -73,9 +71,24 @@ def check(with_: Mapping[str, Any]) -> None:
         seen.add(name)
 
 
-def _written(with_: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+def _kind(at: int, tool: Mapping[str, Any]) -> str:
+    """What a tool is; Misfit if that is not clear, or if it has what others have."""
+    kinds = [kind for kind in _KINDS if kind in tool]
+    if len(kinds) != 1 or "${" in str(tool[kinds[0]]):
+        path = ("tools", at, kinds[0]) if len(kinds) == 1 else ("tools", at)
+        raise Misfit(path, "a tool is one `task`, `pipeline` or `mcp` server, written out")
+    [kind] = kinds
+    for key in _OF_ONE if kind == "mcp" else _OF_SERVERS:
+        if key in tool:
+            whose = "one task or pipeline" if kind == "mcp" else "an `mcp` server"
+            raise Misfit(("tools", at, key), f"`{key}` is for {whose}", "take it out")
+    return kind
+
+
+def _written(with_: Mapping[str, Any]) -> list[tuple[int, Mapping[str, Any]]]:
     tools = with_.get("tools", [])
-    return [each for each in tools if isinstance(each, Mapping)] if isinstance(tools, list) else []
+    numbered = enumerate(tools) if isinstance(tools, list) else ()
+    return [(at, each) for at, each in numbered if isinstance(each, Mapping)]
 
 
 def _name(tool: Mapping[str, Any], id: str) -> str:
@@ -196,11 +209,6 @@ _TOOL: dict[str, Any] = table(
         "only": {"type": "array", "items": _TEXT, "description": "Patterns of the names of a server's tools, `read_*`."},
         "prefix": {**_TEXT, "description": "Put before the names of a server's tools."},
     },
-    oneOf=[
-        {"required": ["task"], "properties": {"only": False, "prefix": False}},
-        {"required": ["pipeline"], "properties": {"only": False, "prefix": False}},
-        {"required": ["mcp"], "properties": {"name": False, "description": False, "with": False}},
-    ],
 )  # fmt: skip
 TOOLS = {"type": "array", "items": _TOOL, "description": "What the model may ask for."}
 """The schema of `tools`."""
