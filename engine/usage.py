@@ -151,7 +151,7 @@ def misplaced(draft: Draft, path: KeyPath, task: Task) -> bool:
         help = "give it a node of its own, with `task` and without `steps`"
     elif wanted:
         message = f"`{task.id}` gives no resource"
-        help = "a resource is an async generator function that yields once"
+        help = "a resource is an async generator function that yields once, or an async context manager"
     else:
         message = f"`{task.id}` gives a resource, and is neither a step nor a service"
         help = "write `[resources.NAME]`, and `uses` on the nodes that need it"
