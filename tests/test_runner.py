@@ -84,3 +84,6 @@ def test_whatever_is_cancelled_each_attempt_that_began_has_its_end(seed: int) ->
     assert sorted(begun) == sorted(ended)
     ends = {"succeeded", "failed", "skipped", "cancelled"}
     assert {node.result for node in result.nodes.values()} <= ends
+    for node in result.nodes.values():
+        for attempt in node.ran():  # none was stopped in the place of another
+            assert attempt.error != "the body ended without a result"
