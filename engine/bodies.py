@@ -33,6 +33,7 @@ from engine.usage import (
     check_named_resource,
     check_node,
     check_task,
+    elsewhere,
     executor_of,
     misplaced,
 )
@@ -156,6 +157,9 @@ def _called(work: Work, path: KeyPath, node: str, spec: StepSpec, task: Task) ->
         table = (*path, "with", *named.path[:-1])
         if named.kind == "resource":
             check_named_resource(work.draft, (*path, "with", *named.path), node, named.id)
+            continue
+        if named.kind == "pipeline" and is_file(named.id):
+            elsewhere(work.draft, table, named.id)
             continue
         what = (_child if named.kind == "pipeline" else _task)(work, table, named.id)
         if can_be_called(work.draft, table, named, what):

@@ -24,6 +24,7 @@ __all__ = [
     "check_named_resource",
     "check_node",
     "check_task",
+    "elsewhere",
     "executor_of",
     "misplaced",
 ]
@@ -120,12 +121,28 @@ def can_be_called(draft: Draft, table: KeyPath, named: Named, what: Task | Plan 
     if what is None:
         return False
     why = "asks a person, which a tool cannot" if what.asks else None
+    help = "take it out"
     if isinstance(what, Task) and what.opens is not None:
         why = "gives a resource, and is no tool"
+    elif isinstance(what, Task) and _names(what):
+        why, help = "needs more than inputs", "let a pipeline of this file have it, and name that"
     if why:
         message = f"`{named.id}` {why}"
-        draft.report(codes.WRONG_TYPE, message, (*table, named.kind), "take it out")
+        draft.report(codes.WRONG_TYPE, message, (*table, named.kind), help)
     return why is None
+
+
+def _names(task: Task) -> bool:
+    """Whether its `with` names others, which only that of a node can."""
+    steps = task.machine.steps.values() if task.machine else ()
+    return any(each.names is not None for each in (task, *steps))
+
+
+def elsewhere(draft: Draft, table: KeyPath, path: str) -> None:
+    """A pipeline that a body runs is not one of another file."""
+    message = f"`{path}` is a file: a tool is one of the pipelines of this one"
+    help = "write `[pipelines.NAME]` with a node whose `pipeline` is that file"
+    draft.report(codes.WRONG_TYPE, message, (*table, "pipeline"), help)
 
 
 def check_fixed(draft: Draft, table: KeyPath, spec: StepSpec, named: Named, plan: Plan) -> None:

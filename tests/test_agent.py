@@ -247,6 +247,9 @@ WRONG: list[tuple[Doc, list[str]]] = [
     ({"tools": [{"task": "human"}]}, ["E103 `human` asks a person, which a tool cannot"]),
     ({"tools": [{"pipeline": "asks"}]}, ["E103 `asks` asks a person, which a tool cannot"]),
     ({"tools": [{"task": "tempdir"}]}, ["E103 `tempdir` gives a resource, and is no tool"]),
+    ({"tools": [{"task": "llm.agent"}]}, ["E103 `llm.agent` needs more than inputs"]),
+    ({"tools": [{"task": "mcp.call"}]}, ["E103 `mcp.call` needs more than inputs"]),
+    ({"tools": [{"pipeline": "other.toml"}]}, ["E103 `other.toml` is a file: a tool is one of the pipelines of this one"]),
     ({"variables": {"x": 1}}, ["E103 the prompt does not name `{{x}}`"]),
 ]  # fmt: skip
 
