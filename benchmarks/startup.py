@@ -21,7 +21,7 @@ from benchmarks.shapes import SHAPES, document
 
 BAR = 1.25
 """The check of a small spec may take this many times the imports' time."""
-CHECK = "import sys; from engine.cli import main; sys.exit(main())"
+CHECK = "import sys; from engine.__main__ import main; sys.exit(main())"
 """What the installed `engine` runs; the installer's wrapper around it is not timed."""
 _PARSE = "import sys, tomli; tomli.load(open(sys.argv[1], 'rb'))"
 

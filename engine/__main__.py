@@ -5,11 +5,16 @@ __all__ = ["main"]
 
 def main() -> int:
     """Do what the arguments of the process say, and give the exit status."""
+    import gc
+
     try:
         from engine.cli import main as do
     except KeyboardInterrupt:
         return 130
-    return do()
+    try:
+        return do()
+    finally:
+        gc.freeze()  # the process ends: to look for cycles in a large spec once more would take a third of its time
 
 
 if __name__ == "__main__":
