@@ -268,9 +268,11 @@ def _with_files(
                 child, other = _included(written, target, reader, known, (*chain, here))
                 found += other
                 files |= {name: child} if child else {}
-        except (OSError, ValueError) as error:
-            why = getattr(error, "strerror", None) or str(error)
-            found.append(tell(codes.UNKNOWN_NAME, f"`{name}` cannot be read: {why.lower()}"))
+        except OSError as error:
+            why = (error.strerror or str(error)).lower()
+            found.append(tell(codes.UNKNOWN_NAME, f"`{name}` cannot be read: {why}"))
+        except ValueError:  # what it says of a null character is another thing in each Python
+            found.append(tell(codes.UNKNOWN_NAME, f"`{name}` cannot be read: it is no path"))
     if not files:
         return spec
     inner = {key: attrs.evolve(child, files=files) for key, child in spec.pipelines.items()}

@@ -15,6 +15,7 @@ import threading
 import time
 import uuid
 from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 from unittest import mock
@@ -231,12 +232,21 @@ def test_one_of_many_who_want_a_run_gets_it(where: str) -> None:
 # -- what is wrong with a store ------------------------------------------------------------------------
 
 
-def test_a_store_of_a_newer_engine_is_refused(file: str) -> None:
+def test_a_store_of_a_newer_engine_is_refused(file: str, monkeypatch: pytest.MonkeyPatch) -> None:
     Store(file).close()
-    with sqlite3.connect(file) as db:
+    with closing(sqlite3.connect(file)) as db:
         db.execute("PRAGMA user_version = 99")
+    opened: list[sqlite3.Connection] = []
+
+    def connect(*args: Any, **more: Any) -> sqlite3.Connection:
+        opened.append(sqlite3.Connection(*args, **more))
+        return opened[-1]
+
+    monkeypatch.setattr(sqlite3, "connect", connect)
     with pytest.raises(JournalError, match="written by a newer engine: format 99"):
         Store(file)
+    with pytest.raises(sqlite3.ProgrammingError, match="closed"):
+        opened[0].execute("SELECT 1")
 
 
 def test_a_database_that_is_not_there(postgres: str) -> None:

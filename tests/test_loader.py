@@ -560,7 +560,7 @@ WRONG: dict[str, tuple[str, tuple[Any, ...]]] = {
     ),
     "a file that cannot be": (
         A.replace("task", "pipeline").replace('"shell"', '«"a\\u0000.toml"»'),
-        ("E201", "`a\0.toml` cannot be read: embedded null byte"),
+        ("E201", "`a\0.toml` cannot be read: it is no path"),
     ),
     "a file that is itself": (
         A.replace("task", "pipeline").replace('"shell"', '«"./case.toml"»'),

@@ -6,7 +6,7 @@ Needs psycopg, the extra `engine[postgres]`.
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from typing import Any
 
 from engine.errors import JournalError
@@ -43,6 +43,12 @@ class Postgres:
 
     def open(self, format: int) -> None:
         self._db = self._connect(self._where, autocommit=True, connect_timeout=10)
+        with ExitStack() as undo:
+            undo.callback(self._db.close)
+            self._begin(format)
+            undo.pop_all()
+
+    def _begin(self, format: int) -> None:
         self._db.execute(f"SET synchronous_commit = {'on' if self._durable else 'off'}")
         version = self._version()
         if version > format:

@@ -6,7 +6,7 @@ import os
 import secrets
 import sqlite3
 from collections.abc import Collection, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -34,8 +34,14 @@ class Sqlite:
         self._db = sqlite3.connect(
             self._path, timeout=30, isolation_level=None, check_same_thread=False
         )
-        if fresh:
-            os.chmod(self._path, 0o600)
+        with ExitStack() as undo:
+            undo.callback(self._db.close)
+            if fresh:
+                os.chmod(self._path, 0o600)
+            self._begin(format)
+            undo.pop_all()
+
+    def _begin(self, format: int) -> None:
         self._db.execute(f"PRAGMA synchronous = {'FULL' if self._durable else 'NORMAL'}")
         (version,) = self._db.execute("PRAGMA user_version").fetchone()
         if version > format:
