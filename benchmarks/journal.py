@@ -159,30 +159,34 @@ def main() -> int:
     """Measure, print a table, and say whether the bars hold."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.journal")
     parser.add_argument("--sizes", default="1000,10000", help="nodes; default 1000,10000")
-    parser.add_argument("--runs", type=int, default=5, help="how often each is run; default 5")
+    parser.add_argument("--runs", type=int, default=9, help="how often each is run; default 9")
     parser.add_argument(
         "--postgres", metavar="URL", help="a database for DBOS; else one is started"
     )
     arguments = parser.parse_args()
     sizes = [int(size) for size in arguments.sizes.split(",")]
-    with tempfile.TemporaryDirectory() as name, dbos(arguments.postgres) as library:
+    rows = [(shape, size) for shape in SHAPES for size in sizes]
+    with tempfile.TemporaryDirectory() as folder:
+        ours = [measured(Path(folder), *row, arguments.runs) for row in rows]
+    with dbos(
+        arguments.postgres
+    ) as library:  # its threads would take part in what is measured before
         other = dbos_runs(library) if library is not None else {}
-        folder = Path(name)
-        print(
-            "µs a node      N   commit      off    batch     full     DBOS  batch/off  full/commit  DBOS/full  fold µs/event"
-        )
-        held = [
-            measured(folder, shape, size, arguments.runs, other.get(shape))
-            for shape in SHAPES
-            for size in sizes
-        ]
+        peers = [peer(size, other.get(shape)) for shape, size in rows]
+    print(
+        "µs a node      N   commit      off    batch     full     DBOS  batch/off  full/commit  DBOS/full  fold µs/event"
+    )
+    held = [shown(*each) for each in zip(rows, ours, peers, strict=True)]
     return 0 if all(held) else 1
 
 
-def measured(
-    folder: Path, shape: str, size: int, runs: int, other: Callable[[int], float] | None
-) -> bool:
-    """One line of the table; whether it holds the bars."""
+def peer(size: int, run: Callable[[int], float] | None) -> float | None:
+    """µs a node of DBOS, where it is there."""
+    return run(min(size, 1000)) / min(size, 1000) * 1e6 if run is not None else None
+
+
+def measured(folder: Path, shape: str, size: int, runs: int) -> dict[str, float]:
+    """µs a node, or an event, of all that is ours, and of bare commits."""
     plan = plan_of(shape, size)
     found: dict[str, list[float]] = {"commit": [], "off": [], "batch": [], "full": []}
     number = 0
@@ -195,9 +199,14 @@ def measured(
             options = {"store": where, "durability": way, "run_id": "r"}
             found[way].append(timed(partial(engine.run, plan, **options)) / size)
     micros = {way: median(times) * 1e6 for way, times in found.items()}
-    peer = other(min(size, 1000)) / min(size, 1000) * 1e6 if other is not None else None
     seconds, events = folded(plan, where, "r")
-    fold = seconds / events * 1e6
+    return micros | {"fold": seconds / events * 1e6}
+
+
+def shown(row: tuple[str, int], micros: dict[str, float], peer: float | None) -> bool:
+    """Print a line of the table; whether it holds the bars."""
+    shape, size = row
+    fold = micros["fold"]
     ratio = micros["batch"] / micros["off"]
     cells = (
         f"{shape:<6}{size:>10}",
@@ -207,7 +216,7 @@ def measured(
         "          -" if peer is None else f"{peer / micros['full']:>11.1f}",
         f"{fold:>15.1f}",
     )
-    print("".join(cells), flush=True)
+    print("".join(cells))
     return ratio <= BATCH and fold <= FOLD
 
 
