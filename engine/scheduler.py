@@ -475,7 +475,9 @@ class Scheduler:
                 record.outcome, record.error = "timeout", "the sub-pipeline's deadline struck"
                 return Outcome("error", error=record.error)
             outcome = Outcome("error", error="the body ended without a result")
-        step = attempt.node.plan.machine.steps[attempt.node.state.step]  # type: ignore[union-attr]
+        state = attempt.node.state
+        assert state is not None
+        step = attempt.node.plan.machine.steps[state.step]
         if (
             step.codes is not None
             and isinstance(outcome.code, int)
@@ -511,11 +513,13 @@ class Scheduler:
         assert node.state is not None
         machine, at = node.plan.machine, node.state.step
         ends = attempt.record.outcome
+        assert ends is not None
+        assert ends != "cancelled"
         if node.plan.remembers:
             node.remember(attempt.record.step, outcome.output)
         draw = partial(_drawn, self._seed, attempt)
         permanent, asked = outcome.permanent, outcome.retry_after
-        after, move = advance(machine, node.state, ends, draw, permanent, asked)  # type: ignore[arg-type]
+        after, move = advance(machine, node.state, ends, draw, permanent, asked)
         node.state = after
         if isinstance(move, Stop):
             self._stopped(node, move, at, outcome)

@@ -77,10 +77,9 @@ class Sqlite:
         try:
             yield
             self._db.execute("COMMIT")
-        except BaseException:  # whatever it was, nothing of it is written
+        finally:  # what is not committed is not written
             if self._db.in_transaction:
                 self._db.execute("ROLLBACK")
-            raise
 
     def do(self, sql: str, values: Sequence[Any]) -> int:
         return self._db.execute(sql, values).rowcount
@@ -107,10 +106,9 @@ class Sqlite:
                 if self._durable:
                     os.fsync(file.fileno())
             os.replace(partial, path)
-        except BaseException:  # whatever it was, no part of a value stays
+        finally:  # no part of a value stays
             with suppress(OSError):
                 partial.unlink()
-            raise
 
     def get(self, name: str) -> bytes | None:
         try:

@@ -30,5 +30,5 @@ def unwrapped(
     """A block whose groups are raised as `take` gives them."""
     try:
         yield
-    except BaseExceptionGroup as group:
+    except BaseExceptionGroup as group:  # nothing is kept: it, or what is in it, is raised again
         raise take(group) from None

@@ -163,7 +163,7 @@ def _answer(call: dict[str, Any], send: Callable[[dict[str, Any]], None]) -> dic
         value = _run(call, send)
     except Stopped:
         raise
-    except BaseException as error:
+    except BaseException as error:  # a function may raise anything, SystemExit too: it is the reply
         return _failure(error)
     return _result(value, call["target"].rpartition(":")[2])
 

@@ -250,7 +250,10 @@ async def _start(paths: tuple[str, ...]) -> _Worker:
     theirs_in, ours_out = os.pipe()
     ours_in, theirs_out = os.pipe()
     argv = [sys.executable, "-P", _MAIN, str(theirs_in), str(theirs_out)]
-    try:
+    with contextlib.ExitStack() as theirs, contextlib.ExitStack() as ours:
+        for stack, ends in ((theirs, (theirs_in, theirs_out)), (ours, (ours_out, ours_in))):
+            for end in ends:
+                stack.callback(os.close, end)
         process = await processes.start(
             argv,
             cwd=os.getcwd(),
@@ -258,13 +261,7 @@ async def _start(paths: tuple[str, ...]) -> _Worker:
             stdin=subprocess.DEVNULL,
             pass_fds=(theirs_in, theirs_out),
         )
-    except BaseException:
-        os.close(ours_out)
-        os.close(ours_in)
-        raise
-    finally:
-        os.close(theirs_in)
-        os.close(theirs_out)
+        ours.pop_all()  # they are the worker's now
     return _Worker(process, token, paths, (ours_out, ours_in))
 
 

@@ -11,7 +11,7 @@ import json
 import re
 from collections.abc import Awaitable, Callable, Iterator, Mapping
 from functools import partial
-from typing import Any
+from typing import Any, Literal
 
 import attrs
 
@@ -22,7 +22,12 @@ from engine.tasks.schema import table
 
 __all__ = ["TOOLS", "Offer", "called", "check", "named", "offers"]
 
-_KINDS = ("task", "pipeline", "mcp")
+_KINDS: Mapping[str, Literal["task", "pipeline", "resource"]] = {
+    "task": "task",
+    "pipeline": "pipeline",
+    "mcp": "resource",
+}
+"""The keys of a tool that say which it is, and what each names."""
 _OF_SERVERS, _OF_ONE = ("only", "prefix"), ("name", "description", "with")
 _LONGEST = 50_000
 """Characters of a tool's result that the model is told."""
@@ -50,10 +55,10 @@ class Offer:
 def named(with_: Mapping[str, Any]) -> Iterator[Named]:
     """The tasks, pipelines and resources that `tools` names."""
     for at, tool in _written(with_):
-        for kind in _KINDS:
-            id = tool.get(kind)
+        for key, kind in _KINDS.items():
+            id = tool.get(key)
             if isinstance(id, str) and "${" not in id:
-                yield Named("resource" if kind == "mcp" else kind, id, ("tools", at, kind))  # type: ignore[arg-type]
+                yield Named(kind, id, ("tools", at, key))
 
 
 def check(with_: Mapping[str, Any]) -> None:

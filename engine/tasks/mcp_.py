@@ -36,9 +36,7 @@ async def opens(inputs: dict[str, Any], context: Context) -> AsyncIterator[mcp.C
             async with AsyncExitStack() as stack:
                 try:
                     client = await _client(inputs, context, token, said, stack)
-                except (
-                    Exception
-                ) as error:  # whatever its command, its server or the SDK makes of it
+                except Exception as error:  # of its command, of the server, or of the SDK
                     raise Failure(f"the MCP server cannot be opened: {_why(error, said)}") from None
                 yield client
         finally:

@@ -54,9 +54,8 @@ async def written(function: Callable[[threading.Event], T]) -> T:
     stop = threading.Event()
     try:
         return await aside(partial(function, stop))
-    except BaseException:
-        stop.set()
-        raise
+    finally:
+        stop.set()  # a thread that was left behind comes to nothing
 
 
 def told(error: OSError) -> str:
