@@ -187,6 +187,37 @@ def test_an_answer_that_will_not_do_can_be_asked_for_again() -> None:
     assert model.asked[1]["messages"][-1]["content"].startswith("That will not do: it is not JSON")
 
 
+def test_a_budget_that_is_used_up_stays_used_up() -> None:
+    """Whatever a route leads back to: nobody is asked, and no tool is run."""
+    document = doc({"max_total_tokens": 3, "tools": [{"pipeline": "sum"}]}, pipelines={"sum": SUM})
+    document["nodes"]["a"]["routes"] = {"budget": {"to": "ask", "max": 2}}
+    with serving(tools(("sum", {"a": 1}))) as model:
+        document["nodes"]["a"]["with"] |= {"base_url": model.url, "prompt": "one two three"}
+        result = engine.run(engine.load_plan(Source("x.toml", tomli_w.dumps(document))))
+    attempts = result.nodes["a"].attempts
+    assert [(each.step, each.outcome, each.error) for each in attempts] == [("ask", 6, None)] * 3
+    assert len(model.asked) == 1
+
+
+def test_calls_of_one_turn_have_keys_of_their_own() -> None:
+    """Though a server gives all of them one id."""
+    keys: list[str] = []
+
+    @engine.task(id="acme.keyed")
+    async def keyed(context: engine.Context) -> None:
+        keys.append(context.key)
+
+    asked = tools(("acme_keyed", {}), ("acme_keyed", {}))
+    for call in asked["message"]["tool_calls"]:
+        call["id"] = "call"
+    with serving(asked, text("fine")) as model:
+        document = doc({"tools": [{"task": "acme.keyed"}]}, model.url)
+        loaded = engine.load_plan(Source("x.toml", tomli_w.dumps(document)), tasks=[keyed])
+        result = engine.run(loaded)
+    assert result.status == "succeeded"
+    assert len({*keys}) == 2
+
+
 def test_items_have_agents_of_their_own() -> None:
     document = doc({"tools": [{"pipeline": "sum"}]}, pipelines={"sum": SUM})
     document["nodes"]["a"] |= {"for_each": ["x", "y"], "max_parallel": 1}

@@ -29,11 +29,11 @@ _CHARACTERS = 3
 async def think(inputs: dict[str, Any], context: Context) -> Exit:
     """One turn: the model answers, or asks for tools."""
     before = context.steps.get("ask")
-    messages = _so_far(inputs, before, context.steps.get("act"))
     used = before["usage"] if before else _NOTHING
     left = inputs["max_total_tokens"] - sum(used.values())
     if before and left <= 0:
         return Exit("budget", before)
+    messages = _so_far(inputs, before, context.steps.get("act"))
     known = await llm_tools.offers(inputs, context)
     asked = {key: value for key, value in inputs.items() if key in llm.WITH}
     asked["tools"] = [offer.shown() for offer in known.values()]

@@ -37,7 +37,7 @@ _NAME = re.compile(r"[A-Za-z0-9_-]{1,64}").fullmatch
 
 @attrs.frozen(eq=False)
 class Offer:
-    """One tool as a model sees it, and how it is run: `call(arguments, id)` gives a text."""
+    """One tool as a model sees it, and how it is run: `call(arguments, name)` gives a text."""
 
     name: str
     description: str
@@ -177,7 +177,7 @@ async def called(
     found: list[str] = [""] * len(calls)
 
     async def one(at: int, call: Mapping[str, Any]) -> None:
-        found[at] = await _called(call, known, context)
+        found[at] = await _called(at, call, known, context)
 
     async with trio.open_nursery() as nursery:
         for at, call in enumerate(calls):
@@ -188,7 +188,9 @@ async def called(
     ]
 
 
-async def _called(call: Mapping[str, Any], known: Mapping[str, Offer], context: Context) -> str:
+async def _called(
+    at: int, call: Mapping[str, Any], known: Mapping[str, Offer], context: Context
+) -> str:
     name, arguments = call["name"], call["arguments"]
     if name not in known:
         return f"error: there is no tool `{name}`"
@@ -196,7 +198,7 @@ async def _called(call: Mapping[str, Any], known: Mapping[str, Offer], context: 
         return "error: the arguments are no JSON object"
     context.note(f"{name} {_text(arguments)[:_SHOWN]}")
     try:
-        text = await known[name].call(arguments, f"{name}-{call['id']}")
+        text = await known[name].call(arguments, f"{name}-{at}")
     except (Failure, Permanent) as error:
         return f"error: {error}"
     return text if len(text) <= _LONGEST else f"{text[:_LONGEST]}\n… (cut off)"
