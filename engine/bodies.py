@@ -20,7 +20,7 @@ from engine.fits import fits, fits_child, fits_state
 from engine.machine import Machine, Step
 from engine.modules import NoSuchTask, TaskError
 from engine.nesting import is_file, too_deep
-from engine.plan import Body, Node, Plan
+from engine.plan import Body, Callee, Node, Plan
 from engine.references import Place, condition, is_input_of, values
 from engine.registry import Task
 from engine.source import KeyPath
@@ -28,8 +28,8 @@ from engine.spec import NodeSpec, StepSpec
 from engine.unfold import unfolded
 from engine.usage import (
     can_be_called,
+    check_called,
     check_child,
-    check_fixed,
     check_named_resource,
     check_node,
     check_task,
@@ -150,9 +150,9 @@ def _body(
     return made, exits or task.exits, task.open or not exits
 
 
-def _called(work: Work, path: KeyPath, node: str, spec: StepSpec, task: Task) -> dict[str, Plan]:
+def _called(work: Work, path: KeyPath, node: str, spec: StepSpec, task: Task) -> dict[Callee, Plan]:
     """The plans of what the body runs by itself."""
-    found: dict[str, Plan] = {}
+    found: dict[Callee, Plan] = {}
     for named in task.names(spec.with_) if task.names else ():
         table = (*path, "with", *named.path[:-1])
         if named.kind == "resource":
@@ -164,8 +164,8 @@ def _called(work: Work, path: KeyPath, node: str, spec: StepSpec, task: Task) ->
         what = (_child if named.kind == "pipeline" else _task)(work, table, named.id)
         if can_be_called(work.draft, table, named, what):
             plan = what if isinstance(what, Plan) else _alone(work, named.id)
-            found[f"{named.kind} {named.id}"] = plan
-            check_fixed(work.draft, table, spec, named, plan)
+            found[named.kind, named.id] = plan
+            check_called(work.draft, table, spec, named, plan)
     return found
 
 

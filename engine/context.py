@@ -100,8 +100,8 @@ class Context:
     """The latest outputs of this node's steps, as far as they are kept: those its expressions read, all of a class of several steps."""
     state: Mapping[str, Any] = attrs.field(factory=dict, eq=False, repr=False)
     """The states of the run as the attempt begins; not to be changed."""
-    tools: Mapping[str, Tool] = attrs.field(factory=dict, eq=False, repr=False)
-    """What its `with` names, by `task ID` and `pipeline NAME`; not in a worker process."""
+    tools: Mapping[tuple[str, str], Tool] = attrs.field(factory=dict, eq=False, repr=False)
+    """What its `with` names: `tools["task", id]`, `tools["pipeline", name]`; not in a worker process."""
 
     def log(self, message: str) -> None:
         """Tell a line of progress, as `note`."""

@@ -12,7 +12,6 @@ from itertools import groupby
 
 import attrs
 
-from engine.checker import plans_in
 from engine.machine import Step
 from engine.plan import Node, Plan
 from engine.result import Attempt, NodeResult, Result
@@ -60,7 +59,7 @@ def coverage(plan: Plan, results: Iterable[Result]) -> Coverage:
 
 
 def _all(plan: Plan, taken: set[Key]) -> Iterator[Spot]:
-    for part in plans_in(plan):
+    for part in plan.within(calls=False):
         if part.spec.table not in ("nodes", "finally"):
             continue
         for node in part.nodes:

@@ -74,7 +74,7 @@ def _step(name: str, step: StepSpec, body: Body) -> list[str]:
     routes = {key: _plain(_spelled_out(route)) for key, route in step.routes.items()}
     plain = _plain(step) | {"pipeline": child, "routes": routes}
     if body.called:
-        plain["called"] = {name: plan.hash for name, plan in body.called.items()}
+        plain["called"] = {" ".join(name): plan.hash for name, plan in body.called.items()}
     return [name, json.dumps(plain, sort_keys=True, default=str)]
 
 

@@ -26,7 +26,10 @@ from engine.spec import Spec
 if TYPE_CHECKING:
     import networkx
 
-__all__ = ["PLAIN", "Body", "Condition", "Edge", "Key", "Node", "Plan", "misreads"]
+__all__ = ["PLAIN", "Body", "Callee", "Condition", "Edge", "Key", "Node", "Plan", "misreads"]
+
+Callee = tuple[Literal["task", "pipeline"], str]
+"""What a task runs by itself: a task by its id, or a pipeline by its name."""
 
 Key = Literal["with", "set", "when", "for_each", "outputs"]
 """The key of a node or step that an expression stands under."""
@@ -112,8 +115,8 @@ class Body:
 
     late: bool = False
     """Whether its `with` reads resources: then it is evaluated when they are open."""
-    called: Mapping[str, Plan] | None = None
-    """What the task runs by itself, by `task ID` and `pipeline NAME`."""
+    called: Mapping[Callee, Plan] | None = None
+    """What the task runs by itself."""
     set: Template | None = None
     """What is written to the state when an attempt ends with an exit code, by name."""
 
@@ -290,6 +293,27 @@ class Plan:
         """What else the document holds: what ends a run, its services, its resources."""
         return tuple(p for p in (self.closing, self.probes, self.openings) if p is not None)
 
+    def within(self, calls: bool = True) -> Iterator[Plan]:
+        """It and all inside it, each once, outermost first: parts, sub-pipelines, and pipelines that tasks run by themselves if
+        `calls`."""
+        seen: set[int] = set()
+        stack = [self]
+        while stack:
+            part = stack.pop()
+            if id(part) in seen:
+                continue
+            seen.add(id(part))
+            yield part
+            stack += part.parts
+            for node in part.nodes:
+                for body in node.bodies:
+                    if body.plan:
+                        stack.append(body.plan)
+                    elif calls and body.called:
+                        stack += (
+                            plan for (kind, _), plan in body.called.items() if kind == "pipeline"
+                        )
+
     @cached_property
     def asks(self) -> bool:
         """Whether a person is asked, here or in a sub-pipeline."""
@@ -308,10 +332,7 @@ class Plan:
     @cached_property
     def files(self) -> Mapping[str, str]:
         """The texts of its file and of those that this names, and those name, by absolute path."""
-        found = {self.path: self.spec.source.text}
-        for body in self.bodies:
-            found |= {} if body.plan is None else body.plan.files
-        return found
+        return {part.path: part.spec.source.text for part in self.within()}
 
     @cached_property
     def folder(self) -> str:

@@ -12,15 +12,15 @@ __all__ = ["place"]
 
 
 def place(plan: Plan, root: str, name: str) -> str | None:
-    """`file:line` of the first place that reads `root.name`, here or in sub-pipelines."""
-    source = plan.spec.source
-    for path, template in _templates(plan):
-        for read in template.reads:
-            if read.path[:2] == (root, name):
-                span = source.within((*path, *read.at), read.start, read.end)
-                return f"{source.path}:{span.line}"
-    inner = (place(child, root, name) for child in _children(plan))
-    return next(filter(None, inner), None)
+    """`file:line` of the first place that reads `root.name`, here or inside."""
+    for part in plan.within():
+        source = part.spec.source
+        for path, template in _templates(part):
+            for read in template.reads:
+                if read.path[:2] == (root, name):
+                    span = source.within((*path, *read.at), read.start, read.end)
+                    return f"{source.path}:{span.line}"
+    return None
 
 
 def _templates(plan: Plan) -> Iterator[tuple[KeyPath, Template]]:
@@ -31,10 +31,3 @@ def _templates(plan: Plan) -> Iterator[tuple[KeyPath, Template]]:
             yield (*plan.place(node, step), key), made
     if plan.outputs is not None:
         yield (*plan.spec.at, "outputs"), plan.outputs
-
-
-def _children(plan: Plan) -> Iterator[Plan]:
-    for node in plan.nodes:
-        for body in node.bodies:
-            if body.plan is not None:
-                yield body.plan

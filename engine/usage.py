@@ -19,8 +19,8 @@ from engine.spec import NodeSpec, StepSpec
 
 __all__ = [
     "can_be_called",
+    "check_called",
     "check_child",
-    "check_fixed",
     "check_named_resource",
     "check_node",
     "check_task",
@@ -145,8 +145,13 @@ def elsewhere(draft: Draft, table: KeyPath, path: str) -> None:
     draft.report(codes.WRONG_TYPE, message, (*table, "pipeline"), help)
 
 
-def check_fixed(draft: Draft, table: KeyPath, spec: StepSpec, named: Named, plan: Plan) -> None:
-    """What a tool is given whatever its caller says are inputs that it has."""
+def check_called(draft: Draft, table: KeyPath, spec: StepSpec, named: Named, plan: Plan) -> None:
+    """A tool ends, and what it is given whatever its caller says are inputs that it has."""
+    if named.kind == "task" and plan.loops:
+        message, help = f"`{named.id}` can repeat for ever", "bound it in the class"
+        draft.report(codes.WRONG_TYPE, message, (*table, "task"), help)
+    if named.kind == "pipeline" and plan.probes is not None:
+        _looks_early(draft, table, plan.probes)
     written: Any = spec.with_
     for key in named.path[:-1]:
         written = written[key]

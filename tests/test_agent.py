@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 import tomli_w
@@ -13,6 +13,7 @@ import engine
 from engine import stored, tasks
 from engine.bounds import bounds_of
 from engine.context import Exit
+from engine.coverage import coverage
 from engine.hooks import Hook
 from engine.source import Source
 from tests.kit import children
@@ -103,7 +104,7 @@ def test_it_asks_for_tools_of_each_kind_and_answers() -> None:
     ],
 )
 def test_what_goes_wrong_in_a_tool_is_told_to_the_model(call: tuple[str, Doc], answer: str) -> None:
-    fails = {"nodes": {"x": {"task": "fail", "with": {"message": "no"}}}}
+    fails = {"nodes": {"x": {"task": "shell", "with": {"argv": ["false"]}}}}
     written = [{"task": "acme.weather"}, {"task": "acme.divide"}, {"pipeline": "sum"}, {"pipeline": "fails"}]  # fmt: skip
     with serving(tools(call), text("fine")) as model:
         pipelines = {"sum": SUM, "fails": fails}
@@ -297,6 +298,57 @@ def test_its_tools_and_limits_are_checked(with_: Doc, expected: list[str]) -> No
     assert findings(doc(with_, pipelines={"sum": SUM, "asks": ASKS})) == expected
 
 
+def test_a_pipeline_that_is_a_tool_is_proved_like_any_other() -> None:
+    x = {"task": "shell", "with": {"argv": ["a"]}, "routes": {"3": "x"}}
+    y = {"task": "shell", "needs": {"x": "failure"}, "with": {"argv": ["${x.stdout}"]}}
+    found = findings(doc({"tools": [{"pipeline": "p"}]}, pipelines={"p": {"nodes": {"x": x, "y": y}}}))  # fmt: skip
+    assert [each[:4] for each in found] == ["E301", "E501"]
+
+
+def test_a_class_that_is_a_tool_must_be_bounded() -> None:
+    @engine.task
+    class Loops:
+        """Goes on for ever."""
+
+        id, start = "acme.loops", "one"
+        routes: ClassVar[Doc] = {"one": {0: None, "error": ("two", False)}, "two": {0: ("one", False)}}  # fmt: skip
+
+        async def execute_one(self, inputs: Doc) -> None:
+            """One."""
+
+        async def execute_two(self, inputs: Doc) -> None:
+            """Two."""
+
+    source = Source("x.toml", tomli_w.dumps(doc({"tools": [{"task": "acme.loops"}]})))
+    [found] = engine.check(source, tasks=[Loops])
+    assert (found.rule.code, found.message) == ("E103", "`acme.loops` can repeat for ever")
+
+
+def test_services_of_a_tool_are_looked_at_before_the_run() -> None:
+    ill = {"task": "shell", "with": {"argv": ["false"]}}
+    inner = {"services": {"s": ill}, "nodes": {"x": {"task": "pass", "requires": ["s"]}}}
+    with serving(text("fine")) as model:
+        loaded = plan({"tools": [{"pipeline": "p"}]}, model.url, pipelines={"p": inner})
+        with pytest.raises(engine.InputError, match="service `s` is not well"):
+            engine.run(loaded)
+        assert model.asked == []
+
+
+def test_files_that_a_tool_names_are_kept_with_the_run(tmp_path: Path) -> None:
+    (tmp_path / "inner.toml").write_text('engine = 1\n[nodes.x]\ntask = "pass"\n')
+    tool = {"nodes": {"x": {"pipeline": "inner.toml"}}}
+    spec = tmp_path / "x.toml"
+    spec.write_text(tomli_w.dumps(doc({"tools": [{"pipeline": "p"}]}, pipelines={"p": tool})))
+    assert {Path(name).name for name in engine.load_plan(spec).files} == {"x.toml", "inner.toml"}
+
+
+def test_coverage_counts_what_a_script_can_take() -> None:
+    loaded = plan(
+        {"tools": [{"pipeline": "p"}]}, pipelines={"p": {"nodes": {"x": {"task": "pass"}}}}
+    )
+    assert {spot.path for spot in coverage(loaded, []).spots} == {"a", "a/ask", "a/act"}
+
+
 @pytest.mark.parametrize("key", ["max_turns", "max_total_tokens"])
 def test_it_must_have_limits(key: str) -> None:
     document = doc()
@@ -345,3 +397,17 @@ def test_turns_that_were_taken_are_not_taken_again(tmp_path: Path) -> None:
         assert len(model.asked) == 2
     assert (result.status, result.nodes["a"].output["text"]) == ("succeeded", "fine")
     assert told(model) == ['{"text": "ready"}']
+
+
+def test_a_secret_is_told_with_its_place_in_tools_and_at_the_end_too() -> None:
+    reads = {"task": "collect", "with": {"key": "${secrets.INNER}"}}
+    last = {"task": "collect", "with": {"key": "${secrets.LAST}"}}
+    document = doc({"tools": [{"pipeline": "p"}]}, pipelines={"p": {"nodes": {"x": reads}}})
+    source = Source("x.toml", tomli_w.dumps(document | {"finally": {"z": last}}))
+    with pytest.raises(engine.InputError) as caught:
+        engine.run(engine.load_plan(source))
+    lines = source.text.splitlines()
+    for name in ("INNER", "LAST"):
+        line = 1 + next(at for at, text in enumerate(lines) if f"secrets.{name}" in text)
+        told = f"secret `{name}` is not set, which {source.path}:{line} reads"
+        assert any(each.startswith(told) for each in caught.value.problems)

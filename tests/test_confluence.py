@@ -10,7 +10,6 @@ import trio
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from engine.checker import plans_in
 from engine.errors import EngineError
 from engine.plan import Plan
 from engine.races import Race, races
@@ -40,7 +39,7 @@ def timeless(case: Case) -> Case:
 def ordered(case: Case) -> Case:
     """The case with an edge for each race that the check tells."""
     doc, script, inputs = case
-    while told := [(p, race) for p in plans_in(plan_of(doc)) for race in races(p).found]:
+    while told := [(p, race) for p in plan_of(doc).within() for race in races(p).found]:
         _order(doc, *told[0])
     return doc, script, inputs
 

@@ -91,14 +91,7 @@ def bounds_of(plan: Plan) -> Bounds | None:
 
 
 def _untold(plan: Plan) -> bool:
-    stack = [plan]
-    while stack:
-        part = stack.pop()
-        if part.loops or part.flawed:
-            return True
-        stack += [part.closing] if part.closing else []
-        stack += [body.plan for node in part.nodes for body in node.bodies if body.plan]
-    return False
+    return any(part.loops or part.flawed for part in plan.within())
 
 
 def _bounds(measure: Measure) -> Bounds:

@@ -59,23 +59,16 @@ def _of_file(plan: Plan) -> Iterator[Diagnostic]:
     named = {each for document in inside for each in _pipelines_named(document)}
     for name in spec.pools.keys() - pools:
         yield _finding(plan, ("pools", name), f"no node takes a place in pool `{name}`")
-    for name in spec.pipelines.keys() - named - _called(plan):
+    unnamed = spec.pipelines.keys() - named
+    for name in unnamed - set(_called(plan)) if unnamed else ():
         yield _finding(plan, ("pipelines", name), f"no step runs pipeline `{name}`")
 
 
-def _called(plan: Plan) -> set[str]:
-    """The pipelines that tasks run by themselves."""
-    found: set[str] = set()
-    stack, seen = [plan], {id(plan)}
-    while stack and plan.spec.pipelines:
-        for body in stack.pop().bodies:
-            called = body.called or {}
-            found |= {name.removeprefix("pipeline ") for name in called}
-            for inner in (*called.values(), *([body.plan] if body.plan else [])):
-                if id(inner) not in seen:
-                    seen.add(id(inner))
-                    stack.append(inner)
-    return found
+def _called(plan: Plan) -> Iterator[str]:
+    """What tasks run by themselves."""
+    for part in plan.within():
+        for body in part.bodies:
+            yield from (name for _, name in body.called or ())
 
 
 def _documents(spec: Spec) -> Iterator[Spec]:

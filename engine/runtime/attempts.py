@@ -55,7 +55,7 @@ class Performer:
     grace: float
     note: Callable[[LiveAttempt, str, float | None], None]
     redact: Callable[[str], str]
-    tools: Callable[[LiveAttempt, Callable[[str], None]], Mapping[str, Tool]]
+    tools: Callable[[LiveAttempt, Callable[[str], None]], Mapping[tuple[str, str], Tool]]
     """Gives what an attempt's body may run by itself; called with who hears of its progress."""
     hurry: trio.Event = attrs.field(factory=trio.Event)
     """Set when threads are not to be waited for any longer."""

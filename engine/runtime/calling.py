@@ -19,7 +19,7 @@ from engine.errors import InputError
 from engine.events import Event
 from engine.expressions import Template
 from engine.live import LiveAttempt
-from engine.plan import Plan
+from engine.plan import Callee, Plan
 from engine.result import ABSENT, Result
 from engine.runtime.control import Control
 from engine.runtime.options import Options
@@ -30,16 +30,18 @@ __all__ = ["tools_of"]
 
 def tools_of(
     options: Options, run_id: str, attempt: LiveAttempt, note: Callable[[str], None]
-) -> dict[str, Tool]:
-    """The tools of an attempt, by what its `with` calls them; `note` hears of their progress."""
+) -> dict[tuple[str, str], Tool]:
+    """The tools of an attempt, as its `with` names them; `note` hears of their progress."""
     hooks = [attrs.evolve(hook, before_run=None, after_run=None) for hook in options.hooks]
     chosen = Options(env=options.env, secrets=options.secrets, grace=options.grace, hooks=hooks)
     key, called = f"{run_id}/{attempt.key}", attempt.body.called or {}
     return {name: _tool(name, plan, chosen, key, note) for name, plan in called.items()}
 
 
-def _tool(name: str, plan: Plan, options: Options, key: str, note: Callable[[str], None]) -> Tool:
-    kind, _, id = name.partition(" ")
+def _tool(
+    callee: Callee, plan: Plan, options: Options, key: str, note: Callable[[str], None]
+) -> Tool:
+    kind, id = callee
     call = partial(_called, kind, plan, options, key, note)
     task = plan.nodes[0].bodies[0].task if kind == "task" else None
     if task is None:

@@ -53,19 +53,13 @@ def look(plan: Plan, inputs: Mapping[str, Any] | None, options: Options) -> tupl
 
 def _parts(plan: Plan) -> Iterator[tuple[Plan, Mapping[str, list[str]]]]:
     """The plan and those inside it, each once, with the services they require and who does."""
-    seen: set[int] = set()
-    stack = [plan]
-    while stack:
-        part = stack.pop()
-        if id(part) in seen:
-            continue
-        seen.add(id(part))
+    for part in plan.within():
         needed: dict[str, list[str]] = defaultdict(list)
         for node in part.known.values():
             for name in node.requires:
                 needed[name].append(node.name)
-        yield part, needed
-        stack += [body.plan for body in part.bodies if body.plan]
+        if part.probes is not None:
+            yield part, needed
 
 
 def _probes(plan: Plan, needed: Mapping[str, list[str]], outermost: bool) -> Plan:

@@ -120,8 +120,8 @@ async def offers(inputs: Mapping[str, Any], context: Context) -> dict[str, Offer
 async def _offered(tool: Mapping[str, Any], context: Context) -> list[Offer]:
     if "mcp" in tool:
         return await _of_server(tool, context)
-    key = next(f"{kind} {tool[kind]}" for kind in ("task", "pipeline") if kind in tool)
-    known, fixed = context.tools[key], tool.get("with", {})
+    kind = "task" if "task" in tool else "pipeline"
+    known, fixed = context.tools[kind, tool[kind]], tool.get("with", {})
     description = tool.get("description") or known.description
     parameters = _without(known.inputs, fixed)
     return [Offer(_name(tool, known.name), description, parameters, partial(_run, known, fixed))]
