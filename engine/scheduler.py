@@ -8,12 +8,11 @@ Knows no clock (`now` is told), no trio, no bodies. Source: LANGUAGE.md sections
 from __future__ import annotations
 
 import math
-import random
 from collections.abc import Callable
 from functools import partial
 from typing import Any, Literal
 
-from engine import told
+from engine import attempts, told
 from engine.alarms import Alarms, Owner
 from engine.durations import whole
 from engine.events import Event
@@ -26,9 +25,9 @@ from engine.places import Limit, Places
 from engine.plan import Body, Edge, Plan
 from engine.reasons import of_cancel, of_fan, of_needs, of_stop
 from engine.result import ABSENT, Attempt, ItemResult, NodeResult, Outcome, Reason, Result, Status
-from engine.scopes import of_attempt, of_end, of_node, of_run
+from engine.scopes import of_node, of_run
 from engine.takeover import Known
-from engine.values import Values, child_inputs, state_misfits, task_inputs
+from engine.values import Values
 
 __all__ = ["LiveAttempt", "Scheduler"]
 
@@ -261,7 +260,7 @@ class Scheduler:
             self._tell("run_ended", "", status=status, message=message, outputs=outputs)
         else:
             run.parent.record.run = result
-            self._ended.append((run.parent, _child_outcome(run, result)))
+            self._ended.append((run.parent, attempts.of_child(result)))
 
     def _verdict(self, run: LiveRun) -> tuple[Status, str, dict[str, Any]]:
         """How a run has ended, why, and what it gives; the first cause counts."""
@@ -357,7 +356,7 @@ class Scheduler:
             self._tell_of("attempt_started", attempt.path, told.of_start, attempt)
         if body.timeout is not None:
             self._deadline(body.timeout, run, attempt)
-        problem = self._inputs(attempt)
+        problem = attempts.given(attempt, self.run_id)
         if problem is not None:
             self._ended.append((attempt, Outcome("error", error=problem, permanent=True)))
         elif attempt.child is not None:
@@ -379,29 +378,6 @@ class Scheduler:
         if fan is not None:
             fan.begun = True
             self._open(fan)
-
-    def _inputs(self, attempt: LiveAttempt) -> str | None:
-        """Evaluate `with`, and open the child run of a sub-pipeline; what is wrong with it, if anything."""
-        body, node = attempt.body, attempt.node
-        if body.plain:
-            attempt.inputs = body.with_.evaluate({})
-            return None
-        scope = of_attempt(attempt, self.run_id)
-        if body.late:
-            attempt.scope = scope
-            return None
-        try:
-            given = body.with_.evaluate(scope)
-        except EvaluationError as error:
-            return str(error)
-        if body.plan is None:
-            attempt.inputs = given
-            return task_inputs(body, given)
-        inputs, problems = child_inputs(body.plan, given)
-        if problems:
-            return "; ".join(problems)
-        attempt.child = LiveRun(body.plan, attempt, node.run.values.child(inputs))
-        return None
 
     def _settle_ends(self) -> None:
         """Deal with every end and those they cause in turn, in the order of their nodes; then cancel what has failed."""
@@ -446,10 +422,10 @@ class Scheduler:
             self.asked -= attempt.body.asks
         self._places.free(node.limits)
         record.ended = self.now
-        outcome = self._recorded(attempt, outcome)
+        outcome = attempts.recorded(attempt, outcome)
         written: dict[str, Any] = {}
         if outcome is not None and type(outcome.code) is int and attempt.body.set is not None:
-            outcome, written = self._write(attempt, outcome)
+            outcome, written = attempts.written(attempt, outcome, self.run_id)
         if self.listen is not None:
             self._tell_of("attempt_ended", attempt.path, told.of_end, attempt, outcome)
             if written:
@@ -461,52 +437,6 @@ class Scheduler:
         else:
             self._cancelled(node)
 
-    def _recorded(self, attempt: LiveAttempt, outcome: Outcome | None) -> Outcome | None:
-        """Write the attempt's outcome down; None if it was cancelled, by its node's deadline or with its run."""
-        record = attempt.record
-        if attempt.stopping == "timeout":
-            record.outcome, record.error = "timeout", f"timed out after {attempt.body.timeout:g} s"
-            return Outcome("error", error=record.error)
-        if attempt.stopping:
-            record.outcome = "cancelled"
-            return None
-        if outcome is None:
-            if attempt.child is not None:
-                record.outcome, record.error = "timeout", "the sub-pipeline's deadline struck"
-                return Outcome("error", error=record.error)
-            outcome = Outcome("error", error="the body ended without a result")
-        state = attempt.node.state
-        assert state is not None
-        step = attempt.node.plan.machine.steps[state.step]
-        if (
-            step.codes is not None
-            and isinstance(outcome.code, int)
-            and outcome.code not in step.codes
-        ):
-            task = attempt.body.task
-            outcome = Outcome(
-                "error",
-                error=f"`{task.id if task else step.name}` does not declare exit {outcome.code}",
-            )
-        record.outcome, record.error = outcome.code, outcome.error
-        return outcome
-
-    def _write(self, attempt: LiveAttempt, outcome: Outcome) -> tuple[Outcome, dict[str, Any]]:
-        """Apply `set`, all of it or nothing; what is written, or the `error` that it is."""
-        run, template = attempt.node.run, attempt.body.set
-        assert template is not None
-        try:
-            values = template.evaluate(of_end(attempt, outcome.output, self.run_id))
-            problem = state_misfits(run.plan, values)
-        except EvaluationError as error:
-            problem = str(error)
-        if problem is not None:
-            record = attempt.record
-            record.outcome, record.error = "error", f"set: {problem}"
-            return Outcome("error", error=record.error), {}
-        run.values.write(values)
-        return outcome, values
-
     def _advance(self, attempt: LiveAttempt, outcome: Outcome) -> None:
         """Let the machine decide what follows."""
         node = attempt.node
@@ -517,7 +447,7 @@ class Scheduler:
         assert ends != "cancelled"
         if node.plan.remembers:
             node.remember(attempt.record.step, outcome.output)
-        draw = partial(_drawn, self._seed, attempt)
+        draw = partial(attempts.drawn, self._seed, attempt)
         permanent, asked = outcome.permanent, outcome.retry_after
         after, move = advance(machine, node.state, ends, draw, permanent, asked)
         node.state = after
@@ -764,20 +694,9 @@ class Scheduler:
 # -- helpers without state -------------------------------------------------------------------------------------
 
 
-def _drawn(seed: int | str, attempt: LiveAttempt) -> float:
-    """The attempt's own random number, the same in every run of the seed."""
-    return random.Random(f"{seed}:{attempt.key}").random()
-
-
 def _end_order(ended: tuple[LiveAttempt, Outcome | None]) -> tuple[int, ...]:
     return _file_order(ended[0].node)
 
 
 def _file_order(node: LiveNode) -> tuple[int, ...]:
     return node.order[1::2]
-
-
-def _child_outcome(run: LiveRun, result: Result) -> Outcome | None:
-    if result.status == "succeeded":
-        return Outcome(0, dict(result.outputs))
-    return Outcome(1, error=result.message or None) if result.status == "failed" else None

@@ -27,7 +27,7 @@ LAYERS = (
     "choices",
     "live",
     "alarms items journal scopes takeover",
-    "reasons told hooks",
+    "attempts reasons told hooks",
     "exits fits pools references search loader scheduler",
     "casts edges fans feasibility history outputs replay usage",
     "bounds questions verdicts",
