@@ -17,7 +17,7 @@ from tests.test_specs import serving
 
 ROOT = Path(__file__).parent.parent
 SPECS = sorted((ROOT / "specs").rglob("*.toml"))
-PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
 
 HEAD = re.compile(r"^#   (engine [^#\n]*)(?:# (.*))?$", re.MULTILINE)
 INLINE = re.compile(r"`(engine [a-z]+[^`\n]*)`")

@@ -1,30 +1,23 @@
-"""The declarations of the built-in tasks -> `docs/tasks.md`.
-
-`python tools/docs_tasks.py` writes the file; a test holds it equal to what `page` gives.
-"""
+"""The declarations of the built-in tasks -> `docs/tasks.md`."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping
-from pathlib import Path
 from typing import Any
 
-from engine import tasks
-from engine.registry import Task
+from engine import Task, tasks
 
-__all__ = ["TARGET", "page"]
-
-TARGET = Path(__file__).parent.parent / "docs" / "tasks.md"
+__all__ = ["page"]
 
 _HEAD = """\
 # The built-in tasks
 
-Made of the tasks' own declarations by `python tools/docs_tasks.py`. On the command line:
-`engine tasks`, `engine tasks NAME`.
+This page is generated from the declarations of the tasks. `engine tasks` lists them on the command line, and
+`engine tasks NAME` shows one.
 
-Any Python function is a task as well, as `task = "python:package.module:function"`: see
-[guide.md](guide.md).
+Any Python function can be a task too, as `task = "python:package.module:function"`: see
+[Write tasks in Python](how-to/python-tasks.md).
 """
 
 
@@ -76,7 +69,3 @@ def _kind(schema: Mapping[str, Any]) -> str:
         return ", ".join(f"`{json.dumps(value)}`" for value in schema["enum"])
     kind = schema.get("type", "anything")
     return " or ".join(kind) if isinstance(kind, list) else str(kind)
-
-
-if __name__ == "__main__":
-    TARGET.write_text(page(), encoding="utf-8")
