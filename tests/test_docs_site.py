@@ -8,9 +8,9 @@ import sys
 from pathlib import Path
 
 import pytest
+from site_pages.events import FIELDS
 
-from tools.docs.__main__ import outdated
-from tools.docs.events import FIELDS
+from docs import outdated
 
 ROOT = Path(__file__).parent.parent
 LOADED = re.compile(
@@ -37,7 +37,7 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_the_generated_pages_are_up_to_date() -> None:
-    assert outdated() == [], "python -m tools.docs"
+    assert outdated() == [], "python tools/docs.py"
 
 
 def test_every_page_is_in_the_site(site: Path) -> None:

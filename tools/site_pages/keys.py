@@ -6,7 +6,7 @@ import json
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from tools.docs import ROOT, cell
+from site_pages import ROOT, cell
 
 __all__ = ["page"]
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from tools.docs import (
+from site_pages import (
     DOCS,
     command_line,
     events,

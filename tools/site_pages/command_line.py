@@ -6,7 +6,7 @@ import argparse
 from collections.abc import Iterator
 
 from engine.cli import _parser
-from tools.docs import cell
+from site_pages import cell
 
 __all__ = ["page"]
 

@@ -1,4 +1,4 @@
-"""`python -m tools.docs`: write the generated pages, then build the site into `site/`.
+"""`python tools/docs.py`: write the generated pages, then build the site into `site/`.
 
 `--check` writes nothing and names the pages that are out of date; `--pages` writes them and does not build;
 `--serve` builds, serves the site on localhost and rebuilds on changes.
@@ -11,8 +11,8 @@ import os
 import subprocess
 import sys
 
-from tools.docs import ROOT
-from tools.docs.pages import generated
+from site_pages import ROOT
+from site_pages.pages import generated
 
 __all__ = ["build", "main", "outdated"]
 
@@ -41,13 +41,13 @@ def build(*words: str) -> int:
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(prog="python -m tools.docs", description=__doc__)
+    parser = argparse.ArgumentParser(prog="python tools/docs.py", description=__doc__)
     for option in ("--check", "--pages", "--serve"):
         parser.add_argument(option, action="store_true")
     arguments = parser.parse_args()
     if arguments.check:
         found = outdated()
-        print("\n".join(f"{path} is out of date: python -m tools.docs" for path in found))
+        print("\n".join(f"{path} is out of date: python tools/docs.py" for path in found))
         return 1 if found else 0
     write()
     if arguments.pages:

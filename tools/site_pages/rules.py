@@ -8,7 +8,7 @@ from engine.rules import ALL, page
 
 __all__ = ["index", "pages", "table", "with_table"]
 
-START, END = "<!-- rules: python -m tools.docs -->\n", "<!-- end of rules -->\n"
+START, END = "<!-- rules: python tools/docs.py -->\n", "<!-- end of rules -->\n"
 GROUPS = (
     ("E1", "Reading the file"),
     ("E2", "Names and structure"),
@@ -41,8 +41,10 @@ def with_table(text: str) -> str:
 def index() -> str:
     """The list of all rules."""
     parts = [
-        "# Rules\n\nEvery finding of `engine check` has a code and a name, and both never change. A code beginning with E is an "
-        "error: the spec does not run. W is a warning, N a note. `engine explain CODE` prints the page of a rule.\n"
+        (
+            "# Rules\n\nEvery finding of `engine check` has a code and a name, and both never change. A code beginning with E is an "
+            "error: the spec does not run. W is a warning, N a note. `engine explain CODE` prints the page of a rule.\n"
+        )
     ]
     for codes, title in GROUPS:
         parts.append(f"## {title}\n\n{table('', tuple(codes.split()))}")

@@ -1,4 +1,4 @@
-"""The documentation site: pages generated from the code, and the build. `python -m tools.docs` does both."""
+"""The documentation site: pages generated from the code, and the build. `python tools/docs.py` does both."""
 
 from __future__ import annotations
 
