@@ -66,3 +66,13 @@ def test_events_have_the_fields_that_their_page_lists() -> None:
     assert seen
     for event in seen:
         assert set(event.data) <= set(FIELDS[event.kind][1].split()), event
+
+
+def test_sarif_leads_to_the_page_of_a_rule(site: Path) -> None:
+    from engine.render.sarif import DOCUMENTATION, _rule
+    from engine.rules import ALL
+
+    assert f"site_url: {DOCUMENTATION}\n" in (ROOT / "mkdocs.yml").read_text(encoding="utf-8")
+    for rule in ALL:
+        path = _rule(rule)["helpUri"].removeprefix(DOCUMENTATION)
+        assert (site / path / "index.html").exists(), path

@@ -23,6 +23,10 @@ SCHEMA = (
 )
 
 
+DOCUMENTATION = "https://example.org/engine/"
+"""Where the documentation is published: `site_url` in mkdocs.yml."""
+
+
 def write(report: Report) -> str:
     """The log, in ASCII."""
     rules = list({each.rule.code: each.rule for each in report.found}.values())
@@ -55,6 +59,7 @@ def _rule(rule: Rule) -> dict[str, Any]:
         "name": "".join(part.title() for part in rule.name.split("-")),
         "shortDescription": {"text": rule.summary},
         "help": {"text": page, "markdown": page},
+        "helpUri": f"{DOCUMENTATION}reference/rules/{rule.name}/",
         "defaultConfiguration": {"level": rule.severity.value},
     }
 
