@@ -98,7 +98,10 @@ def test_a_command_in_the_head_of_a_spec_ends_as_it_says(
     assert status == shown.status, capsys.readouterr().out
 
 
-@pytest.mark.parametrize("shown", list(filter(whole, IN_PAGES)), ids=by_line)
+# Those of the tutorial are run in their order, by test_tutorial.
+@pytest.mark.parametrize(
+    "shown", [each for each in IN_PAGES if whole(each) and each.place != "tutorial"], ids=by_line
+)
 def test_a_command_on_a_page_works(
     shown: Shown, project: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
