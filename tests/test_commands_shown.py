@@ -75,9 +75,10 @@ IN_PAGES = list(dict.fromkeys(in_pages()))
 @pytest.fixture
 def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A folder with what the README has its readers write, and the project's own specs and code."""
-    readme = (ROOT / "README.md").read_text(encoding="utf-8")
-    for name, language in (("deploy.toml", "toml"), ("script.json", "json")):
-        found = re.search(rf"^```{language}\n(.*?)^```$", readme, re.DOTALL | re.MULTILINE)
+    for name, page in (("deploy.toml", "README.md"), ("script.json", "docs/how-to/test.md")):
+        text = (ROOT / page).read_text(encoding="utf-8")
+        language = name.rpartition(".")[2]
+        found = re.search(rf"^```{language}\n(.*?)^```$", text, re.DOTALL | re.MULTILINE)
         assert found
         (tmp_path / name).write_text(found[1], encoding="utf-8")
     for name in ("specs", "engine"):

@@ -6,6 +6,7 @@ import json
 import re
 import runpy
 from collections.abc import Iterator
+from html import unescape
 from pathlib import Path
 
 import attrs
@@ -112,7 +113,8 @@ def test_the_simulation_of_the_readme_gives_what_it_shows() -> None:
     result = simulate(plan, parse_script(json.loads(of("json")[0].text), plan))
     from engine.render import results
 
-    assert results.report(result) in find(r"(## Simulate.*?)\n## ", "README.md")
+    for page in ("README.md", "docs/how-to/test.md"):
+        assert results.report(result) in find("(.*)", page)
 
 
 def test_the_worst_case_of_the_readme_is_what_it_shows() -> None:
@@ -120,7 +122,7 @@ def test_the_worst_case_of_the_readme_is_what_it_shows() -> None:
     from engine.render import bounds
 
     found, _ = worst_case(Source("deploy.toml", of("toml")[0].text))
-    assert bounds.report("deploy.toml", found) in find(r"(## Check.*?)\n## ", "README.md")
+    assert bounds.report("deploy.toml", found) in find("(.*)", "docs/how-to/worst-case.md")
 
 
 # -- Python ----------------------------------------------------------------------------------------
@@ -168,6 +170,12 @@ def test_links_lead_somewhere() -> None:
         text = page.read_text(encoding="utf-8")
         for target in re.findall(r"\]\(([^)#:]+)(?:#[^)]*)?\)", text):
             assert (page.parent / target).exists(), f"{page.name}: {target}"
+
+
+def test_the_picture_has_the_labels_of_the_graph() -> None:
+    made = runpy.run_path(str(ROOT / "tools" / "picture.py"))
+    drawn = unescape(made["TARGET"].read_text(encoding="utf-8"))
+    assert made["labels"](made["graph"]()) <= set(re.findall(r"<text[^>]*>([^<]*)</text>", drawn))
 
 
 def test_ci_runs_the_command_of_the_readme() -> None:
