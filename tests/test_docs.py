@@ -102,7 +102,9 @@ def test_examples_lack_nothing_but_what_they_read(block: Block) -> None:
 @pytest.mark.parametrize("block", of("toml", "broken"), ids=place)
 def test_broken_specs_fail_as_shown(block: Block) -> None:
     shown = ALL[ALL.index(block) + 1]
-    found = engine.check(Source("pipeline.toml", block.text))
+    name = re.search(r"--> (\S+?):", shown.text)
+    assert name
+    found = engine.check(Source(name[1], block.text))
     assert sorted(each.rule.code for each in found) == sorted(block.marks[1:])
     assert shown.marks == ("findings",)
     assert render.human(found, color=False) == shown.text.rstrip("\n")

@@ -87,6 +87,7 @@ def _call(name: str, found: Any) -> str:
     except (TypeError, ValueError):
         return f"{name}(...)"
     text = re.sub(r"<[^<>]* at 0x[0-9a-f]+>", "...", signature)
+    text = re.sub(r"(: |-> )'([^']*)'", r"\1\2", text)  # annotations are kept as text
     asynchronous = "async " if inspect.iscoroutinefunction(found) else ""
     text = f"{asynchronous}def {name}{text}"
     return text if len(text) <= 100 else _wrapped(text)
