@@ -14,9 +14,11 @@ if TYPE_CHECKING:
     from engine.errors import EngineError, InputError, JournalError, SpecError
     from engine.events import Event
     from engine.functions import task
+    from engine.hooks import Hook, HookContext
     from engine.plan import Plan
     from engine.registry import Registry, Task, TaskError
     from engine.result import ItemResult, NodeResult, Result
+    from engine.source import Source
 
 __all__ = [
     "Context",
@@ -25,6 +27,8 @@ __all__ = [
     "EngineError",
     "Event",
     "Exit",
+    "Hook",
+    "HookContext",
     "InputError",
     "ItemResult",
     "JournalError",
@@ -34,6 +38,7 @@ __all__ = [
     "Registry",
     "Result",
     "RetryAfter",
+    "Source",
     "SpecError",
     "Task",
     "TaskError",
@@ -58,9 +63,11 @@ _HOMES = {
     "engine.errors": ("EngineError", "InputError", "JournalError", "SpecError"),
     "engine.events": ("Event",),
     "engine.functions": ("task",),
+    "engine.hooks": ("Hook", "HookContext"),
     "engine.plan": ("Plan",),
     "engine.registry": ("Registry", "Task", "TaskError"),
     "engine.result": ("ItemResult", "NodeResult", "Result"),
+    "engine.source": ("Source",),
 }
 _HOME = {name: module for module, names in _HOMES.items() for name in names}
 _MODULES = ("runtime", "stored", "testing")

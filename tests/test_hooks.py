@@ -11,7 +11,7 @@ import pytest
 import engine
 from engine import InputError
 from engine.errors import EngineError
-from engine.hooks import About, Hook
+from engine.hooks import Hook, HookContext
 from engine.result import Outcome, Result
 from engine.source import Source
 
@@ -57,13 +57,13 @@ class Listing:
         self.calls.append(text)
         self.given.append(given)
 
-    async def before_node(self, about: About) -> None:
+    async def before_node(self, about: HookContext) -> None:
         self.say(f"before {about.path}", about)
 
-    async def after_attempt(self, about: About, outcome: Outcome) -> None:
+    async def after_attempt(self, about: HookContext, outcome: Outcome) -> None:
         self.say(f"after {about.path} {outcome.code}", outcome)
 
-    async def after_run(self, about: About, result: Result) -> None:
+    async def after_run(self, about: HookContext, result: Result) -> None:
         self.say(f"after run {result.status}", result)
 
 
@@ -93,7 +93,7 @@ def test_it_is_called_before_and_after_all_there_is() -> None:
 
 
 def test_one_that_raises_before_a_run_refuses_it() -> None:
-    def refuse(about: About) -> None:
+    def refuse(about: HookContext) -> None:
         raise PermissionError("not tonight")
 
     listing = Listing()
@@ -105,7 +105,7 @@ def test_one_that_raises_before_a_run_refuses_it() -> None:
 
 @pytest.mark.parametrize("when", ["before_node", "before_attempt"])
 def test_one_that_raises_before_a_node_is_its_error(when: str) -> None:
-    def refuse(about: About) -> None:
+    def refuse(about: HookContext) -> None:
         if about.path.startswith("a"):
             raise ValueError("no a, and a-secret-word neither")
 

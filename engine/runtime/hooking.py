@@ -13,7 +13,7 @@ import trio
 
 from engine.errors import InputError
 from engine.events import Event
-from engine.hooks import About, Hook
+from engine.hooks import Hook, HookContext
 from engine.result import Outcome, Result
 from engine.scheduler import LiveAttempt
 
@@ -35,7 +35,7 @@ class Hooking:
         redact: Callable[[Any], Any],
     ) -> None:
         self._hooks, self._redact = hooks, redact
-        self._run = About(run_id=run_id, pipeline=pipeline)
+        self._run = HookContext(run_id=run_id, pipeline=pipeline)
         self._begun: set[str] = set()
         self._send, self._receive = trio.open_memory_channel[Event](math.inf)
 
@@ -112,7 +112,7 @@ class Hooking:
             for hook in self._hooks:
                 await self._call(hook, "after_node", about, dict(event.data))
 
-    def _of(self, attempt: LiveAttempt) -> About:
+    def _of(self, attempt: LiveAttempt) -> HookContext:
         record, task = attempt.record, attempt.body.task
         return self._about(
             path=attempt.path,
@@ -122,5 +122,5 @@ class Hooking:
             inputs=self._redact(dict(attempt.inputs)),
         )
 
-    def _about(self, **more: Any) -> About:
-        return About(run_id=self._run.run_id, pipeline=self._run.pipeline, **more)
+    def _about(self, **more: Any) -> HookContext:
+        return HookContext(run_id=self._run.run_id, pipeline=self._run.pipeline, **more)
