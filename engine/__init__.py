@@ -16,9 +16,11 @@ if TYPE_CHECKING:
     from engine.functions import task
     from engine.hooks import Hook, HookContext
     from engine.plan import Plan
-    from engine.registry import Registry, Task, TaskError
+    from engine.registry import Registry, TaskError
     from engine.result import ItemResult, NodeResult, Result
+    from engine.sdk.task import Task
     from engine.source import Source
+    from engine.version import __version__
 
 __all__ = [
     "Context",
@@ -54,8 +56,6 @@ __all__ = [
     "testing",
 ]
 
-__version__ = "0.1.0"
-
 _HOMES = {
     "engine.api": ("analyse", "check", "default_registry", "load_plan", "run"),
     "engine.context": ("Context", "Exit", "Permanent", "RetryAfter"),
@@ -65,9 +65,11 @@ _HOMES = {
     "engine.functions": ("task",),
     "engine.hooks": ("Hook", "HookContext"),
     "engine.plan": ("Plan",),
-    "engine.registry": ("Registry", "Task", "TaskError"),
+    "engine.registry": ("Registry", "TaskError"),
+    "engine.sdk.task": ("Task",),
     "engine.result": ("ItemResult", "NodeResult", "Result"),
     "engine.source": ("Source",),
+    "engine.version": ("__version__",),
 }
 _HOME = {name: module for module, names in _HOMES.items() for name in names}
 _MODULES = ("runtime", "stored", "testing")

@@ -13,11 +13,10 @@ import attrs
 from engine import codes
 from engine.diagnostics import Diagnostic, Rule
 from engine.durations import LONGEST
-from engine.expressions import show
 from engine.mistakes import whose
 from engine.moulds import wherever
-from engine.source import KeyPath
 from engine.spec import NodeSpec, RetrySpec, RouteSpec, Spec, StepSpec, alike
+from engine.toml.key_paths import KeyPath, show
 from engine.written import in_file, whole
 
 __all__ = ["across"]

@@ -182,8 +182,8 @@ def look(
 ) -> tuple[str, ...]:
     """What of the services that a spec requires is not well, a sentence each; blocks. Nothing is run but the
     tasks of its `[services]`. Arguments and errors as for `run`."""
+    from engine.runtime.blocking import look as look_now
     from engine.runtime.options import options_of
-    from engine.runtime.services import look as look_now
 
     chosen = options_of(options)
     plan = spec if isinstance(spec, Plan) else load_plan(spec, registry, tasks=tasks)

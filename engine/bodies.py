@@ -14,7 +14,7 @@ from engine import codes
 from engine.diagnostics import Rule
 from engine.draft import Draft
 from engine.exits import exits_of, make_step, written_exits
-from engine.expressions import Template
+from engine.expression_model import Template
 from engine.fans import fan_of
 from engine.fits import fits, fits_child, fits_state
 from engine.machine import Machine, Step
@@ -22,9 +22,9 @@ from engine.modules import NoSuchTask, TaskError
 from engine.nesting import is_file, too_deep
 from engine.plan import Body, Callee, Node, Plan
 from engine.references import Place, condition, is_input_of, values
-from engine.registry import Task
-from engine.source import KeyPath
+from engine.sdk.task import Task
 from engine.spec import NodeSpec, StepSpec
+from engine.toml.key_paths import KeyPath
 from engine.unfold import unfolded
 from engine.usage import (
     can_be_called,

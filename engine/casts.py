@@ -19,8 +19,8 @@ from engine.fits import fits
 from engine.machine import Machine
 from engine.plan import PLAIN, Body, Condition, Edge, Node
 from engine.quick import texts_alike
-from engine.source import KeyPath
 from engine.spec import NodeSpec
+from engine.toml.key_paths import KeyPath
 
 __all__ = ["Cast", "cast_of"]
 

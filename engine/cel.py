@@ -21,9 +21,9 @@ from typing import Any
 
 import attrs
 
+from engine.base.suggestions import nearest
 from engine.cel_words import check_integers, failure, misplaced, no_json
-from engine.diagnostics import nearest
-from engine.expressions import (
+from engine.expression_model import (
     QUOTED,
     STRING,
     BadExpression,
@@ -31,10 +31,9 @@ from engine.expressions import (
     Read,
     Scope,
     absent,
-    show,
     unquote,
 )
-from engine.source import KeyPath
+from engine.toml.key_paths import KeyPath, show
 
 __all__ = ["FUNCTIONS", "Cel", "parse"]
 

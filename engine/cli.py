@@ -13,9 +13,9 @@ from importlib import import_module
 from types import ModuleType
 from typing import Any, NoReturn
 
-from engine import __version__
 from engine.commands.console import Console
 from engine.errors import EngineError, Missing, ProblemsError
+from engine.version import __version__
 
 __all__ = ["main"]
 
@@ -141,7 +141,7 @@ def _parser(argv: list[str]) -> argparse.ArgumentParser:
 def _check_command(argv: list[str], prog: str) -> None:
     """A command that is none is told before argparse lists all there are."""
     if argv and not argv[0].startswith("-") and argv[0] not in COMMANDS:
-        from engine.diagnostics import nearest
+        from engine.base.suggestions import nearest
 
         guess = nearest(argv[0], COMMANDS)
         raise _Wrong(

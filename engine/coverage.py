@@ -15,7 +15,8 @@ import attrs
 from engine.machine import Step
 from engine.plan import Node, Plan
 from engine.result import Attempt, NodeResult, Result
-from engine.source import KeyPath, Span
+from engine.source import Span
+from engine.toml.key_paths import KeyPath
 
 __all__ = ["Coverage", "Spot", "coverage"]
 

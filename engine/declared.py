@@ -13,7 +13,8 @@ import attrs
 
 from engine.context import Exit
 from engine.hints import plain
-from engine.registry import Executor, TaskError, check_exits
+from engine.registry import TaskError
+from engine.sdk.task import Executor, check_exits
 
 __all__ = ["Given", "exits_given", "first_paragraph", "plain_result"]
 

@@ -13,13 +13,20 @@ from typing import Any
 
 import attrs
 
-from engine.diagnostics import Diagnostic, Fix, Note, Rule, nearest
+from engine.base.suggestions import nearest
+from engine.diagnostics import (
+    Diagnostic,
+    Fix,
+    Note,
+    Rule,
+)
 from engine.fixes import mend_key, mend_value
 from engine.misnamed import Make, with_stand_ins
 from engine.mistakes import whose
 from engine.registry import Registry
-from engine.source import KeyPath, Source, Span
+from engine.source import Source, Span
 from engine.spec import Spec
+from engine.toml.key_paths import KeyPath
 from engine.written import in_file, whole
 
 __all__ = ["Draft"]

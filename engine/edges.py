@@ -16,8 +16,8 @@ from engine.ends import ends_of
 from engine.misnamed import ambiguous
 from engine.plan import PLAIN, Condition, Edge, Node
 from engine.references import nodes_read
-from engine.source import KeyPath
 from engine.spec import NeedSpec, Spec
+from engine.toml.key_paths import KeyPath
 
 __all__ = ["with_edges"]
 

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from engine.language import schema
-from engine.registry import Task
+from engine.sdk.task import Task
 
 __all__ = ["schema_with"]
 

@@ -14,10 +14,11 @@ import attrs
 from engine import codes
 from engine.draft import Draft
 from engine.machine import Clause, End, Outcome, Route, Step, Target, Verdict
-from engine.registry import Misfit, Task
-from engine.shapes import NAME, OUTCOMES, Wrong, exit_name
-from engine.source import KeyPath
+from engine.mistakes import Wrong
+from engine.sdk.task import Misfit, Task
+from engine.shapes import NAME, OUTCOMES, exit_name
 from engine.spec import RetrySpec, RouteSpec, StepSpec
+from engine.toml.key_paths import KeyPath
 
 __all__ = ["Exits", "exits_of", "make_step", "written_exits"]
 

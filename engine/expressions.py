@@ -11,74 +11,28 @@ from __future__ import annotations
 import json
 import math
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from functools import lru_cache
 from typing import Any
 
 import attrs
 
-from engine.source import KeyPath
+from engine.expression_model import (
+    MISSING,
+    QUOTED,
+    STRING,
+    BadExpression,
+    EvaluationError,
+    Read,
+    Scope,
+    Template,
+    _field,
+    absent,
+    unquote,
+)
+from engine.toml.key_paths import KeyPath
 
-__all__ = [
-    "QUOTED",
-    "STRING",
-    "BadExpression",
-    "EvaluationError",
-    "Late",
-    "Read",
-    "Scope",
-    "Template",
-    "absent",
-    "bare",
-    "is_text",
-    "kind_of",
-    "show",
-    "template",
-    "unquote",
-]
-
-Scope = Mapping[str, Any]
-"""Values by root name: `inputs`, `steps`, `run`, `env`, `secrets`, nodes that have an output."""
-
-_MISSING = object()
-
-
-class BadExpression(ValueError):
-    """A string of a spec is not an expression; `start` and `end` are offsets in that string."""
-
-    def __init__(
-        self, message: str, start: int, end: int, help: str | None = None, at: KeyPath = ()
-    ) -> None:
-        super().__init__(message)
-        self.message, self.start, self.end, self.help, self.at = message, start, end, help, at
-
-
-class EvaluationError(ValueError):
-    """An expression cannot be evaluated on these values; the message says which part and why."""
-
-
-@attrs.frozen
-class Read:
-    """One path that an expression reads. `guarded`: it has a default or a `has()`, so it may be
-    absent."""
-
-    path: tuple[str | int, ...]
-    guarded: bool
-    at: KeyPath
-    """Where in the templated value the string stands; `start` to `end` is the path in it."""
-    start: int
-    end: int
-    plain: bool = True
-    """It is all of its expression, with its default if it has one."""
-
-
-@attrs.frozen(eq=False)
-class Template:
-    """A value with expressions in it. `constant`: there are none, and `evaluate` gives a copy."""
-
-    reads: tuple[Read, ...]
-    constant: bool
-    evaluate: Callable[[Scope], Any] = attrs.field(repr=False)
+__all__ = ["Late", "bare", "is_text", "template"]
 
 
 class Late(Template):
@@ -246,15 +200,6 @@ def _split(text: str, at: KeyPath) -> Iterator[Piece]:
         yield place, len(text), text[place:]
 
 
-STRING = r"""(?:
-    (?:[rR][bB]?|[bB][rR])
-    (?:\"\"\"[\s\S]*?\"\"\" | \'\'\'[\s\S]*?\'\'\' | "[^"\n]*" | '[^'\n]*')
-  | [bB]?
-    (?:\"\"\"(?:[^\\]|\\[\s\S])*?\"\"\" | \'\'\'(?:[^\\]|\\[\s\S])*?\'\'\'
-      |"(?:[^"\\\n]|\\[^\n])*" | '(?:[^'\\\n]|\\[^\n])*')
-)"""
-"""A string of CEL, for a verbose pattern; it may have escapes that CEL does not know."""
-
 _CLOSER = re.compile(rf"(?P<brace>[{{}}]) | {STRING} | //[^\n]*", re.VERBOSE)
 
 
@@ -271,10 +216,6 @@ def _close(text: str, start: int) -> int:
 
 # -- one expression ------------------------------------------------------------------------------
 
-_ESCAPES = r"""\\(?:[abfnrtv\\?"'`]|x[0-9A-Fa-f]{2}|[0-3][0-7]{2}
-    |u(?![dD][89A-Fa-f])[0-9A-Fa-f]{4}|U00(?:10|0[0-9A-Fa-f])(?![dD][89A-Fa-f])[0-9A-Fa-f]{4})"""
-QUOTED = rf"""(?:"(?:[^"\\\n]|{_ESCAPES})*"|'(?:[^'\\\n]|{_ESCAPES})*')"""
-"""A string that `unquote` reads, for a verbose pattern."""
 
 _PARTS = re.compile(rf"\.([A-Za-z_]\w*)|\[(?:([0-9]{{1,9}})|({QUOTED}))\]", re.ASCII | re.VERBOSE)
 _NAME = re.compile(r"[A-Za-z_]\w*", re.ASCII)
@@ -285,8 +226,6 @@ _LITERAL = re.compile(
     re.VERBOSE,
 )
 _CONSTANTS = frozenset({"true", "false", "null"})
-_ESCAPED = dict(zip("abfnrtv", "\a\b\f\n\r\t\v", strict=True))
-_ESCAPE = re.compile(r"\\(?:[xuU]([0-9A-Fa-f]+)|([0-3][0-7]{2})|(.))")
 
 
 def _expression(text: str, offset: int, at: KeyPath, reads: list[Read]) -> Make:
@@ -331,18 +270,6 @@ def _part_of(found: re.Match[str]) -> str | int:
     return name or (int(index) if index else unquote(key))
 
 
-def unquote(text: str) -> str:
-    """The string that `QUOTED` text means."""
-    return _ESCAPE.sub(_character, text[1:-1])
-
-
-def _character(escape: re.Match[str]) -> str:
-    code, octal, one = escape.groups()
-    if one:
-        return _ESCAPED.get(one, one)
-    return chr(int(code, 16) if code else int(octal, 8))
-
-
 def _literal(body: str, where: int, start: int, at: KeyPath) -> Any:
     found = _LITERAL.fullmatch(body, where)
     value = None if found is None else _value_of(found)
@@ -358,66 +285,20 @@ def _value_of(literal: re.Match[str]) -> Any:
     return unquote(literal["string"]) if literal["string"] else json.loads(literal["json"])
 
 
-def _reader(path: tuple[str | int, ...], text: str, default: Any = _MISSING) -> Make:
+def _reader(path: tuple[str | int, ...], text: str, default: Any = MISSING) -> Make:
     root, rest = str(path[0]), path[1:]
 
     def read(scope: Scope) -> Any:
-        value = scope.get(root, _MISSING)
+        value = scope.get(root, MISSING)
         for part in rest:
             value = _field(value, part)
-        if default is not _MISSING:
-            return default if value is _MISSING or value is None else value
-        if value is _MISSING:
+        if default is not MISSING:
+            return default if value is MISSING or value is None else value
+        if value is MISSING:
             raise EvaluationError(absent(scope, path, text) or f"`{text}` is not there")
         return value
 
     return read
-
-
-def _field(value: Any, part: str | int) -> Any:
-    if isinstance(part, str):
-        return value.get(part, _MISSING) if isinstance(value, Mapping) else _MISSING
-    if isinstance(value, list):
-        return value[part] if part < len(value) else _MISSING
-    return _MISSING
-
-
-def absent(scope: Scope, path: tuple[str | int, ...], text: str) -> str | None:
-    """Which part of a path is not there, in the words of a message about `text`; None if all is."""
-    value: Any = scope
-    for count, part in enumerate(path):
-        inner = _field(value, part)
-        if inner is _MISSING:
-            if count == 0 or (path[0] == "steps" and count == 1):
-                return f"`{text}`: `{part}` has no output"
-            return f"`{text}`: {kind_of(value)} `{show(path[:count])}` has no {_part(part)}"
-        value = inner
-    return None
-
-
-_KINDS = {dict: "object", list: "array", str: "string", bool: "boolean", type(None): "null"}
-
-
-def kind_of(value: Any) -> str:
-    """The type of a value, as JSON calls it."""
-    return "object" if isinstance(value, Mapping) else _KINDS.get(type(value), "number")
-
-
-def _part(part: str | int) -> str:
-    return f"item {part}" if isinstance(part, int) else f"field `{part}`"
-
-
-def show(path: Sequence[str | int]) -> str:
-    """A path as it is written."""
-    text = ""
-    for part in path:
-        if isinstance(part, int):
-            text += f"[{part}]"
-        elif not text:
-            text = part
-        else:
-            text += f".{part}" if part.isidentifier() else f"[{json.dumps(part)}]"
-    return text
 
 
 # -- CEL ---------------------------------------------------------------------------------------

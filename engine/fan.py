@@ -9,7 +9,7 @@ from fractions import Fraction
 
 import attrs
 
-from engine.expressions import Template
+from engine.expression_model import Template
 
 __all__ = ["Fan", "Tolerance", "tolerance_of"]
 

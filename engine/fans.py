@@ -9,7 +9,7 @@ import json
 
 from engine import codes
 from engine.draft import Draft
-from engine.expressions import EvaluationError, Template
+from engine.expression_model import EvaluationError, Template
 from engine.fan import Fan, tolerance_of
 from engine.references import Place, is_input_of, values
 from engine.spec import NodeSpec

@@ -12,12 +12,13 @@ from typing import Any
 from engine import codes
 from engine.diagnostics import Fix
 from engine.draft import Draft
-from engine.expressions import show, template
+from engine.expressions import template
 from engine.fixes import mend_key
 from engine.plan import Plan
 from engine.schemas import Problem, misfits
-from engine.source import KeyPath, Source, Span
+from engine.source import Source, Span
 from engine.spec import StepSpec
+from engine.toml.key_paths import KeyPath, show
 
 __all__ = ["fits", "fits_child", "fits_state"]
 

@@ -10,8 +10,10 @@ import json
 import re
 from collections.abc import Iterable
 
-from engine.diagnostics import Edit, Fix, only_nearest
-from engine.source import KeyPath, Source, Span
+from engine.base.suggestions import only_nearest
+from engine.diagnostics import Edit, Fix
+from engine.source import Source, Span
+from engine.toml.key_paths import KeyPath
 
 __all__ = ["mend_key", "mend_read", "mend_value"]
 

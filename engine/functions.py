@@ -23,13 +23,13 @@ from engine.context import Context
 from engine.declared import Given, exits_given, first_paragraph, plain_result
 from engine.errors import EngineError
 from engine.modules import gathered, look_up
-from engine.registry import (
+from engine.registry import TaskError
+from engine.sdk.task import (
     MARK,
     Body,
     Executor,
     Opens,
     Task,
-    TaskError,
     check_declaration,
 )
 from engine.signatures import Signature, called, read_signature

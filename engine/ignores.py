@@ -13,7 +13,14 @@ from collections.abc import Iterable, Iterator
 import attrs
 
 from engine import codes, positions
-from engine.diagnostics import Diagnostic, Diagnostics, Edit, Fix, Safety, nearest
+from engine.base.suggestions import nearest
+from engine.diagnostics import (
+    Diagnostic,
+    Diagnostics,
+    Edit,
+    Fix,
+    Safety,
+)
 from engine.selection import ignorable, known, unignorable
 from engine.source import Source, Span
 

@@ -22,14 +22,21 @@ from engine import codes
 from engine.across import across
 from engine.diagnostics import Diagnostic, Diagnostics, Fix, Rule
 from engine.fixes import mend_key, mend_value
-from engine.mistakes import Mistake, mistakes, whose
+from engine.mistakes import Mistake, Wrong, mistakes, whose
 from engine.moulds import wherever
 from engine.nesting import DEEPEST, is_file, too_deep
-from engine.shapes import LANGUAGE, Wrong
-from engine.source import KeyPath, Source, Span, Syntax, parse, read
+from engine.shapes import LANGUAGE
+from engine.source import (
+    Source,
+    Span,
+    Syntax,
+    parse,
+    read,
+)
 from engine.spec import Limit, NodeSpec, Spec, StepSpec, alike
 from engine.stray import strays, with_strays
 from engine.structure import Misnamed, structure
+from engine.toml.key_paths import KeyPath
 from engine.written import shifted
 
 __all__ = ["load"]

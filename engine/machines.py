@@ -29,7 +29,8 @@ import attrs
 
 from engine.context import Context, Exit
 from engine.hints import plain
-from engine.registry import Machinery, Task, TaskError, check_exits
+from engine.registry import TaskError
+from engine.sdk.task import Machinery, Task, check_exits
 from engine.spec import Count, RetrySpec, RouteSpec
 
 __all__ = ["exits_of", "is_machine", "machinery"]

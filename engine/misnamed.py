@@ -15,10 +15,10 @@ from typing import Any
 
 import attrs
 
-from engine.expressions import Read, Template
+from engine.expression_model import Read, Template
 from engine.shapes import OUTCOMES, RESERVED
-from engine.source import KeyPath
 from engine.spec import Spec
+from engine.toml.key_paths import KeyPath
 
 __all__ = ["Make", "ambiguous", "means_either", "with_stand_ins"]
 

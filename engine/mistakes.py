@@ -12,11 +12,10 @@ import attrs
 from cattrs.errors import AttributeValidationNote, ForbiddenExtraKeysError, IterableValidationNote
 
 from engine import codes
-from engine.diagnostics import Rule, nearest
-from engine.expressions import show
-from engine.shapes import Wrong
-from engine.source import KeyPath
+from engine.base.suggestions import nearest
+from engine.diagnostics import Rule
 from engine.spec import NodeSpec, Spec, StepSpec
+from engine.toml.key_paths import KeyPath, show
 
 __all__ = [
     "INTERNAL",
@@ -25,6 +24,7 @@ __all__ = [
     "TABLES",
     "Mistake",
     "Own",
+    "Wrong",
     "known_keys",
     "mistakes",
     "whose",
@@ -140,3 +140,21 @@ def whose(path: KeyPath) -> tuple[str | None, str | None]:
     if len(inner) < 2 or inner[0] not in TABLES:
         return None, None
     return str(inner[1]), str(inner[3]) if len(inner) > 3 and inner[2] == "steps" else None
+
+
+class Wrong(Exception):
+    """One mistake at the value being structured, or `at` keys below it (`key`: the key is wrong,
+    not the value); `known` are the words that could stand there."""
+
+    def __init__(
+        self,
+        rule: Rule,
+        message: str,
+        help: str | None = None,
+        at: KeyPath = (),
+        key: bool = False,
+        known: tuple[str, ...] = (),
+    ) -> None:
+        super().__init__(message)
+        self.rule, self.message, self.help, self.at, self.key = rule, message, help, at, key
+        self.known = known

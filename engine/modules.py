@@ -15,7 +15,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from engine.diagnostics import nearest
+from engine.base.suggestions import nearest
 
 __all__ = [
     "NoSuchTask",

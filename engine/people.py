@@ -11,7 +11,7 @@ from typing import Any
 
 import attrs
 
-from engine.diagnostics import nearest
+from engine.base.suggestions import nearest
 from engine.errors import InputError
 from engine.events import Event
 from engine.result import Outcome

@@ -13,15 +13,15 @@ from typing import TYPE_CHECKING, Any, Literal, get_args
 
 import attrs
 
-from engine.expressions import Read, Template
+from engine.expression_model import Read, Template
 from engine.fan import Fan
 from engine.light import light
 from engine.machine import Hop, Machine, Step
 from engine.moulds import Mould
 from engine.order import topological
-from engine.registry import Executor, Task
-from engine.source import KeyPath
+from engine.sdk.task import Executor, Task
 from engine.spec import Spec
+from engine.toml.key_paths import KeyPath
 
 if TYPE_CHECKING:
     import networkx

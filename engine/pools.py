@@ -20,8 +20,9 @@ from engine.mistakes import whose
 from engine.once import per_plan
 from engine.order import cycle_of
 from engine.plan import Node, Plan
-from engine.source import KeyPath, Span
+from engine.source import Span
 from engine.spec import Spec
+from engine.toml.key_paths import KeyPath
 
 __all__ = ["pool_deadlocks"]
 

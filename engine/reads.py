@@ -11,9 +11,10 @@ from collections.abc import Iterator
 
 import attrs
 
-from engine.expressions import Read
+from engine.expression_model import Read
 from engine.plan import Key, Node, Plan
-from engine.source import KeyPath, Span
+from engine.source import Span
+from engine.toml.key_paths import KeyPath
 
 __all__ = ["Site", "place_of", "sites", "sites_at_end", "sites_in", "span_of"]
 

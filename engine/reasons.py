@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from engine.items import LiveFan
-from engine.live import LiveNode
+from engine.live import LiveFan, LiveNode
 from engine.machine import Stop
 from engine.plan import Condition
 from engine.result import NodeResult, Reason

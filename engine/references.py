@@ -13,13 +13,21 @@ from typing import Any, Literal
 import attrs
 
 from engine import codes
-from engine.diagnostics import Fix, nearest
+from engine.base.suggestions import nearest
+from engine.diagnostics import Fix
 from engine.draft import Draft
-from engine.expressions import BadExpression, EvaluationError, Read, Template, bare, show, template
+from engine.expression_model import (
+    BadExpression,
+    EvaluationError,
+    Read,
+    Template,
+)
+from engine.expressions import bare, template
 from engine.fixes import mend_read
 from engine.misnamed import Make, means_either
-from engine.source import KeyPath, Source, Span
+from engine.source import Source, Span
 from engine.spec import Spec
+from engine.toml.key_paths import KeyPath, show
 
 __all__ = ["Place", "condition", "is_input_of", "names_set", "nodes_read", "values"]
 

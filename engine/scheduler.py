@@ -16,10 +16,9 @@ from engine import attempts, told
 from engine.alarms import Alarms, Owner
 from engine.durations import whole
 from engine.events import Event
-from engine.expressions import EvaluationError
+from engine.expression_model import EvaluationError
 from engine.fan import Fan
-from engine.items import LiveFan, LiveItem, fan_of
-from engine.live import LiveAttempt, LiveNode, LiveRun, Stopping, Why
+from engine.live import LiveAttempt, LiveFan, LiveItem, LiveNode, LiveRun, Stopping, Why, fan_of
 from engine.machine import Retry, Stop, advance, begin
 from engine.places import Limit, Places
 from engine.plan import Body, Edge, Plan

@@ -16,10 +16,9 @@ from typing import TYPE_CHECKING, Any
 
 import attrs
 
-from engine.diagnostics import nearest
-from engine.expressions import show
+from engine.base.suggestions import nearest
 from engine.quick import Sure, is_schema, sure
-from engine.source import KeyPath
+from engine.toml.key_paths import KeyPath, show
 
 if TYPE_CHECKING:
     from jsonschema import Draft202012Validator

@@ -13,7 +13,13 @@ from functools import cache
 
 import attrs
 
-from engine.diagnostics import Diagnostic, Diagnostics, Rule, Severity, nearest
+from engine.base.suggestions import nearest
+from engine.diagnostics import (
+    Diagnostic,
+    Diagnostics,
+    Rule,
+    Severity,
+)
 from engine.rules import ALL
 
 __all__ = [

@@ -16,9 +16,9 @@ from cattrs import IterableValidationError
 from cattrs.errors import IterableValidationNote
 
 from engine import codes
-from engine.diagnostics import Rule, nearest
+from engine.base.suggestions import nearest
 from engine.durations import parse_duration
-from engine.source import KeyPath
+from engine.mistakes import Wrong
 
 __all__ = [
     "LANGUAGE",
@@ -26,7 +26,6 @@ __all__ = [
     "OUTCOMES",
     "RESERVED",
     "Hook",
-    "Wrong",
     "between",
     "choice",
     "code",
@@ -67,24 +66,6 @@ RESERVED = frozenset((_OWN + _CEL).split())
 
 OUTCOMES = frozenset({"error", "timeout", "lost", "interrupted"})
 """Outcomes of an attempt that are no exits; no exit may have their name."""
-
-
-class Wrong(Exception):
-    """One mistake at the value being structured, or `at` keys below it (`key`: the key is wrong,
-    not the value); `known` are the words that could stand there."""
-
-    def __init__(
-        self,
-        rule: Rule,
-        message: str,
-        help: str | None = None,
-        at: KeyPath = (),
-        key: bool = False,
-        known: tuple[str, ...] = (),
-    ) -> None:
-        super().__init__(message)
-        self.rule, self.message, self.help, self.at, self.key = rule, message, help, at, key
-        self.known = known
 
 
 # -- values ------------------------------------------------------------------------------------

@@ -21,17 +21,15 @@ from typing import TYPE_CHECKING, Any
 import attrs
 
 from engine import lines, positions, syntax
+from engine.toml.key_paths import KeyPath
 
 if TYPE_CHECKING:
     import tomli
 
-__all__ = ["KeyPath", "Source", "Span", "Syntax", "parse", "read", "read_bytes"]
+__all__ = ["Source", "Span", "Syntax", "parse", "read", "read_bytes"]
 
 _MOST = 20
 """Mistakes in a text that are told at once."""
-
-KeyPath = tuple[str | int, ...]
-"""The keys that lead to a value; an int is an index into an array, or into an array of tables."""
 
 
 @attrs.frozen(order=True)

@@ -15,7 +15,8 @@ import attrs
 
 from engine.light import light
 from engine.moulds import Mould
-from engine.source import KeyPath, Source
+from engine.source import Source
+from engine.toml.key_paths import KeyPath
 
 __all__ = [
     "CONDITIONS",

@@ -13,7 +13,7 @@ from typing import Any
 
 from engine import codes
 from engine.mistakes import Mistake
-from engine.source import KeyPath
+from engine.toml.key_paths import KeyPath
 
 __all__ = ["strays", "with_strays"]
 

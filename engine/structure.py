@@ -18,11 +18,10 @@ from cattrs.errors import ForbiddenExtraKeysError
 from cattrs.gen import make_dict_structure_fn, override
 
 from engine import codes
-from engine.mistakes import INTERNAL, RENAMED, STEP_KEYS, Own
+from engine.mistakes import INTERNAL, RENAMED, STEP_KEYS, Own, Wrong
 from engine.moulds import Mould, poured
 from engine.shapes import (
     Hook,
-    Wrong,
     between,
     choice,
     code,

@@ -9,8 +9,7 @@ from __future__ import annotations
 from typing import Any
 
 from engine.events import Kind
-from engine.items import LiveFan, LiveItem
-from engine.live import LiveAttempt, LiveNode
+from engine.live import LiveAttempt, LiveFan, LiveItem, LiveNode
 from engine.machine import Enter, Retry, State
 from engine.plan import Plan
 from engine.result import ABSENT, NodeResult, Outcome

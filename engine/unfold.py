@@ -11,7 +11,8 @@ from pathlib import Path
 import attrs
 
 from engine.modules import TaskError
-from engine.registry import Machinery, Registry
+from engine.registry import Registry
+from engine.sdk.task import Machinery
 from engine.spec import NodeSpec, RouteSpec, Spec
 
 __all__ = ["unfolded"]

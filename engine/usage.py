@@ -10,12 +10,12 @@ from typing import Any, get_args
 
 from engine import codes
 from engine.draft import Draft
-from engine.expressions import Template
+from engine.expression_model import Template
 from engine.fits import fits
 from engine.plan import Plan
-from engine.registry import Executor, Named, Task
-from engine.source import KeyPath
+from engine.sdk.task import Executor, Named, Task
 from engine.spec import NodeSpec, StepSpec
+from engine.toml.key_paths import KeyPath
 
 __all__ = [
     "can_be_called",

@@ -7,11 +7,11 @@ from typing import Any
 
 import attrs
 
-from engine.diagnostics import nearest
+from engine.base.suggestions import nearest
 from engine.errors import Missing
-from engine.expressions import show
 from engine.plan import Body, Plan
 from engine.schemas import misfits
+from engine.toml.key_paths import show
 
 __all__ = ["Scope", "Values", "child_inputs", "state_misfits", "task_inputs"]
 

@@ -10,8 +10,8 @@ from __future__ import annotations
 from collections.abc import Set
 from itertools import pairwise
 
-from engine.source import KeyPath
 from engine.spec import Spec
+from engine.toml.key_paths import KeyPath
 
 __all__ = ["in_file", "shifted", "whole"]
 

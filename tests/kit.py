@@ -12,8 +12,9 @@ from engine.compiler import compile as compile_spec
 from engine.context import Context
 from engine.loader import load
 from engine.plan import Plan
-from engine.registry import Registry, Task
+from engine.registry import Registry
 from engine.result import Result
+from engine.sdk.task import Task
 from engine.source import Source
 
 

@@ -18,7 +18,8 @@ from hypothesis import strategies as st
 from engine import testing
 from engine.bounds import Bound, bounds_of, measure, paths
 from engine.result import Attempt, Result
-from engine.testing import parse_script, simulate
+from engine.testing import simulate
+from engine.testing_scripts import parse_script
 from tests import brute, worst
 from tests.kit import plan_of
 from tests.small import costly_machines, costly_pipelines

@@ -19,7 +19,8 @@ from engine.result import Outcome, Result
 from engine.runtime.options import Options
 from engine.runtime.runs import open_run
 from engine.scheduler import LiveAttempt, Scheduler
-from engine.testing import parse_script, scripted
+from engine.testing import scripted
+from engine.testing_scripts import parse_script
 from engine.values import Values
 from tests.kit import comparable, plan_of
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import importlib.metadata
 import io
 import json
 import os
@@ -12,7 +13,6 @@ import signal
 import subprocess
 import sys
 import termios
-import tomllib
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -132,8 +132,7 @@ def test_type_checkers_see_what_is_loaded_lazily() -> None:
 
 
 def test_the_version_is_that_of_the_distribution() -> None:
-    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
-    assert engine.__version__ == project["version"]
+    assert engine.__version__ == importlib.metadata.version("engine")
 
 
 # -- arguments ---------------------------------------------------------------------------------

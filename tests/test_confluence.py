@@ -17,7 +17,13 @@ from engine.result import Outcome, Result
 from engine.runtime.options import Options
 from engine.runtime.runs import run_plan
 from engine.scheduler import LiveAttempt
-from engine.testing import Ending, Script, addresses, parse_script, simulate
+from engine.testing import simulate
+from engine.testing_scripts import (
+    Ending,
+    Script,
+    addresses,
+    parse_script,
+)
 from tests.kit import comparable, plan_of
 from tests.strategies import cases
 

@@ -14,7 +14,8 @@ from engine import cli
 from engine.coverage import Coverage, coverage
 from engine.errors import EngineError
 from engine.result import Result
-from engine.testing import parse_script, simulate
+from engine.testing import simulate
+from engine.testing_scripts import parse_script
 from tests.kit import plan_of
 from tests.strategies import cases
 

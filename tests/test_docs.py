@@ -16,7 +16,8 @@ from engine.diagnostics import Rule
 from engine.render import diagnostics as render
 from engine.rules import RULES
 from engine.source import Source
-from engine.testing import parse_script, simulate
+from engine.testing import simulate
+from engine.testing_scripts import parse_script
 
 ROOT = Path(__file__).parent.parent
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]

@@ -19,7 +19,7 @@ from jsonschema import Draft202012Validator
 from engine import cli
 from engine.api import check, default_registry
 from engine.editor import schema_with
-from engine.registry import Task
+from engine.sdk.task import Task
 from engine.source import Source
 from tests.strategies import cases
 from tests.test_specs import FILES

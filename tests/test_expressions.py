@@ -14,7 +14,9 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from engine import cel
-from engine.expressions import BadExpression, EvaluationError, Template, bare, show, template
+from engine.expression_model import BadExpression, EvaluationError, Template
+from engine.expressions import bare, template
+from engine.toml.key_paths import show
 
 ABSENT = object()
 

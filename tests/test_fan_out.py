@@ -16,7 +16,8 @@ from engine.result import ABSENT, Outcome, Result
 from engine.runtime.options import Options
 from engine.runtime.runs import run_plan
 from engine.runtime.secrets import Redactor
-from engine.testing import parse_script, simulate
+from engine.testing import simulate
+from engine.testing_scripts import parse_script
 from tests.kit import plan_of
 from tests.test_scheduler import node, stubborn
 

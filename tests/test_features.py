@@ -13,7 +13,8 @@ from hypothesis import HealthCheck, given, settings
 
 from engine.errors import EngineError
 from engine.render.graphs import mermaid
-from engine.testing import parse_script, simulate
+from engine.testing import simulate
+from engine.testing_scripts import parse_script
 from tests.kit import comparable, plan_of
 from tests.strategies import cases
 

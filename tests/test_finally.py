@@ -19,7 +19,8 @@ from engine.runtime.options import Options
 from engine.runtime.runs import open_run, run_plan
 from engine.scheduler import LiveAttempt
 from engine.source import Source
-from engine.testing import parse_script, simulate
+from engine.testing import simulate
+from engine.testing_scripts import parse_script
 from tests.kit import plan_of
 from tests.test_journal import killed_when
 

@@ -13,7 +13,13 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from engine.api import check
-from engine.diagnostics import Diagnostics, Edit, Fix, Safety, only_nearest
+from engine.base.suggestions import only_nearest
+from engine.diagnostics import (
+    Diagnostics,
+    Edit,
+    Fix,
+    Safety,
+)
 from engine.fixer import apply, mend
 from engine.source import Source, Span
 

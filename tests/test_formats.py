@@ -17,8 +17,7 @@ from engine import codes
 from engine.api import check
 from engine.commands.check import FORMATS as OFFERED
 from engine.diagnostics import Diagnostic, Diagnostics, Edit, Fix, Note, Rule, Severity
-from engine.render.formats import FORMATS, render
-from engine.render.report import Report
+from engine.render.formats import FORMATS, Report, render
 from engine.source import Source, Span
 
 FIXTURES = Path(__file__).parent / "fixtures"

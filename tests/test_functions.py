@@ -21,7 +21,8 @@ import engine.context
 from engine.context import Context, Exit
 from engine.errors import EngineError
 from engine.functions import as_task, call_arguments, marked, plain_result, task
-from engine.registry import MARK, Task, TaskError
+from engine.registry import TaskError
+from engine.sdk.task import MARK, Task
 
 if TYPE_CHECKING:
     from elsewhere import Context as Foreign  # type: ignore[import-not-found]  # noqa: F401

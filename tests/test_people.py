@@ -23,7 +23,8 @@ from engine.events import Event
 from engine.journal.store import Store
 from engine.people import Answer, Question, open_questions
 from engine.source import Source
-from engine.testing import parse_script, simulate
+from engine.testing import simulate
+from engine.testing_scripts import parse_script
 
 
 def asks(*options: str, **keys: Any) -> dict[str, Any]:

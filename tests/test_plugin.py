@@ -10,7 +10,7 @@ import trio
 
 import engine
 from engine import Context, Exit, Permanent, SpecError
-from engine.testing import Ran, run_task
+from engine.testing_task_runs import Ran, run_task
 
 pytest_plugins = ["pytester"]
 

@@ -15,7 +15,8 @@ from engine.plan import Plan
 from engine.produced import missing_outputs
 from engine.reads import Site, place_of
 from engine.result import NodeResult, Result
-from engine.testing import parse_script, simulate
+from engine.testing import simulate
+from engine.testing_scripts import parse_script
 from tests import brute
 from tests.kit import plan_of
 from tests.small import reading_machines, reading_pipelines

@@ -14,7 +14,8 @@ from engine.compiler import compile as compile_spec
 from engine.context import Context, Exit
 from engine.functions import call_arguments, task
 from engine.loader import load
-from engine.registry import Registry, Task, TaskError
+from engine.registry import Registry, TaskError
+from engine.sdk.task import Task
 from engine.source import Source
 
 CONTEXT = Context("run", "pipeline", "node", "step", 1, 1, "key")

@@ -22,7 +22,8 @@ from engine.runtime.execution import execute
 from engine.runtime.options import Options
 from engine.runtime.prepared import prepare
 from engine.scheduler import LiveAttempt, Scheduler
-from engine.testing import parse_script, scripted
+from engine.testing import scripted
+from engine.testing_scripts import parse_script
 from engine.values import Values
 from tests.kit import comparable, plan_of
 from tests.strategies import cases

@@ -10,7 +10,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from engine import diagnostics, references
-from engine.diagnostics import nearest
+from engine.base.suggestions import nearest
 from engine.expressions import template
 from engine.result import NodeResult, Reason, Result
 from tests.test_compiler import A, compiled

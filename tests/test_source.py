@@ -14,7 +14,14 @@ import tomli
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from engine.source import KeyPath, Source, Span, Syntax, parse, read
+from engine.source import (
+    Source,
+    Span,
+    Syntax,
+    parse,
+    read,
+)
+from engine.toml.key_paths import KeyPath
 
 CORPUS = pathlib.Path(__file__).parents[2] / "shared" / "corpora" / "toml_test.jsonl"
 

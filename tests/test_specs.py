@@ -18,7 +18,8 @@ import engine
 from engine.people import Answer
 from engine.render import diagnostics as render
 from engine.stored import Question
-from engine.testing import parse_script, simulate
+from engine.testing import simulate
+from engine.testing_scripts import parse_script
 from tests import model
 
 ROOT = Path(__file__).parent.parent

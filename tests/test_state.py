@@ -13,7 +13,8 @@ from engine.result import Outcome, Result
 from engine.runtime.options import Options
 from engine.runtime.runs import open_run
 from engine.scheduler import LiveAttempt
-from engine.testing import parse_script, simulate
+from engine.testing import simulate
+from engine.testing_scripts import parse_script
 from tests.kit import plan_of
 
 Doc = dict[str, Any]

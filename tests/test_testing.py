@@ -8,7 +8,8 @@ import pytest
 import tomli_w
 
 from engine.errors import InputError
-from engine.testing import parse_script, simulate
+from engine.testing import simulate
+from engine.testing_scripts import parse_script
 from tests.kit import plan_of
 
 

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from engine import tasks
-from engine.registry import Task
+from engine.sdk.task import Task
 
 __all__ = ["TARGET", "page"]
 

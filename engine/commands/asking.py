@@ -6,8 +6,8 @@ import json
 import sys
 from typing import TYPE_CHECKING, Any
 
+from engine.base.suggestions import nearest
 from engine.commands.console import Console, is_terminal
-from engine.diagnostics import nearest
 from engine.render.progress import short
 from engine.render.text import Styled, painter, printable
 

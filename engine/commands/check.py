@@ -16,12 +16,13 @@ import attrs
 
 from engine.commands.console import Console, is_terminal
 from engine.commands.files import files_of
+from engine.commands.inputs import inputs_of, load_plan, read_secrets
 
 if TYPE_CHECKING:
     from engine.commands.checking import Choice, Outcome
     from engine.diagnostics import Diagnostic
 
-__all__ = ["EXAMPLES", "FORMATS", "SUMMARY", "configure", "execute"]
+__all__ = ["EXAMPLES", "FORMATS", "SUMMARY", "configure", "execute", "look"]
 
 SUMMARY = "find mistakes in specs without running them"
 EXAMPLES = """\
@@ -102,7 +103,7 @@ def execute(arguments: argparse.Namespace, console: Console) -> int:
         _fix(paths, choice, arguments, console)
     status = _report(check_all(paths, choice), arguments, console)
     if arguments.live and status == 0:
-        from engine.commands.looking import look
+        from engine.commands.check import look
 
         return max(look(path, arguments, console) for path in paths)
     return status
@@ -110,8 +111,7 @@ def execute(arguments: argparse.Namespace, console: Console) -> int:
 
 def _report(outcomes: Sequence[Outcome], arguments: argparse.Namespace, console: Console) -> int:
     from engine.diagnostics import Diagnostics, Severity
-    from engine.render.formats import render
-    from engine.render.report import Report
+    from engine.render.formats import Report, render
 
     given = {os.path.realpath(outcome.path): outcome.path for outcome in outcomes}
     found = Diagnostics.of(
@@ -199,3 +199,20 @@ def _with_bounds(text: str, paths: Sequence[str], form: str, console: Console) -
         tell = console.out if form in ("human", "concise") else console.note
         tell(table + "\n")
     return text
+
+
+def look(path: str, arguments: argparse.Namespace, console: Console) -> int:
+    """Print what is not well; the status is 1 for that, 2 for what cannot be asked."""
+    from engine import api
+    from engine.render.text import printable
+
+    plan = load_plan(path, console)
+    if plan is None:
+        return 2
+    secrets = read_secrets(arguments.secrets) if arguments.secrets else {}
+    problems = api.look(plan, inputs_of(plan, arguments), secrets=secrets)
+    for problem in problems:
+        console.out(f"{printable(path)}: {problem}")
+    if not problems:
+        console.out(f"{printable(path)}: all services are well")
+    return 1 if problems else 0

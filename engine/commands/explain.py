@@ -48,7 +48,7 @@ def execute(arguments: argparse.Namespace, console: Console) -> int:
 
 
 def _rule(asked: str) -> Rule:
-    from engine.diagnostics import nearest
+    from engine.base.suggestions import nearest
     from engine.rules import ALL
 
     known = {name: rule for rule in ALL for name in (rule.code, rule.name)}

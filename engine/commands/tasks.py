@@ -10,7 +10,8 @@ from engine.commands.console import Console
 from engine.errors import EngineError
 
 if TYPE_CHECKING:
-    from engine.registry import Registry, Task
+    from engine.registry import Registry
+    from engine.sdk.task import Task
 
 __all__ = ["EXAMPLES", "SUMMARY", "configure", "execute"]
 
@@ -89,7 +90,7 @@ def _used(registry: Registry, spec: str | None, console: Console) -> Path | None
 
 
 def _find(registry: Registry, name: str, folder: Path, console: Console) -> Task:
-    from engine.diagnostics import nearest
+    from engine.base.suggestions import nearest
 
     task = registry.find(name, folder)
     if task is None:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import argparse
 
+from engine.base.suggestions import nearest
 from engine.commands.console import Console
 from engine.commands.keeping import add_run, opened, seen
-from engine.diagnostics import nearest
 from engine.errors import InputError
 
 __all__ = ["EXAMPLES", "SUMMARY", "configure", "execute"]

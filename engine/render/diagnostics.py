@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 import attrs
 
 from engine.diagnostics import Diagnostic, Safety, Severity
-from engine.render.report import Report
+from engine.render.formats import Report
 from engine.render.text import columns, plural, printable
 from engine.source import Source, Span
 

@@ -10,7 +10,7 @@ from engine.diagnostics import Diagnostic, Rule
 from engine.durations import format_duration
 from engine.kin import first_ones
 from engine.plan import Node, Plan
-from engine.source import KeyPath
+from engine.toml.key_paths import KeyPath
 
 if TYPE_CHECKING:
     from engine.bounds import Bounds

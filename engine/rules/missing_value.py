@@ -6,7 +6,6 @@ from collections.abc import Iterator
 
 from engine.diagnostics import Diagnostic, Note, Rule
 from engine.ends import Ending
-from engine.expressions import show
 from engine.latest import Walk
 from engine.outputs import wrong_paths
 from engine.plan import Node, Plan
@@ -15,6 +14,7 @@ from engine.questions import Fates
 from engine.reads import Site, sites, span_of
 from engine.rules.fates import SHOWN, ends, fate_notes
 from engine.rules.spans import step_span
+from engine.toml.key_paths import show
 
 __all__ = ["RULE", "check"]
 

@@ -6,16 +6,15 @@ from collections.abc import Iterator
 
 from engine.diagnostics import Diagnostic, Rule
 from engine.ends import survey, taken_routes
-from engine.expressions import show
 from engine.feasibility import decide
 from engine.kin import everywhere
 from engine.plan import Node, Plan
 from engine.produced import missing_outputs
 from engine.races import races
 from engine.reads import Site, span_of
-from engine.rules.spans import route_path, step_span
-from engine.rules.state_race import access_span
+from engine.rules.spans import access_span, route_path, step_span
 from engine.source import Span
+from engine.toml.key_paths import show
 from engine.verdicts import failing, never_succeeds
 
 __all__ = ["RULE", "check"]

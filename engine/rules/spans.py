@@ -4,12 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from engine.expressions import Template
+from engine.expression_model import Template
 from engine.machine import Route
 from engine.plan import Edge, Node, Plan
-from engine.source import KeyPath, Span
+from engine.races import Access
+from engine.reads import span_of
+from engine.source import Span
+from engine.toml.key_paths import KeyPath
 
 __all__ = [
+    "access_span",
     "edge_span",
     "needs_span",
     "retry_path",
@@ -73,3 +77,12 @@ def templates(plan: Plan, node: Node) -> Iterator[tuple[KeyPath, Template]]:
     for at, key, template in node.templates():
         step = None if at is None else node.machine.steps[at].name
         yield (*plan.place(node, step), key), template
+
+
+def access_span(plan: Plan, access: Access) -> Span:
+    """Where a state is read, or its name in the `set` that writes it."""
+    if access.site is not None:
+        return span_of(plan, access.site)
+    node = plan.nodes[access.node]
+    step = None if access.step is None else node.machine.steps[access.step].name
+    return plan.spec.source.key((*plan.place(node, step), "set", access.name))

@@ -14,13 +14,13 @@ import attrs
 
 from engine.codes import TYPE_MISMATCH
 from engine.diagnostics import Diagnostic
-from engine.expressions import Template
+from engine.expression_model import Template
 from engine.forms import OPEN, Form, apart, field, form_of, kinds, table
 from engine.kin import readers
 from engine.outputs import outputs_of
 from engine.plan import Node, Plan
-from engine.registry import Task
-from engine.source import KeyPath
+from engine.sdk.task import Task
+from engine.toml.key_paths import KeyPath
 
 __all__ = ["RULE", "check"]
 

@@ -17,8 +17,8 @@ from engine.kin import first_ones, moulded
 from engine.machine import Step
 from engine.plan import Node, Plan
 from engine.rules.spans import step_path, templates
-from engine.source import KeyPath
 from engine.spec import NodeSpec, Spec
+from engine.toml.key_paths import KeyPath
 
 __all__ = ["RULE", "check"]
 

@@ -19,17 +19,17 @@ import attrs
 import trio
 
 from engine import prints
+from engine.base.suggestions import nearest
 from engine.context import SHARE, Context, Exit, Failure, Permanent, RetryAfter, Tool
-from engine.diagnostics import nearest
 from engine.frames import raised_at
 from engine.functions import call_arguments, plain_result
-from engine.registry import Task
 from engine.result import Outcome
 from engine.runtime.recovery import Folders, executor_of
 from engine.runtime.threads import in_trio, run_in_thread
 from engine.runtime.workers import Died, Failed, Value, Workers
 from engine.scheduler import LiveAttempt
 from engine.schemas import misfits
+from engine.sdk.task import Task
 
 __all__ = ["Performer", "plain", "told"]
 

@@ -26,8 +26,9 @@ from engine.runtime.execution import execute
 from engine.runtime.groups import unwrapped
 from engine.runtime.options import Options
 from engine.runtime.prepared import Prepared, prepare
+from engine.runtime.services import unwell
 
-__all__ = ["blocking", "run_blocking"]
+__all__ = ["blocking", "look", "run_blocking"]
 
 _SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT)
 
@@ -105,3 +106,10 @@ def _signals(control: Control, nursery: trio.Nursery) -> Iterator[None]:
         yield
     finally:
         restore()
+
+
+def look(plan: Plan, inputs: Mapping[str, Any] | None, options: Options) -> tuple[str, ...]:
+    """The same, blocking; InputError for what a run would be refused for."""
+    prepared = prepare(plan, inputs, options)
+    given = prepared.values.scope({})["inputs"]
+    return trio.run(unwell, plan, given, options, Control())

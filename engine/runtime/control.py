@@ -12,7 +12,7 @@ from typing import Any, Protocol
 import trio
 
 from engine import processes
-from engine.diagnostics import no_node
+from engine.base.suggestions import no_node
 from engine.errors import InputError
 from engine.events import Event
 from engine.people import Answer

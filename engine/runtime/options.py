@@ -9,7 +9,7 @@ from typing import Any, get_args
 
 import attrs
 
-from engine.diagnostics import nearest
+from engine.base.suggestions import nearest
 from engine.events import Event
 from engine.hooks import Hook
 from engine.runtime.asking import Ask

@@ -13,18 +13,19 @@ from typing import Any
 
 import attrs
 
-from engine import __version__
 from engine.errors import EngineError, InputError
 from engine.events import Event
 from engine.journal.records import Header
 from engine.journal.store import Store
 from engine.people import Answer
 from engine.plan import Plan
+from engine.runtime.environment import chosen, too_short
 from engine.runtime.options import Options
-from engine.runtime.secrets import Redactor, chosen, too_short
+from engine.runtime.secrets import Redactor
 from engine.runtime.writer import Place
 from engine.takeover import Known
 from engine.values import Values, child_inputs
+from engine.version import __version__
 
 __all__ = ["Prepared", "header_of", "kept", "prepare"]
 

@@ -21,9 +21,9 @@ from engine import processes, shim
 from engine.errors import JournalError
 from engine.events import Event
 from engine.live import LiveAttempt
-from engine.registry import Executor
 from engine.replay import Replayed
 from engine.result import Outcome
+from engine.sdk.task import Executor
 
 __all__ = ["Folders", "executor_of", "outlives", "recovered", "said_by"]
 

@@ -13,7 +13,7 @@ from contextlib import ExitStack
 
 import attrs
 
-from engine.diagnostics import nearest, no_node
+from engine.base.suggestions import nearest, no_node
 from engine.errors import InputError, JournalError
 from engine.events import Event
 from engine.journal.records import Kept

@@ -11,13 +11,10 @@ from typing import Any
 
 import attrs
 
-from engine.errors import Missing
-from engine.plan import Plan
 from engine.result import ABSENT, Attempt, ItemResult, NodeResult, Result
 from engine.runtime.disguises import heads, pattern
-from engine.unset import place
 
-__all__ = ["HIDDEN", "SHORTEST", "Redactor", "chosen", "too_short"]
+__all__ = ["HIDDEN", "SHORTEST", "Redactor"]
 
 HIDDEN = "***"
 SHORTEST = 4
@@ -25,35 +22,6 @@ SHORTEST = 4
 
 _FREE = frozenset({"message", "error", "output", "outputs", "prompt", "show"})
 """What in an event's data is not the engine's own word, nor a name of the spec."""
-
-
-def chosen(
-    plan: Plan, root: str, given: Iterable[Mapping[str, str]], what: str
-) -> tuple[dict[str, str], list[str]]:
-    """The values of the names of `root` (`env`, `secrets`) that a plan reads, from the first mapping that has one, and what is
-    wrong with those it needs."""
-    sources = list(given)
-    found: dict[str, str] = {}
-    problems: list[str] = []
-    names: Mapping[str, bool] = getattr(plan, root)
-    for name, needed in names.items():
-        value = next((source[name] for source in sources if name in source), None)
-        if value is not None:
-            found[name] = value
-        elif needed:
-            where = place(plan, root, name)
-            read = f", which {where} reads" if where else ""
-            problems.append(Missing(f"{what} `{name}` is not set{read}", what, name))
-    return found, problems
-
-
-def too_short(secrets: Mapping[str, str]) -> list[str]:
-    """What is wrong with secrets that are too short to be hidden; an empty one has nothing to hide."""
-    return [
-        f"secret `{name}` is too short to be kept secret: at least {SHORTEST} characters"
-        for name, value in secrets.items()
-        if 0 < len(value) < SHORTEST
-    ]
 
 
 class Redactor:

@@ -11,7 +11,6 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 import attrs
-import trio
 
 from engine.plan import Plan
 from engine.result import Result
@@ -19,7 +18,7 @@ from engine.runtime.control import Control
 from engine.runtime.options import Options
 from engine.runtime.prepared import prepare
 
-__all__ = ["look", "required", "unwell"]
+__all__ = ["required", "unwell"]
 
 
 def required(plan: Plan) -> bool:
@@ -42,13 +41,6 @@ async def unwell(
             result = await execute(prepare(probes, given, chosen), control)
             found += _told(result, needed)
     return tuple(found)
-
-
-def look(plan: Plan, inputs: Mapping[str, Any] | None, options: Options) -> tuple[str, ...]:
-    """The same, blocking; InputError for what a run would be refused for."""
-    prepared = prepare(plan, inputs, options)
-    given = prepared.values.scope({})["inputs"]
-    return trio.run(unwell, plan, given, options, Control())
 
 
 def _parts(plan: Plan) -> Iterator[tuple[Plan, Mapping[str, list[str]]]]:

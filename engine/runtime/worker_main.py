@@ -24,7 +24,7 @@ from queue import SimpleQueue
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from engine.registry import Task
+    from engine.sdk.task import Task
 
 __all__ = ["main"]
 

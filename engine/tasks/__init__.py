@@ -7,7 +7,7 @@ import importlib
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from engine.registry import Task
+    from engine.sdk.task import Task
 
 __all__ = ["BUILTIN", "ids", "load"]
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from engine.context import Context
-from engine.registry import Task
+from engine.sdk.task import Task
 
 __all__ = ["TASK", "body"]
 

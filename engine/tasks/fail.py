@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from engine.context import Context, Exit
-from engine.registry import Task
+from engine.sdk.task import Task
 from engine.tasks.schema import table
 
 __all__ = ["TASK", "body"]

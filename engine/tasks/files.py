@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from engine.context import Context, Exit, Failure
-from engine.registry import Task
+from engine.sdk.task import Task
 from engine.tasks.progress import Progress
 from engine.tasks.schema import NotThere, aside, place, table, told, written
 

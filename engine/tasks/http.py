@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 import attrs
 
 from engine.context import Context, Exit, Failure, Permanent
-from engine.registry import Task
+from engine.sdk.task import Task
 from engine.tasks.http_content import CONTENT, EXCLUDED, FIELDS, content_of, kept
 from engine.tasks.http_errors import reason
 from engine.tasks.progress import Progress

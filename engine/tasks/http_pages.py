@@ -12,7 +12,7 @@ from typing import Any
 from urllib.parse import urljoin, urlsplit
 
 from engine.context import Context, Exit, Failure
-from engine.registry import Task
+from engine.sdk.task import Task
 from engine.tasks import http
 from engine.tasks.http_content import CONTENT, EXCLUDED
 from engine.tasks.schema import table

@@ -12,7 +12,12 @@ from collections.abc import Mapping
 from typing import Any
 
 from engine.context import Context, Exit
-from engine.registry import Machinery, Misfit, Routes, Task
+from engine.sdk.task import (
+    Machinery,
+    Misfit,
+    Routes,
+    Task,
+)
 from engine.spec import Count, RouteSpec
 from engine.tasks import llm, llm_tools
 from engine.tasks.llm_answer import ask, cost_of

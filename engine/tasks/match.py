@@ -13,7 +13,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from engine.context import Context, Exit, Failure, Permanent
-from engine.registry import Misfit, Task
+from engine.sdk.task import Misfit, Task
 from engine.tasks.schema import table
 
 __all__ = ["TASK", "body", "exits_of"]

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, TextIO, cast
 
 from engine import processes
 from engine.context import Context, Exit, Failure, Permanent
-from engine.registry import Named, Task
+from engine.sdk.task import Named, Task
 from engine.tasks.schema import place, table
 
 if TYPE_CHECKING:

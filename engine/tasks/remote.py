@@ -15,7 +15,7 @@ from typing import Any
 
 from engine import processes
 from engine.context import Context, Exit, Failure, Permanent
-from engine.registry import Task
+from engine.sdk.task import Task
 from engine.tasks.schema import table
 from engine.tasks.shell import decoded, texted
 

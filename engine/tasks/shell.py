@@ -14,7 +14,7 @@ from typing import Any
 
 from engine import processes, shim
 from engine.context import Context, Exit, Failure, Permanent
-from engine.registry import Task
+from engine.sdk.task import Task
 
 __all__ = ["TASK", "body", "decoded", "texted"]
 

@@ -6,7 +6,7 @@ from typing import Any
 
 from engine.context import Context, Permanent
 from engine.durations import parse_duration
-from engine.registry import Task
+from engine.sdk.task import Task
 
 __all__ = ["TASK", "body"]
 

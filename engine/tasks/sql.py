@@ -18,7 +18,7 @@ from functools import partial
 from typing import Any, TypeVar
 
 from engine.context import Context, Failure, Permanent
-from engine.registry import Misfit, Task
+from engine.sdk.task import Misfit, Task
 from engine.tasks.schema import aside, table
 
 __all__ = ["EXECUTE", "QUERY"]

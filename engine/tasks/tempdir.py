@@ -8,7 +8,7 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 from engine.context import Context, Permanent
-from engine.registry import Task
+from engine.sdk.task import Task
 from engine.tasks.schema import place, table
 
 __all__ = ["TASK", "opens"]

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from engine.context import Context, Failure, Permanent
-from engine.registry import Task
+from engine.sdk.task import Task
 from engine.tasks.schema import place, table, told
 
 __all__ = ["TASK", "body", "fill"]
