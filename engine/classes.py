@@ -14,8 +14,7 @@ from engine.context import Context
 from engine.declared import Given, exits_given, first_paragraph, plain_result
 from engine.errors import EngineError
 from engine.machines import exits_of, is_machine, machinery
-from engine.modules import gathered
-from engine.registry import TaskError
+from engine.modules import TaskError, gathered
 from engine.sdk.task import Body, Task
 from engine.signatures import called, return_schema
 

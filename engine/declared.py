@@ -13,7 +13,7 @@ import attrs
 
 from engine.context import Exit
 from engine.hints import plain
-from engine.registry import TaskError
+from engine.modules import TaskError
 from engine.sdk.task import Executor, check_exits
 
 __all__ = ["Given", "exits_given", "first_paragraph", "plain_result"]

@@ -22,8 +22,7 @@ from engine.classes import of_class
 from engine.context import Context
 from engine.declared import Given, exits_given, first_paragraph, plain_result
 from engine.errors import EngineError
-from engine.modules import gathered, look_up
-from engine.registry import TaskError
+from engine.modules import TaskError, gathered, look_up
 from engine.sdk.task import (
     MARK,
     Body,

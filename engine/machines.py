@@ -29,7 +29,7 @@ import attrs
 
 from engine.context import Context, Exit
 from engine.hints import plain
-from engine.registry import TaskError
+from engine.modules import TaskError
 from engine.sdk.task import Machinery, Task, check_exits
 from engine.spec import Count, RetrySpec, RouteSpec
 

@@ -25,7 +25,7 @@ def engine_task() -> Callable[..., Ran]:
 @pytest.fixture
 def engine_simulate() -> Callable[..., Result]:
     """`engine_simulate(spec, script, inputs)` runs a spec (a path, or a Plan) with scripted bodies under a virtual clock."""
-    from engine import load_plan
+    from engine.api import load_plan
     from engine.plan import Plan
     from engine.testing import simulate
     from engine.testing_scripts import parse_script

@@ -112,4 +112,4 @@ def look(plan: Plan, inputs: Mapping[str, Any] | None, options: Options) -> tupl
     """The same, blocking; InputError for what a run would be refused for."""
     prepared = prepare(plan, inputs, options)
     given = prepared.values.scope({})["inputs"]
-    return trio.run(unwell, plan, given, options, Control())
+    return trio.run(unwell, execute, plan, given, options, Control())

@@ -8,7 +8,7 @@ Source: LANGUAGE.md section 9.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from functools import partial
 from typing import Any
 
@@ -23,26 +23,38 @@ from engine.plan import Callee, Plan
 from engine.result import ABSENT, Result
 from engine.runtime.control import Control
 from engine.runtime.options import Options
-from engine.runtime.prepared import prepare
+from engine.runtime.prepared import Prepared, prepare
 
-__all__ = ["tools_of"]
+__all__ = ["Execute", "tools_of"]
+
+Execute = Callable[[Prepared, Control], Awaitable[Result]]
+"""Run what was prepared to its end, as `execution.execute` does, which imports this module."""
 
 
 def tools_of(
-    options: Options, run_id: str, attempt: LiveAttempt, note: Callable[[str], None]
+    execute: Execute,
+    options: Options,
+    run_id: str,
+    attempt: LiveAttempt,
+    note: Callable[[str], None],
 ) -> dict[tuple[str, str], Tool]:
     """The tools of an attempt, as its `with` names them; `note` hears of their progress."""
     hooks = [attrs.evolve(hook, before_run=None, after_run=None) for hook in options.hooks]
     chosen = Options(env=options.env, secrets=options.secrets, grace=options.grace, hooks=hooks)
     key, called = f"{run_id}/{attempt.key}", attempt.body.called or {}
-    return {name: _tool(name, plan, chosen, key, note) for name, plan in called.items()}
+    return {name: _tool(execute, name, plan, chosen, key, note) for name, plan in called.items()}
 
 
 def _tool(
-    callee: Callee, plan: Plan, options: Options, key: str, note: Callable[[str], None]
+    execute: Execute,
+    callee: Callee,
+    plan: Plan,
+    options: Options,
+    key: str,
+    note: Callable[[str], None],
 ) -> Tool:
     kind, id = callee
-    call = partial(_called, kind, plan, options, key, note)
+    call = partial(_called, execute, kind, plan, options, key, note)
     task = plan.nodes[0].bodies[0].task if kind == "task" else None
     if task is None:
         return Tool(id, plan.spec.pipeline.description, _schema(plan), call)
@@ -50,6 +62,7 @@ def _tool(
 
 
 async def _called(
+    execute: Execute,
     kind: str,
     plan: Plan,
     options: Options,
@@ -59,7 +72,6 @@ async def _called(
     name: str,
 ) -> Exit:
     """Run a tool to its end: what its task gave, or the outputs of its pipeline."""
-    from engine.runtime.execution import execute
 
     def hear(event: Event) -> None:
         if event.kind == "attempt_noted":

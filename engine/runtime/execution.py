@@ -91,7 +91,7 @@ async def _look(prepared: Prepared, control: Control) -> None:
         return
     with control.first() as looks:
         given = prepared.values.scope({})["inputs"]
-        problems = await unwell(prepared.plan, given, options, looks)
+        problems = await unwell(execute, prepared.plan, given, options, looks)
     if problems and not looks.asked_for:
         raise InputError(problems)
 
@@ -125,7 +125,7 @@ async def _supervise(
             options.grace,
             note,
             redactor.text,
-            partial(tools_of, options, prepared.run_id),
+            partial(tools_of, execute, options, prepared.run_id),
             control.hurry,
             folders,
             said,

@@ -14,6 +14,7 @@ import attrs
 
 from engine.plan import Plan
 from engine.result import Result
+from engine.runtime.calling import Execute
 from engine.runtime.control import Control
 from engine.runtime.options import Options
 from engine.runtime.prepared import prepare
@@ -27,11 +28,13 @@ def required(plan: Plan) -> bool:
 
 
 async def unwell(
-    plan: Plan, inputs: Mapping[str, Any], options: Options, control: Control
+    execute: Execute,
+    plan: Plan,
+    inputs: Mapping[str, Any],
+    options: Options,
+    control: Control,
 ) -> tuple[str, ...]:
     """What is not well, a sentence each; `control` cancels the looks."""
-    from engine.runtime.execution import execute
-
     found: list[str] = []
     chosen = Options(env=options.env, secrets=options.secrets, grace=options.grace)
     for part, needed in _parts(plan):
