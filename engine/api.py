@@ -13,13 +13,13 @@ from typing import TYPE_CHECKING, Any
 
 import attrs
 
+from engine.base.gc_pause import without_collecting
 from engine.checker import check as check_plan
 from engine.compiler import outline
 from engine.diagnostics import Diagnostics
 from engine.errors import EngineError, SpecError
 from engine.ignores import silence
 from engine.loader import load
-from engine.pause import without_collecting
 from engine.plan import Plan
 from engine.registry import Registry
 from engine.selection import Settings, chosen

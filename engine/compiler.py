@@ -14,6 +14,7 @@ from typing import Any
 import attrs
 
 from engine import codes
+from engine.base.graphs import cycle_of
 from engine.bodies import node_of, rule_of
 from engine.casts import cast_of
 from engine.diagnostics import Diagnostics
@@ -22,7 +23,6 @@ from engine.edges import with_edges
 from engine.expressions import template
 from engine.modules import TaskError
 from engine.nesting import nested_too_deep
-from engine.order import cycle_of
 from engine.plan import Node, Plan
 from engine.pools import pool_deadlocks
 from engine.references import Place, values

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import attrs
 
-from engine.light import light
+from engine.base.light import light
 
 if TYPE_CHECKING:
     import tempfile

@@ -14,7 +14,7 @@ import attrs
 from cattrs import Converter
 from cattrs.gen import make_dict_unstructure_fn, override
 
-from engine.durations import format_duration
+from engine.base.durations import format_duration
 from engine.mistakes import INTERNAL, RENAMED
 from engine.shapes import LANGUAGE
 from engine.spec import (

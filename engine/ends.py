@@ -13,8 +13,8 @@ from collections.abc import Iterable, Iterator, Sequence
 
 import attrs
 
+from engine.base.graphs import led_to
 from engine.machine import End, Machine, Outcome, Route, Step, Target, Verdict, per_shape
-from engine.order import led_to
 
 __all__ = [
     "EFFORT",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, Literal
 
-from engine.light import light
+from engine.base.light import light
 
 __all__ = ["Event", "Kind"]
 

@@ -14,7 +14,7 @@ from weakref import WeakKeyDictionary
 
 import attrs
 
-from engine.light import light
+from engine.base.light import light
 
 __all__ = [
     "ASK_LIMIT",

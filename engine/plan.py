@@ -13,12 +13,12 @@ from typing import TYPE_CHECKING, Any, Literal, get_args
 
 import attrs
 
+from engine.base.graphs import topological
+from engine.base.light import light
 from engine.expression_model import Read, Template
 from engine.fan import Fan
-from engine.light import light
 from engine.machine import Hop, Machine, Step
 from engine.moulds import Mould
-from engine.order import topological
 from engine.sdk.task import Executor, Task
 from engine.spec import Spec
 from engine.toml.key_paths import KeyPath

@@ -15,10 +15,10 @@ from itertools import pairwise
 import attrs
 
 from engine import codes
+from engine.base.graphs import cycle_of
 from engine.diagnostics import Diagnostic, Note
 from engine.mistakes import whose
 from engine.once import per_plan
-from engine.order import cycle_of
 from engine.plan import Node, Plan
 from engine.source import Span
 from engine.spec import Spec

@@ -13,10 +13,10 @@ from collections.abc import Callable, Sequence
 
 import attrs
 
+from engine.base.gc_pause import without_collecting
 from engine.errors import JournalError
 from engine.events import Event
 from engine.live import LiveAttempt
-from engine.pause import without_collecting
 from engine.scheduler import Scheduler
 from engine.takeover import outcome_of
 

@@ -12,7 +12,7 @@ from typing import Any, Literal
 
 import attrs
 
-from engine.light import light
+from engine.base.light import light
 
 __all__ = [
     "ABSENT",

@@ -14,7 +14,7 @@ from typing import Any, Literal
 
 from engine import attempts, told
 from engine.alarms import Alarms, Owner
-from engine.durations import whole
+from engine.base.durations import whole
 from engine.events import Event
 from engine.expression_model import EvaluationError
 from engine.fan import Fan

@@ -16,8 +16,8 @@ from cattrs import IterableValidationError
 from cattrs.errors import IterableValidationNote
 
 from engine import codes
+from engine.base.durations import parse_duration
 from engine.base.suggestions import nearest
-from engine.durations import parse_duration
 from engine.mistakes import Wrong
 
 __all__ = [

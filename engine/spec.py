@@ -13,7 +13,7 @@ from typing import Any, Literal, NewType
 
 import attrs
 
-from engine.light import light
+from engine.base.light import light
 from engine.moulds import Mould
 from engine.source import Source
 from engine.toml.key_paths import KeyPath

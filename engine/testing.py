@@ -13,7 +13,7 @@ from typing import Any
 
 import attrs
 
-from engine.durations import whole
+from engine.base.durations import whole
 from engine.events import Event
 from engine.plan import Node, Plan
 from engine.result import Outcome, Result

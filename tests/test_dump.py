@@ -12,9 +12,9 @@ import tomli_w
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from engine.base.durations import LONGEST, format_duration, parse_duration
 from engine.compiler import compile as compile_spec
 from engine.dumper import dump
-from engine.durations import LONGEST, format_duration, parse_duration
 from engine.loader import load
 from engine.plan import Plan
 from engine.source import Source

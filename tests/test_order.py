@@ -8,7 +8,7 @@ import networkx
 from hypothesis import given
 from hypothesis import strategies as st
 
-from engine.order import cycle_of, led_to, topological
+from engine.base.graphs import cycle_of, led_to, topological
 
 GRAPHS = st.integers(1, 8).flatmap(
     lambda n: st.lists(st.lists(st.integers(0, n - 1), max_size=4), min_size=n, max_size=n)

@@ -6,8 +6,8 @@ import math
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
+from engine.base.durations import format_duration
 from engine.diagnostics import Diagnostic, Rule
-from engine.durations import format_duration
 from engine.kin import first_ones
 from engine.plan import Node, Plan
 from engine.toml.key_paths import KeyPath

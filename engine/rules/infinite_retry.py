@@ -6,8 +6,8 @@ import json
 import re
 from collections.abc import Iterator
 
+from engine.base.durations import format_duration
 from engine.diagnostics import Diagnostic, Edit, Fix, Note, Rule, Safety
-from engine.durations import format_duration
 from engine.machine import Hop
 from engine.plan import Node, Plan
 from engine.rules.spans import route_path

@@ -6,8 +6,8 @@ import math
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
+from engine.base.durations import format_duration
 from engine.diagnostics import Diagnostic, Rule
-from engine.durations import format_duration
 from engine.plan import Plan
 
 if TYPE_CHECKING:

@@ -16,7 +16,7 @@ from contextlib import nullcontext
 
 import trio
 
-from engine.durations import whole
+from engine.base.durations import whole
 from engine.errors import EngineError
 from engine.live import LiveRun
 from engine.result import Outcome, Result

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import attrs
 
+from engine.base.light import light
 from engine.context import Context
-from engine.light import light
 from engine.modules import TaskError, together
 from engine.schemas import Problem, schema_error
 

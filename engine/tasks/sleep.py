@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from engine.base.durations import parse_duration
 from engine.context import Context, Permanent
-from engine.durations import parse_duration
 from engine.sdk.task import Task
 
 __all__ = ["TASK", "body"]
