@@ -77,7 +77,7 @@ def _tomli(text: str) -> None:
 
 def _check(text: str) -> None:
     from engine import api
-    from engine.source import Source
+    from engine.toml.source import Source
 
     found = api.check(Source("benchmark.toml", text))
     if found:

@@ -28,8 +28,8 @@ from engine.replay import replay
 from engine.runtime.options import Options
 from engine.runtime.prepared import prepare
 from engine.scheduler import Scheduler
-from engine.source import Source
 from engine.takeover import latest
+from engine.toml.source import Source
 
 BATCH = 2.0
 """`batch` may take this many times what `off` takes."""

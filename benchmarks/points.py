@@ -75,7 +75,7 @@ def build(work: Work, counter: Counter) -> tuple[Plan, float, float]:
 
     from engine.compiler import compile as compile_spec
     from engine.loader import load
-    from engine.source import Source
+    from engine.toml.source import Source
 
     source = Source("benchmark.toml", tomli_w.dumps(document(work)))
     start = perf_counter()

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from engine.registry import Registry, TaskError
     from engine.result import ItemResult, NodeResult, Result
     from engine.sdk.task import Task
-    from engine.source import Source
+    from engine.toml.source import Source
     from engine.version import __version__
 
 __all__ = [
@@ -68,7 +68,7 @@ _HOMES = {
     "engine.registry": ("Registry", "TaskError"),
     "engine.sdk.task": ("Task",),
     "engine.result": ("ItemResult", "NodeResult", "Result"),
-    "engine.source": ("Source",),
+    "engine.toml.source": ("Source",),
     "engine.version": ("__version__",),
 }
 _HOME = {name: module for module, names in _HOMES.items() for name in names}

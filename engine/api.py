@@ -24,7 +24,7 @@ from engine.plan import Plan
 from engine.registry import Registry
 from engine.selection import Settings, chosen
 from engine.settings import hooks_for, settings_for
-from engine.source import Source, read
+from engine.toml.source import Source, read
 
 if TYPE_CHECKING:
     from engine.bounds import Bounds

@@ -15,8 +15,8 @@ import attrs
 from engine.machine import Step
 from engine.plan import Node, Plan
 from engine.result import Attempt, NodeResult, Result
-from engine.source import Span
 from engine.toml.key_paths import KeyPath
+from engine.toml.source import Span
 
 __all__ = ["Coverage", "Spot", "coverage"]
 

@@ -11,7 +11,7 @@ from enum import StrEnum
 
 import attrs
 
-from engine.source import Source, Span
+from engine.toml.source import Source, Span
 
 __all__ = ["Diagnostic", "Diagnostics", "Edit", "Fix", "Note", "Rule", "Safety", "Severity"]
 

@@ -24,9 +24,9 @@ from engine.fixes import mend_key, mend_value
 from engine.misnamed import Make, with_stand_ins
 from engine.mistakes import whose
 from engine.registry import Registry
-from engine.source import Source, Span
 from engine.spec import Spec
 from engine.toml.key_paths import KeyPath
+from engine.toml.source import Source, Span
 from engine.written import in_file, whole
 
 __all__ = ["Draft"]

@@ -16,9 +16,9 @@ from engine.expressions import template
 from engine.fixes import mend_key
 from engine.plan import Plan
 from engine.schemas import Problem, misfits
-from engine.source import Source, Span
 from engine.spec import StepSpec
 from engine.toml.key_paths import KeyPath, show
+from engine.toml.source import Source, Span
 
 __all__ = ["fits", "fits_child", "fits_state"]
 

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 import attrs
 
 from engine.diagnostics import Diagnostics, Edit, Fix, Safety
-from engine.source import Source, Syntax, parse
+from engine.toml.source import Source, Syntax, parse
 
 __all__ = ["apply", "mend", "mendable"]
 

@@ -12,8 +12,8 @@ from collections.abc import Iterable
 
 from engine.base.suggestions import only_nearest
 from engine.diagnostics import Edit, Fix
-from engine.source import Source, Span
 from engine.toml.key_paths import KeyPath
+from engine.toml.source import Source, Span
 
 __all__ = ["mend_key", "mend_read", "mend_value"]
 

@@ -12,7 +12,7 @@ from collections.abc import Iterable, Iterator
 
 import attrs
 
-from engine import codes, positions
+from engine import codes
 from engine.base.suggestions import nearest
 from engine.diagnostics import (
     Diagnostic,
@@ -22,7 +22,8 @@ from engine.diagnostics import (
     Safety,
 )
 from engine.selection import ignorable, known, unignorable
-from engine.source import Source, Span
+from engine.toml import scanner
+from engine.toml.source import Source, Span
 
 __all__ = ["silence"]
 
@@ -97,7 +98,7 @@ def _without(sole: Span | None) -> Fix | None:
 
 def _comments(source: Source) -> _Comments:
     found = _Comments(source)
-    for start, end in positions.comments(source.text):
+    for start, end in scanner.comments(source.text):
         match = _COMMENT(source.text, start, end)
         if match:
             _read(found, match, _silences(source, start))

@@ -26,17 +26,17 @@ from engine.mistakes import Mistake, Wrong, mistakes, whose
 from engine.moulds import wherever
 from engine.nesting import DEEPEST, is_file, too_deep
 from engine.shapes import LANGUAGE
-from engine.source import (
+from engine.spec import Limit, NodeSpec, Spec, StepSpec, alike
+from engine.stray import strays, with_strays
+from engine.structure import Misnamed, structure
+from engine.toml.key_paths import KeyPath
+from engine.toml.source import (
     Source,
     Span,
     Syntax,
     parse,
     read,
 )
-from engine.spec import Limit, NodeSpec, Spec, StepSpec, alike
-from engine.stray import strays, with_strays
-from engine.structure import Misnamed, structure
-from engine.toml.key_paths import KeyPath
 from engine.written import shifted
 
 __all__ = ["load"]

@@ -20,9 +20,9 @@ from engine.diagnostics import Diagnostic, Note
 from engine.mistakes import whose
 from engine.once import per_plan
 from engine.plan import Node, Plan
-from engine.source import Span
 from engine.spec import Spec
 from engine.toml.key_paths import KeyPath
+from engine.toml.source import Span
 
 __all__ = ["pool_deadlocks"]
 

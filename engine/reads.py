@@ -13,8 +13,8 @@ import attrs
 
 from engine.expression_model import Read
 from engine.plan import Key, Node, Plan
-from engine.source import Span
 from engine.toml.key_paths import KeyPath
+from engine.toml.source import Span
 
 __all__ = ["Site", "place_of", "sites", "sites_at_end", "sites_in", "span_of"]
 

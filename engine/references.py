@@ -25,9 +25,9 @@ from engine.expression_model import (
 from engine.expressions import bare, template
 from engine.fixes import mend_read
 from engine.misnamed import Make, means_either
-from engine.source import Source, Span
 from engine.spec import Spec
 from engine.toml.key_paths import KeyPath, show
+from engine.toml.source import Source, Span
 
 __all__ = ["Place", "condition", "is_input_of", "names_set", "nodes_read", "values"]
 

@@ -20,13 +20,13 @@ from engine.diagnostics import Severity
 from engine.errors import EngineError, SettingsError
 from engine.hooks import Hook
 from engine.selection import Settings, UnknownRule, ignored, rules_of
-from engine.source import (
+from engine.toml.key_paths import KeyPath
+from engine.toml.source import (
     Source,
     Syntax,
     parse,
     read,
 )
-from engine.toml.key_paths import KeyPath
 
 __all__ = ["FILE", "hooks_for", "settings_for", "with_words"]
 

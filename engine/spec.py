@@ -15,8 +15,8 @@ import attrs
 
 from engine.base.light import light
 from engine.moulds import Mould
-from engine.source import Source
 from engine.toml.key_paths import KeyPath
+from engine.toml.source import Source
 
 __all__ = [
     "CONDITIONS",

@@ -22,7 +22,7 @@ from engine.journal.store import Store
 from engine.people import Answer, Question, answered, found, open_questions
 from engine.plan import Plan
 from engine.registry import Registry
-from engine.source import Source, read
+from engine.toml.source import Source, read
 
 if TYPE_CHECKING:
     from engine.result import Result

@@ -10,7 +10,7 @@ import attrs
 
 from engine.events import Event
 from engine.result import ABSENT
-from engine.source import Source
+from engine.toml.source import Source
 
 __all__ = ["Ran", "run_task"]
 

@@ -15,7 +15,7 @@ from engine.plan import Plan
 from engine.registry import Registry
 from engine.result import Result
 from engine.sdk.task import Task
-from engine.source import Source
+from engine.toml.source import Source
 
 
 async def _unscripted(inputs: dict[str, Any], context: Context) -> None:

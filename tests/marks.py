@@ -6,7 +6,7 @@ import re
 from dataclasses import dataclass
 
 from engine.diagnostics import Diagnostic
-from engine.source import Source, Span
+from engine.toml.source import Source, Span
 
 __all__ = ["Found", "marked", "shown"]
 

@@ -15,7 +15,7 @@ from engine.bounds import bounds_of
 from engine.context import Exit
 from engine.coverage import coverage
 from engine.hooks import Hook
-from engine.source import Source
+from engine.toml.source import Source
 from tests.kit import children
 from tests.model import serving, text, tools
 from tests.test_journal import killed_when

@@ -11,7 +11,7 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from engine.api import check
-from engine.source import Source
+from engine.toml.source import Source
 from tests.test_source import corpus, needs_corpus
 
 RELAXED = settings(deadline=None, max_examples=150, suppress_health_check=list(HealthCheck))

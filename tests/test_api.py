@@ -25,7 +25,7 @@ from engine import Context, Exit, InputError, Permanent, RetryAfter, Task, proce
 from engine.api import default_registry
 from engine.plan import Plan
 from engine.runtime import Event, Result
-from engine.source import Source
+from engine.toml.source import Source
 
 SLEEP = {"task": "sleep", "with": {"seconds": 0}}
 

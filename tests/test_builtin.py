@@ -11,8 +11,8 @@ import pytest
 
 import engine
 from engine.context import SHARE, Exit, Failure, Permanent
-from engine.source import Source
 from engine.tasks import progress
+from engine.toml.source import Source
 from tests.test_tasks import context, do
 
 Doc = dict[str, Any]

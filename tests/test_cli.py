@@ -24,7 +24,7 @@ from engine import cli
 from engine.commands.console import Console
 from engine.commands.files import specs_in
 from engine.diagnostics import Diagnostic, Diagnostics, Rule
-from engine.source import Source, Span
+from engine.toml.source import Source, Span
 
 ROOT = Path(__file__).parent.parent
 SOUND = 'engine = 1\n[nodes.a]\ntask = "sleep"\nwith = { seconds = 0 }\n'

@@ -13,7 +13,7 @@ from engine.loader import load
 from engine.plan import Plan
 from engine.registry import Registry
 from engine.sdk.task import Task
-from engine.source import Source
+from engine.toml.source import Source
 from tests.marks import Found, marked, shown
 
 

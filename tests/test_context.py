@@ -15,7 +15,7 @@ import engine
 from engine import Context, Exit, task
 from engine.events import Event
 from engine.result import Result
-from engine.source import Source
+from engine.toml.source import Source
 
 Doc = dict[str, Any]
 SEEN: list[Any] = []

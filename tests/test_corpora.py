@@ -11,7 +11,7 @@ import pytest
 import tomli_w
 
 from engine.api import check
-from engine.source import Source
+from engine.toml.source import Source
 from tests.asl import document, graphs_in
 
 BY_ERROR = ("either-or-parallel-pattern", "quorum-with-parallel-pattern")

@@ -15,9 +15,9 @@ import engine
 from engine.diagnostics import Rule
 from engine.render import diagnostics as render
 from engine.rules import RULES
-from engine.source import Source
 from engine.testing import simulate
 from engine.testing_scripts import parse_script
+from engine.toml.source import Source
 
 ROOT = Path(__file__).parent.parent
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]

@@ -17,8 +17,8 @@ from engine.compiler import compile as compile_spec
 from engine.dumper import dump
 from engine.loader import load
 from engine.plan import Plan
-from engine.source import Source
 from engine.spec import Spec
+from engine.toml.source import Source
 from tests.kit import registry
 from tests.strategies import cases
 from tests.test_language import FULL

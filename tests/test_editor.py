@@ -20,7 +20,7 @@ from engine import cli
 from engine.api import check, default_registry
 from engine.editor import schema_with
 from engine.sdk.task import Task
-from engine.source import Source
+from engine.toml.source import Source
 from tests.strategies import cases
 from tests.test_specs import FILES
 

@@ -18,9 +18,9 @@ from engine.result import Outcome, Result
 from engine.runtime.options import Options
 from engine.runtime.runs import open_run, run_plan
 from engine.scheduler import LiveAttempt
-from engine.source import Source
 from engine.testing import simulate
 from engine.testing_scripts import parse_script
+from engine.toml.source import Source
 from tests.kit import plan_of
 from tests.test_journal import killed_when
 

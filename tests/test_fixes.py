@@ -21,7 +21,7 @@ from engine.diagnostics import (
     Safety,
 )
 from engine.fixer import apply, mend
-from engine.source import Source, Span
+from engine.toml.source import Source, Span
 
 FIXTURES = Path(__file__).parent / "fixtures"
 

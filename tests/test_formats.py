@@ -18,7 +18,7 @@ from engine.api import check
 from engine.commands.check import FORMATS as OFFERED
 from engine.diagnostics import Diagnostic, Diagnostics, Edit, Fix, Note, Rule, Severity
 from engine.render.formats import FORMATS, Report, render
-from engine.source import Source, Span
+from engine.toml.source import Source, Span
 
 FIXTURES = Path(__file__).parent / "fixtures"
 NO_SURROGATES = st.text(st.characters(exclude_categories=["Cs"]), max_size=12)

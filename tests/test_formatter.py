@@ -16,9 +16,9 @@ from hypothesis import strategies as st
 
 from engine import cli
 from engine.api import analyse
-from engine.formatter import formatted
-from engine.positions import comments
-from engine.source import Source
+from engine.toml.formatter import formatted
+from engine.toml.scanner import comments
+from engine.toml.source import Source
 from tests.strategies import cases
 from tests.test_specs import FILES
 

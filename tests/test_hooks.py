@@ -13,7 +13,7 @@ from engine import InputError
 from engine.errors import EngineError
 from engine.hooks import Hook, HookContext
 from engine.result import Outcome, Result
-from engine.source import Source
+from engine.toml.source import Source
 
 SPEC = """\
 engine = 1

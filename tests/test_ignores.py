@@ -11,10 +11,10 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 import engine
-from engine import positions
 from engine.api import analyse, check
 from engine.fixer import mend
-from engine.source import Source
+from engine.toml import scanner
+from engine.toml.source import Source
 from tests.strategies import cases
 
 LINES = """\
@@ -98,7 +98,7 @@ def test_positions_are_not_looked_for_without_the_words(monkeypatch: pytest.Monk
     def comments(_: str) -> None:
         raise AssertionError
 
-    monkeypatch.setattr(positions, "comments", comments)
+    monkeypatch.setattr(scanner, "comments", comments)
     assert codes("\n".join(LINES)) == ["E302"]
     with pytest.raises(AssertionError):
         codes(f"{COMMENT}\nengine = 1")
@@ -128,10 +128,10 @@ def test_comments_are_found_and_nothing_else(doc: dict[str, object], data: st.Da
         lines.append(f"{line} {comment}")
     text = "\r\n".join(lines)
     assert tomli.loads(text) == doc
-    assert [text[slice(*each)] for each in positions.comments(text)] == planted
+    assert [text[slice(*each)] for each in scanner.comments(text)] == planted
 
 
 @settings(suppress_health_check=[HealthCheck.too_slow], deadline=None, max_examples=25)
 @given(cases())
 def test_a_spec_without_comments_has_none(case: tuple[dict[str, object], object, object]) -> None:
-    assert not list(positions.comments(tomli_w.dumps(case[0])))
+    assert not list(scanner.comments(tomli_w.dumps(case[0])))

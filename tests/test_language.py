@@ -18,9 +18,9 @@ from jsonschema.validators import extend
 from engine.language import schema
 from engine.loader import load
 from engine.mistakes import known_keys
-from engine.source import Source
 from engine.spec import LimitsSpec, NodeSpec, PipelineSpec, RetrySpec, RouteSpec, Spec, StepSpec
 from engine.toml.key_paths import KeyPath
+from engine.toml.source import Source
 from tests.strategies import cases
 
 Doc = dict[str, Any]

@@ -10,8 +10,8 @@ import tomli
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
-from engine.lines import loads
-from engine.source import Source, parse
+from engine.toml.lines import loads
+from engine.toml.source import Source, parse
 
 RELAXED = settings(deadline=None, suppress_health_check=list(HealthCheck), max_examples=1000)
 

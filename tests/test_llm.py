@@ -8,7 +8,7 @@ import pytest
 
 import engine
 from engine.context import Exit, Failure, Permanent, RetryAfter
-from engine.source import Source
+from engine.toml.source import Source
 from tests.model import serving, text, tools
 from tests.test_tasks import context, do
 

@@ -14,8 +14,8 @@ from hypothesis import strategies as st
 
 from engine.api import check
 from engine.loader import load
-from engine.source import Source
 from engine.spec import NodeSpec, RetrySpec, RouteSpec, Spec, StepSpec
+from engine.toml.source import Source
 from tests.kit import registry
 from tests.marks import Found, marked, shown
 from tests.strategies import cases

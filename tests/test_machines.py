@@ -14,10 +14,10 @@ import engine
 from engine import Context, Exit, stored, task
 from engine.bounds import bounds_of
 from engine.registry import TaskError
-from engine.source import Source
 from engine.testing import simulate
 from engine.testing_scripts import parse_script
 from engine.testing_task_runs import run_task
+from engine.toml.source import Source
 
 Doc = dict[str, Any]
 Routes = dict[str, dict[Any, Any]]

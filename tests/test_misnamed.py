@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from engine.api import check
 from engine.shapes import RESERVED
-from engine.source import Source
+from engine.toml.source import Source
 from tests.kit import registry
 from tests.strategies import cases
 from tests.test_language import near_misses

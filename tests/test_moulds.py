@@ -19,8 +19,8 @@ from engine.kin import moulded
 from engine.loader import load
 from engine.moulds import poured, wherever
 from engine.plan import Node, Plan
-from engine.source import Source
 from engine.spec import NodeSpec
+from engine.toml.source import Source
 
 RELAXED = settings(deadline=None, suppress_health_check=list(HealthCheck), max_examples=300)
 REGISTRY = default_registry()

@@ -13,8 +13,8 @@ from engine.diagnostics import Diagnostics
 from engine.loader import load
 from engine.nesting import DEEPEST
 from engine.plan import Plan
-from engine.source import Source
 from engine.testing import simulate
+from engine.toml.source import Source
 from tests.kit import registry
 
 LEAF = 'task = "shell"\nwith = { argv = ["x"] }\n'

@@ -22,9 +22,9 @@ from engine.errors import JournalError
 from engine.events import Event
 from engine.journal.store import Store
 from engine.people import Answer, Question, open_questions
-from engine.source import Source
 from engine.testing import simulate
 from engine.testing_scripts import parse_script
+from engine.toml.source import Source
 
 
 def asks(*options: str, **keys: Any) -> dict[str, Any]:

@@ -13,7 +13,7 @@ from engine.api import check
 from engine.compiler import compile as compile_spec
 from engine.diagnostics import Diagnostic
 from engine.loader import load
-from engine.source import Source
+from engine.toml.source import Source
 from tests.kit import registry
 
 RELAXED = settings(deadline=None, suppress_health_check=list(HealthCheck))

@@ -16,7 +16,7 @@ from engine.functions import call_arguments, task
 from engine.loader import load
 from engine.registry import Registry, TaskError
 from engine.sdk.task import Task
-from engine.source import Source
+from engine.toml.source import Source
 
 CONTEXT = Context("run", "pipeline", "node", "step", 1, 1, "key")
 

@@ -22,7 +22,7 @@ import engine
 from engine.context import Failure, Permanent
 from engine.runtime.options import Options
 from engine.runtime.runs import open_run
-from engine.source import Source
+from engine.toml.source import Source
 from tests.kit import children
 from tests.ssh_server import serving
 from tests.test_tasks import context, do

@@ -10,7 +10,7 @@ import pytest
 from engine.api import worst_case
 from engine.cli import main
 from engine.render import bounds
-from engine.source import Source
+from engine.toml.source import Source
 
 SPEC = """\
 engine = 1

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from engine.diagnostics import Diagnostic, Diagnostics, Note, Rule
 from engine.render.diagnostics import as_json, concise, human, summary
-from engine.source import Source, Span
+from engine.toml.source import Source, Span
 
 START = Span(2, 1, 2, 7)
 LOOP = Rule("E301", "infinite-retry", "a machine that is not bounded")

@@ -12,7 +12,7 @@ from engine.api import check
 from engine.registry import Registry
 from engine.render.tasks import as_json, detail, listing, type_of
 from engine.sdk.task import Task
-from engine.source import Source
+from engine.toml.source import Source
 
 
 async def body(inputs: Any, context: Any) -> None:

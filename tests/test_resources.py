@@ -23,7 +23,7 @@ from engine.events import Event
 from engine.result import Result
 from engine.runtime.options import Options
 from engine.runtime.runs import open_run
-from engine.source import Source
+from engine.toml.source import Source
 from tests.test_journal import killed_when
 
 Doc = dict[str, Any]

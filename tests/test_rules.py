@@ -17,7 +17,7 @@ from engine.api import check
 from engine.codes import CODES
 from engine.diagnostics import Rule
 from engine.rules import RULES
-from engine.source import Source
+from engine.toml.source import Source
 
 FOLDER = Path(rules.__file__).parent
 FIXTURES = Path(__file__).parent / "fixtures"

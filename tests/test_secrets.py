@@ -18,7 +18,7 @@ from engine.errors import InputError
 from engine.events import Event
 from engine.runtime.secrets import HIDDEN, Redactor
 from engine.schemas import misfits
-from engine.source import Source
+from engine.toml.source import Source
 from tests.test_api import one, reading
 
 PEM = "-----BEGIN KEY-----\nMIIEvQIBADANBgkqhkiG9w0BAQEF+/x\nAASCBKcwggSjAgEAAoIBAQDZ\n-----END KEY-----\n"

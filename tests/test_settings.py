@@ -15,7 +15,7 @@ from engine.diagnostics import Diagnostic, Severity
 from engine.errors import EngineError, SettingsError
 from engine.selection import IGNORABLE, Settings, UnknownRule, chosen, ignored, known, rules_of
 from engine.settings import settings_for, with_words
-from engine.source import Source, Span
+from engine.toml.source import Source, Span
 
 SOURCE = Source("a.toml", "engine = 1\n")
 EVERY = [Diagnostic(rule, "x", SOURCE, Span(1, 1, 1, 2)) for rule in known().values()]

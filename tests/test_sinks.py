@@ -15,7 +15,7 @@ import engine
 from engine import cli, sinks
 from engine.errors import EngineError
 from engine.events import Event
-from engine.source import Source
+from engine.toml.source import Source
 
 SPEC = 'engine = 1\n[nodes.a]\ntask = "collect"\nwith = { t = "${secrets.TOKEN}" }\n'
 PLAIN = SPEC.replace('with = { t = "${secrets.TOKEN}" }\n', "")

@@ -14,14 +14,14 @@ import tomli
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from engine.source import (
+from engine.toml.key_paths import KeyPath
+from engine.toml.source import (
     Source,
     Span,
     Syntax,
     parse,
     read,
 )
-from engine.toml.key_paths import KeyPath
 
 CORPUS = pathlib.Path(__file__).parents[2] / "shared" / "corpora" / "toml_test.jsonl"
 

@@ -18,7 +18,7 @@ import engine
 from engine import tasks
 from engine.runtime.options import Options
 from engine.runtime.runs import open_run
-from engine.source import Source
+from engine.toml.source import Source
 from tests.kit import children
 
 Doc = dict[str, Any]

@@ -38,7 +38,7 @@ def test_only_what_must_be_set_has_a_placeholder(
 
 def problems_of(doc: dict[str, Any], script: object) -> str:
     from engine.api import load_plan
-    from engine.source import Source
+    from engine.toml.source import Source
 
     plan = load_plan(Source("case.toml", tomli_w.dumps(doc)))
     with pytest.raises(InputError) as caught:

@@ -16,7 +16,7 @@ from engine.commands.files import files_of
 from engine.errors import EngineError
 
 if TYPE_CHECKING:
-    from engine.source import Source
+    from engine.toml.source import Source
 
 __all__ = ["EXAMPLES", "SUMMARY", "configure", "execute"]
 
@@ -56,8 +56,8 @@ def execute(arguments: argparse.Namespace, console: Console) -> int:
 
 def _one(path: str, arguments: argparse.Namespace, console: Console) -> bool:
     """Lay out a file; whether it changes."""
-    from engine.formatter import formatted
-    from engine.source import Syntax, parse
+    from engine.toml.formatter import formatted
+    from engine.toml.source import Syntax, parse
 
     source = _read(path)
     try:
@@ -94,7 +94,7 @@ def _put(path: str, before: str, after: str, console: Console) -> None:
 
 
 def _read(path: str) -> Source:
-    from engine.source import Source, read
+    from engine.toml.source import Source, read
 
     if os.path.isdir(path):
         raise EngineError(f"there is no spec in folder `{path}`")

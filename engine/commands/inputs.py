@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from engine.commands.console import Console
 from engine.errors import EngineError, InputError
-from engine.source import read_bytes
+from engine.toml.source import read_bytes
 
 if TYPE_CHECKING:
     from engine.diagnostics import Diagnostics

@@ -18,7 +18,7 @@ from engine.commands.checking import Choice, settings_of
 from engine.errors import EngineError
 
 if TYPE_CHECKING:
-    from engine.source import Source
+    from engine.toml.source import Source
 
 __all__ = ["Mended", "difference", "mend_files", "write"]
 
@@ -49,7 +49,7 @@ def mend_files(paths: Sequence[str], choice: Choice, *, unsafe: bool) -> list[Me
 def _mended(path: str, choice: Choice, *, unsafe: bool) -> Mended:
     from engine import api
     from engine.fixer import mend
-    from engine.source import read
+    from engine.toml.source import read
 
     source, settings = read(path), settings_of(path, choice)
     if source.undecodable:

@@ -97,7 +97,7 @@ def _read(path: str) -> Any:
         return read_json(path)
     from pathlib import Path
 
-    from engine.source import Syntax, parse, read
+    from engine.toml.source import Syntax, parse, read
 
     try:
         return parse(read(Path(path)))

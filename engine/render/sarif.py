@@ -13,7 +13,7 @@ from urllib.parse import quote
 
 from engine.diagnostics import Diagnostic, Edit, Rule
 from engine.render.formats import Report
-from engine.source import Span
+from engine.toml.source import Span
 from engine.version import __version__
 
 __all__ = ["write"]

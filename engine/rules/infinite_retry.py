@@ -11,7 +11,7 @@ from engine.diagnostics import Diagnostic, Edit, Fix, Note, Rule, Safety
 from engine.machine import Hop
 from engine.plan import Node, Plan
 from engine.rules.spans import route_path
-from engine.source import Source, Span
+from engine.toml.source import Source, Span
 from engine.written import whole
 
 __all__ = ["RULE", "check"]

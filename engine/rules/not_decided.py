@@ -13,8 +13,8 @@ from engine.produced import missing_outputs
 from engine.races import races
 from engine.reads import Site, span_of
 from engine.rules.spans import access_span, route_path, step_span
-from engine.source import Span
 from engine.toml.key_paths import show
+from engine.toml.source import Span
 from engine.verdicts import failing, never_succeeds
 
 __all__ = ["RULE", "check"]

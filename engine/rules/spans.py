@@ -9,8 +9,8 @@ from engine.machine import Route
 from engine.plan import Edge, Node, Plan
 from engine.races import Access
 from engine.reads import span_of
-from engine.source import Span
 from engine.toml.key_paths import KeyPath
+from engine.toml.source import Span
 
 __all__ = [
     "access_span",

@@ -11,8 +11,8 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Any
 
-from engine import positions
-from engine.positions import Extent
+from engine.toml import scanner
+from engine.toml.scanner import Extent
 
 if TYPE_CHECKING:
     import tomli
@@ -58,7 +58,7 @@ def explain(text: str, error: tomli.TOMLDecodeError, at: int) -> tuple[str, Exte
     if _is_taken(error):
         return _taken(text, at)
     if _LINE_END.match(text, at):
-        start = positions.unclosed(text[:at])
+        start = scanner.unclosed(text[:at])
         if start is not None:
             return _UNCLOSED[text[start]], (start, _end_of_line(text, start))
     if error.msg in _ESCAPES:
@@ -70,16 +70,16 @@ def explain(text: str, error: tomli.TOMLDecodeError, at: int) -> tuple[str, Exte
 def without(text: str, error: tomli.TOMLDecodeError, at: int) -> str | None:
     """The text with what is wrong at the character `at` blanked out, so that the parser can go on;
     None where all that follows may be part of it. Lines and columns stay."""
-    start = at if error.msg == "Invalid statement" else positions.statement(text[:at])
+    start = at if error.msg == "Invalid statement" else scanner.statement(text[:at])
     if _is_taken(error):
-        start = positions.latest(text[:at])
+        start = scanner.latest(text[:at])
         if text[start] != "[":
             before = text[:start].rstrip()
             return _blanked(text, len(before) - before.endswith(","), at)
     elif "\n" in text[start:at] or _goes_on(text, at):
         return None
     end = _end_of_line(text, at)
-    return _blanked(text, start, end if text[start] != "[" else positions.next_header(text, end))
+    return _blanked(text, start, end if text[start] != "[" else scanner.next_header(text, end))
 
 
 def is_suspect(text: str, data: dict[str, Any]) -> bool:
@@ -89,7 +89,7 @@ def is_suspect(text: str, data: dict[str, Any]) -> bool:
 
 def beyond_limits(text: str) -> tuple[str, Extent] | None:
     """The message and the extent of the first value that is too deep or too long, if any."""
-    for depth, place in positions.walk(positions.places(text)):
+    for depth, place in scanner.walk(scanner.places(text)):
         start, end = place.key
         if depth > DEEPEST:
             return f"nested more than {DEEPEST} levels deep", (start, max(end, start + 1))
@@ -104,7 +104,7 @@ def _is_taken(error: tomli.TOMLDecodeError) -> bool:
 
 def _goes_on(text: str, at: int) -> bool:
     """Whether something is open at a character that may hold further lines."""
-    start = positions.unclosed(text[:at])
+    start = scanner.unclosed(text[:at])
     return start is not None and (text[start] in "[{" or text[start : start + 3] in _LONG_QUOTES)
 
 
@@ -113,7 +113,7 @@ def _blanked(text: str, start: int, end: int) -> str:
 
 
 def _taken(text: str, at: int) -> tuple[str, Extent]:
-    clash = positions.clash(text, at)
+    clash = scanner.clash(text, at)
     if clash is None:
         return "this name is already defined", (at, at)
     line = text.count("\n", 0, clash.first) + 1

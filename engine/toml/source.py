@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any
 
 import attrs
 
-from engine import lines, positions, syntax
+from engine.toml import lines, scanner, syntax_errors
 from engine.toml.key_paths import KeyPath
 
 if TYPE_CHECKING:
@@ -103,7 +103,7 @@ class Source:
         place, complete = self._find(path)
         if not complete or place.value is None or not 0 <= start <= end:
             return self.value(path)
-        written = positions.characters(self.text, place.value)
+        written = scanner.characters(self.text, place.value)
         wanted = list(itertools.islice(written, start, max(end, start + 1)))
         if not wanted or len(wanted) < end - start:
             return self.value(path)
@@ -140,7 +140,7 @@ class Source:
         line = bisect.bisect_right(self._starts, offset)
         return line, offset - self._starts[line - 1] + 1
 
-    def _find(self, path: KeyPath) -> tuple[positions.Place, bool]:
+    def _find(self, path: KeyPath) -> tuple[scanner.Place, bool]:
         place = self._places
         for key in path:
             child = place.children.get(key)
@@ -150,8 +150,8 @@ class Source:
         return place, True
 
     @cached_property
-    def _places(self) -> positions.Place:
-        return positions.places(self.text)
+    def _places(self) -> scanner.Place:
+        return scanner.places(self.text)
 
     @cached_property
     def _starts(self) -> list[int]:
@@ -212,9 +212,9 @@ def parse(source: Source) -> dict[str, Any]:
         first, *more = _mistakes(source, error)
         raise Syntax(first.message, first.span, tuple(more)) from None
     except (ValueError, RecursionError):
-        raise _refused(source, syntax.beyond_limits(source.text)) from None
-    if syntax.is_suspect(source.text, data):
-        found = syntax.beyond_limits(source.text)
+        raise _refused(source, syntax_errors.beyond_limits(source.text)) from None
+    if syntax_errors.is_suspect(source.text, data):
+        found = syntax_errors.beyond_limits(source.text)
         if found is not None:
             raise _refused(source, found)
     return data
@@ -227,8 +227,8 @@ def _mistakes(source: Source, error: tomli.TOMLDecodeError) -> Iterator[Syntax]:
     text = source.text
     for _ in range(_MOST):
         at = source.offset(error.lineno, error.colno)
-        yield _refused(source, syntax.explain(text, error, at))
-        left = syntax.without(text, error, at)
+        yield _refused(source, syntax_errors.explain(text, error, at))
+        left = syntax_errors.without(text, error, at)
         if left is None:
             return
         text = left
@@ -241,11 +241,11 @@ def _mistakes(source: Source, error: tomli.TOMLDecodeError) -> Iterator[Syntax]:
             return
 
 
-def _refused(source: Source, found: tuple[str, positions.Extent] | None) -> Syntax:
+def _refused(source: Source, found: tuple[str, scanner.Extent] | None) -> Syntax:
     message, extent = found or ("the text cannot be read as TOML", (0, 0))
     return Syntax(message, source.span(*extent))
 
 
-def _key(place: positions.Place) -> positions.Extent:
+def _key(place: scanner.Place) -> scanner.Extent:
     is_element = place.key[0] == place.key[1] and place.value is not None
     return place.value if is_element and place.value else place.key

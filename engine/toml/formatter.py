@@ -13,7 +13,7 @@ from collections.abc import Iterator
 
 import attrs
 
-from engine.positions import LITERAL, PART
+from engine.toml.scanner import LITERAL, PART
 
 __all__ = ["formatted"]
 
