@@ -10,9 +10,8 @@ from functools import partial
 
 import attrs
 
-from engine import codes
 from engine.base.durations import LONGEST
-from engine.diagnostics import Diagnostic, Rule
+from engine.diagnostics import Diagnostic, Rule, codes
 from engine.mistakes import whose
 from engine.moulds import wherever
 from engine.spec import NodeSpec, RetrySpec, RouteSpec, Spec, StepSpec, alike

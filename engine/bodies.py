@@ -10,8 +10,7 @@ from functools import partial
 
 import attrs
 
-from engine import codes
-from engine.diagnostics import Rule
+from engine.diagnostics import Rule, codes
 from engine.draft import Draft
 from engine.exits import exits_of, make_step, written_exits
 from engine.expression_model import Template

@@ -13,11 +13,10 @@ from typing import Any
 
 import attrs
 
-from engine import codes
 from engine.base.graphs import cycle_of
 from engine.bodies import node_of, rule_of
 from engine.casts import cast_of
-from engine.diagnostics import Diagnostics
+from engine.diagnostics import Diagnostics, codes
 from engine.draft import Draft
 from engine.edges import with_edges
 from engine.expressions import template

@@ -20,7 +20,7 @@ from engine.diagnostics import (
     Note,
     Rule,
 )
-from engine.fixes import mend_key, mend_value
+from engine.diagnostics.fixes import mend_key, mend_value
 from engine.misnamed import Make, with_stand_ins
 from engine.mistakes import whose
 from engine.registry import Registry

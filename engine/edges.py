@@ -9,8 +9,8 @@ from collections.abc import Iterator, Mapping, Sequence, Set
 
 import attrs
 
-from engine import codes
 from engine.choices import endings_of
+from engine.diagnostics import codes
 from engine.draft import Draft
 from engine.ends import ends_of
 from engine.misnamed import ambiguous

@@ -11,7 +11,7 @@ from functools import partial
 
 import attrs
 
-from engine import codes
+from engine.diagnostics import codes
 from engine.draft import Draft
 from engine.machine import Clause, End, Outcome, Route, Step, Target, Verdict
 from engine.mistakes import Wrong

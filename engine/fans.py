@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 
-from engine import codes
+from engine.diagnostics import codes
 from engine.draft import Draft
 from engine.expression_model import EvaluationError, Template
 from engine.fan import Fan, tolerance_of

@@ -9,11 +9,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from engine import codes
-from engine.diagnostics import Fix
+from engine.diagnostics import Fix, codes
+from engine.diagnostics.fixes import mend_key
 from engine.draft import Draft
 from engine.expressions import template
-from engine.fixes import mend_key
 from engine.plan import Plan
 from engine.schemas import Problem, misfits
 from engine.spec import StepSpec

@@ -12,7 +12,6 @@ from collections.abc import Iterable, Iterator
 
 import attrs
 
-from engine import codes
 from engine.base.suggestions import nearest
 from engine.diagnostics import (
     Diagnostic,
@@ -20,6 +19,7 @@ from engine.diagnostics import (
     Edit,
     Fix,
     Safety,
+    codes,
 )
 from engine.selection import ignorable, known, unignorable
 from engine.toml import scanner

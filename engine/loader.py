@@ -18,10 +18,9 @@ from typing import Any
 
 import attrs
 
-from engine import codes
 from engine.across import across
-from engine.diagnostics import Diagnostic, Diagnostics, Fix, Rule
-from engine.fixes import mend_key, mend_value
+from engine.diagnostics import Diagnostic, Diagnostics, Fix, Rule, codes
+from engine.diagnostics.fixes import mend_key, mend_value
 from engine.mistakes import Mistake, Wrong, mistakes, whose
 from engine.moulds import wherever
 from engine.nesting import DEEPEST, is_file, too_deep

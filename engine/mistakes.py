@@ -11,9 +11,8 @@ from collections.abc import Iterator
 import attrs
 from cattrs.errors import AttributeValidationNote, ForbiddenExtraKeysError, IterableValidationNote
 
-from engine import codes
 from engine.base.suggestions import nearest
-from engine.diagnostics import Rule
+from engine.diagnostics import Rule, codes
 from engine.spec import NodeSpec, Spec, StepSpec
 from engine.toml.key_paths import KeyPath, show
 

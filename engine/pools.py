@@ -14,9 +14,8 @@ from itertools import pairwise
 
 import attrs
 
-from engine import codes
 from engine.base.graphs import cycle_of
-from engine.diagnostics import Diagnostic, Note
+from engine.diagnostics import Diagnostic, Note, codes
 from engine.mistakes import whose
 from engine.once import per_plan
 from engine.plan import Node, Plan

@@ -12,9 +12,9 @@ from typing import Any, Literal
 
 import attrs
 
-from engine import codes
 from engine.base.suggestions import nearest
-from engine.diagnostics import Fix
+from engine.diagnostics import Fix, codes
+from engine.diagnostics.fixes import mend_read
 from engine.draft import Draft
 from engine.expression_model import (
     BadExpression,
@@ -23,7 +23,6 @@ from engine.expression_model import (
     Template,
 )
 from engine.expressions import bare, template
-from engine.fixes import mend_read
 from engine.misnamed import Make, means_either
 from engine.spec import Spec
 from engine.toml.key_paths import KeyPath, show

@@ -15,9 +15,9 @@ from typing import Any, get_args
 from cattrs import IterableValidationError
 from cattrs.errors import IterableValidationNote
 
-from engine import codes
 from engine.base.durations import parse_duration
 from engine.base.suggestions import nearest
+from engine.diagnostics import codes
 from engine.mistakes import Wrong
 
 __all__ = [

@@ -11,7 +11,7 @@ import re
 from collections.abc import Iterator, Sequence, Set
 from typing import Any
 
-from engine import codes
+from engine.diagnostics import codes
 from engine.mistakes import Mistake
 from engine.toml.key_paths import KeyPath
 

@@ -17,7 +17,7 @@ from cattrs import Converter
 from cattrs.errors import ForbiddenExtraKeysError
 from cattrs.gen import make_dict_structure_fn, override
 
-from engine import codes
+from engine.diagnostics import codes
 from engine.mistakes import INTERNAL, RENAMED, STEP_KEYS, Own, Wrong
 from engine.moulds import Mould, poured
 from engine.shapes import (

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, get_args
 
-from engine import codes
+from engine.diagnostics import codes
 from engine.draft import Draft
 from engine.expression_model import Template
 from engine.fits import fits

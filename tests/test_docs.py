@@ -155,7 +155,7 @@ def test_the_table_of_rules_is_that_of_their_declarations() -> None:
 
 
 def test_the_reference_lists_every_diagnostic() -> None:
-    from engine import codes
+    from engine.diagnostics import codes
 
     rules: list[Rule] = [*codes.CODES, *(rule for rule, _ in RULES)]
     listed = re.findall(

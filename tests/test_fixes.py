@@ -20,7 +20,7 @@ from engine.diagnostics import (
     Fix,
     Safety,
 )
-from engine.fixer import apply, mend
+from engine.diagnostics.fixer import apply, mend
 from engine.toml.source import Source, Span
 
 FIXTURES = Path(__file__).parent / "fixtures"

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 import engine
 from engine.api import analyse, check
-from engine.fixer import mend
+from engine.diagnostics.fixer import mend
 from engine.toml import scanner
 from engine.toml.source import Source
 from tests.strategies import cases

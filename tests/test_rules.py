@@ -14,8 +14,8 @@ import pytest
 
 from engine import feasibility, rules
 from engine.api import check
-from engine.codes import CODES
 from engine.diagnostics import Rule
+from engine.diagnostics.codes import CODES
 from engine.rules import RULES
 from engine.toml.source import Source
 

@@ -48,7 +48,7 @@ def mend_files(paths: Sequence[str], choice: Choice, *, unsafe: bool) -> list[Me
 
 def _mended(path: str, choice: Choice, *, unsafe: bool) -> Mended:
     from engine import api
-    from engine.fixer import mend
+    from engine.diagnostics.fixer import mend
     from engine.toml.source import read
 
     source, settings = read(path), settings_of(path, choice)

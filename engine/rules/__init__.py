@@ -9,8 +9,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from engine.codes import CODES
 from engine.diagnostics import Diagnostic, Rule
+from engine.diagnostics.codes import CODES
 from engine.plan import Plan
 from engine.rules import (
     dead_route,

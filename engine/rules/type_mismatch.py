@@ -12,8 +12,8 @@ from typing import Any, Literal
 
 import attrs
 
-from engine.codes import TYPE_MISMATCH
 from engine.diagnostics import Diagnostic
+from engine.diagnostics.codes import TYPE_MISMATCH
 from engine.expression_model import Template
 from engine.forms import OPEN, Form, apart, field, form_of, kinds, table
 from engine.kin import readers
