@@ -8,7 +8,7 @@ from __future__ import annotations
 import random
 from typing import Any
 
-from engine.expression_model import EvaluationError
+from engine.expressions.model import EvaluationError
 from engine.live import LiveAttempt, LiveRun
 from engine.result import Outcome, Result
 from engine.scopes import of_attempt, of_end

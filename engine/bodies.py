@@ -13,7 +13,7 @@ import attrs
 from engine.diagnostics import Rule, codes
 from engine.draft import Draft
 from engine.exits import exits_of, make_step, written_exits
-from engine.expression_model import Template
+from engine.expressions.model import Template
 from engine.fans import fan_of
 from engine.fits import fits, fits_child, fits_state
 from engine.machine import Machine, Step

@@ -14,7 +14,7 @@ from typing import Any
 import attrs
 
 from engine.draft import Draft
-from engine.expressions import Late
+from engine.expressions.templates import Late
 from engine.fits import fits
 from engine.machine import Machine
 from engine.plan import PLAIN, Body, Condition, Edge, Node

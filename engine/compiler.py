@@ -19,7 +19,7 @@ from engine.casts import cast_of
 from engine.diagnostics import Diagnostics, codes
 from engine.draft import Draft
 from engine.edges import with_edges
-from engine.expressions import template
+from engine.expressions.templates import template
 from engine.modules import TaskError
 from engine.nesting import nested_too_deep
 from engine.plan import Node, Plan

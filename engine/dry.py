@@ -10,8 +10,8 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from engine.errors import EngineError
-from engine.expression_model import EvaluationError
-from engine.expressions import template
+from engine.expressions.model import EvaluationError
+from engine.expressions.templates import template
 from engine.plan import Node, Plan
 from engine.runtime.prepared import Prepared
 

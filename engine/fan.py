@@ -9,7 +9,7 @@ from fractions import Fraction
 
 import attrs
 
-from engine.expression_model import Template
+from engine.expressions.model import Template
 
 __all__ = ["Fan", "Tolerance", "tolerance_of"]
 

@@ -9,7 +9,7 @@ import json
 
 from engine.diagnostics import codes
 from engine.draft import Draft
-from engine.expression_model import EvaluationError, Template
+from engine.expressions.model import EvaluationError, Template
 from engine.fan import Fan, tolerance_of
 from engine.references import Place, is_input_of, values
 from engine.spec import NodeSpec

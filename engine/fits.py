@@ -12,7 +12,7 @@ from typing import Any
 from engine.diagnostics import Fix, codes
 from engine.diagnostics.fixes import mend_key
 from engine.draft import Draft
-from engine.expressions import template
+from engine.expressions.templates import template
 from engine.plan import Plan
 from engine.schemas import Problem, misfits
 from engine.spec import StepSpec

@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Iterator
 from typing import Any, Literal
 
-from engine.expression_model import EvaluationError, kind_of
+from engine.expressions.model import EvaluationError, kind_of
 from engine.fan import Fan
 from engine.machine import State
 from engine.places import Limit

@@ -15,7 +15,7 @@ from typing import Any
 
 import attrs
 
-from engine.expression_model import Read, Template
+from engine.expressions.model import Read, Template
 from engine.shapes import OUTCOMES, RESERVED
 from engine.spec import Spec
 from engine.toml.key_paths import KeyPath

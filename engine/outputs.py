@@ -14,8 +14,8 @@ import attrs
 
 from engine.choices import endings_of, excused, gives_output
 from engine.ends import Ending, ends_of, outcomes_of
-from engine.expression_model import BadExpression, Read
-from engine.expressions import is_text, template
+from engine.expressions.model import BadExpression, Read
+from engine.expressions.templates import is_text, template
 from engine.fan import Fan
 from engine.forms import (
     OPEN,

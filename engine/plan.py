@@ -15,7 +15,7 @@ import attrs
 
 from engine.base.graphs import topological
 from engine.base.light import light
-from engine.expression_model import Read, Template
+from engine.expressions.model import Read, Template
 from engine.fan import Fan
 from engine.machine import Hop, Machine, Step
 from engine.moulds import Mould

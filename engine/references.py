@@ -16,13 +16,13 @@ from engine.base.suggestions import nearest
 from engine.diagnostics import Fix, codes
 from engine.diagnostics.fixes import mend_read
 from engine.draft import Draft
-from engine.expression_model import (
+from engine.expressions.model import (
     BadExpression,
     EvaluationError,
     Read,
     Template,
 )
-from engine.expressions import bare, template
+from engine.expressions.templates import bare, template
 from engine.misnamed import Make, means_either
 from engine.spec import Spec
 from engine.toml.key_paths import KeyPath, show

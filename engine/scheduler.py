@@ -16,7 +16,7 @@ from engine import attempts, told
 from engine.alarms import Alarms, Owner
 from engine.base.durations import whole
 from engine.events import Event
-from engine.expression_model import EvaluationError
+from engine.expressions.model import EvaluationError
 from engine.fan import Fan
 from engine.live import LiveAttempt, LiveFan, LiveItem, LiveNode, LiveRun, Stopping, Why, fan_of
 from engine.machine import Retry, Stop, advance, begin

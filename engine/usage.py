@@ -10,7 +10,7 @@ from typing import Any, get_args
 
 from engine.diagnostics import codes
 from engine.draft import Draft
-from engine.expression_model import Template
+from engine.expressions.model import Template
 from engine.fits import fits
 from engine.plan import Plan
 from engine.sdk.task import Executor, Named, Task

@@ -13,7 +13,7 @@ import attrs
 
 from engine.casts import Cast
 from engine.draft import Draft
-from engine.expression_model import Template
+from engine.expressions.model import Template
 from engine.fingerprint import fingerprint
 from engine.machine import Hop, unbounded_loops
 from engine.misnamed import ambiguous

@@ -100,7 +100,7 @@ def test_a_check_imports_what_it_needs(tmp_path: Path, when: str) -> None:
 
 
 def test_the_library_of_cel_may_be_imported_as_a_whole_besides() -> None:
-    code = "from engine.cel import compile_cel; import cel; print(cel.compile is compile_cel)"
+    code = "from engine.expressions.cel import compile_cel; import cel; print(cel.compile is compile_cel)"
     done = launch([sys.executable, "-c", code])
     assert done.stdout == "True\n"
 

@@ -13,9 +13,9 @@ from cel import compile as compile_cel
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from engine import cel
-from engine.expression_model import BadExpression, EvaluationError, Template
-from engine.expressions import bare, template
+from engine.expressions import cel
+from engine.expressions.model import BadExpression, EvaluationError, Template
+from engine.expressions.templates import bare, template
 from engine.toml.key_paths import show
 
 ABSENT = object()
@@ -256,7 +256,7 @@ def test_a_value_is_never_shared() -> None:
 
 def test_plain_paths_do_not_need_the_cel_library() -> None:
     code = (
-        "import sys; from engine.expressions import template, bare;"
+        "import sys; from engine.expressions.templates import template, bare;"
         "template({'a': ['${x.y[0]}', 'b ${x ?? 1}']}); bare('x.y ?? false');"
         "sys.exit('cel' in sys.modules)"
     )

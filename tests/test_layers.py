@@ -45,7 +45,10 @@ PLAN_ALONE = {"runtime", "scheduling"}
 NO_PLAN = {"language", "compile", "analysis", "rules", "checking"}
 EXCEPTIONS = {
     ("engine.errors", "engine.diagnostics"),  # names Diagnostics for type checkers
-    ("engine.expressions.templates", "engine.expressions.cel"),  # when a spec has CEL
+    (
+        "engine.expressions.templates.templates",
+        "engine.expressions.templates.cel",
+    ),  # when a spec has CEL
 }
 
 

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from engine import diagnostics, references
 from engine.base.suggestions import nearest
-from engine.expressions import template
+from engine.expressions.templates import template
 from engine.result import NodeResult, Reason, Result
 from tests.test_compiler import A, compiled
 

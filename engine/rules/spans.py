@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from engine.expression_model import Template
+from engine.expressions.model import Template
 from engine.machine import Route
 from engine.plan import Edge, Node, Plan
 from engine.races import Access

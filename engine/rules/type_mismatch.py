@@ -14,7 +14,7 @@ import attrs
 
 from engine.diagnostics import Diagnostic
 from engine.diagnostics.codes import TYPE_MISMATCH
-from engine.expression_model import Template
+from engine.expressions.model import Template
 from engine.forms import OPEN, Form, apart, field, form_of, kinds, table
 from engine.kin import readers
 from engine.outputs import outputs_of

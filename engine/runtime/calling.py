@@ -17,7 +17,7 @@ import attrs
 from engine.context import Exit, Failure, Tool
 from engine.errors import InputError
 from engine.events import Event
-from engine.expression_model import Template
+from engine.expressions.model import Template
 from engine.live import LiveAttempt
 from engine.plan import Callee, Plan
 from engine.result import ABSENT, Result

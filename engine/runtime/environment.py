@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 
 from engine.errors import Missing
-from engine.expression_model import Template
+from engine.expressions.model import Template
 from engine.plan import Plan
 from engine.runtime.secrets import SHORTEST
 from engine.toml.key_paths import KeyPath

@@ -15,7 +15,7 @@ import attrs
 import trio
 
 from engine.context import Context
-from engine.expression_model import EvaluationError
+from engine.expressions.model import EvaluationError
 from engine.live import LiveAttempt, LiveRun
 from engine.runtime.attempts import plain, told
 from engine.values import task_inputs

@@ -12,7 +12,7 @@ import re
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
-from engine.expression_model import EvaluationError, Read, Scope
+from engine.expressions.model import EvaluationError, Read, Scope
 from engine.toml.key_paths import show
 
 __all__ = ["check_integers", "failure", "misplaced", "no_json"]

@@ -17,7 +17,7 @@ from typing import Any
 
 import attrs
 
-from engine.expression_model import (
+from engine.expressions.model import (
     MISSING,
     QUOTED,
     STRING,
@@ -305,7 +305,7 @@ def _reader(path: tuple[str | int, ...], text: str, default: Any = MISSING) -> M
 
 
 def _cel(body: str, start: int, at: KeyPath, reads: list[Read]) -> Make:
-    from engine import cel
+    from engine.expressions import cel
 
     found = cel.parse(body, start, at)
     reads.extend(found.reads)

@@ -22,8 +22,13 @@ from typing import Any
 import attrs
 
 from engine.base.suggestions import nearest
-from engine.cel_words import check_integers, failure, misplaced, no_json
-from engine.expression_model import (
+from engine.expressions.cel_messages import (
+    check_integers,
+    failure,
+    misplaced,
+    no_json,
+)
+from engine.expressions.model import (
     QUOTED,
     STRING,
     BadExpression,
