@@ -18,7 +18,7 @@ from engine.expressions.templates import Late
 from engine.fits import fits
 from engine.machine import Machine
 from engine.plan import PLAIN, Body, Condition, Edge, Node
-from engine.quick import texts_alike
+from engine.schemas.fast_validation import texts_alike
 from engine.spec import NodeSpec
 from engine.toml.key_paths import KeyPath
 

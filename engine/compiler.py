@@ -26,7 +26,7 @@ from engine.plan import Node, Plan
 from engine.pools import pool_deadlocks
 from engine.references import Place, values
 from engine.registry import Registry
-from engine.schemas import misfits, schema_error
+from engine.schemas.validation import misfits, schema_error
 from engine.spec import NodeSpec, Spec
 from engine.unfold import unfolded
 from engine.work import Session, Work, plan_of

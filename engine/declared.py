@@ -12,8 +12,8 @@ from typing import Any
 import attrs
 
 from engine.context import Exit
-from engine.hints import plain
 from engine.modules import TaskError
+from engine.schemas.type_hints import plain
 from engine.sdk.task import Executor, check_exits
 
 __all__ = ["Given", "exits_given", "first_paragraph", "plain_result"]

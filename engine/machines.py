@@ -28,8 +28,8 @@ from typing import Any
 import attrs
 
 from engine.context import Context, Exit
-from engine.hints import plain
 from engine.modules import TaskError
+from engine.schemas.type_hints import plain
 from engine.sdk.task import Machinery, Task, check_exits
 from engine.spec import Count, RetrySpec, RouteSpec
 

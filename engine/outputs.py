@@ -17,7 +17,12 @@ from engine.ends import Ending, ends_of, outcomes_of
 from engine.expressions.model import BadExpression, Read
 from engine.expressions.templates import is_text, template
 from engine.fan import Fan
-from engine.forms import (
+from engine.kin import first_ones, readers
+from engine.misnamed import means_either
+from engine.once import per_plan
+from engine.plan import Body, Condition, Node, Plan
+from engine.reads import Site, sites_at_end, sites_in
+from engine.schemas.value_types import (
     OPEN,
     Form,
     array,
@@ -32,11 +37,6 @@ from engine.forms import (
     not_null,
     table,
 )
-from engine.kin import first_ones, readers
-from engine.misnamed import means_either
-from engine.once import per_plan
-from engine.plan import Body, Condition, Node, Plan
-from engine.reads import Site, sites_at_end, sites_in
 
 __all__ = ["Outputs", "Wrong", "outputs_of", "wrong_paths"]
 

@@ -17,8 +17,16 @@ import attrs
 
 from engine.context import Context, Exit
 from engine.docstrings import parameters
-from engine.hints import any_of, build, is_json, members, plain, resolve, schema_of
 from engine.modules import TaskError, together
+from engine.schemas.type_hints import (
+    any_of,
+    build,
+    is_json,
+    members,
+    plain,
+    resolve,
+    schema_of,
+)
 
 __all__ = ["Signature", "called", "read_signature", "return_schema"]
 

@@ -10,7 +10,7 @@ import attrs
 from engine.base.suggestions import nearest
 from engine.errors import Missing
 from engine.plan import Body, Plan
-from engine.schemas import misfits
+from engine.schemas.validation import misfits
 from engine.toml.key_paths import show
 
 __all__ = ["Scope", "Values", "child_inputs", "state_misfits", "task_inputs"]

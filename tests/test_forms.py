@@ -9,7 +9,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from jsonschema import Draft202012Validator
 
-from engine.forms import (
+from engine.schemas.value_types import (
     OPEN,
     apart,
     array,

@@ -10,7 +10,7 @@ import trio
 from jsonschema import Draft202012Validator
 
 from engine.context import Context, Exit, Failure, Permanent
-from engine.schemas import misfits
+from engine.schemas.validation import misfits
 from engine.tasks.http import TASK
 
 CONTEXT = Context("r", "p", "n", "s", 1, 1, "k")

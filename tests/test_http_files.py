@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from engine.context import SHARE, Exit, Failure
-from engine.schemas import misfits
+from engine.schemas.validation import misfits
 from engine.tasks import progress
 from engine.tasks.http import TASK
 from tests.test_tasks import context, do

@@ -9,8 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from jsonschema import Draft202012Validator
 
-from engine.quick import is_schema, sure, texts_alike
-from engine.schemas import misfits
+from engine.schemas.fast_validation import is_schema, sure, texts_alike
+from engine.schemas.validation import misfits
 from engine.tasks import load
 
 SCALARS = st.one_of(

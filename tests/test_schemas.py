@@ -9,7 +9,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from jsonschema import Draft202012Validator
 
-from engine.schemas import Problem, misfits, schema_error
+from engine.schemas.validation import Problem, misfits, schema_error
 
 CLOSED = {
     "type": "object",

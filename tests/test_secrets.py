@@ -17,7 +17,7 @@ import engine
 from engine.errors import InputError
 from engine.events import Event
 from engine.runtime.secrets import HIDDEN, Redactor
-from engine.schemas import misfits
+from engine.schemas.validation import misfits
 from engine.toml.source import Source
 from tests.test_api import one, reading
 

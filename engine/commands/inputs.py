@@ -144,7 +144,7 @@ def _pairs(given: list[str]) -> tuple[dict[str, str], list[str]]:
 def _value(schema: Mapping[str, Any] | None, text: str) -> Any:
     """The text if it fits, else the JSON in it if that does; where neither does, what says best
     what is wrong."""
-    from engine.schemas import misfits
+    from engine.schemas.validation import misfits
 
     if schema is None or not misfits(schema, text):
         return text

@@ -15,10 +15,18 @@ import attrs
 from engine.diagnostics import Diagnostic
 from engine.diagnostics.codes import TYPE_MISMATCH
 from engine.expressions.model import Template
-from engine.forms import OPEN, Form, apart, field, form_of, kinds, table
 from engine.kin import readers
 from engine.outputs import outputs_of
 from engine.plan import Node, Plan
+from engine.schemas.value_types import (
+    OPEN,
+    Form,
+    apart,
+    field,
+    form_of,
+    kinds,
+    table,
+)
 from engine.sdk.task import Task
 from engine.toml.key_paths import KeyPath
 

@@ -28,7 +28,7 @@ from engine.runtime.recovery import Folders, executor_of
 from engine.runtime.threads import in_trio, run_in_thread
 from engine.runtime.workers import Died, Failed, Value, Workers
 from engine.scheduler import LiveAttempt
-from engine.schemas import misfits
+from engine.schemas.validation import misfits
 from engine.sdk.task import Task
 
 __all__ = ["Performer", "plain", "told"]

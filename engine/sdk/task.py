@@ -10,7 +10,7 @@ import attrs
 from engine.base.light import light
 from engine.context import Context
 from engine.modules import TaskError, together
-from engine.schemas import Problem, schema_error
+from engine.schemas.validation import Problem, schema_error
 
 if TYPE_CHECKING:
     from contextlib import AbstractAsyncContextManager

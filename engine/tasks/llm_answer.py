@@ -250,7 +250,7 @@ _USAGE = {"input_tokens": "prompt_tokens", "output_tokens": "completion_tokens"}
 
 def _of_schema(text: str, schema: Mapping[str, Any]) -> tuple[Any, list[str]]:
     """The value of an answer, and what is wrong with it."""
-    from engine.schemas import misfits, schema_error
+    from engine.schemas.validation import misfits, schema_error
 
     wrong = schema_error(schema)
     if wrong is not None:

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 import attrs
 
 from engine.base.suggestions import nearest
-from engine.quick import Sure, is_schema, sure
+from engine.schemas.fast_validation import Sure, is_schema, sure
 from engine.toml.key_paths import KeyPath, show
 
 if TYPE_CHECKING:
