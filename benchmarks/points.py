@@ -74,7 +74,7 @@ def build(work: Work, counter: Counter) -> tuple[Plan, float, float]:
     import tomli_w
 
     from engine.compiler import compile as compile_spec
-    from engine.loader import load
+    from engine.language.loader import load
     from engine.toml.source import Source
 
     source = Source("benchmark.toml", tomli_w.dumps(document(work)))

@@ -19,7 +19,7 @@ from engine.compiler import outline
 from engine.diagnostics import Diagnostics
 from engine.errors import EngineError, SpecError
 from engine.ignores import silence
-from engine.loader import load
+from engine.language.loader import load
 from engine.plan import Plan
 from engine.registry import Registry
 from engine.selection import Settings, chosen

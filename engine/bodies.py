@@ -16,13 +16,13 @@ from engine.exits import exits_of, make_step, written_exits
 from engine.expressions.model import Template
 from engine.fans import fan_of
 from engine.fits import fits, fits_child, fits_state
+from engine.language.nesting import is_file, too_deep
+from engine.language.spec import NodeSpec, StepSpec
 from engine.machine import Machine, Step
 from engine.modules import NoSuchTask, TaskError
-from engine.nesting import is_file, too_deep
 from engine.plan import Body, Callee, Node, Plan
 from engine.references import Place, condition, is_input_of, values
 from engine.sdk.task import Task
-from engine.spec import NodeSpec, StepSpec
 from engine.toml.key_paths import KeyPath
 from engine.unfold import unfolded
 from engine.usage import (

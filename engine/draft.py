@@ -21,13 +21,13 @@ from engine.diagnostics import (
     Rule,
 )
 from engine.diagnostics.fixes import mend_key, mend_value
-from engine.misnamed import Make, with_stand_ins
-from engine.mistakes import whose
+from engine.language.invalid_names import Make, with_stand_ins
+from engine.language.omissions import in_file, whole
+from engine.language.spec import Spec
+from engine.language.structuring_errors import whose
 from engine.registry import Registry
-from engine.spec import Spec
 from engine.toml.key_paths import KeyPath
 from engine.toml.source import Source, Span
-from engine.written import in_file, whole
 
 __all__ = ["Draft"]
 

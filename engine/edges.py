@@ -13,10 +13,10 @@ from engine.choices import endings_of
 from engine.diagnostics import codes
 from engine.draft import Draft
 from engine.ends import ends_of
-from engine.misnamed import ambiguous
+from engine.language.invalid_names import ambiguous
+from engine.language.spec import NeedSpec, Spec
 from engine.plan import PLAIN, Condition, Edge, Node
 from engine.references import nodes_read
-from engine.spec import NeedSpec, Spec
 from engine.toml.key_paths import KeyPath
 
 __all__ = ["with_edges"]

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from engine.language import schema
+from engine.language.json_schema import schema
 from engine.sdk.task import Task
 
 __all__ = ["schema_with"]

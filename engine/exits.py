@@ -13,11 +13,11 @@ import attrs
 
 from engine.diagnostics import codes
 from engine.draft import Draft
+from engine.language.spec import RetrySpec, RouteSpec, StepSpec
+from engine.language.structuring_errors import Wrong
+from engine.language.value_hooks import NAME, OUTCOMES, exit_name
 from engine.machine import Clause, End, Outcome, Route, Step, Target, Verdict
-from engine.mistakes import Wrong
 from engine.sdk.task import Misfit, Task
-from engine.shapes import NAME, OUTCOMES, exit_name
-from engine.spec import RetrySpec, RouteSpec, StepSpec
 from engine.toml.key_paths import KeyPath
 
 __all__ = ["Exits", "exits_of", "make_step", "written_exits"]

@@ -11,8 +11,8 @@ from engine.diagnostics import codes
 from engine.draft import Draft
 from engine.expressions.model import EvaluationError, Template
 from engine.fan import Fan, tolerance_of
+from engine.language.spec import NodeSpec
 from engine.references import Place, is_input_of, values
-from engine.spec import NodeSpec
 
 __all__ = ["fan_of"]
 

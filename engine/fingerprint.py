@@ -14,8 +14,13 @@ from typing import Any
 
 import attrs
 
+from engine.language.spec import (
+    NodeSpec,
+    RouteSpec,
+    Spec,
+    StepSpec,
+)
 from engine.plan import Body, Node, Plan
-from engine.spec import NodeSpec, RouteSpec, Spec, StepSpec
 
 __all__ = ["fingerprint", "of_nodes"]
 

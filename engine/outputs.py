@@ -18,7 +18,7 @@ from engine.expressions.model import BadExpression, Read
 from engine.expressions.templates import is_text, template
 from engine.fan import Fan
 from engine.kin import first_ones, readers
-from engine.misnamed import means_either
+from engine.language.invalid_names import means_either
 from engine.once import per_plan
 from engine.plan import Body, Condition, Node, Plan
 from engine.reads import Site, sites_at_end, sites_in

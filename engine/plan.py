@@ -17,10 +17,10 @@ from engine.base.graphs import topological
 from engine.base.light import light
 from engine.expressions.model import Read, Template
 from engine.fan import Fan
+from engine.language.moulds import Mould
+from engine.language.spec import Spec
 from engine.machine import Hop, Machine, Step
-from engine.moulds import Mould
 from engine.sdk.task import Executor, Task
-from engine.spec import Spec
 from engine.toml.key_paths import KeyPath
 
 if TYPE_CHECKING:

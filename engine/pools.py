@@ -16,10 +16,10 @@ import attrs
 
 from engine.base.graphs import cycle_of
 from engine.diagnostics import Diagnostic, Note, codes
-from engine.mistakes import whose
+from engine.language.spec import Spec
+from engine.language.structuring_errors import whose
 from engine.once import per_plan
 from engine.plan import Node, Plan
-from engine.spec import Spec
 from engine.toml.key_paths import KeyPath
 from engine.toml.source import Span
 

@@ -23,8 +23,8 @@ from engine.expressions.model import (
     Template,
 )
 from engine.expressions.templates import bare, template
-from engine.misnamed import Make, means_either
-from engine.spec import Spec
+from engine.language.invalid_names import Make, means_either
+from engine.language.spec import Spec
 from engine.toml.key_paths import KeyPath, show
 from engine.toml.source import Source, Span
 

@@ -10,10 +10,10 @@ from pathlib import Path
 
 import attrs
 
+from engine.language.spec import NodeSpec, RouteSpec, Spec
 from engine.modules import TaskError
 from engine.registry import Registry
 from engine.sdk.task import Machinery
-from engine.spec import NodeSpec, RouteSpec, Spec
 
 __all__ = ["unfolded"]
 

@@ -15,14 +15,14 @@ from engine.casts import Cast
 from engine.draft import Draft
 from engine.expressions.model import Template
 from engine.fingerprint import fingerprint
+from engine.language.invalid_names import ambiguous
+from engine.language.moulds import Mould, wherever
+from engine.language.omissions import whole
+from engine.language.spec import Spec
 from engine.machine import Hop, unbounded_loops
-from engine.misnamed import ambiguous
-from engine.moulds import Mould, wherever
 from engine.plan import Node, Plan
 from engine.references import names_set
 from engine.registry import Registry
-from engine.spec import Spec
-from engine.written import whole
 
 __all__ = ["Compile", "Session", "Work", "plan_of"]
 

@@ -10,7 +10,7 @@ import tomli_w
 
 from engine.compiler import compile as compile_spec
 from engine.context import Context
-from engine.loader import load
+from engine.language.loader import load
 from engine.plan import Plan
 from engine.registry import Registry
 from engine.result import Result

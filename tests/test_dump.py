@@ -14,10 +14,10 @@ from hypothesis import strategies as st
 
 from engine.base.durations import LONGEST, format_duration, parse_duration
 from engine.compiler import compile as compile_spec
-from engine.dumper import dump
-from engine.loader import load
+from engine.language.dumper import dump
+from engine.language.loader import load
+from engine.language.spec import Spec
 from engine.plan import Plan
-from engine.spec import Spec
 from engine.toml.source import Source
 from tests.kit import registry
 from tests.strategies import cases

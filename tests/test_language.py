@@ -15,10 +15,18 @@ from hypothesis import strategies as st
 from jsonschema import Draft202012Validator
 from jsonschema.validators import extend
 
-from engine.language import schema
-from engine.loader import load
-from engine.mistakes import known_keys
-from engine.spec import LimitsSpec, NodeSpec, PipelineSpec, RetrySpec, RouteSpec, Spec, StepSpec
+from engine.language.json_schema import schema
+from engine.language.loader import load
+from engine.language.spec import (
+    LimitsSpec,
+    NodeSpec,
+    PipelineSpec,
+    RetrySpec,
+    RouteSpec,
+    Spec,
+    StepSpec,
+)
+from engine.language.structuring_errors import known_keys
 from engine.toml.key_paths import KeyPath
 from engine.toml.source import Source
 from tests.strategies import cases

@@ -13,8 +13,14 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from engine.api import check
-from engine.loader import load
-from engine.spec import NodeSpec, RetrySpec, RouteSpec, Spec, StepSpec
+from engine.language.loader import load
+from engine.language.spec import (
+    NodeSpec,
+    RetrySpec,
+    RouteSpec,
+    Spec,
+    StepSpec,
+)
 from engine.toml.source import Source
 from tests.kit import registry
 from tests.marks import Found, marked, shown

@@ -12,7 +12,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from engine.api import check
-from engine.shapes import RESERVED
+from engine.language.value_hooks import RESERVED
 from engine.toml.source import Source
 from tests.kit import registry
 from tests.strategies import cases

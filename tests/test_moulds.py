@@ -10,16 +10,16 @@ import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
-from engine import structure
 from engine.api import default_registry
 from engine.checker import check
 from engine.compiler import outline
 from engine.diagnostics import Diagnostics
 from engine.kin import moulded
-from engine.loader import load
-from engine.moulds import poured, wherever
+from engine.language import structuring
+from engine.language.loader import load
+from engine.language.moulds import poured, wherever
+from engine.language.spec import NodeSpec
 from engine.plan import Node, Plan
-from engine.spec import NodeSpec
 from engine.toml.source import Source
 
 RELAXED = settings(deadline=None, suppress_health_check=list(HealthCheck), max_examples=300)
@@ -118,7 +118,7 @@ def examined(text: str) -> tuple[Plan | None, Diagnostics]:
 
 
 def plainly(text: str) -> tuple[Plan | None, Diagnostics]:
-    with patch.object(structure, "poured", lambda *_: None):
+    with patch.object(structuring, "poured", lambda *_: None):
         return examined(text)
 
 

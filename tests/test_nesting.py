@@ -10,8 +10,8 @@ import pytest
 from engine.api import check
 from engine.compiler import compile as compile_spec
 from engine.diagnostics import Diagnostics
-from engine.loader import load
-from engine.nesting import DEEPEST
+from engine.language.loader import load
+from engine.language.nesting import DEEPEST
 from engine.plan import Plan
 from engine.testing import simulate
 from engine.toml.source import Source

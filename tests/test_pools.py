@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from engine.api import check
 from engine.compiler import compile as compile_spec
 from engine.diagnostics import Diagnostic
-from engine.loader import load
+from engine.language.loader import load
 from engine.toml.source import Source
 from tests.kit import registry
 

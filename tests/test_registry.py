@@ -13,7 +13,7 @@ from engine.api import check
 from engine.compiler import compile as compile_spec
 from engine.context import Context, Exit
 from engine.functions import call_arguments, task
-from engine.loader import load
+from engine.language.loader import load
 from engine.registry import Registry, TaskError
 from engine.sdk.task import Task
 from engine.toml.source import Source

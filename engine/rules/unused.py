@@ -14,10 +14,10 @@ from collections.abc import Iterable, Iterator, Mapping, Set
 
 from engine.diagnostics import Diagnostic, Rule
 from engine.kin import first_ones, moulded
+from engine.language.spec import NodeSpec, Spec
 from engine.machine import Step
 from engine.plan import Node, Plan
 from engine.rules.spans import step_path, templates
-from engine.spec import NodeSpec, Spec
 from engine.toml.key_paths import KeyPath
 
 __all__ = ["RULE", "check"]

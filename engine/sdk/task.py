@@ -15,7 +15,7 @@ from engine.schemas.validation import Problem, schema_error
 if TYPE_CHECKING:
     from contextlib import AbstractAsyncContextManager
 
-    from engine.spec import RetrySpec, RouteSpec
+    from engine.language.spec import RetrySpec, RouteSpec
 
 __all__ = [
     "MARK",

@@ -12,13 +12,13 @@ from collections.abc import Mapping
 from typing import Any
 
 from engine.context import Context, Exit
+from engine.language.spec import Count, RouteSpec
 from engine.sdk.task import (
     Machinery,
     Misfit,
     Routes,
     Task,
 )
-from engine.spec import Count, RouteSpec
 from engine.tasks import llm, llm_tools
 from engine.tasks.llm_answer import ask, cost_of
 from engine.tasks.schema import table

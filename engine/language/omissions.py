@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Set
 from itertools import pairwise
 
-from engine.spec import Spec
+from engine.language.spec import Spec
 from engine.toml.key_paths import KeyPath
 
 __all__ = ["in_file", "shifted", "whole"]

@@ -16,8 +16,8 @@ from typing import Any
 import attrs
 
 from engine.expressions.model import Read, Template
-from engine.shapes import OUTCOMES, RESERVED
-from engine.spec import Spec
+from engine.language.spec import Spec
+from engine.language.value_hooks import OUTCOMES, RESERVED
 from engine.toml.key_paths import KeyPath
 
 __all__ = ["Make", "ambiguous", "means_either", "with_stand_ins"]

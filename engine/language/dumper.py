@@ -15,9 +15,7 @@ from cattrs import Converter
 from cattrs.gen import make_dict_unstructure_fn, override
 
 from engine.base.durations import format_duration
-from engine.mistakes import INTERNAL, RENAMED
-from engine.shapes import LANGUAGE
-from engine.spec import (
+from engine.language.spec import (
     Delay,
     Duration,
     LimitsSpec,
@@ -29,6 +27,8 @@ from engine.spec import (
     Spec,
     StepSpec,
 )
+from engine.language.structuring_errors import INTERNAL, RENAMED
+from engine.language.value_hooks import LANGUAGE
 
 __all__ = ["dump"]
 

@@ -18,27 +18,8 @@ from cattrs.errors import ForbiddenExtraKeysError
 from cattrs.gen import make_dict_structure_fn, override
 
 from engine.diagnostics import codes
-from engine.mistakes import INTERNAL, RENAMED, STEP_KEYS, Own, Wrong
-from engine.moulds import Mould, poured
-from engine.shapes import (
-    Hook,
-    between,
-    choice,
-    code,
-    duration,
-    each,
-    exactly,
-    exit_name,
-    identifier,
-    items,
-    json,
-    literal,
-    real,
-    tolerance,
-    wanted,
-    word,
-)
-from engine.spec import (
+from engine.language.moulds import Mould, poured
+from engine.language.spec import (
     CONDITIONS,
     Code,
     Count,
@@ -58,6 +39,31 @@ from engine.spec import (
     Share,
     Spec,
     StepSpec,
+)
+from engine.language.structuring_errors import (
+    INTERNAL,
+    RENAMED,
+    STEP_KEYS,
+    Own,
+    Wrong,
+)
+from engine.language.value_hooks import (
+    Hook,
+    between,
+    choice,
+    code,
+    duration,
+    each,
+    exactly,
+    exit_name,
+    identifier,
+    items,
+    json,
+    literal,
+    real,
+    tolerance,
+    wanted,
+    word,
 )
 
 __all__ = ["Misnamed", "structure"]

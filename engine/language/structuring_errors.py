@@ -13,7 +13,7 @@ from cattrs.errors import AttributeValidationNote, ForbiddenExtraKeysError, Iter
 
 from engine.base.suggestions import nearest
 from engine.diagnostics import Rule, codes
-from engine.spec import NodeSpec, Spec, StepSpec
+from engine.language.spec import NodeSpec, Spec, StepSpec
 from engine.toml.key_paths import KeyPath, show
 
 __all__ = [

@@ -18,7 +18,7 @@ from cattrs.errors import IterableValidationNote
 from engine.base.durations import parse_duration
 from engine.base.suggestions import nearest
 from engine.diagnostics import codes
-from engine.mistakes import Wrong
+from engine.language.structuring_errors import Wrong
 
 __all__ = [
     "LANGUAGE",

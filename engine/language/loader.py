@@ -18,16 +18,28 @@ from typing import Any
 
 import attrs
 
-from engine.across import across
 from engine.diagnostics import Diagnostic, Diagnostics, Fix, Rule, codes
 from engine.diagnostics.fixes import mend_key, mend_value
-from engine.mistakes import Mistake, Wrong, mistakes, whose
-from engine.moulds import wherever
-from engine.nesting import DEEPEST, is_file, too_deep
-from engine.shapes import LANGUAGE
-from engine.spec import Limit, NodeSpec, Spec, StepSpec, alike
-from engine.stray import strays, with_strays
-from engine.structure import Misnamed, structure
+from engine.language.consistency import across
+from engine.language.moulds import wherever
+from engine.language.nesting import DEEPEST, is_file, too_deep
+from engine.language.omissions import shifted
+from engine.language.spec import (
+    Limit,
+    NodeSpec,
+    Spec,
+    StepSpec,
+    alike,
+)
+from engine.language.stray_expressions import strays, with_strays
+from engine.language.structuring import Misnamed, structure
+from engine.language.structuring_errors import (
+    Mistake,
+    Wrong,
+    mistakes,
+    whose,
+)
+from engine.language.value_hooks import LANGUAGE
 from engine.toml.key_paths import KeyPath
 from engine.toml.source import (
     Source,
@@ -36,7 +48,6 @@ from engine.toml.source import (
     parse,
     read,
 )
-from engine.written import shifted
 
 __all__ = ["load"]
 

@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping
 
 import attrs
 
-from engine.spec import Spec
+from engine.language.spec import Spec
 
 __all__ = ["DEEPEST", "is_file", "nested_too_deep", "too_deep"]
 

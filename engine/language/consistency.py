@@ -12,11 +12,18 @@ import attrs
 
 from engine.base.durations import LONGEST
 from engine.diagnostics import Diagnostic, Rule, codes
-from engine.mistakes import whose
-from engine.moulds import wherever
-from engine.spec import NodeSpec, RetrySpec, RouteSpec, Spec, StepSpec, alike
+from engine.language.moulds import wherever
+from engine.language.omissions import in_file, whole
+from engine.language.spec import (
+    NodeSpec,
+    RetrySpec,
+    RouteSpec,
+    Spec,
+    StepSpec,
+    alike,
+)
+from engine.language.structuring_errors import whose
 from engine.toml.key_paths import KeyPath, show
-from engine.written import in_file, whole
 
 __all__ = ["across"]
 

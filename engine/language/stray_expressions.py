@@ -12,7 +12,7 @@ from collections.abc import Iterator, Sequence, Set
 from typing import Any
 
 from engine.diagnostics import codes
-from engine.mistakes import Mistake
+from engine.language.structuring_errors import Mistake
 from engine.toml.key_paths import KeyPath
 
 __all__ = ["strays", "with_strays"]

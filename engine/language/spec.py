@@ -14,7 +14,7 @@ from typing import Any, Literal, NewType
 import attrs
 
 from engine.base.light import light
-from engine.moulds import Mould
+from engine.language.moulds import Mould
 from engine.toml.key_paths import KeyPath
 from engine.toml.source import Source
 
