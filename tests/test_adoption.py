@@ -10,10 +10,10 @@ from typing import Any
 
 import pytest
 
-from engine import shim
 from engine.journal.dialects import attempts_of
 from engine.journal.records import Header
 from engine.journal.store import Store
+from engine.processes import detached
 from tests.crash import Crashing, crash, spec_of
 from tests.test_processes import Child
 
@@ -51,7 +51,7 @@ class Body:
     def die(self) -> None:
         """Kill the body too."""
         (place,) = self.places()
-        claim = shim.claim_of(place)
+        claim = detached.claim_of(place)
         assert claim is not None
         os.killpg(claim.pid, signal.SIGKILL)
         while claim.alive:

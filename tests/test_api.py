@@ -21,9 +21,18 @@ import tomli_w
 import trio
 
 import engine
-from engine import Context, Exit, InputError, Permanent, RetryAfter, Task, processes, task
+from engine import (
+    Context,
+    Exit,
+    InputError,
+    Permanent,
+    RetryAfter,
+    Task,
+    task,
+)
 from engine.api import default_registry
 from engine.plan import Plan
+from engine.processes import children
 from engine.runtime import Event, Result
 from engine.toml.source import Source
 
@@ -740,7 +749,7 @@ def test_a_process_that_a_cancelled_body_forgot_is_killed(run: Any) -> None:
     found: list[Any] = []
 
     async def forget(context: Context) -> None:
-        env = processes.tag(os.environ, processes.new_token())
+        env = children.tag(os.environ, children.new_token())
         found.append(subprocess.Popen(["sleep", "1000"], env=env, start_new_session=True))
         await trio.sleep_forever()
 

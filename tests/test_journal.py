@@ -27,13 +27,14 @@ import tomli_w
 import trio
 
 import engine
-from engine import processes, stored
+from engine import stored
 from engine.errors import EngineError, JournalError
 from engine.events import Event
 from engine.history import history
 from engine.journal.dialects import attempts_of
 from engine.journal.records import LARGE, Header, Holder, decoded, encoded, myself
 from engine.journal.store import Busy, Held, LeaseLost, NoSuchRun, SameKey, Store
+from engine.processes import children
 from engine.runtime.options import Options
 from engine.runtime.runs import open_run
 
@@ -338,7 +339,7 @@ def killed_when(path: Path, **options: Any) -> None:
     process.kill()
     process.wait()
     folder = attempts_of(options["store"], options["run_id"])
-    trio.run(processes.kill_strays, hashlib.sha256(str(folder).encode()).hexdigest()[:32])
+    trio.run(children.kill_strays, hashlib.sha256(str(folder).encode()).hexdigest()[:32])
 
 
 def test_a_killed_run_goes_on_where_it_was(

@@ -10,8 +10,8 @@ import pytest
 import trio
 import trio.testing
 
-from engine import processes
-from engine.processes import OutputTooLarge
+from engine.processes import children
+from engine.processes.children import OutputTooLarge
 
 pytestmark = pytest.mark.skipif(not Path("/proc/self").exists(), reason="looks into /proc")
 
@@ -34,17 +34,17 @@ class Child:
         self.mark = uuid.uuid4().hex
         self.lines: list[str] = []
         self.ready = trio.Event()
-        self.env = {**os.environ, processes.COOKIE: self.mark}
+        self.env = {**os.environ, children.COOKIE: self.mark}
 
     def heard(self, line: str) -> None:
         self.lines.append(line)
         if line == "ready":
             self.ready.set()
 
-    async def run(self, *argv: str, **options) -> processes.Completed:
+    async def run(self, *argv: str, **options) -> children.Completed:
         options = {"cwd": ".", "env": self.env, "on_line": self.heard, **options}
         with trio.fail_after(20):
-            return await processes.run(argv, **options)
+            return await children.run(argv, **options)
 
     def living(self) -> list[int]:
         """The pids that bear the mark, zombies apart: looked up without the code under test."""
@@ -58,8 +58,8 @@ class Child:
         return found
 
 
-def run(*argv: str, **options) -> processes.Completed:
-    async def main() -> processes.Completed:
+def run(*argv: str, **options) -> children.Completed:
+    async def main() -> children.Completed:
         return await Child().run(*argv, **options)
 
     return trio.run(main)
@@ -124,7 +124,7 @@ def test_child_that_never_reads_stdin_is_no_trouble():
 def test_environment_is_what_was_given():
     done = run("/usr/bin/env", env={"ONE": "1"})
     lines = dict(line.split("=", 1) for line in done.stdout.decode().splitlines())
-    assert lines.pop(processes.COOKIE)
+    assert lines.pop(children.COOKIE)
     assert lines == {"ONE": "1"}
 
 
@@ -206,8 +206,8 @@ def test_relative_command_starts_from_the_folder(tmp_path):
     assert run("./script", cwd=tmp_path).stdout.decode().strip() == str(tmp_path.resolve())
 
 
-def left_after(code: str) -> tuple[processes.Completed, list[int]]:
-    async def main() -> tuple[processes.Completed, list[int]]:
+def left_after(code: str) -> tuple[children.Completed, list[int]]:
+    async def main() -> tuple[children.Completed, list[int]]:
         child = Child()
         return await child.run("/bin/sh", "-c", code), child.living()
 
@@ -229,7 +229,7 @@ def test_stranger_that_holds_the_pipes_does_not_hold_the_attempt():
         child = Child()
         done = await child.run("/bin/sh", "-c", "setsid sleep 600 & echo said")
         left = child.living()
-        await processes.kill_strays(child.mark)
+        await children.kill_strays(child.mark)
         return done.stdout, [pid for pid in left if pid in child.living()]
 
     assert trio.run(main) == (b"said\n", [])
@@ -343,7 +343,7 @@ def test_strays_are_told_by_the_whole_token():
             nursery.start_soon(child.run, *python(code))
             with trio.fail_after(20):
                 await child.ready.wait()
-            await processes.kill_strays(child.mark[:-1])
+            await children.kill_strays(child.mark[:-1])
             left = child.living()
             nursery.cancel_scope.cancel()
         return left
@@ -352,23 +352,23 @@ def test_strays_are_told_by_the_whole_token():
 
 
 def test_a_stray_amid_exec_is_looked_at_again(monkeypatch):
-    looks = iter([b"", b"", b"", b"", f"{processes.COOKIE}=mine\0".encode()])
+    looks = iter([b"", b"", b"", b"", f"{children.COOKIE}=mine\0".encode()])
     in_exec = b"7 (sh) R " + b" ".join([b"1"] * 19 + [b"4096"] + [b"0"] * 40)
 
     def proc(name: str, only: str = ""):
         return [(7, in_exec)] if name == "stat" else [(7, next(looks, b"OTHER=1\0"))]
 
     killed = []
-    monkeypatch.setattr(processes, "_proc", proc)
-    monkeypatch.setattr(processes, "_kill", lambda pid: killed.append(pid) or True)
-    trio.run(processes.kill_strays, "mine", clock=trio.testing.MockClock(autojump_threshold=0))
+    monkeypatch.setattr(children, "_proc", proc)
+    monkeypatch.setattr(children, "_kill", lambda pid: killed.append(pid) or True)
+    trio.run(children.kill_strays, "mine", clock=trio.testing.MockClock(autojump_threshold=0))
     assert killed == [7]
 
 
 def test_the_owner_of_a_context_marks_its_children():
     async def main() -> list[str]:
-        processes.OWNER.set("run-1")
-        done = await Child().run("/bin/sh", "-c", f"echo ${processes.COOKIE}")
+        children.OWNER.set("run-1")
+        done = await Child().run("/bin/sh", "-c", f"echo ${children.COOKIE}")
         return done.stdout.decode().strip().split("/")
 
     outer, owner, own = trio.run(main)
@@ -377,4 +377,4 @@ def test_the_owner_of_a_context_marks_its_children():
 
 @pytest.mark.parametrize(("number", "name"), [(9, "SIGKILL"), (40, "signal 40")])
 def test_signals_have_names(number, name):
-    assert processes.signal_name(number) == name
+    assert children.signal_name(number) == name

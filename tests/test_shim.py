@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 import trio
 
-from engine import processes, shim
+from engine.processes import children, detached
 from tests.test_processes import Child, python
 
 pytestmark = pytest.mark.skipif(not Path("/proc/self").exists(), reason="looks into /proc")
@@ -22,14 +22,14 @@ def place(tmp_path: Path) -> str:
     return str(tmp_path / uuid.uuid4().hex)
 
 
-async def go(place: str, *argv: str, **options: Any) -> processes.Completed:
+async def go(place: str, *argv: str, **options: Any) -> children.Completed:
     options = {"cwd": ".", "env": dict(os.environ), **options}
     with trio.fail_after(60):
-        return await shim.run(argv, place=place, **options)
+        return await detached.run(argv, place=place, **options)
 
 
-def run(place: str, *argv: str, **options: Any) -> processes.Completed:
-    async def main() -> processes.Completed:
+def run(place: str, *argv: str, **options: Any) -> children.Completed:
+    async def main() -> children.Completed:
         return await go(place, *argv, **options)
 
     return trio.run(main)
@@ -38,13 +38,13 @@ def run(place: str, *argv: str, **options: Any) -> processes.Completed:
 def begin(place: str, *argv: str, mark: str) -> subprocess.Popen[bytes]:
     """A shim that this process does not wait for, as one whose engine was killed."""
     Path(place).mkdir(parents=True)
-    env = {**os.environ, processes.COOKIE: f"{mark}/{shim.token(place)}"}
-    argv = ["/bin/sh", "-c", shim._SCRIPT, "engine", place, "/bin/ln", "out", *argv]
+    env = {**os.environ, children.COOKIE: f"{mark}/{detached.token(place)}"}
+    argv = ["/bin/sh", "-c", detached._SCRIPT, "engine", place, "/bin/ln", "out", *argv]
     return subprocess.Popen(argv, env=env, start_new_session=True, stdin=subprocess.DEVNULL)
 
 
-def claimed(place: str) -> shim.Claim:
-    while (claim := shim.claim_of(place)) is None:
+def claimed(place: str) -> detached.Claim:
+    while (claim := detached.claim_of(place)) is None:
         pass
     return claim
 
@@ -58,14 +58,14 @@ def said(place: str, what: bytes) -> None:
 @pytest.mark.parametrize("status", [0, 1, 78, 126, 127, 143, 255])
 def test_the_status_is_that_of_the_command(place: str, status: int) -> None:
     assert run(place, "sh", "-c", f"exit {status}").returncode == status
-    assert shim.end_of(place) == status
+    assert detached.end_of(place) == status
 
 
 @pytest.mark.parametrize("name", ["TERM", "KILL", "SEGV"])
 def test_death_by_a_signal_is_told_from_a_status(place: str, name: str) -> None:
     number = signal.Signals[f"SIG{name}"]
     assert run(place, "sh", "-c", f"kill -{name} $$").returncode == -number
-    assert shim.end_of(place) == -number
+    assert detached.end_of(place) == -number
 
 
 def test_a_command_that_kills_its_whole_group_is_seen_to_die(place: str) -> None:
@@ -82,7 +82,7 @@ def test_streams_are_kept_apart_and_stdin_is_fed(place: str) -> None:
 def test_a_word_of_the_shell_is_no_command(place: str, word: str) -> None:
     with pytest.raises(OSError, match=f"cannot start `{word}`: no such command"):
         run(place, word, env={"PATH": place})
-    assert shim.look(place) == "free"
+    assert detached.look(place) == "free"
 
 
 def test_arguments_and_environment_arrive_as_they_are(place: str) -> None:
@@ -106,9 +106,9 @@ def test_a_script_without_its_interpreter_cannot_start(place: str, tmp_path: Pat
 
 def test_too_much_output_stops_the_command(place: str) -> None:
     code = "import os\nwhile True: os.write(1, bytes(65536))"
-    with pytest.raises(processes.OutputTooLarge):
+    with pytest.raises(children.OutputTooLarge):
         run(place, *python(code), limit=1_000_000)
-    assert not processes.living(shim.token(place))
+    assert not children.living(detached.token(place))
 
 
 def test_lines_are_told_as_they_come(place: str) -> None:
@@ -141,10 +141,10 @@ def test_what_runs_is_waited_for(place: str, tmp_path: Path) -> None:
     argv = ("sh", "-c", f"echo begun; read x < {fifo}; echo $x; exit 4")
     other = begin(place, *argv, mark="m")
     said(place, b"begun")
-    assert shim.look(place) == "running"
+    assert detached.look(place) == "running"
 
-    async def main() -> processes.Completed:
-        found: list[processes.Completed] = []
+    async def main() -> children.Completed:
+        found: list[children.Completed] = []
         async with trio.open_nursery() as nursery:
 
             async def adopt() -> None:
@@ -164,8 +164,8 @@ def test_a_body_that_died_with_its_shim_is_dead(place: str) -> None:
     said(place, b"begun")
     os.killpg(claimed(place).pid, signal.SIGKILL)
     other.wait()
-    assert shim.look(place) == "dead"
-    with pytest.raises(shim.Lost):
+    assert detached.look(place) == "dead"
+    with pytest.raises(detached.Lost):
         run(place, "true")
 
 
@@ -174,11 +174,11 @@ def test_another_process_with_the_number_of_a_shim_is_not_taken_for_it(place: st
     stat = Path("/proc/self/stat").read_text()
     boot = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
     Path(place, "claim").write_text(f"{os.getpid()} {boot} {stat}")
-    assert shim.look(place) == "running"
+    assert detached.look(place) == "running"
     fields = stat.split()
     fields[21] = "1"
     Path(place, "claim").write_text(f"{os.getpid()} {boot} {' '.join(fields)}")
-    assert shim.look(place) == "dead"
+    assert detached.look(place) == "dead"
 
 
 IGNORES = "trap '' TERM; echo begun; sleep 600 & sleep 600; sleep 600"

@@ -11,8 +11,8 @@ from typing import Any
 import pytest
 import trio
 
-from engine import processes
 from engine.context import Exit
+from engine.processes import children
 from engine.runtime.workers import Died, Failed, Reply, Value, Workers
 
 pytestmark = pytest.mark.skipif(not Path("/proc/self").exists(), reason="looks into /proc")
@@ -102,7 +102,7 @@ class Bench:
         self.notes: list[str] = []
         self.ready = trio.Event()
         self.folder = folder
-        monkeypatch.setenv(processes.COOKIE, self.mark)
+        monkeypatch.setenv(children.COOKIE, self.mark)
         (folder / "work.py").write_text(MODULE)
 
     def noted(self, message: str) -> None:

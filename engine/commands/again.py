@@ -40,7 +40,7 @@ def once_more(
     from engine.commands.asking import asker
     from engine.commands.display import display
     from engine.history import node_names
-    from engine.prints import hearing
+    from engine.processes.output_capture import hearing
     from engine.render.progress import Notes
 
     with opened(arguments) as store:

@@ -125,7 +125,7 @@ def _run(plan: Plan, arguments: argparse.Namespace, console: Console, notes: Not
     from engine import api
     from engine.commands.asking import asker
     from engine.commands.display import display
-    from engine.prints import hearing
+    from engine.processes.output_capture import hearing
 
     given = _given(plan, arguments)
     shown, block = display(len(plan.known), sys.stderr, console.colored(sys.stderr))

@@ -18,11 +18,11 @@ from typing import Any
 import attrs
 import trio
 
-from engine import prints
 from engine.base.suggestions import nearest
 from engine.context import SHARE, Context, Exit, Failure, Permanent, RetryAfter, Tool
 from engine.frames import raised_at
 from engine.functions import call_arguments, plain_result
+from engine.processes import output_capture
 from engine.result import Outcome
 from engine.runtime.recovery import Folders, executor_of
 from engine.runtime.threads import in_trio, run_in_thread
@@ -73,7 +73,11 @@ class Performer:
         """Run the attempt's body to its end."""
         task = attempt.body.task
         assert task is not None
-        heard = prints.attend(partial(self._note, attempt)) if prints.listening() else None
+        heard = (
+            output_capture.attend(partial(self._note, attempt))
+            if output_capture.listening()
+            else None
+        )
         try:
             if task.function is None:  # the common case, without a coroutine in between
                 inputs = attempt.inputs if attempt.body.with_.constant else _copied(attempt.inputs)
@@ -87,7 +91,7 @@ class Performer:
             return self._raised(error)
         finally:
             if heard is not None:
-                prints.leave(heard)
+                output_capture.leave(heard)
         return self._outcome(attempt, task, value)
 
     async def _value(self, attempt: LiveAttempt, task: Task) -> Any:

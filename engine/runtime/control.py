@@ -11,11 +11,11 @@ from typing import Any, Protocol
 
 import trio
 
-from engine import processes
 from engine.base.suggestions import no_node
 from engine.errors import InputError
 from engine.events import Event
 from engine.people import Answer
+from engine.processes import children
 from engine.result import Result
 from engine.runtime.asking import People
 from engine.runtime.runner import Runner
@@ -88,7 +88,7 @@ class Control:
             await trio.lowlevel.checkpoint()
         self.hurry.set()
         if self._owner:
-            await processes.kill_strays(self._owner)
+            await children.kill_strays(self._owner)
 
     def _cancel_node(self, node: str, reason: str) -> None:
         if self._runner is None:

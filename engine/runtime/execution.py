@@ -14,10 +14,10 @@ from functools import partial
 import attrs
 import trio
 
-from engine import processes
 from engine.errors import InputError
 from engine.events import Event
 from engine.journal.dialects import attempts_of
+from engine.processes import children
 from engine.replay import Replayed, replay
 from engine.result import ABSENT, Outcome, Result
 from engine.runtime.asking import People
@@ -59,17 +59,17 @@ async def execute(prepared: Prepared, control: Control, hear: Hear | None = None
         )
     )
     listen = _without_secrets(prepared, listeners) if listeners else None
-    owner, before = _owner(prepared), processes.OWNER.get()
-    reset = processes.OWNER.set(f"{before}/{owner}" if before else owner)
+    owner, before = _owner(prepared), children.OWNER.get()
+    reset = children.OWNER.set(f"{before}/{owner}" if before else owner)
     done = False
     try:
         with unwrapped(single):
             result = await _supervise(prepared, control, listen, owner, hooking)
         done = result.status != "cancelled"
     finally:
-        processes.OWNER.reset(reset)
+        children.OWNER.reset(reset)
         if not done and prepared.options.perform is None:
-            await processes.kill_strays(owner)
+            await children.kill_strays(owner)
     if result.status != "waiting" and (folders := _folders(prepared)) is not None:
         await trio.to_thread.run_sync(folders.remove)
     if hooking is not None:

@@ -182,7 +182,7 @@ def _run(call: dict[str, Any], send: Callable[[dict[str, Any]], None]) -> Any:
 
 
 def _printing(note: Callable[[str], None]) -> contextlib.AbstractContextManager[None]:
-    from engine.prints import hearing
+    from engine.processes.output_capture import hearing
 
     return hearing(note)
 

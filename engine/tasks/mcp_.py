@@ -11,8 +11,8 @@ from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from typing import TYPE_CHECKING, Any, TextIO, cast
 
-from engine import processes
 from engine.context import Context, Exit, Failure, Permanent
+from engine.processes import children
 from engine.sdk.task import Named, Task
 from engine.tasks.schema import place, table
 
@@ -29,7 +29,7 @@ _TAIL = 2000
 @asynccontextmanager
 async def opens(inputs: dict[str, Any], context: Context) -> AsyncIterator[mcp.Client]:
     """Start the server, or go to it, and agree with it on a version."""
-    token = processes.new_token()
+    token = children.new_token()
     with tempfile.TemporaryFile("w+", errors="replace") as file:
         said = cast("TextIO", file)
         try:
@@ -41,7 +41,7 @@ async def opens(inputs: dict[str, Any], context: Context) -> AsyncIterator[mcp.C
                 yield client
         finally:
             if "command" in inputs:
-                await processes.kill_strays(token)
+                await children.kill_strays(token)
 
 
 async def _client(
@@ -61,7 +61,7 @@ async def _client(
             Client(streamable_http_client(inputs["url"], http_client=web))
         )
     command, *args = inputs["command"]
-    env = processes.tag(inputs.get("env", {}), token)
+    env = children.tag(inputs.get("env", {}), token)
     folder = place(context, inputs.get("cwd", "."))
     server = StdioServerParameters(command=command, args=args, env=env, cwd=folder)
     return await stack.enter_async_context(Client(stdio_client(server, errlog=said)))

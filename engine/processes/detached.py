@@ -22,9 +22,9 @@ from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 import attrs
 
-from engine import processes
-from engine.alive import began, boot, start_of
-from engine.processes import shown
+from engine.processes import children
+from engine.processes.children import shown
+from engine.processes.identity import began, boot, start_of
 
 if TYPE_CHECKING:
     import trio
@@ -115,14 +115,14 @@ async def run(
     limit: int = 16 * 1024 * 1024,
     on_line: Callable[[str], None] | None = None,
     merged: bool = False,
-) -> processes.Completed:
+) -> children.Completed:
     """Run a body to its end, or go on with it, as `processes.run` does; Lost if nobody knows how it ended.
 
     While no engine watches it, nobody holds it to `limit`.
     """
     claim = claim_of(place)
     if claim is None and not _startable(argv[0], cwd, env):  # the system says why not
-        return await processes.run(
+        return await children.run(
             argv,
             cwd=cwd,
             env=env,
@@ -151,7 +151,7 @@ async def run(
     check()
     for tail in tails:
         tail.finish()
-    return processes.Completed(status, _bytes(place, "out"), _bytes(place, "err"))
+    return children.Completed(status, _bytes(place, "out"), _bytes(place, "err"))
 
 
 async def _start(
@@ -164,7 +164,7 @@ async def _start(
 ) -> Child:
     """A shim for the body, which may find that another one was faster."""
     Path(place).mkdir(parents=True, exist_ok=True, mode=0o700)
-    tagged = processes.tag(env, token(place))
+    tagged = children.tag(env, token(place))
     odd = [f"{name}={tagged[name]}" for name in tagged if not _is_identifier(name)]
     command = ["env", *odd, *argv] if odd else list(argv)  # which `sh` would drop
     shim = ["/bin/sh", "-c", _SCRIPT, "engine", place, _LINK, out, *command]
@@ -173,7 +173,7 @@ async def _start(
         given.write(stdin or b"")
         given.seek(0)
         streams["stdin"] = subprocess.DEVNULL if stdin is None else given.fileno()
-        process = await processes.start(shim, cwd=cwd, env=tagged, **streams)
+        process = await children.start(shim, cwd=cwd, env=tagged, **streams)
     return Child(process, token(place))
 
 
@@ -190,7 +190,7 @@ def _watch(command: str, place: str, limit: int) -> Callable[[], None]:
     def check() -> None:
         for name, stream in (("out", "stdout"), ("err", "stderr")):
             if _size(place, name) > limit:
-                raise processes.OutputTooLarge(command, stream, limit)
+                raise children.OutputTooLarge(command, stream, limit)
 
     return check
 
@@ -259,16 +259,16 @@ class Child:
     status: int = 0
 
     async def exited(self) -> None:
-        await processes.exited(self.process)
+        await children.exited(self.process)
 
     async def stop(self, grace: float) -> None:
-        await processes.stop(self.process, grace)
+        await children.stop(self.process, grace)
 
     async def clear(self) -> None:
-        self.status = await processes.reap(self.process)
+        self.status = await children.reap(self.process)
 
     async def hunt(self) -> None:
-        await processes.kill_strays(self.token)
+        await children.kill_strays(self.token)
 
 
 @attrs.define
@@ -282,7 +282,7 @@ class Stranger:
     @token.default
     def _bears(self) -> str:
         """A worker that serves many calls bears its own."""
-        last = processes.last_token(self.claim.pid)
+        last = children.last_token(self.claim.pid)
         return last if last and self.claim.alive else token(self.place)
 
     async def exited(self) -> None:
@@ -298,17 +298,17 @@ class Stranger:
 
         with trio.CancelScope(shield=True):
             if self.claim.alive:
-                processes.terminate(self.claim.pid)
+                children.terminate(self.claim.pid)
             with trio.move_on_after(grace):
-                while self.claim.alive or processes.living(self.token):
+                while self.claim.alive or children.living(self.token):
                     await trio.sleep(_SHORTEST)
             await self.hunt()
 
     async def clear(self) -> None:
-        await processes.kill_strays(self.token, group=self.claim.pid)
+        await children.kill_strays(self.token, group=self.claim.pid)
 
     async def hunt(self) -> None:
-        await processes.kill_strays(self.token)
+        await children.kill_strays(self.token)
 
 
 async def attend(
@@ -337,7 +337,7 @@ async def _wait(
         nonlocal wrong
         try:
             await follow(tails, check)
-        except processes.OutputTooLarge as error:
+        except children.OutputTooLarge as error:
             wrong = error
             patience.cancel()
 
