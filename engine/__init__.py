@@ -12,12 +12,12 @@ if TYPE_CHECKING:
     from engine.context import Context, Exit, Permanent, RetryAfter
     from engine.diagnostics import Diagnostic, Diagnostics
     from engine.errors import EngineError, InputError, JournalError, SpecError
-    from engine.events import Event
     from engine.functions import task
     from engine.hooks import Hook, HookContext
     from engine.plan import Plan
+    from engine.record.events import Event
+    from engine.record.result import ItemResult, NodeResult, Result
     from engine.registry import Registry, TaskError
-    from engine.result import ItemResult, NodeResult, Result
     from engine.sdk.task import Task
     from engine.toml.source import Source
     from engine.version import __version__
@@ -61,13 +61,13 @@ _HOMES = {
     "engine.context": ("Context", "Exit", "Permanent", "RetryAfter"),
     "engine.diagnostics": ("Diagnostic", "Diagnostics"),
     "engine.errors": ("EngineError", "InputError", "JournalError", "SpecError"),
-    "engine.events": ("Event",),
+    "engine.record.events": ("Event",),
     "engine.functions": ("task",),
     "engine.hooks": ("Hook", "HookContext"),
     "engine.plan": ("Plan",),
     "engine.registry": ("Registry", "TaskError"),
     "engine.sdk.task": ("Task",),
-    "engine.result": ("ItemResult", "NodeResult", "Result"),
+    "engine.record.result": ("ItemResult", "NodeResult", "Result"),
     "engine.toml.source": ("Source",),
     "engine.version": ("__version__",),
 }

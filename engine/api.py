@@ -28,7 +28,7 @@ from engine.toml.source import Source, read
 
 if TYPE_CHECKING:
     from engine.bounds import Bounds
-    from engine.result import Result
+    from engine.record.result import Result
     from engine.runtime.options import Options
 
 __all__ = ["analyse", "check", "default_registry", "load_plan", "run", "worst_case"]

@@ -10,7 +10,7 @@ from typing import Any
 
 from engine.expressions.model import EvaluationError
 from engine.live import LiveAttempt, LiveRun
-from engine.result import Outcome, Result
+from engine.record.result import Outcome, Result
 from engine.scopes import of_attempt, of_end
 from engine.values import child_inputs, state_misfits, task_inputs
 

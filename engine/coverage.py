@@ -14,7 +14,7 @@ import attrs
 
 from engine.machine import Step
 from engine.plan import Node, Plan
-from engine.result import Attempt, NodeResult, Result
+from engine.record.result import Attempt, NodeResult, Result
 from engine.toml.key_paths import KeyPath
 from engine.toml.source import Span
 

@@ -12,7 +12,7 @@ from typing import Any, Literal
 
 import attrs
 
-from engine.result import Outcome, Result
+from engine.record.result import Outcome, Result
 
 __all__ = ["Hook", "HookContext"]
 

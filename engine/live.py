@@ -11,7 +11,13 @@ from engine.fan import Fan
 from engine.machine import State
 from engine.places import Limit
 from engine.plan import Body, Node, Plan
-from engine.result import ABSENT, Attempt, ItemResult, NodeResult, Reason
+from engine.record.result import (
+    ABSENT,
+    Attempt,
+    ItemResult,
+    NodeResult,
+    Reason,
+)
 from engine.values import Scope, Values
 
 __all__ = ["LiveAttempt", "LiveFan", "LiveItem", "LiveNode", "LiveRun", "Stopping", "Why", "fan_of"]

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 if TYPE_CHECKING:
-    from engine.result import Result
+    from engine.record.result import Result
     from engine.testing_task_runs import Ran
 
 __all__ = ["engine_simulate", "engine_task"]

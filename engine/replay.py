@@ -15,8 +15,8 @@ import attrs
 
 from engine.base.gc_pause import without_collecting
 from engine.errors import JournalError
-from engine.events import Event
 from engine.live import LiveAttempt
+from engine.record.events import Event
 from engine.scheduler import Scheduler
 from engine.takeover import outcome_of
 

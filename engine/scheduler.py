@@ -15,7 +15,6 @@ from typing import Any, Literal
 from engine import attempts, told
 from engine.alarms import Alarms, Owner
 from engine.base.durations import whole
-from engine.events import Event
 from engine.expressions.model import EvaluationError
 from engine.fan import Fan
 from engine.live import LiveAttempt, LiveFan, LiveItem, LiveNode, LiveRun, Stopping, Why, fan_of
@@ -23,7 +22,17 @@ from engine.machine import Retry, Stop, advance, begin
 from engine.places import Limit, Places
 from engine.plan import Body, Edge, Plan
 from engine.reasons import of_cancel, of_fan, of_needs, of_stop
-from engine.result import ABSENT, Attempt, ItemResult, NodeResult, Outcome, Reason, Result, Status
+from engine.record.events import Event
+from engine.record.result import (
+    ABSENT,
+    Attempt,
+    ItemResult,
+    NodeResult,
+    Outcome,
+    Reason,
+    Result,
+    Status,
+)
 from engine.scopes import of_node, of_run
 from engine.takeover import Known
 from engine.values import Values

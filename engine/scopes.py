@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import Any
 
 from engine.live import LiveAttempt, LiveNode, LiveRun
-from engine.result import ABSENT
+from engine.record.result import ABSENT
 from engine.values import Scope
 
 __all__ = ["of_attempt", "of_end", "of_node", "of_run"]

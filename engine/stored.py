@@ -15,17 +15,23 @@ import attrs
 from engine.api import analyse, with_hooks
 from engine.errors import InputError, JournalError, SpecError
 from engine.fingerprint import of_nodes
-from engine.history import node_names
 from engine.journal.dialects import default_store
 from engine.journal.records import Kept
 from engine.journal.store import Store
-from engine.people import Answer, Question, answered, found, open_questions
 from engine.plan import Plan
+from engine.record.history import node_names
+from engine.record.questions import (
+    Answer,
+    Question,
+    answered,
+    found,
+    open_questions,
+)
 from engine.registry import Registry
 from engine.toml.source import Source, read
 
 if TYPE_CHECKING:
-    from engine.result import Result
+    from engine.record.result import Result
     from engine.runtime.options import Options
     from engine.runtime.prepared import Prepared
     from engine.runtime.resumed import Wish

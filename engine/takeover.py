@@ -12,8 +12,8 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 
 import attrs
 
-from engine.events import Event
-from engine.result import ABSENT, Outcome
+from engine.record.events import Event
+from engine.record.result import ABSENT, Outcome
 
 __all__ = ["Known", "ends", "latest", "node_of", "outcome_of", "taken"]
 

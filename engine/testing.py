@@ -14,9 +14,9 @@ from typing import Any
 import attrs
 
 from engine.base.durations import whole
-from engine.events import Event
 from engine.plan import Node, Plan
-from engine.result import Outcome, Result
+from engine.record.events import Event
+from engine.record.result import Outcome, Result
 from engine.scheduler import LiveAttempt
 from engine.testing_scripts import _INDEX, Ending, Script, _placeholders, addresses, parse_script
 from engine.testing_task_runs import run_task

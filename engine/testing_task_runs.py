@@ -8,8 +8,8 @@ from typing import Any
 
 import attrs
 
-from engine.events import Event
-from engine.result import ABSENT
+from engine.record.events import Event
+from engine.record.result import ABSENT
 from engine.toml.source import Source
 
 __all__ = ["Ran", "run_task"]

@@ -8,11 +8,11 @@ from __future__ import annotations
 
 from typing import Any
 
-from engine.events import Kind
 from engine.live import LiveAttempt, LiveFan, LiveItem, LiveNode
 from engine.machine import Enter, Retry, State
 from engine.plan import Plan
-from engine.result import ABSENT, NodeResult, Outcome
+from engine.record.events import Kind
+from engine.record.result import ABSENT, NodeResult, Outcome
 
 __all__ = ["of_end", "of_item", "of_move", "of_node", "of_run", "of_start"]
 

@@ -26,7 +26,7 @@ DRIVER = """
 import json, sys
 from engine import run, stored
 from engine.errors import JournalError
-from engine.history import history
+from engine.record.history import history
 from engine.journal.store import NoSuchRun, Store
 spec, store, grace, durability = sys.argv[1], sys.argv[2], float(sys.argv[3]), sys.argv[4]
 options = {"grace": grace, "durability": durability}

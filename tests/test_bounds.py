@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 
 from engine import testing
 from engine.bounds import Bound, bounds_of, measure, paths
-from engine.result import Attempt, Result
+from engine.record.result import Attempt, Result
 from engine.testing import simulate
 from engine.testing_scripts import parse_script
 from tests import brute, worst

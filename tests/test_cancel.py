@@ -23,9 +23,9 @@ from hypothesis import strategies as st
 from trio.testing import MockClock
 
 from engine.errors import EngineError
-from engine.events import Event
 from engine.plan import Plan
-from engine.result import Outcome, Result
+from engine.record.events import Event
+from engine.record.result import Outcome, Result
 from engine.runtime.blocking import run_blocking
 from engine.runtime.options import Options
 from engine.runtime.runs import open_run, run_plan

@@ -13,9 +13,9 @@ import trio
 from trio.testing import MockClock, wait_all_tasks_blocked
 
 from engine import InputError, JournalError, cli, stored
-from engine.events import Event
+from engine.record.events import Event
+from engine.record.result import Outcome, Result
 from engine.replay import replay
-from engine.result import Outcome, Result
 from engine.runtime.options import Options
 from engine.runtime.runs import open_run
 from engine.scheduler import LiveAttempt, Scheduler

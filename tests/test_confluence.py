@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from engine.errors import EngineError
 from engine.plan import Plan
 from engine.races import Race, races
-from engine.result import Outcome, Result
+from engine.record.result import Outcome, Result
 from engine.runtime.options import Options
 from engine.runtime.runs import run_plan
 from engine.scheduler import LiveAttempt

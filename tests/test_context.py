@@ -13,8 +13,8 @@ from trio.testing import MockClock
 
 import engine
 from engine import Context, Exit, task
-from engine.events import Event
-from engine.result import Result
+from engine.record.events import Event
+from engine.record.result import Result
 from engine.toml.source import Source
 
 Doc = dict[str, Any]

@@ -13,7 +13,7 @@ from hypothesis import HealthCheck, given, settings
 from engine import cli
 from engine.coverage import Coverage, coverage
 from engine.errors import EngineError
-from engine.result import Result
+from engine.record.result import Result
 from engine.testing import simulate
 from engine.testing_scripts import parse_script
 from tests.kit import plan_of

@@ -10,9 +10,9 @@ import pytest
 import trio
 
 from engine.errors import InputError
-from engine.events import Event
 from engine.live import LiveAttempt, LiveNode
-from engine.result import ABSENT, Outcome, Result
+from engine.record.events import Event
+from engine.record.result import ABSENT, Outcome, Result
 from engine.runtime.options import Options
 from engine.runtime.runs import run_plan
 from engine.runtime.secrets import Redactor

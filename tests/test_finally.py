@@ -11,10 +11,10 @@ import trio
 
 import engine
 from engine import stored
-from engine.events import Event
+from engine.record.events import Event
+from engine.record.result import Outcome, Result
 from engine.render.diagnostics import concise
 from engine.render.graphs import mermaid
-from engine.result import Outcome, Result
 from engine.runtime.options import Options
 from engine.runtime.runs import open_run, run_plan
 from engine.scheduler import LiveAttempt

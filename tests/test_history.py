@@ -10,8 +10,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 import engine
-from engine.events import Event
-from engine.history import history, lines_of, node_names
+from engine.record.events import Event
+from engine.record.history import history, lines_of, node_names
 from tests.kit import comparable, plan_of
 from tests.strategies import cases
 from tests.test_cancel import play

@@ -12,7 +12,7 @@ import engine
 from engine import InputError
 from engine.errors import EngineError
 from engine.hooks import Hook, HookContext
-from engine.result import Outcome, Result
+from engine.record.result import Outcome, Result
 from engine.toml.source import Source
 
 SPEC = """\

@@ -29,12 +29,12 @@ import trio
 import engine
 from engine import stored
 from engine.errors import EngineError, JournalError
-from engine.events import Event
-from engine.history import history
 from engine.journal.dialects import attempts_of
 from engine.journal.records import LARGE, Header, Holder, decoded, encoded, myself
 from engine.journal.store import Busy, Held, LeaseLost, NoSuchRun, SameKey, Store
 from engine.processes import children
+from engine.record.events import Event
+from engine.record.history import history
 from engine.runtime.options import Options
 from engine.runtime.runs import open_run
 

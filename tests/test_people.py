@@ -19,9 +19,9 @@ import tomli_w
 import engine
 from engine import InputError, stored
 from engine.errors import JournalError
-from engine.events import Event
 from engine.journal.store import Store
-from engine.people import Answer, Question, open_questions
+from engine.record.events import Event
+from engine.record.questions import Answer, Question, open_questions
 from engine.testing import simulate
 from engine.testing_scripts import parse_script
 from engine.toml.source import Source

@@ -14,7 +14,7 @@ from engine.outputs import outputs_of
 from engine.plan import Plan
 from engine.produced import missing_outputs
 from engine.reads import Site, place_of
-from engine.result import NodeResult, Result
+from engine.record.result import NodeResult, Result
 from engine.testing import simulate
 from engine.testing_scripts import parse_script
 from tests import brute

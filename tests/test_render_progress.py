@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from engine.events import Event
+from engine.record.events import Event
 from engine.render.progress import Board, Notes, line, short
 from engine.render.text import bare, columns
 

@@ -8,8 +8,14 @@ from typing import Any
 
 import attrs
 
+from engine.record.result import (
+    Attempt,
+    ItemResult,
+    NodeResult,
+    Reason,
+    Result,
+)
 from engine.render.results import as_json, nodes, report
-from engine.result import Attempt, ItemResult, NodeResult, Reason, Result
 
 
 def attempt(outcome: Any, started: float, ended: float, run: Result | None = None) -> Attempt:

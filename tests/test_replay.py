@@ -13,10 +13,10 @@ from hypothesis import strategies as st
 from trio.testing import MockClock
 
 from engine.errors import JournalError
-from engine.events import Event
 from engine.plan import Plan
+from engine.record.events import Event
+from engine.record.result import Outcome, Result
 from engine.replay import Replayed, replay
-from engine.result import Outcome, Result
 from engine.runtime.control import Control
 from engine.runtime.execution import execute
 from engine.runtime.options import Options

@@ -19,8 +19,8 @@ from trio.testing import MockClock
 
 import engine
 from engine import Context, Exit, InputError, stored, task
-from engine.events import Event
-from engine.result import Result
+from engine.record.events import Event
+from engine.record.result import Result
 from engine.runtime.options import Options
 from engine.runtime.runs import open_run
 from engine.toml.source import Source

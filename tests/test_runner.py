@@ -10,8 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from trio.testing import MockClock
 
-from engine.events import Event
-from engine.result import Outcome, Result
+from engine.record.events import Event
+from engine.record.result import Outcome, Result
 from engine.runtime.options import Options
 from engine.runtime.runs import open_run
 from engine.scheduler import LiveAttempt

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from engine import diagnostics, references
 from engine.base.suggestions import nearest
 from engine.expressions.templates import template
-from engine.result import NodeResult, Reason, Result
+from engine.record.result import NodeResult, Reason, Result
 from tests.test_compiler import A, compiled
 
 RELAXED = settings(deadline=None, suppress_health_check=list(HealthCheck))

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 import engine
 from engine.errors import InputError
-from engine.events import Event
+from engine.record.events import Event
 from engine.runtime.secrets import HIDDEN, Redactor
 from engine.schemas.validation import misfits
 from engine.toml.source import Source

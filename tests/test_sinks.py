@@ -14,7 +14,7 @@ import pytest
 import engine
 from engine import cli, sinks
 from engine.errors import EngineError
-from engine.events import Event
+from engine.record.events import Event
 from engine.toml.source import Source
 
 SPEC = 'engine = 1\n[nodes.a]\ntask = "collect"\nwith = { t = "${secrets.TOKEN}" }\n'

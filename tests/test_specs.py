@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 
 import engine
-from engine.people import Answer
+from engine.record.questions import Answer
 from engine.render import diagnostics as render
 from engine.stored import Question
 from engine.testing import simulate

@@ -8,8 +8,8 @@ import pytest
 import trio
 from trio.testing import MockClock
 
-from engine.events import Event
-from engine.result import Outcome, Result
+from engine.record.events import Event
+from engine.record.result import Outcome, Result
 from engine.runtime.options import Options
 from engine.runtime.runs import open_run
 from engine.scheduler import LiveAttempt

@@ -13,7 +13,7 @@ from engine.commands.keeping import add_run, opened, store_of
 from engine.commands.run import Both, show
 
 if TYPE_CHECKING:
-    from engine.result import Result
+    from engine.record.result import Result
 
 __all__ = ["add_again", "once_more"]
 
@@ -39,8 +39,8 @@ def once_more(
     """Run it to its end, print what became of it."""
     from engine.commands.asking import asker
     from engine.commands.display import display
-    from engine.history import node_names
     from engine.processes.output_capture import hearing
+    from engine.record.history import node_names
     from engine.render.progress import Notes
 
     with opened(arguments) as store:

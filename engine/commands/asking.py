@@ -13,7 +13,7 @@ from engine.render.text import Styled, painter, printable
 
 if TYPE_CHECKING:
     from engine.commands.display import Display
-    from engine.people import Answer, Question
+    from engine.record.questions import Answer, Question
 
 __all__ = ["Terminal", "asker"]
 
@@ -40,7 +40,7 @@ class Terminal:
         """The answer; asked again until it is one of the options."""
         import trio
 
-        from engine.people import Answer
+        from engine.record.questions import Answer
 
         async with self._one:
             self._shown.hold()

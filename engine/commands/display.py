@@ -14,7 +14,7 @@ from contextlib import AbstractContextManager, nullcontext
 from typing import TextIO
 
 from engine.commands.console import is_terminal, size
-from engine.events import Event
+from engine.record.events import Event
 from engine.render.progress import PLAIN_SPINNER, SPINNER, Board, line
 from engine.render.text import painter, printable
 

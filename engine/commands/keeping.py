@@ -7,10 +7,10 @@ import time
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from engine.events import Event
     from engine.journal.records import Kept
     from engine.journal.store import Store
-    from engine.result import Result, Unended
+    from engine.record.events import Event
+    from engine.record.result import Result, Unended
 
 __all__ = ["GOING", "PAUSE", "add_run", "add_store", "age", "ago", "opened", "seen", "store_of"]
 
@@ -54,7 +54,7 @@ def opened(arguments: argparse.Namespace) -> Store:
 
 def seen(kept: Kept, events: list[Event]) -> Result:
     """What a run has come to."""
-    from engine.history import history, node_names
+    from engine.record.history import history, node_names
 
     header = kept.header
     names = node_names(header.files.get(header.path, ""))

@@ -24,7 +24,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def execute(arguments: argparse.Namespace, console: Console) -> int:
     """Print the lines, each with its step and attempt."""
-    from engine.history import lines_of
+    from engine.record.history import lines_of
     from engine.render.progress import short
     from engine.render.text import elapsed, printable
 

@@ -12,7 +12,7 @@ from engine.commands.keeping import store_of
 from engine.errors import InputError
 
 if TYPE_CHECKING:
-    from engine.people import Answer
+    from engine.record.questions import Answer
 
 __all__ = ["EXAMPLES", "SUMMARY", "configure", "execute"]
 

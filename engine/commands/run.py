@@ -18,10 +18,10 @@ from engine.render.text import plural, printable
 
 if TYPE_CHECKING:
     from engine.commands.display import Display
-    from engine.events import Event
     from engine.plan import Plan
+    from engine.record.events import Event
+    from engine.record.result import Result
     from engine.render.progress import Notes
-    from engine.result import Result
     from engine.sinks import Webhook
 
 __all__ = ["EXAMPLES", "STATUS", "SUMMARY", "Both", "configure", "execute", "show"]

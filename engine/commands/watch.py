@@ -26,7 +26,7 @@ def execute(arguments: argparse.Namespace, console: Console) -> int:
     """Show its events as they come, and at its end what became of it; its status is ours."""
     from engine.commands.display import display
     from engine.commands.run import STATUS
-    from engine.history import node_names
+    from engine.record.history import node_names
     from engine.render import results
 
     with opened(arguments) as store:

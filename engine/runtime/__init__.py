@@ -13,9 +13,9 @@ from typing import Any
 import trio
 
 from engine.errors import EngineError
-from engine.events import Event
 from engine.plan import Plan
-from engine.result import Result
+from engine.record.events import Event
+from engine.record.result import Result
 from engine.runtime.bridge import open_bridge, run_bridged
 from engine.runtime.control import Run
 from engine.runtime.options import Options, options_of

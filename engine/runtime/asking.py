@@ -12,8 +12,14 @@ from collections.abc import Awaitable, Callable, Mapping
 import trio
 
 from engine.errors import InputError
-from engine.people import Answer, Question, answered, found, question_of
-from engine.result import Outcome
+from engine.record.questions import (
+    Answer,
+    Question,
+    answered,
+    found,
+    question_of,
+)
+from engine.record.result import Outcome
 from engine.scheduler import LiveAttempt
 
 __all__ = ["Ask", "People"]

@@ -23,7 +23,7 @@ from engine.context import SHARE, Context, Exit, Failure, Permanent, RetryAfter,
 from engine.frames import raised_at
 from engine.functions import call_arguments, plain_result
 from engine.processes import output_capture
-from engine.result import Outcome
+from engine.record.result import Outcome
 from engine.runtime.recovery import Folders, executor_of
 from engine.runtime.threads import in_trio, run_in_thread
 from engine.runtime.workers import Died, Failed, Value, Workers

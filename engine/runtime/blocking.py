@@ -20,7 +20,7 @@ import trio
 
 from engine.errors import EngineError
 from engine.plan import Plan
-from engine.result import Result
+from engine.record.result import Result
 from engine.runtime.control import Control
 from engine.runtime.execution import execute
 from engine.runtime.groups import unwrapped

@@ -19,9 +19,9 @@ import attrs
 import trio
 
 from engine.errors import EngineError
-from engine.events import Event
 from engine.plan import Plan
-from engine.result import Result
+from engine.record.events import Event
+from engine.record.result import Result
 from engine.runtime.control import CANCELLED, FROM_OUTSIDE, Control, check_node
 from engine.runtime.execution import execute
 from engine.runtime.groups import unwrapped

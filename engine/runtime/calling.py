@@ -16,11 +16,11 @@ import attrs
 
 from engine.context import Exit, Failure, Tool
 from engine.errors import InputError
-from engine.events import Event
 from engine.expressions.model import Template
 from engine.live import LiveAttempt
 from engine.plan import Callee, Plan
-from engine.result import ABSENT, Result
+from engine.record.events import Event
+from engine.record.result import ABSENT, Result
 from engine.runtime.control import Control
 from engine.runtime.options import Options
 from engine.runtime.prepared import Prepared, prepare

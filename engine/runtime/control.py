@@ -13,10 +13,10 @@ import trio
 
 from engine.base.suggestions import no_node
 from engine.errors import InputError
-from engine.events import Event
-from engine.people import Answer
 from engine.processes import children
-from engine.result import Result
+from engine.record.events import Event
+from engine.record.questions import Answer
+from engine.record.result import Result
 from engine.runtime.asking import People
 from engine.runtime.runner import Runner
 from engine.scheduler import Scheduler

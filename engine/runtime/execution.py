@@ -15,11 +15,11 @@ import attrs
 import trio
 
 from engine.errors import InputError
-from engine.events import Event
 from engine.journal.dialects import attempts_of
 from engine.processes import children
+from engine.record.events import Event
+from engine.record.result import ABSENT, Outcome, Result
 from engine.replay import Replayed, replay
-from engine.result import ABSENT, Outcome, Result
 from engine.runtime.asking import People
 from engine.runtime.attempts import Performer
 from engine.runtime.calling import tools_of

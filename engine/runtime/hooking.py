@@ -12,9 +12,9 @@ from typing import Any
 import trio
 
 from engine.errors import InputError
-from engine.events import Event
 from engine.hooks import Hook, HookContext
-from engine.result import Outcome, Result
+from engine.record.events import Event
+from engine.record.result import Outcome, Result
 from engine.scheduler import LiveAttempt
 
 __all__ = ["Hooking"]

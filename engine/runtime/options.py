@@ -10,8 +10,8 @@ from typing import Any, get_args
 import attrs
 
 from engine.base.suggestions import nearest
-from engine.events import Event
 from engine.hooks import Hook
+from engine.record.events import Event
 from engine.runtime.asking import Ask
 from engine.runtime.runner import Perform
 from engine.runtime.writer import Durability

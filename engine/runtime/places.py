@@ -12,10 +12,10 @@ from functools import partial
 import trio
 
 from engine.errors import JournalError
-from engine.history import history
 from engine.journal.records import Kept
 from engine.journal.store import Busy, SameKey, Store
-from engine.result import Result
+from engine.record.history import history
+from engine.record.result import Result
 from engine.runtime.prepared import Prepared, kept
 from engine.runtime.resumed import Wish, prepare_again
 

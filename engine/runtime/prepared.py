@@ -14,11 +14,11 @@ from typing import Any
 import attrs
 
 from engine.errors import EngineError, InputError
-from engine.events import Event
 from engine.journal.records import Header
 from engine.journal.store import Store
-from engine.people import Answer
 from engine.plan import Plan
+from engine.record.events import Event
+from engine.record.questions import Answer
 from engine.runtime.environment import chosen, too_short
 from engine.runtime.options import Options
 from engine.runtime.secrets import Redactor

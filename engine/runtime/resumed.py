@@ -15,11 +15,11 @@ import attrs
 
 from engine.base.suggestions import nearest, no_node
 from engine.errors import InputError, JournalError
-from engine.events import Event
 from engine.journal.records import Kept
 from engine.journal.store import Store
-from engine.people import Answer
 from engine.plan import Plan
+from engine.record.events import Event
+from engine.record.questions import Answer
 from engine.runtime.options import Options
 from engine.runtime.prepared import Prepared, header_of, prepare
 from engine.runtime.writer import Place

@@ -19,7 +19,7 @@ import trio
 from engine.base.durations import whole
 from engine.errors import EngineError
 from engine.live import LiveRun
-from engine.result import Outcome, Result
+from engine.record.result import Outcome, Result
 from engine.scheduler import LiveAttempt, Scheduler
 
 __all__ = ["Perform", "Runner"]

@@ -11,7 +11,13 @@ from typing import Any
 
 import attrs
 
-from engine.result import ABSENT, Attempt, ItemResult, NodeResult, Result
+from engine.record.result import (
+    ABSENT,
+    Attempt,
+    ItemResult,
+    NodeResult,
+    Result,
+)
 from engine.runtime.disguises import heads, pattern
 
 __all__ = ["HIDDEN", "SHORTEST", "Redactor"]

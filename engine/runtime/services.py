@@ -13,7 +13,7 @@ from typing import Any
 import attrs
 
 from engine.plan import Plan
-from engine.result import Result
+from engine.record.result import Result
 from engine.runtime.calling import Execute
 from engine.runtime.control import Control
 from engine.runtime.options import Options

@@ -17,8 +17,8 @@ from typing import Any, Literal, cast
 import attrs
 import trio
 
-from engine.events import Event
 from engine.journal.store import LEASE, Store
+from engine.record.events import Event
 
 __all__ = ["Durability", "Writer"]
 

@@ -14,8 +14,16 @@ from typing import Any
 import attrs
 import tomli
 
-from engine.events import Event
-from engine.result import ABSENT, Attempt, ItemResult, NodeResult, Reason, Result, Unended
+from engine.record.events import Event
+from engine.record.result import (
+    ABSENT,
+    Attempt,
+    ItemResult,
+    NodeResult,
+    Reason,
+    Result,
+    Unended,
+)
 
 __all__ = ["history", "lines_of", "node_names"]
 

@@ -13,8 +13,8 @@ import attrs
 
 from engine.base.suggestions import nearest
 from engine.errors import InputError
-from engine.events import Event
-from engine.result import Outcome
+from engine.record.events import Event
+from engine.record.result import Outcome
 
 __all__ = ["Answer", "Question", "answered", "found", "open_questions"]
 
