@@ -17,6 +17,6 @@ def schema() -> dict[str, Any]:
     import json
     from importlib.resources import files
 
-    text = files("engine").joinpath("language.schema.json").read_text(encoding="utf-8")
+    text = files("engine.language").joinpath("language.schema.json").read_text(encoding="utf-8")
     found: dict[str, Any] = json.loads(text)
     return found
