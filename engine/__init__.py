@@ -9,15 +9,20 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from engine import runtime, stored, testing
     from engine.api import analyse, check, default_registry, load_plan, run
-    from engine.context import Context, Exit, Permanent, RetryAfter
     from engine.diagnostics import Diagnostic, Diagnostics
     from engine.errors import EngineError, InputError, JournalError, SpecError
-    from engine.functions import task
     from engine.hooks import Hook, HookContext
     from engine.plan import Plan
     from engine.record.events import Event
     from engine.record.result import ItemResult, NodeResult, Result
-    from engine.registry import Registry, TaskError
+    from engine.sdk.context import (
+        Context,
+        Exit,
+        Permanent,
+        RetryAfter,
+    )
+    from engine.sdk.decorator import task
+    from engine.sdk.registry import Registry, TaskError
     from engine.sdk.task import Task
     from engine.toml.source import Source
     from engine.version import __version__
@@ -58,14 +63,14 @@ __all__ = [
 
 _HOMES = {
     "engine.api": ("analyse", "check", "default_registry", "load_plan", "run"),
-    "engine.context": ("Context", "Exit", "Permanent", "RetryAfter"),
+    "engine.sdk.context": ("Context", "Exit", "Permanent", "RetryAfter"),
     "engine.diagnostics": ("Diagnostic", "Diagnostics"),
     "engine.errors": ("EngineError", "InputError", "JournalError", "SpecError"),
     "engine.record.events": ("Event",),
-    "engine.functions": ("task",),
+    "engine.sdk.decorator": ("task",),
     "engine.hooks": ("Hook", "HookContext"),
     "engine.plan": ("Plan",),
-    "engine.registry": ("Registry", "TaskError"),
+    "engine.sdk.registry": ("Registry", "TaskError"),
     "engine.sdk.task": ("Task",),
     "engine.record.result": ("ItemResult", "NodeResult", "Result"),
     "engine.toml.source": ("Source",),

@@ -21,7 +21,7 @@ from engine.errors import EngineError, SpecError
 from engine.ignores import silence
 from engine.language.loader import load
 from engine.plan import Plan
-from engine.registry import Registry
+from engine.sdk.registry import Registry
 from engine.selection import Settings, chosen
 from engine.settings import hooks_for, settings_for
 from engine.toml.source import Source, read
@@ -41,7 +41,7 @@ def default_registry(tasks: Iterable[object] = (), allow: Iterable[str] | None =
     """A registry with the built-in tasks, entry points, and the tasks given; of the former only those that `allow`
     has, ids or patterns like "file.*"."""
     from engine import tasks as builtin
-    from engine.functions import as_task
+    from engine.sdk.decorator import as_task
 
     given = [*tasks]
     if allow is not None:

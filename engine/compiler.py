@@ -23,12 +23,12 @@ from engine.expressions.templates import template
 from engine.language.nesting import nested_too_deep
 from engine.language.omissions import whole
 from engine.language.spec import NodeSpec, Spec
-from engine.modules import TaskError
 from engine.plan import Node, Plan
 from engine.pools import pool_deadlocks
 from engine.references import Place, values
-from engine.registry import Registry
 from engine.schemas.validation import misfits, schema_error
+from engine.sdk.imports import TaskError
+from engine.sdk.registry import Registry
 from engine.unfold import unfolded
 from engine.work import Session, Work, plan_of
 

@@ -25,7 +25,7 @@ from engine.language.invalid_names import Make, with_stand_ins
 from engine.language.omissions import in_file, whole
 from engine.language.spec import Spec
 from engine.language.structuring_errors import whose
-from engine.registry import Registry
+from engine.sdk.registry import Registry
 from engine.toml.key_paths import KeyPath
 from engine.toml.source import Source, Span
 

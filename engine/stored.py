@@ -27,7 +27,7 @@ from engine.record.questions import (
     found,
     open_questions,
 )
-from engine.registry import Registry
+from engine.sdk.registry import Registry
 from engine.toml.source import Source, read
 
 if TYPE_CHECKING:

@@ -43,9 +43,9 @@ def run_task(
     from trio.testing import MockClock
 
     from engine.api import load_plan  # it stands on this module, which tests begin with
-    from engine.functions import as_task
     from engine.runtime.options import Options
     from engine.runtime.runs import run_plan
+    from engine.sdk.decorator import as_task
 
     own = None if isinstance(task, str) else as_task(task)
     node = {"task": task if own is None else own.id, "with": _literal(dict(inputs or {}))}

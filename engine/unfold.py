@@ -11,8 +11,8 @@ from pathlib import Path
 import attrs
 
 from engine.language.spec import NodeSpec, RouteSpec, Spec
-from engine.modules import TaskError
-from engine.registry import Registry
+from engine.sdk.imports import TaskError
+from engine.sdk.registry import Registry
 from engine.sdk.task import Machinery
 
 __all__ = ["unfolded"]

@@ -22,7 +22,7 @@ from engine.language.spec import Spec
 from engine.machine import Hop, unbounded_loops
 from engine.plan import Node, Plan
 from engine.references import names_set
-from engine.registry import Registry
+from engine.sdk.registry import Registry
 
 __all__ = ["Compile", "Session", "Work", "plan_of"]
 

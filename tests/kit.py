@@ -9,11 +9,11 @@ from typing import Any
 import tomli_w
 
 from engine.compiler import compile as compile_spec
-from engine.context import Context
 from engine.language.loader import load
 from engine.plan import Plan
 from engine.record.result import Result
-from engine.registry import Registry
+from engine.sdk.context import Context
+from engine.sdk.registry import Registry
 from engine.sdk.task import Task
 from engine.toml.source import Source
 

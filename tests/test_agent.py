@@ -12,9 +12,9 @@ import tomli_w
 import engine
 from engine import stored, tasks
 from engine.bounds import bounds_of
-from engine.context import Exit
 from engine.coverage import coverage
 from engine.hooks import Hook
+from engine.sdk.context import Exit
 from engine.toml.source import Source
 from tests.kit import children
 from tests.model import serving, text, tools

@@ -10,7 +10,12 @@ from typing import Any
 import pytest
 
 import engine
-from engine.context import SHARE, Exit, Failure, Permanent
+from engine.sdk.context import (
+    SHARE,
+    Exit,
+    Failure,
+    Permanent,
+)
 from engine.tasks import progress
 from engine.toml.source import Source
 from tests.test_tasks import context, do

@@ -8,10 +8,10 @@ from typing import Any
 import pytest
 
 from engine.compiler import compile as compile_spec
-from engine.context import Context
 from engine.language.loader import load
 from engine.plan import Plan
-from engine.registry import Registry
+from engine.sdk.context import Context
+from engine.sdk.registry import Registry
 from engine.sdk.task import Task
 from engine.toml.source import Source
 from tests.marks import Found, marked, shown

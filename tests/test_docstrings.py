@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from engine.docstrings import parameters
-from engine.functions import as_task
+from engine.sdk.decorator import as_task
+from engine.sdk.docstrings import parameters
 
 GOOGLE = """Does it.
 

@@ -18,7 +18,7 @@ from jsonschema import Draft202012Validator
 
 from engine import cli
 from engine.api import check, default_registry
-from engine.editor import schema_with
+from engine.sdk.editor_schema import schema_with
 from engine.sdk.task import Task
 from engine.toml.source import Source
 from tests.strategies import cases

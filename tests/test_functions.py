@@ -17,11 +17,17 @@ import pytest
 import trio
 import trio.testing
 
-import engine.context
-from engine.context import Context, Exit
+import engine.sdk.context
 from engine.errors import EngineError
-from engine.functions import as_task, call_arguments, marked, plain_result, task
-from engine.registry import TaskError
+from engine.sdk.context import Context, Exit
+from engine.sdk.decorator import (
+    as_task,
+    call_arguments,
+    marked,
+    plain_result,
+    task,
+)
+from engine.sdk.registry import TaskError
 from engine.sdk.task import MARK, Task
 
 if TYPE_CHECKING:
@@ -769,7 +775,7 @@ def test_cancel_is_not_called_when_the_attempt_fails(error: Exception) -> None:
 
 def test_declaring_imports_neither_trio_nor_jsonschema() -> None:
     code = (
-        "import sys; from engine.functions import task; task(id='a')(lambda x: 1);"
+        "import sys; from engine.sdk.decorator import task; task(id='a')(lambda x: 1);"
         "print([m for m in ('trio', 'networkx', 'httpx', 'jsonschema') if m in sys.modules])"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

@@ -9,8 +9,13 @@ import pytest
 import trio
 from jsonschema import Draft202012Validator
 
-from engine.context import Context, Exit, Failure, Permanent
 from engine.schemas.validation import misfits
+from engine.sdk.context import (
+    Context,
+    Exit,
+    Failure,
+    Permanent,
+)
 from engine.tasks.http import TASK
 
 CONTEXT = Context("r", "p", "n", "s", 1, 1, "k")

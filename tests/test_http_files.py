@@ -12,8 +12,8 @@ from typing import Any
 
 import pytest
 
-from engine.context import SHARE, Exit, Failure
 from engine.schemas.validation import misfits
+from engine.sdk.context import SHARE, Exit, Failure
 from engine.tasks import progress
 from engine.tasks.http import TASK
 from tests.test_tasks import context, do

@@ -7,7 +7,12 @@ from typing import Any
 import pytest
 
 import engine
-from engine.context import Exit, Failure, Permanent, RetryAfter
+from engine.sdk.context import (
+    Exit,
+    Failure,
+    Permanent,
+    RetryAfter,
+)
 from engine.toml.source import Source
 from tests.model import serving, text, tools
 from tests.test_tasks import context, do

@@ -11,10 +11,10 @@ import trio
 
 from engine.api import check
 from engine.compiler import compile as compile_spec
-from engine.context import Context, Exit
-from engine.functions import call_arguments, task
 from engine.language.loader import load
-from engine.registry import Registry, TaskError
+from engine.sdk.context import Context, Exit
+from engine.sdk.decorator import call_arguments, task
+from engine.sdk.registry import Registry, TaskError
 from engine.sdk.task import Task
 from engine.toml.source import Source
 
@@ -215,7 +215,7 @@ def test_a_function_that_is_not_allowed_is_not_imported(registry: Registry, writ
 
 
 TASKS = """
-from engine.functions import task
+from engine.sdk.decorator import task
 
 @task
 def one(x: int) -> int:
@@ -307,7 +307,7 @@ def test_a_missing_module_is_named_with_the_nearest(registry: Registry, write: W
         ("raise KeyboardInterrupt", None, 1),
         ("import json\n\njson.loads('{')", "JSONDecodeError: Expecting property name", 3),
         (
-            "from engine.functions import task\n@task\ndef f(*a): ...",
+            "from engine.sdk.decorator import task\n@task\ndef f(*a): ...",
             "parameter `*a` of `f` cannot be given by name (inputs are named: take keyword",
             2,
         ),
@@ -408,7 +408,7 @@ def plugin(write: Write, tmp_path: Path) -> Write:
     return install
 
 
-RAW = "\nfrom engine.registry import Task\nasync def body(inputs, context): ...\n"
+RAW = "\nfrom engine.sdk.registry import Task\nasync def body(inputs, context): ...\n"
 
 
 @pytest.mark.parametrize(

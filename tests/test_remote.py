@@ -19,9 +19,9 @@ import tomli_w
 import trio
 
 import engine
-from engine.context import Failure, Permanent
 from engine.runtime.options import Options
 from engine.runtime.runs import open_run
+from engine.sdk.context import Failure, Permanent
 from engine.toml.source import Source
 from tests.kit import children
 from tests.ssh_server import serving

@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 
 from engine.api import check
-from engine.registry import Registry
 from engine.render.tasks import as_json, detail, listing, type_of
+from engine.sdk.registry import Registry
 from engine.sdk.task import Task
 from engine.toml.source import Source
 

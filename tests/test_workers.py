@@ -11,9 +11,9 @@ from typing import Any
 import pytest
 import trio
 
-from engine.context import Exit
 from engine.processes import children
 from engine.runtime.workers import Died, Failed, Reply, Value, Workers
+from engine.sdk.context import Exit
 
 pytestmark = pytest.mark.skipif(not Path("/proc/self").exists(), reason="looks into /proc")
 
@@ -30,8 +30,8 @@ CONTEXT = {
 MODULE = """
 import ctypes, itertools, os, signal, subprocess, sys, threading, time
 from dataclasses import dataclass
-from engine.functions import task
-from engine.context import Context, Exit, Permanent, RetryAfter
+from engine.sdk.decorator import task
+from engine.sdk.context import Context, Exit, Permanent, RetryAfter
 
 class Box:
     @staticmethod

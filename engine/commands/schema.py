@@ -28,7 +28,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def execute(arguments: argparse.Namespace, console: Console) -> int:
     """Print it."""
-    from engine.modules import TaskError
+    from engine.sdk.imports import TaskError
 
     try:
         return _print(arguments, console)
@@ -40,7 +40,7 @@ def _print(arguments: argparse.Namespace, console: Console) -> int:
     import json
 
     from engine import api
-    from engine.editor import schema_with
+    from engine.sdk.editor_schema import schema_with
     from engine.settings import settings_for
 
     allow = settings_for(arguments.spec or "here").tasks

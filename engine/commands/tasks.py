@@ -10,7 +10,7 @@ from engine.commands.console import Console
 from engine.errors import EngineError
 
 if TYPE_CHECKING:
-    from engine.registry import Registry
+    from engine.sdk.registry import Registry
     from engine.sdk.task import Task
 
 __all__ = ["EXAMPLES", "SUMMARY", "configure", "execute"]
@@ -34,7 +34,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def execute(arguments: argparse.Namespace, console: Console) -> int:
     """List, or show one."""
-    from engine.modules import TaskError
+    from engine.sdk.imports import TaskError
 
     try:
         return _show(arguments, console)

@@ -19,9 +19,6 @@ import attrs
 import trio
 
 from engine.base.suggestions import nearest
-from engine.context import SHARE, Context, Exit, Failure, Permanent, RetryAfter, Tool
-from engine.frames import raised_at
-from engine.functions import call_arguments, plain_result
 from engine.processes import output_capture
 from engine.record.result import Outcome
 from engine.runtime.recovery import Folders, executor_of
@@ -29,7 +26,18 @@ from engine.runtime.threads import in_trio, run_in_thread
 from engine.runtime.workers import Died, Failed, Value, Workers
 from engine.scheduler import LiveAttempt
 from engine.schemas.validation import misfits
+from engine.sdk.context import (
+    SHARE,
+    Context,
+    Exit,
+    Failure,
+    Permanent,
+    RetryAfter,
+    Tool,
+)
+from engine.sdk.decorator import call_arguments, plain_result
 from engine.sdk.task import Task
+from engine.sdk.tracebacks import raised_at
 
 __all__ = ["Performer", "plain", "told"]
 

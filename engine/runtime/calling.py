@@ -14,7 +14,6 @@ from typing import Any
 
 import attrs
 
-from engine.context import Exit, Failure, Tool
 from engine.errors import InputError
 from engine.expressions.model import Template
 from engine.live import LiveAttempt
@@ -24,6 +23,7 @@ from engine.record.result import ABSENT, Result
 from engine.runtime.control import Control
 from engine.runtime.options import Options
 from engine.runtime.prepared import Prepared, prepare
+from engine.sdk.context import Exit, Failure, Tool
 
 __all__ = ["Execute", "tools_of"]
 

@@ -14,10 +14,10 @@ from typing import Any, Protocol
 import attrs
 import trio
 
-from engine.context import Context
 from engine.expressions.model import EvaluationError
 from engine.live import LiveAttempt, LiveRun
 from engine.runtime.attempts import plain, told
+from engine.sdk.context import Context
 from engine.values import task_inputs
 
 __all__ = ["CLOSING", "CannotOpen", "Opening", "Resources"]

@@ -21,8 +21,8 @@ from typing import Any, TypeAlias
 import attrs
 import trio
 
-from engine.context import Exit
 from engine.processes import children, detached, output_capture
+from engine.sdk.context import Exit
 
 __all__ = ["Died", "Failed", "Reply", "Value", "Workers"]
 

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any, Literal
 import attrs
 
 from engine.base.light import light
-from engine.context import Context
-from engine.modules import TaskError, together
 from engine.schemas.validation import Problem, schema_error
+from engine.sdk.context import Context
+from engine.sdk.imports import TaskError, together
 
 if TYPE_CHECKING:
     from contextlib import AbstractAsyncContextManager

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from engine.context import Context
+from engine.sdk.context import Context
 from engine.sdk.task import Task
 
 __all__ = ["TASK", "body"]

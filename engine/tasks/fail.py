@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from engine.context import Context, Exit
+from engine.sdk.context import Context, Exit
 from engine.sdk.task import Task
 from engine.tasks.schema import table
 

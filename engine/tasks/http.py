@@ -16,7 +16,12 @@ from typing import TYPE_CHECKING, Any
 
 import attrs
 
-from engine.context import Context, Exit, Failure, Permanent
+from engine.sdk.context import (
+    Context,
+    Exit,
+    Failure,
+    Permanent,
+)
 from engine.sdk.task import Task
 from engine.tasks.http_content import CONTENT, EXCLUDED, FIELDS, content_of, kept
 from engine.tasks.http_errors import reason

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from engine.context import Context
+from engine.sdk.context import Context
 from engine.tasks.files import read_bytes, write_bytes
 from engine.tasks.schema import aside, place, table, written
 

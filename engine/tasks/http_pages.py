@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from typing import Any
 from urllib.parse import urljoin, urlsplit
 
-from engine.context import Context, Exit, Failure
+from engine.sdk.context import Context, Exit, Failure
 from engine.sdk.task import Task
 from engine.tasks import http
 from engine.tasks.http_content import CONTENT, EXCLUDED

@@ -13,7 +13,7 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-from engine.context import Context, Exit, Permanent
+from engine.sdk.context import Context, Exit, Permanent
 from engine.sdk.task import Misfit, Task
 from engine.tasks.llm_answer import OPENAI, ask
 from engine.tasks.schema import table

@@ -11,8 +11,8 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
-from engine.context import Context, Exit
 from engine.language.spec import Count, RouteSpec
+from engine.sdk.context import Context, Exit
 from engine.sdk.task import (
     Machinery,
     Misfit,

@@ -8,7 +8,13 @@ from typing import TYPE_CHECKING, Any
 
 import attrs
 
-from engine.context import Context, Exit, Failure, Permanent, RetryAfter
+from engine.sdk.context import (
+    Context,
+    Exit,
+    Failure,
+    Permanent,
+    RetryAfter,
+)
 from engine.tasks.http_errors import reason
 
 if TYPE_CHECKING:

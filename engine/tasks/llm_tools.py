@@ -15,7 +15,12 @@ from typing import Any, Literal
 
 import attrs
 
-from engine.context import Context, Failure, Permanent, Tool
+from engine.sdk.context import (
+    Context,
+    Failure,
+    Permanent,
+    Tool,
+)
 from engine.sdk.task import Misfit, Named
 from engine.tasks import mcp_
 from engine.tasks.schema import table

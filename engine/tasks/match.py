@@ -12,7 +12,12 @@ import sys
 from collections.abc import Mapping
 from typing import Any
 
-from engine.context import Context, Exit, Failure, Permanent
+from engine.sdk.context import (
+    Context,
+    Exit,
+    Failure,
+    Permanent,
+)
 from engine.sdk.task import Misfit, Task
 from engine.tasks.schema import table
 

@@ -11,8 +11,13 @@ from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from typing import TYPE_CHECKING, Any, TextIO, cast
 
-from engine.context import Context, Exit, Failure, Permanent
 from engine.processes import children
+from engine.sdk.context import (
+    Context,
+    Exit,
+    Failure,
+    Permanent,
+)
 from engine.sdk.task import Named, Task
 from engine.tasks.schema import place, table
 

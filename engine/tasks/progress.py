@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterable, Iterator
 
-from engine.context import Context
+from engine.sdk.context import Context
 
 __all__ = ["EVERY", "Progress"]
 

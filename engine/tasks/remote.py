@@ -13,8 +13,13 @@ import shlex
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from engine.context import Context, Exit, Failure, Permanent
 from engine.processes import children
+from engine.sdk.context import (
+    Context,
+    Exit,
+    Failure,
+    Permanent,
+)
 from engine.sdk.task import Task
 from engine.tasks.schema import table
 from engine.tasks.shell import decoded, texted

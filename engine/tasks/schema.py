@@ -8,7 +8,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
-from engine.context import Context, Failure
+from engine.sdk.context import Context, Failure
 
 __all__ = ["NotThere", "aside", "place", "table", "told", "written"]
 

@@ -12,8 +12,13 @@ import os
 from functools import partial
 from typing import Any
 
-from engine.context import Context, Exit, Failure, Permanent
 from engine.processes import children, detached
+from engine.sdk.context import (
+    Context,
+    Exit,
+    Failure,
+    Permanent,
+)
 from engine.sdk.task import Task
 
 __all__ = ["TASK", "body", "decoded", "texted"]

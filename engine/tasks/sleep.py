@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from engine.base.durations import parse_duration
-from engine.context import Context, Permanent
+from engine.sdk.context import Context, Permanent
 from engine.sdk.task import Task
 
 __all__ = ["TASK", "body"]

@@ -17,7 +17,7 @@ from contextlib import contextmanager
 from functools import partial
 from typing import Any, TypeVar
 
-from engine.context import Context, Failure, Permanent
+from engine.sdk.context import Context, Failure, Permanent
 from engine.sdk.task import Misfit, Task
 from engine.tasks.schema import aside, table
 

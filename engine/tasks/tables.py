@@ -14,7 +14,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from engine.context import Context, Exit, Failure
+from engine.sdk.context import Context, Exit, Failure
 from engine.sdk.task import Task
 from engine.tasks.files import LIMIT, MISSING, decoded, read_bytes, write_bytes
 from engine.tasks.schema import NotThere, aside, place, table, written

@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
 
-from engine.context import Context, Permanent
+from engine.sdk.context import Context, Permanent
 from engine.sdk.task import Task
 from engine.tasks.schema import place, table
 

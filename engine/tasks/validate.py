@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from engine.context import Context, Exit, Permanent
+from engine.sdk.context import Context, Exit, Permanent
 from engine.sdk.task import Misfit, Task
 from engine.tasks.schema import table
 

@@ -15,9 +15,6 @@ from typing import Any
 
 import attrs
 
-from engine.context import Context, Exit
-from engine.docstrings import parameters
-from engine.modules import TaskError, together
 from engine.schemas.type_hints import (
     any_of,
     build,
@@ -27,6 +24,9 @@ from engine.schemas.type_hints import (
     resolve,
     schema_of,
 )
+from engine.sdk.context import Context, Exit
+from engine.sdk.docstrings import parameters
+from engine.sdk.imports import TaskError, together
 
 __all__ = ["Signature", "called", "read_signature", "return_schema"]
 

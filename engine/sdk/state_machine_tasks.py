@@ -27,10 +27,10 @@ from typing import Any
 
 import attrs
 
-from engine.context import Context, Exit
 from engine.language.spec import Count, RetrySpec, RouteSpec
-from engine.modules import TaskError
 from engine.schemas.type_hints import plain
+from engine.sdk.context import Context, Exit
+from engine.sdk.imports import TaskError
 from engine.sdk.task import Machinery, Task, check_exits
 
 __all__ = ["exits_of", "is_machine", "machinery"]

@@ -9,7 +9,7 @@ from functools import lru_cache
 
 __all__ = ["is_users", "raised_at"]
 
-_ENGINE = os.path.join(os.path.dirname(os.path.abspath(__file__)), "")
+_ENGINE = os.path.join(os.path.dirname(os.path.dirname(os.path.abspath(__file__))), "")
 
 
 def raised_at(error: BaseException) -> str | None:

@@ -18,11 +18,17 @@ from typing import TYPE_CHECKING, Any, TypeVar, cast, get_args, overload
 
 import attrs
 
-from engine.classes import of_class
-from engine.context import Context
-from engine.declared import Given, exits_given, first_paragraph, plain_result
 from engine.errors import EngineError
-from engine.modules import TaskError, gathered, look_up
+from engine.sdk.class_tasks import of_class
+from engine.sdk.context import Context
+from engine.sdk.declaration import (
+    Given,
+    exits_given,
+    first_paragraph,
+    plain_result,
+)
+from engine.sdk.imports import TaskError, gathered, look_up
+from engine.sdk.signatures import Signature, called, read_signature
 from engine.sdk.task import (
     MARK,
     Body,
@@ -31,7 +37,6 @@ from engine.sdk.task import (
     Task,
     check_declaration,
 )
-from engine.signatures import Signature, called, read_signature
 
 if TYPE_CHECKING:
     pass

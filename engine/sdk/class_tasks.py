@@ -10,13 +10,18 @@ import inspect
 from collections.abc import Awaitable, Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
-from engine.context import Context
-from engine.declared import Given, exits_given, first_paragraph, plain_result
 from engine.errors import EngineError
-from engine.machines import exits_of, is_machine, machinery
-from engine.modules import TaskError, gathered
+from engine.sdk.context import Context
+from engine.sdk.declaration import (
+    Given,
+    exits_given,
+    first_paragraph,
+    plain_result,
+)
+from engine.sdk.imports import TaskError, gathered
+from engine.sdk.signatures import called, return_schema
+from engine.sdk.state_machine_tasks import exits_of, is_machine, machinery
 from engine.sdk.task import Body, Task
-from engine.signatures import called, return_schema
 
 if TYPE_CHECKING:
     import trio

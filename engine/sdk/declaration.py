@@ -11,9 +11,9 @@ from typing import Any
 
 import attrs
 
-from engine.context import Exit
-from engine.modules import TaskError
 from engine.schemas.type_hints import plain
+from engine.sdk.context import Exit
+from engine.sdk.imports import TaskError
 from engine.sdk.task import Executor, check_exits
 
 __all__ = ["Given", "exits_given", "first_paragraph", "plain_result"]

@@ -16,7 +16,14 @@ from typing import TYPE_CHECKING
 
 import attrs
 
-from engine.modules import NoSuchTask, TaskError, cause, gathered, import_module, member
+from engine.sdk.imports import (
+    NoSuchTask,
+    TaskError,
+    cause,
+    gathered,
+    import_module,
+    member,
+)
 from engine.sdk.task import Task, check_declaration, check_schemas
 
 if TYPE_CHECKING:
@@ -149,7 +156,7 @@ class _Entry:
 
 
 def _entry(source: object, origin: str | None = None) -> _Entry:
-    from engine.functions import as_task, marked
+    from engine.sdk.decorator import as_task, marked
 
     task = as_task(source)
     check_declaration(task)
@@ -175,14 +182,14 @@ def _written_at(task: Task) -> str:
 
 
 def _declared_in(module: ModuleType) -> tuple[Task, ...]:
-    from engine.functions import marked
+    from engine.sdk.decorator import marked
 
     found = (marked(value) for value in tuple(vars(module).values()))
     return tuple(task for task in found if task is not None)
 
 
 def _python(id: str, folder: Path) -> _Entry:
-    from engine.functions import as_task
+    from engine.sdk.decorator import as_task
 
     name, _, qualname = id.removeprefix(_PYTHON).partition(":")
     if not name or not qualname:
