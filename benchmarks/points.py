@@ -21,7 +21,7 @@ import trio
 
 from benchmarks.floors import FLOORS
 from benchmarks.shapes import SHAPES, Counter, Work, document, registry
-from engine.plan import Plan
+from engine.plan.plan import Plan
 
 __all__ = ["ENGINE", "PEERS", "Point", "measure", "perform"]
 

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from engine.diagnostics import Diagnostic, Diagnostics
     from engine.errors import EngineError, InputError, JournalError, SpecError
     from engine.hooks import Hook, HookContext
-    from engine.plan import Plan
+    from engine.plan.plan import Plan
     from engine.record.events import Event
     from engine.record.result import ItemResult, NodeResult, Result
     from engine.sdk.context import (
@@ -69,7 +69,7 @@ _HOMES = {
     "engine.record.events": ("Event",),
     "engine.sdk.decorator": ("task",),
     "engine.hooks": ("Hook", "HookContext"),
-    "engine.plan": ("Plan",),
+    "engine.plan.plan": ("Plan",),
     "engine.sdk.registry": ("Registry", "TaskError"),
     "engine.sdk.task": ("Task",),
     "engine.record.result": ("ItemResult", "NodeResult", "Result"),

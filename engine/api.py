@@ -20,7 +20,7 @@ from engine.diagnostics import Diagnostics
 from engine.errors import EngineError, SpecError
 from engine.ignores import silence
 from engine.language.loader import load
-from engine.plan import Plan
+from engine.plan.plan import Plan
 from engine.sdk.registry import Registry
 from engine.selection import Settings, chosen
 from engine.settings import hooks_for, settings_for

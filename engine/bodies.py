@@ -18,8 +18,13 @@ from engine.fans import fan_of
 from engine.fits import fits, fits_child, fits_state
 from engine.language.nesting import is_file, too_deep
 from engine.language.spec import NodeSpec, StepSpec
-from engine.machine import Machine, Step
-from engine.plan import Body, Callee, Node, Plan
+from engine.plan.machine import Machine, Step
+from engine.plan.plan import (
+    Body,
+    Callee,
+    Node,
+    Plan,
+)
 from engine.references import Place, condition, is_input_of, values
 from engine.sdk.imports import NoSuchTask, TaskError
 from engine.sdk.task import Task

@@ -17,8 +17,14 @@ from engine.draft import Draft
 from engine.expressions.templates import Late
 from engine.fits import fits
 from engine.language.spec import NodeSpec
-from engine.machine import Machine
-from engine.plan import PLAIN, Body, Condition, Edge, Node
+from engine.plan.machine import Machine
+from engine.plan.plan import (
+    PLAIN,
+    Body,
+    Condition,
+    Edge,
+    Node,
+)
 from engine.schemas.fast_validation import texts_alike
 from engine.toml.key_paths import KeyPath
 

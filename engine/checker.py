@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from engine.diagnostics import Diagnostics
-from engine.plan import Plan
+from engine.plan.plan import Plan
 from engine.rules import RULES
 
 __all__ = ["check"]

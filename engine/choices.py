@@ -28,10 +28,21 @@ from typing import Literal
 import attrs
 
 from engine.ends import Ending, can_be_done, ends_of
-from engine.fan import Fan
-from engine.machine import End, Outcome, Route, Verdict
 from engine.once import per_plan
-from engine.plan import Condition, Edge, Node, Plan, misreads
+from engine.plan.fan_out import Fan
+from engine.plan.machine import (
+    End,
+    Outcome,
+    Route,
+    Verdict,
+)
+from engine.plan.plan import (
+    Condition,
+    Edge,
+    Node,
+    Plan,
+    misreads,
+)
 
 __all__ = [
     "Choices",

@@ -23,7 +23,7 @@ from engine.expressions.templates import template
 from engine.language.nesting import nested_too_deep
 from engine.language.omissions import whole
 from engine.language.spec import NodeSpec, Spec
-from engine.plan import Node, Plan
+from engine.plan.plan import Node, Plan
 from engine.pools import pool_deadlocks
 from engine.references import Place, values
 from engine.schemas.validation import misfits, schema_error

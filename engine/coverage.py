@@ -12,8 +12,8 @@ from itertools import groupby
 
 import attrs
 
-from engine.machine import Step
-from engine.plan import Node, Plan
+from engine.plan.machine import Step
+from engine.plan.plan import Node, Plan
 from engine.record.result import Attempt, NodeResult, Result
 from engine.toml.key_paths import KeyPath
 from engine.toml.source import Span

@@ -12,7 +12,7 @@ from typing import Any
 from engine.errors import EngineError
 from engine.expressions.model import EvaluationError
 from engine.expressions.templates import template
-from engine.plan import Node, Plan
+from engine.plan.plan import Node, Plan
 from engine.runtime.prepared import Prepared
 
 __all__ = ["outline"]

@@ -15,7 +15,12 @@ from engine.draft import Draft
 from engine.ends import ends_of
 from engine.language.invalid_names import ambiguous
 from engine.language.spec import NeedSpec, Spec
-from engine.plan import PLAIN, Condition, Edge, Node
+from engine.plan.plan import (
+    PLAIN,
+    Condition,
+    Edge,
+    Node,
+)
 from engine.references import nodes_read
 from engine.toml.key_paths import KeyPath
 

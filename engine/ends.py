@@ -14,7 +14,16 @@ from collections.abc import Iterable, Iterator, Sequence
 import attrs
 
 from engine.base.graphs import led_to
-from engine.machine import End, Machine, Outcome, Route, Step, Target, Verdict, per_shape
+from engine.plan.machine import (
+    End,
+    Machine,
+    Outcome,
+    Route,
+    Step,
+    Target,
+    Verdict,
+    per_shape,
+)
 
 __all__ = [
     "EFFORT",

@@ -10,8 +10,8 @@ import json
 from engine.diagnostics import codes
 from engine.draft import Draft
 from engine.expressions.model import EvaluationError, Template
-from engine.fan import Fan, tolerance_of
 from engine.language.spec import NodeSpec
+from engine.plan.fan_out import Fan, tolerance_of
 from engine.references import Place, is_input_of, values
 
 __all__ = ["fan_of"]

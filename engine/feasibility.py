@@ -22,7 +22,7 @@ from engine.choices import (
 )
 from engine.kin import first_ones
 from engine.once import per_plan
-from engine.plan import Plan
+from engine.plan.plan import Plan
 from engine.search import Cause, Search, TooMuch
 
 __all__ = [

@@ -14,7 +14,7 @@ from engine.diagnostics.fixes import mend_key
 from engine.draft import Draft
 from engine.expressions.templates import template
 from engine.language.spec import StepSpec
-from engine.plan import Plan
+from engine.plan.plan import Plan
 from engine.schemas.validation import Problem, misfits
 from engine.toml.key_paths import KeyPath, show
 from engine.toml.source import Source, Span

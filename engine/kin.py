@@ -12,9 +12,9 @@ from collections.abc import Callable, Hashable, Iterable, Iterator
 from operator import attrgetter
 from typing import TypeVar
 
-from engine.machine import Machine
 from engine.once import per_plan
-from engine.plan import Node, Plan
+from engine.plan.machine import Machine
+from engine.plan.plan import Node, Plan
 
 __all__ = ["everywhere", "first_ones", "moulded", "readers"]
 

@@ -15,8 +15,13 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 import attrs
 
 from engine.ends import outcomes_of, survey
-from engine.machine import End, Outcome, Route, Target
-from engine.plan import Node
+from engine.plan.machine import (
+    End,
+    Outcome,
+    Route,
+    Target,
+)
+from engine.plan.plan import Node
 
 __all__ = ["EFFORT", "END", "Absences", "Walk", "absences", "ended"]
 

@@ -7,10 +7,10 @@ from collections.abc import Iterator
 from typing import Any, Literal
 
 from engine.expressions.model import EvaluationError, kind_of
-from engine.fan import Fan
-from engine.machine import State
 from engine.places import Limit
-from engine.plan import Body, Node, Plan
+from engine.plan.fan_out import Fan
+from engine.plan.machine import State
+from engine.plan.plan import Body, Node, Plan
 from engine.record.result import (
     ABSENT,
     Attempt,

@@ -11,7 +11,7 @@ from functools import wraps
 from typing import TypeVar
 from weakref import WeakKeyDictionary
 
-from engine.plan import Plan
+from engine.plan.plan import Plan
 
 __all__ = ["per_plan"]
 

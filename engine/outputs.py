@@ -16,11 +16,16 @@ from engine.choices import endings_of, excused, gives_output
 from engine.ends import Ending, ends_of, outcomes_of
 from engine.expressions.model import BadExpression, Read
 from engine.expressions.templates import is_text, template
-from engine.fan import Fan
 from engine.kin import first_ones, readers
 from engine.language.invalid_names import means_either
 from engine.once import per_plan
-from engine.plan import Body, Condition, Node, Plan
+from engine.plan.fan_out import Fan
+from engine.plan.plan import (
+    Body,
+    Condition,
+    Node,
+    Plan,
+)
 from engine.reads import Site, sites_at_end, sites_in
 from engine.schemas.value_types import (
     OPEN,

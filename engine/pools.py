@@ -19,7 +19,7 @@ from engine.diagnostics import Diagnostic, Note, codes
 from engine.language.spec import Spec
 from engine.language.structuring_errors import whose
 from engine.once import per_plan
-from engine.plan import Node, Plan
+from engine.plan.plan import Node, Plan
 from engine.toml.key_paths import KeyPath
 from engine.toml.source import Span
 

@@ -37,7 +37,7 @@ from engine.feasibility import decide
 from engine.kin import readers
 from engine.latest import END, Walk, absences, ended
 from engine.once import per_plan
-from engine.plan import Edge, Node, Plan
+from engine.plan.plan import Edge, Node, Plan
 from engine.questions import Fates, Questions
 from engine.reads import Site, sites_at_end, sites_in
 from engine.search import TooMuch

@@ -26,7 +26,7 @@ def engine_task() -> Callable[..., Ran]:
 def engine_simulate() -> Callable[..., Result]:
     """`engine_simulate(spec, script, inputs)` runs a spec (a path, or a Plan) with scripted bodies under a virtual clock."""
     from engine.api import load_plan
-    from engine.plan import Plan
+    from engine.plan.plan import Plan
     from engine.testing import simulate
     from engine.testing_scripts import parse_script
 

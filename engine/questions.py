@@ -15,7 +15,7 @@ import attrs
 
 from engine.choices import Choices, Link, ending_of, fits, joined
 from engine.ends import Ending
-from engine.plan import Plan
+from engine.plan.plan import Plan
 from engine.search import SKIPPED, Found, Search, TooMuch
 
 __all__ = ["Fate", "Fates", "Questions"]

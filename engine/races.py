@@ -20,7 +20,7 @@ from engine.choices import choices_of
 from engine.ends import survey
 from engine.feasibility import decide, usual
 from engine.once import per_plan
-from engine.plan import Node, Plan
+from engine.plan.plan import Node, Plan
 from engine.produced import evaluated
 from engine.questions import Fates, Questions
 from engine.reads import Site, sites

@@ -12,7 +12,7 @@ from collections.abc import Iterator
 import attrs
 
 from engine.expressions.model import Read
-from engine.plan import Key, Node, Plan
+from engine.plan.plan import Key, Node, Plan
 from engine.toml.key_paths import KeyPath
 from engine.toml.source import Span
 

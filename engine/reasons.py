@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from engine.live import LiveFan, LiveNode
-from engine.machine import Stop
-from engine.plan import Condition
+from engine.plan.machine import Stop
+from engine.plan.plan import Condition
 from engine.record.result import NodeResult, Reason
 
 __all__ = ["COMPLETED", "of_cancel", "of_fan", "of_needs", "of_stop"]

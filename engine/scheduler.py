@@ -16,11 +16,16 @@ from engine import attempts, told
 from engine.alarms import Alarms, Owner
 from engine.base.durations import whole
 from engine.expressions.model import EvaluationError
-from engine.fan import Fan
 from engine.live import LiveAttempt, LiveFan, LiveItem, LiveNode, LiveRun, Stopping, Why, fan_of
-from engine.machine import Retry, Stop, advance, begin
 from engine.places import Limit, Places
-from engine.plan import Body, Edge, Plan
+from engine.plan.fan_out import Fan
+from engine.plan.machine import (
+    Retry,
+    Stop,
+    advance,
+    begin,
+)
+from engine.plan.plan import Body, Edge, Plan
 from engine.reasons import of_cancel, of_fan, of_needs, of_stop
 from engine.record.events import Event
 from engine.record.result import (

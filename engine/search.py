@@ -14,7 +14,7 @@ from itertools import combinations
 import attrs
 
 from engine.choices import Choices, Link, Lit, common, fits, joined, live, union
-from engine.plan import Edge, Plan
+from engine.plan.plan import Edge, Plan
 
 __all__ = ["SKIPPED", "Cause", "Clash", "Dead", "Found", "Search", "Shut", "Stuck", "TooMuch"]
 

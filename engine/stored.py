@@ -14,11 +14,11 @@ import attrs
 
 from engine.api import analyse, with_hooks
 from engine.errors import InputError, JournalError, SpecError
-from engine.fingerprint import of_nodes
 from engine.journal.dialects import default_store
 from engine.journal.records import Kept
 from engine.journal.store import Store
-from engine.plan import Plan
+from engine.plan.fingerprint import of_nodes
+from engine.plan.plan import Plan
 from engine.record.history import node_names
 from engine.record.questions import (
     Answer,

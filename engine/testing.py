@@ -14,7 +14,7 @@ from typing import Any
 import attrs
 
 from engine.base.durations import whole
-from engine.plan import Node, Plan
+from engine.plan.plan import Node, Plan
 from engine.record.events import Event
 from engine.record.result import Outcome, Result
 from engine.scheduler import LiveAttempt

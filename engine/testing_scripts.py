@@ -11,7 +11,7 @@ import attrs
 
 from engine.base.suggestions import nearest
 from engine.errors import InputError
-from engine.plan import Body, Plan
+from engine.plan.plan import Body, Plan
 
 __all__ = ["Ending", "Script", "addresses", "parse_script"]
 

@@ -9,8 +9,8 @@ from __future__ import annotations
 from typing import Any
 
 from engine.live import LiveAttempt, LiveFan, LiveItem, LiveNode
-from engine.machine import Enter, Retry, State
-from engine.plan import Plan
+from engine.plan.machine import Enter, Retry, State
+from engine.plan.plan import Plan
 from engine.record.events import Kind
 from engine.record.result import ABSENT, NodeResult, Outcome
 

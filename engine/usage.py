@@ -13,7 +13,7 @@ from engine.draft import Draft
 from engine.expressions.model import Template
 from engine.fits import fits
 from engine.language.spec import NodeSpec, StepSpec
-from engine.plan import Plan
+from engine.plan.plan import Plan
 from engine.sdk.task import Executor, Named, Task
 from engine.toml.key_paths import KeyPath
 

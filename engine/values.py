@@ -9,7 +9,7 @@ import attrs
 
 from engine.base.suggestions import nearest
 from engine.errors import Missing
-from engine.plan import Body, Plan
+from engine.plan.plan import Body, Plan
 from engine.schemas.validation import misfits
 from engine.toml.key_paths import show
 

@@ -15,7 +15,7 @@ from engine.choices import can_succeed, choices_of, spoils
 from engine.feasibility import decide, skips_all
 from engine.kin import first_ones
 from engine.once import per_plan
-from engine.plan import Plan
+from engine.plan.plan import Plan
 
 __all__ = ["child_codes", "failing", "never_succeeds"]
 

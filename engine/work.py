@@ -14,13 +14,13 @@ import attrs
 from engine.casts import Cast
 from engine.draft import Draft
 from engine.expressions.model import Template
-from engine.fingerprint import fingerprint
 from engine.language.invalid_names import ambiguous
 from engine.language.moulds import Mould, wherever
 from engine.language.omissions import whole
 from engine.language.spec import Spec
-from engine.machine import Hop, unbounded_loops
-from engine.plan import Node, Plan
+from engine.plan.fingerprint import fingerprint
+from engine.plan.machine import Hop, unbounded_loops
+from engine.plan.plan import Node, Plan
 from engine.references import names_set
 from engine.sdk.registry import Registry
 

@@ -10,7 +10,7 @@ import tomli_w
 
 from engine.compiler import compile as compile_spec
 from engine.language.loader import load
-from engine.plan import Plan
+from engine.plan.plan import Plan
 from engine.record.result import Result
 from engine.sdk.context import Context
 from engine.sdk.registry import Registry

@@ -31,7 +31,7 @@ from engine import (
     task,
 )
 from engine.api import default_registry
-from engine.plan import Plan
+from engine.plan.plan import Plan
 from engine.processes import children
 from engine.runtime import Event, Result
 from engine.toml.source import Source

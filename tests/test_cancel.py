@@ -23,7 +23,7 @@ from hypothesis import strategies as st
 from trio.testing import MockClock
 
 from engine.errors import EngineError
-from engine.plan import Plan
+from engine.plan.plan import Plan
 from engine.record.events import Event
 from engine.record.result import Outcome, Result
 from engine.runtime.blocking import run_blocking

@@ -9,7 +9,7 @@ import pytest
 
 from engine.compiler import compile as compile_spec
 from engine.language.loader import load
-from engine.plan import Plan
+from engine.plan.plan import Plan
 from engine.sdk.context import Context
 from engine.sdk.registry import Registry
 from engine.sdk.task import Task

@@ -11,7 +11,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from engine.errors import EngineError
-from engine.plan import Plan
+from engine.plan.plan import Plan
 from engine.races import Race, races
 from engine.record.result import Outcome, Result
 from engine.runtime.options import Options

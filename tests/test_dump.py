@@ -17,7 +17,7 @@ from engine.compiler import compile as compile_spec
 from engine.language.dumper import dump
 from engine.language.loader import load
 from engine.language.spec import Spec
-from engine.plan import Plan
+from engine.plan.plan import Plan
 from engine.toml.source import Source
 from tests.kit import registry
 from tests.strategies import cases

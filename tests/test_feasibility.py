@@ -13,8 +13,8 @@ from engine import ends, feasibility
 from engine.diagnostics import Diagnostic
 from engine.ends import ends_of, survey
 from engine.feasibility import decide
-from engine.machine import Hop, Machine, unbounded_loops
-from engine.plan import Plan
+from engine.plan.machine import Hop, Machine, unbounded_loops
+from engine.plan.plan import Plan
 from engine.rules import RULES
 from engine.rules.spans import route_path
 from engine.search import Clash, Stuck

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from engine.machine import (
+from engine.plan.machine import (
     ASK_LIMIT,
     Clause,
     Enter,

@@ -19,7 +19,7 @@ from engine.language import structuring
 from engine.language.loader import load
 from engine.language.moulds import poured, wherever
 from engine.language.spec import NodeSpec
-from engine.plan import Node, Plan
+from engine.plan.plan import Node, Plan
 from engine.toml.source import Source
 
 RELAXED = settings(deadline=None, suppress_health_check=list(HealthCheck), max_examples=300)

@@ -12,7 +12,7 @@ from engine.compiler import compile as compile_spec
 from engine.diagnostics import Diagnostics
 from engine.language.loader import load
 from engine.language.nesting import DEEPEST
-from engine.plan import Plan
+from engine.plan.plan import Plan
 from engine.testing import simulate
 from engine.toml.source import Source
 from tests.kit import registry

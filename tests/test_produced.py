@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from engine import latest, produced
 from engine.outputs import outputs_of
-from engine.plan import Plan
+from engine.plan.plan import Plan
 from engine.produced import missing_outputs
 from engine.reads import Site, place_of
 from engine.record.result import NodeResult, Result

@@ -9,7 +9,7 @@ from hypothesis import HealthCheck, given, settings
 
 from engine import races as module
 from engine.checker import check
-from engine.plan import Plan
+from engine.plan.plan import Plan
 from engine.races import races
 from tests import brute
 from tests.kit import plan_of

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from engine.plan import Plan
+from engine.plan.plan import Plan
 from engine.render.graphs import dot, mermaid
 from tests.kit import plan_of
 

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from trio.testing import MockClock
 
 from engine.errors import JournalError
-from engine.plan import Plan
+from engine.plan.plan import Plan
 from engine.record.events import Event
 from engine.record.result import Outcome, Result
 from engine.replay import Replayed, replay

@@ -20,7 +20,7 @@ from engine.base.graphs import parts_of
 from engine.bounds.moves import BASE, Move, Sort, Sorts, moves_of
 from engine.bounds.weights import ATTEMPTS, TIME, Visit, Weight, more, plus, times
 from engine.ends import reach
-from engine.machine import Machine, Step
+from engine.plan.machine import Machine, Step
 
 __all__ = ["Budget", "Course", "course_of"]
 

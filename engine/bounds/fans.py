@@ -14,8 +14,8 @@ import math
 import attrs
 
 from engine.bounds.weights import CHAIN, NOTHING, SERIAL, TIME, WORK, Weight, more, often
-from engine.fan import Fan
-from engine.plan import Node
+from engine.plan.fan_out import Fan
+from engine.plan.plan import Node
 
 __all__ = ["Fanned", "Items", "solid"]
 

@@ -14,7 +14,7 @@ from engine.bounds.measure import Measure
 from engine.bounds.paths import Link, Most
 from engine.bounds.weights import ATTEMPTS, TIME, VISITS, Weight
 from engine.once import per_plan
-from engine.plan import Body, Node, Plan
+from engine.plan.plan import Body, Node, Plan
 
 __all__ = ["Bound", "Bounds", "Endless", "NodeBound", "bounds_of"]
 

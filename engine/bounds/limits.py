@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from engine.plan import Plan
+from engine.plan.plan import Plan
 
 __all__ = ["at_once", "chains_of"]
 

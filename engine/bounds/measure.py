@@ -46,7 +46,7 @@ from engine.bounds.weights import (
 )
 from engine.choices import choices_of
 from engine.outputs import outputs_of
-from engine.plan import Body, Node, Plan
+from engine.plan.plan import Body, Node, Plan
 
 __all__ = ["EFFORT", "Measure"]
 

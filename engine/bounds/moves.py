@@ -13,7 +13,13 @@ import attrs
 
 from engine.bounds.weights import ATTEMPTS, TIME, Visit, Weight, more, plus, waiting
 from engine.ends import Ending, outcomes_of
-from engine.machine import End, Outcome, Route, Step, Target
+from engine.plan.machine import (
+    End,
+    Outcome,
+    Route,
+    Step,
+    Target,
+)
 
 __all__ = ["BASE", "Move", "Sort", "Sorts", "moves_of"]
 

@@ -18,8 +18,8 @@ from engine.bounds.fans import Items, solid
 from engine.bounds.weights import NOTHING, TIME, Visit, Weight, capped, more, times
 from engine.choices import Effects, effects_of, endings_of
 from engine.ends import Ending
-from engine.fan import Fan
-from engine.plan import Node, Plan, misreads
+from engine.plan.fan_out import Fan
+from engine.plan.plan import Node, Plan, misreads
 
 __all__ = ["Option", "Options", "alike", "options_of"]
 

@@ -15,8 +15,8 @@ from operator import add
 import attrs
 
 from engine.ends import outcomes_of
-from engine.machine import Clause, Outcome, Step
-from engine.plan import Body
+from engine.plan.machine import Clause, Outcome, Step
+from engine.plan.plan import Body
 
 __all__ = [
     "ATTEMPTS",

@@ -19,7 +19,7 @@ from engine.toml.source import read_bytes
 
 if TYPE_CHECKING:
     from engine.diagnostics import Diagnostics
-    from engine.plan import Plan
+    from engine.plan.plan import Plan
 
 __all__ = ["add_inputs", "inputs_of", "load_plan", "read_json", "read_secrets", "seconds", "tell"]
 

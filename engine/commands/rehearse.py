@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from engine.commands.console import Console
 
 if TYPE_CHECKING:
-    from engine.plan import Plan
+    from engine.plan.plan import Plan
 
 __all__ = ["rehearse"]
 

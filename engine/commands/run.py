@@ -18,7 +18,7 @@ from engine.render.text import plural, printable
 
 if TYPE_CHECKING:
     from engine.commands.display import Display
-    from engine.plan import Plan
+    from engine.plan.plan import Plan
     from engine.record.events import Event
     from engine.record.result import Result
     from engine.render.progress import Notes

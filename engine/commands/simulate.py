@@ -14,7 +14,7 @@ from engine.errors import EngineError, InputError
 
 if TYPE_CHECKING:
     from engine.coverage import Coverage
-    from engine.plan import Plan
+    from engine.plan.plan import Plan
     from engine.record.result import Result
 
 __all__ = ["EXAMPLES", "SUMMARY", "configure", "execute"]

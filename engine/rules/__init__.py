@@ -11,7 +11,7 @@ from pathlib import Path
 
 from engine.diagnostics import Diagnostic, Rule
 from engine.diagnostics.codes import CODES
-from engine.plan import Plan
+from engine.plan.plan import Plan
 from engine.rules import (
     dead_route,
     deadline_too_short,

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from engine.base.durations import format_duration
 from engine.diagnostics import Diagnostic, Rule
 from engine.kin import first_ones
-from engine.plan import Node, Plan
+from engine.plan.plan import Node, Plan
 from engine.toml.key_paths import KeyPath
 
 if TYPE_CHECKING:

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from engine.diagnostics import Note
 from engine.ends import Ending
-from engine.plan import Plan
+from engine.plan.plan import Plan
 from engine.questions import Fate, Fates
 
 __all__ = ["SHOWN", "ends", "fate_notes"]

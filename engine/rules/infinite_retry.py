@@ -9,8 +9,8 @@ from collections.abc import Iterator
 from engine.base.durations import format_duration
 from engine.diagnostics import Diagnostic, Edit, Fix, Note, Rule, Safety
 from engine.language.omissions import whole
-from engine.machine import Hop
-from engine.plan import Node, Plan
+from engine.plan.machine import Hop
+from engine.plan.plan import Node, Plan
 from engine.rules.spans import route_path
 from engine.toml.source import Source, Span
 

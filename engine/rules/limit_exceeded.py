@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from engine.base.durations import format_duration
 from engine.diagnostics import Diagnostic, Rule
-from engine.plan import Plan
+from engine.plan.plan import Plan
 
 if TYPE_CHECKING:
     from engine.bounds import Bounds, NodeBound

@@ -8,7 +8,7 @@ from engine.diagnostics import Diagnostic, Note, Rule
 from engine.ends import Ending
 from engine.latest import Walk
 from engine.outputs import wrong_paths
-from engine.plan import Node, Plan
+from engine.plan.plan import Node, Plan
 from engine.produced import Missing, missing_outputs
 from engine.questions import Fates
 from engine.reads import Site, sites, span_of

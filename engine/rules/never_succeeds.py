@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from engine.diagnostics import Diagnostic, Note, Rule
-from engine.plan import Plan
+from engine.plan.plan import Plan
 from engine.verdicts import failing, never_succeeds
 
 __all__ = ["RULE", "check"]

@@ -10,8 +10,8 @@ from collections.abc import Iterator
 from engine.diagnostics import Diagnostic, Rule
 from engine.ends import reach, trapped_steps
 from engine.kin import everywhere
-from engine.machine import Hop, Machine
-from engine.plan import Node, Plan
+from engine.plan.machine import Hop, Machine
+from engine.plan.plan import Node, Plan
 from engine.rules.spans import step_span
 
 __all__ = ["RULE", "check"]

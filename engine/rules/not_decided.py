@@ -8,7 +8,7 @@ from engine.diagnostics import Diagnostic, Rule
 from engine.ends import survey, taken_routes
 from engine.feasibility import decide
 from engine.kin import everywhere
-from engine.plan import Node, Plan
+from engine.plan.plan import Node, Plan
 from engine.produced import missing_outputs
 from engine.races import races
 from engine.reads import Site, span_of

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 
 from engine.diagnostics import Diagnostic, Rule
 from engine.kin import everywhere
-from engine.plan import Node, Plan
+from engine.plan.plan import Node, Plan
 from engine.rules.spans import retry_path
 
 __all__ = ["RULE", "check"]

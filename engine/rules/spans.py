@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from engine.expressions.model import Template
-from engine.machine import Route
-from engine.plan import Edge, Node, Plan
+from engine.plan.machine import Route
+from engine.plan.plan import Edge, Node, Plan
 from engine.races import Access
 from engine.reads import span_of
 from engine.toml.key_paths import KeyPath

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from engine.diagnostics import Diagnostic, Note, Rule
-from engine.plan import Plan
+from engine.plan.plan import Plan
 from engine.races import Race, races
 from engine.rules.fates import SHOWN, ends, fate_notes
 from engine.rules.spans import access_span

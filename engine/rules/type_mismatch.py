@@ -17,7 +17,7 @@ from engine.diagnostics.codes import TYPE_MISMATCH
 from engine.expressions.model import Template
 from engine.kin import readers
 from engine.outputs import outputs_of
-from engine.plan import Node, Plan
+from engine.plan.plan import Node, Plan
 from engine.schemas.value_types import (
     OPEN,
     Form,

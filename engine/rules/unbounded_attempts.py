@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from engine.diagnostics import Diagnostic, Rule
-from engine.plan import Plan
+from engine.plan.plan import Plan
 
 __all__ = ["RULE", "check"]
 

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from engine.diagnostics import Diagnostic, Rule
-from engine.plan import Plan
+from engine.plan.plan import Plan
 from engine.rules.spans import step_span
 
 if TYPE_CHECKING:

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from engine.base.suggestions import nearest
 from engine.diagnostics import Diagnostic, Rule
 from engine.outputs import Wrong, wrong_paths
-from engine.plan import Plan
+from engine.plan.plan import Plan
 from engine.reads import Site, span_of
 from engine.toml.key_paths import show
 

@@ -7,7 +7,12 @@ from collections.abc import Iterator, Mapping
 from engine.choices import endings_of
 from engine.diagnostics import Diagnostic, Note, Rule
 from engine.feasibility import decide
-from engine.plan import Condition, Edge, Node, Plan
+from engine.plan.plan import (
+    Condition,
+    Edge,
+    Node,
+    Plan,
+)
 from engine.rules.spans import edge_span, needs_span
 from engine.search import Cause, Clash, Dead, Shut, Stuck
 

@@ -8,8 +8,8 @@ from collections.abc import Iterator, Mapping
 from engine.diagnostics import Diagnostic, Note, Rule
 from engine.ends import Survey, survey, taken_routes
 from engine.kin import everywhere
-from engine.machine import Route, Step
-from engine.plan import Node, Plan
+from engine.plan.machine import Route, Step
+from engine.plan.plan import Node, Plan
 from engine.rules.spans import route_path, step_span
 
 __all__ = ["RULE", "check"]

@@ -11,8 +11,8 @@ from collections.abc import Iterator
 
 from engine.diagnostics import Diagnostic, Rule
 from engine.kin import everywhere
-from engine.machine import Step
-from engine.plan import Node, Plan
+from engine.plan.machine import Step
+from engine.plan.plan import Node, Plan
 from engine.rules.spans import step_path
 
 __all__ = ["RULE", "check"]

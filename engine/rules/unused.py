@@ -15,8 +15,8 @@ from collections.abc import Iterable, Iterator, Mapping, Set
 from engine.diagnostics import Diagnostic, Rule
 from engine.kin import first_ones, moulded
 from engine.language.spec import NodeSpec, Spec
-from engine.machine import Step
-from engine.plan import Node, Plan
+from engine.plan.machine import Step
+from engine.plan.plan import Node, Plan
 from engine.rules.spans import step_path, templates
 from engine.toml.key_paths import KeyPath
 

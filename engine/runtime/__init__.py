@@ -13,7 +13,7 @@ from typing import Any
 import trio
 
 from engine.errors import EngineError
-from engine.plan import Plan
+from engine.plan.plan import Plan
 from engine.record.events import Event
 from engine.record.result import Result
 from engine.runtime.bridge import open_bridge, run_bridged

@@ -19,7 +19,7 @@ from typing import Any
 import trio
 
 from engine.errors import EngineError
-from engine.plan import Plan
+from engine.plan.plan import Plan
 from engine.record.result import Result
 from engine.runtime.control import Control
 from engine.runtime.execution import execute

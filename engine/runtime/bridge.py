@@ -19,7 +19,7 @@ import attrs
 import trio
 
 from engine.errors import EngineError
-from engine.plan import Plan
+from engine.plan.plan import Plan
 from engine.record.events import Event
 from engine.record.result import Result
 from engine.runtime.control import CANCELLED, FROM_OUTSIDE, Control, check_node

@@ -17,7 +17,7 @@ import attrs
 from engine.errors import InputError
 from engine.expressions.model import Template
 from engine.live import LiveAttempt
-from engine.plan import Callee, Plan
+from engine.plan.plan import Callee, Plan
 from engine.record.events import Event
 from engine.record.result import ABSENT, Result
 from engine.runtime.control import Control

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator, Mapping
 
 from engine.errors import Missing
 from engine.expressions.model import Template
-from engine.plan import Plan
+from engine.plan.plan import Plan
 from engine.runtime.secrets import SHORTEST
 from engine.toml.key_paths import KeyPath
 

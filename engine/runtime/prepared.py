@@ -16,7 +16,7 @@ import attrs
 from engine.errors import EngineError, InputError
 from engine.journal.records import Header
 from engine.journal.store import Store
-from engine.plan import Plan
+from engine.plan.plan import Plan
 from engine.record.events import Event
 from engine.record.questions import Answer
 from engine.runtime.environment import chosen, too_short

@@ -17,7 +17,7 @@ from engine.base.suggestions import nearest, no_node
 from engine.errors import InputError, JournalError
 from engine.journal.records import Kept
 from engine.journal.store import Store
-from engine.plan import Plan
+from engine.plan.plan import Plan
 from engine.record.events import Event
 from engine.record.questions import Answer
 from engine.runtime.options import Options

@@ -14,7 +14,7 @@ from typing import Any
 import trio
 
 from engine.errors import EngineError
-from engine.plan import Plan
+from engine.plan.plan import Plan
 from engine.record.events import Event
 from engine.record.result import Result
 from engine.runtime.control import CANCELLED, Control, check_node

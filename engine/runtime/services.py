@@ -12,7 +12,7 @@ from typing import Any
 
 import attrs
 
-from engine.plan import Plan
+from engine.plan.plan import Plan
 from engine.record.result import Result
 from engine.runtime.calling import Execute
 from engine.runtime.control import Control

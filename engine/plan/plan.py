@@ -16,10 +16,10 @@ import attrs
 from engine.base.graphs import topological
 from engine.base.light import light
 from engine.expressions.model import Read, Template
-from engine.fan import Fan
 from engine.language.moulds import Mould
 from engine.language.spec import Spec
-from engine.machine import Hop, Machine, Step
+from engine.plan.fan_out import Fan
+from engine.plan.machine import Hop, Machine, Step
 from engine.sdk.task import Executor, Task
 from engine.toml.key_paths import KeyPath
 

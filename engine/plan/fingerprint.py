@@ -20,7 +20,7 @@ from engine.language.spec import (
     Spec,
     StepSpec,
 )
-from engine.plan import Body, Node, Plan
+from engine.plan.plan import Body, Node, Plan
 
 __all__ = ["fingerprint", "of_nodes"]
 
