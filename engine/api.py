@@ -27,7 +27,7 @@ from engine.settings import hooks_for, settings_for
 from engine.toml.source import Source, read
 
 if TYPE_CHECKING:
-    from engine.bounds import Bounds
+    from engine.analysis.bounds import Bounds
     from engine.record.result import Result
     from engine.runtime.options import Options
 
@@ -83,7 +83,7 @@ def worst_case(
     spec: Spec, registry: Registry | None = None, *, tasks: Iterable[object] = ()
 ) -> tuple[Bounds | None, Diagnostics]:
     """What runs of a spec can come to at most, and all findings; None with an error but E601."""
-    from engine.bounds import bounds_of
+    from engine.analysis.bounds import bounds_of
     from engine.rules.limit_exceeded import RULE
 
     plan, found = _examined(spec, registry, tasks, None)

@@ -112,7 +112,7 @@ def _given(step: Step, plan: Plan) -> Step:
     """The step of a sub-pipeline with the exits that its runs can give."""
     if plan.flawed or plan.loops or step.codes is None:
         return step
-    from engine.verdicts import child_codes
+    from engine.analysis.run_outcomes import child_codes
 
     return attrs.evolve(step, codes=step.codes & child_codes(plan))
 

@@ -9,10 +9,10 @@ from collections.abc import Iterator, Mapping, Sequence, Set
 
 import attrs
 
-from engine.choices import endings_of
+from engine.analysis.choices import endings_of
+from engine.analysis.step_reachability import ends_of
 from engine.diagnostics import codes
 from engine.draft import Draft
-from engine.ends import ends_of
 from engine.language.invalid_names import ambiguous
 from engine.language.spec import NeedSpec, Spec
 from engine.plan.plan import (

@@ -14,11 +14,11 @@ from itertools import pairwise
 
 import attrs
 
+from engine.analysis.memo import per_plan
 from engine.base.graphs import cycle_of
 from engine.diagnostics import Diagnostic, Note, codes
 from engine.language.spec import Spec
 from engine.language.structuring_errors import whose
-from engine.once import per_plan
 from engine.plan.plan import Node, Plan
 from engine.toml.key_paths import KeyPath
 from engine.toml.source import Span

@@ -11,7 +11,7 @@ import tomli_w
 
 import engine
 from engine import stored, tasks
-from engine.bounds import bounds_of
+from engine.analysis.bounds import bounds_of
 from engine.coverage import coverage
 from engine.hooks import Hook
 from engine.sdk.context import Exit

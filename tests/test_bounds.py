@@ -16,7 +16,12 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from engine import testing
-from engine.bounds import Bound, bounds_of, measure, paths
+from engine.analysis.bounds import (
+    Bound,
+    bounds_of,
+    heaviest_runs,
+    pipeline_costs,
+)
 from engine.record.result import Attempt, Result
 from engine.testing import simulate
 from engine.testing_scripts import parse_script
@@ -66,7 +71,7 @@ def pipeline_costs_agree(doc: Doc) -> None:
         return
     costs = worst.most(*worst.pipeline_costs(doc).values())
     assert found.run.exact
-    if measure.Measure(plan, frozenset()).crowded:  # more at once than there are places
+    if pipeline_costs.Measure(plan, frozenset()).crowded:  # more at once than there are places
         assert covers(found.run, costs)
         return
     assert found.run.exact_time
@@ -90,9 +95,9 @@ def test_a_run_comes_to_exactly_what_some_run_does(doc: Doc) -> None:
 
 
 def squeezed(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(measure, "EFFORT", 0)
-    monkeypatch.setattr(paths, "EFFORT", 0)
-    monkeypatch.setattr(paths, "WIDTH", 1)
+    monkeypatch.setattr(pipeline_costs, "EFFORT", 0)
+    monkeypatch.setattr(heaviest_runs, "EFFORT", 0)
+    monkeypatch.setattr(heaviest_runs, "WIDTH", 1)
 
 
 @given(costly_machines())

@@ -10,9 +10,9 @@ import trio
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from engine.analysis.races import Race, races
 from engine.errors import EngineError
 from engine.plan.plan import Plan
-from engine.races import Race, races
 from engine.record.result import Outcome, Result
 from engine.runtime.options import Options
 from engine.runtime.runs import run_plan

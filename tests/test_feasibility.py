@@ -9,16 +9,16 @@ from typing import Any
 import pytest
 from hypothesis import HealthCheck, given, settings
 
-from engine import ends, feasibility
+from engine.analysis import node_reachability, step_reachability
+from engine.analysis.node_reachability import decide
+from engine.analysis.run_outcomes import child_codes, never_succeeds
+from engine.analysis.search import Clash, Stuck
+from engine.analysis.step_reachability import ends_of, survey
 from engine.diagnostics import Diagnostic
-from engine.ends import ends_of, survey
-from engine.feasibility import decide
 from engine.plan.machine import Hop, Machine, unbounded_loops
 from engine.plan.plan import Plan
 from engine.rules import RULES
 from engine.rules.spans import route_path
-from engine.search import Clash, Stuck
-from engine.verdicts import child_codes, never_succeeds
 from tests import brute
 from tests.kit import plan_of
 from tests.small import machines, pipelines
@@ -178,7 +178,7 @@ def test_a_bound_on_the_way_back_that_ends_first_is_counted() -> None:
 def test_beyond_the_effort_a_step_is_undecided_and_not_reported(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(ends, "EFFORT", 3)
+    monkeypatch.setattr(step_reachability, "EFFORT", 3)
     found = survey(machine_of(tangled_steps()))
     assert (found.steps, found.undecided) == ({0, 1, 2}, {2})
 
@@ -186,7 +186,7 @@ def test_beyond_the_effort_a_step_is_undecided_and_not_reported(
 def test_a_large_bound_with_an_open_way_back_takes_no_search(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(ends, "EFFORT", 0)
+    monkeypatch.setattr(step_reachability, "EFFORT", 0)
     back = {"routes": {"3": {"to": "s1", "max": 1000, "then": "s49"}}}
     steps = {f"s{i}": {**SHELL, "routes": {"success": f"s{i + 1}"}} for i in range(48)}
     found = survey(machine_of({**steps, "s48": {**SHELL, **back}, "s49": SHELL}))
@@ -195,8 +195,8 @@ def test_a_large_bound_with_an_open_way_back_takes_no_search(
 
 def test_many_bounds_take_one_look_at_what_leads_where(monkeypatch: pytest.MonkeyPatch) -> None:
     looks = []
-    plain = ends.led_to
-    monkeypatch.setattr(ends, "led_to", lambda back: looks.append(back) or plain(back))
+    plain = step_reachability.led_to
+    monkeypatch.setattr(step_reachability, "led_to", lambda back: looks.append(back) or plain(back))
     steps = {
         f"s{i}": {**SHELL, "routes": {"0": f"s{i + 1}", "3": {"to": f"s{i // 2}", "max": 1000}}}
         for i in range(300)
@@ -217,7 +217,7 @@ def contradiction() -> dict[str, Doc]:
 def test_beyond_the_effort_a_node_is_undecided_and_not_reported(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(feasibility, "EFFORT", 3)
+    monkeypatch.setattr(node_reachability, "EFFORT", 3)
     found = decide(plan_of(doc_of(contradiction())))
     assert (found.runs, found.never, found.undecided) == ({0, 1}, {}, (2,))
 

@@ -257,7 +257,7 @@ def test_their_worst_case_is_added() -> None:
     times = 'timeout = "1s"\n'
     spec = Source("x.toml", HEAD + times + LAST + times + "retry = { attempts = 3 }\n")
     bounds, _ = engine.analyse(spec)
-    from engine.bounds import bounds_of
+    from engine.analysis.bounds import bounds_of
 
     assert bounds is not None
     found = bounds_of(bounds)
@@ -268,7 +268,7 @@ def test_their_worst_case_is_added() -> None:
 def test_a_child_may_take_longer_than_its_timeout_for_them() -> None:
     child = {"nodes": {"a": shell(timeout="9s")}, "finally": {"y": shell(timeout="3s")}}
     doc = {"engine": 1, "nodes": {"p": {"pipeline": "child", "timeout": "2s"}}}
-    from engine.bounds import bounds_of
+    from engine.analysis.bounds import bounds_of
 
     found = bounds_of(plan_of(doc | {"pipelines": {"child": child}}))
     assert found is not None

@@ -12,7 +12,7 @@ import tomli_w
 
 import engine
 from engine import Context, Exit, stored, task
-from engine.bounds import bounds_of
+from engine.analysis.bounds import bounds_of
 from engine.sdk.registry import TaskError
 from engine.testing import simulate
 from engine.testing_scripts import parse_script

@@ -10,11 +10,11 @@ import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
+from engine.analysis.kin import moulded
 from engine.api import default_registry
 from engine.checker import check
 from engine.compiler import outline
 from engine.diagnostics import Diagnostics
-from engine.kin import moulded
 from engine.language import structuring
 from engine.language.loader import load
 from engine.language.moulds import poured, wherever

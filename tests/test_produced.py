@@ -9,11 +9,12 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from engine import latest, produced
-from engine.outputs import outputs_of
+from engine.analysis import missing_outputs as produced
+from engine.analysis import step_outputs
+from engine.analysis.missing_outputs import missing_outputs
+from engine.analysis.output_types import outputs_of
+from engine.analysis.reads import Site, place_of
 from engine.plan.plan import Plan
-from engine.produced import missing_outputs
-from engine.reads import Site, place_of
 from engine.record.result import NodeResult, Result
 from engine.testing import simulate
 from engine.testing_scripts import parse_script
@@ -235,7 +236,7 @@ def counting(bound: int) -> Doc:
 
 
 def test_a_read_that_no_way_leaves_open_takes_no_counting(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(latest, "EFFORT", 0)
+    monkeypatch.setattr(step_outputs, "EFFORT", 0)
     assert missing(plan_of(counting(1000))) == set()
 
 
@@ -254,13 +255,13 @@ def test_nodes_that_start_however_others_end_take_no_search(
 
 def test_many_reads_of_one_machine_take_one_look_at_it(monkeypatch: pytest.MonkeyPatch) -> None:
     looked = []
-    plain = latest._loose
+    plain = step_outputs._loose
 
     def counted(*asked: Any) -> Any:
         looked.append(asked)
         return plain(*asked)
 
-    monkeypatch.setattr(latest, "_loose", counted)
+    monkeypatch.setattr(step_outputs, "_loose", counted)
     steps = {
         f"s{i}": {
             **SHELL,
@@ -275,7 +276,7 @@ def test_many_reads_of_one_machine_take_one_look_at_it(monkeypatch: pytest.Monke
 
 
 def test_beyond_the_effort_a_read_of_a_step_is_undecided(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(latest, "EFFORT", 3)
+    monkeypatch.setattr(step_outputs, "EFFORT", 3)
     doc = counting(1000)
     doc["nodes"]["n"]["steps"]["a"]["routes"] |= {"4": "fail", "error": "fail", "success": "done"}
     doc["nodes"]["n"]["steps"]["c"]["with"] = {"x": "${steps.b}"}

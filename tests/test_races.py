@@ -7,10 +7,10 @@ from typing import Any
 import pytest
 from hypothesis import HealthCheck, given, settings
 
-from engine import races as module
+from engine.analysis import races as module
+from engine.analysis.races import races
 from engine.checker import check
 from engine.plan.plan import Plan
-from engine.races import races
 from tests import brute
 from tests.kit import plan_of
 from tests.small import racing_pipelines
@@ -108,9 +108,9 @@ def test_beyond_the_effort_a_race_is_undecided(monkeypatch: pytest.MonkeyPatch) 
 
 
 def test_what_an_undecided_step_does_is_no_race(monkeypatch: pytest.MonkeyPatch) -> None:
-    from engine import ends
+    from engine.analysis import step_reachability
 
-    monkeypatch.setattr(ends, "EFFORT", 3)
+    monkeypatch.setattr(step_reachability, "EFFORT", 3)
     steps: dict[str, Doc] = {
         "a": {"task": "shell", "routes": {"3": {"to": "b", "max": 5, "then": "c"}}},
         "b": {"task": "shell", "routes": {"3": {"to": "a", "max": 4}}},

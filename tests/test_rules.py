@@ -12,7 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from engine import feasibility, rules
+from engine import rules
+from engine.analysis import node_reachability
 from engine.api import check
 from engine.diagnostics import Rule
 from engine.diagnostics.codes import CODES
@@ -360,7 +361,7 @@ def test_whether_a_run_succeeds_may_be_not_decided(monkeypatch: pytest.MonkeyPat
     text = f"[nodes.a]\n{SHELL}\nroutes = {{ 0 = 'fail' }}\n"
     [(never, _)] = read_in(text)
     assert never.startswith("no run of `case` can succeed")
-    monkeypatch.setattr(feasibility, "EFFORT", 0)
+    monkeypatch.setattr(node_reachability, "EFFORT", 0)
     assert read_in(text) == [("whether any run of `case` can succeed is not decided", None)]
 
 

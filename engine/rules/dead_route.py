@@ -8,9 +8,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from engine.analysis.kin import everywhere
+from engine.analysis.step_reachability import survey, taken_routes
 from engine.diagnostics import Diagnostic, Rule
-from engine.ends import survey, taken_routes
-from engine.kin import everywhere
 from engine.plan.machine import (
     Machine,
     Outcome,

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from engine.analysis.scenarios import Fate, Fates
+from engine.analysis.step_reachability import Ending
 from engine.diagnostics import Note
-from engine.ends import Ending
 from engine.plan.plan import Plan
-from engine.questions import Fate, Fates
 
 __all__ = ["SHOWN", "ends", "fate_notes"]
 

@@ -7,9 +7,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from engine.analysis.kin import everywhere
+from engine.analysis.step_reachability import reach, trapped_steps
 from engine.diagnostics import Diagnostic, Rule
-from engine.ends import reach, trapped_steps
-from engine.kin import everywhere
 from engine.plan.machine import Hop, Machine
 from engine.plan.plan import Node, Plan
 from engine.rules.spans import step_span

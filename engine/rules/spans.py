@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from engine.analysis.races import Access
+from engine.analysis.reads import span_of
 from engine.expressions.model import Template
 from engine.plan.machine import Route
 from engine.plan.plan import Edge, Node, Plan
-from engine.races import Access
-from engine.reads import span_of
 from engine.toml.key_paths import KeyPath
 from engine.toml.source import Span
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from engine.analysis.races import Race, races
 from engine.diagnostics import Diagnostic, Note, Rule
 from engine.plan.plan import Plan
-from engine.races import Race, races
 from engine.rules.fates import SHOWN, ends, fate_notes
 from engine.rules.spans import access_span
 

@@ -12,11 +12,11 @@ from typing import Any, Literal
 
 import attrs
 
+from engine.analysis.kin import readers
+from engine.analysis.output_types import outputs_of
 from engine.diagnostics import Diagnostic
 from engine.diagnostics.codes import TYPE_MISMATCH
 from engine.expressions.model import Template
-from engine.kin import readers
-from engine.outputs import outputs_of
 from engine.plan.plan import Node, Plan
 from engine.schemas.value_types import (
     OPEN,

@@ -4,9 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 
-from engine.choices import endings_of
+from engine.analysis.choices import endings_of
+from engine.analysis.node_reachability import decide
+from engine.analysis.search import (
+    Cause,
+    Clash,
+    Dead,
+    Shut,
+    Stuck,
+)
 from engine.diagnostics import Diagnostic, Note, Rule
-from engine.feasibility import decide
 from engine.plan.plan import (
     Condition,
     Edge,
@@ -14,7 +21,6 @@ from engine.plan.plan import (
     Plan,
 )
 from engine.rules.spans import edge_span, needs_span
-from engine.search import Cause, Clash, Dead, Shut, Stuck
 
 __all__ = ["RULE", "check"]
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterator, Mapping
 
+from engine.analysis.kin import everywhere
+from engine.analysis.step_reachability import Survey, survey, taken_routes
 from engine.diagnostics import Diagnostic, Note, Rule
-from engine.ends import Survey, survey, taken_routes
-from engine.kin import everywhere
 from engine.plan.machine import Route, Step
 from engine.plan.plan import Node, Plan
 from engine.rules.spans import route_path, step_span

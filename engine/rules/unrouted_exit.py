@@ -9,8 +9,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from engine.analysis.kin import everywhere
 from engine.diagnostics import Diagnostic, Rule
-from engine.kin import everywhere
 from engine.plan.machine import Step
 from engine.plan.plan import Node, Plan
 from engine.rules.spans import step_path

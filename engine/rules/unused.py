@@ -12,8 +12,8 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Set
 
+from engine.analysis.kin import first_ones, moulded
 from engine.diagnostics import Diagnostic, Rule
-from engine.kin import first_ones, moulded
 from engine.language.spec import NodeSpec, Spec
 from engine.plan.machine import Step
 from engine.plan.plan import Node, Plan

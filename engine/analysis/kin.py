@@ -12,7 +12,7 @@ from collections.abc import Callable, Hashable, Iterable, Iterator
 from operator import attrgetter
 from typing import TypeVar
 
-from engine.once import per_plan
+from engine.analysis.memo import per_plan
 from engine.plan.machine import Machine
 from engine.plan.plan import Node, Plan
 

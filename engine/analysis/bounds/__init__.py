@@ -2,6 +2,12 @@
 
 from __future__ import annotations
 
-from engine.bounds.figures import Bound, Bounds, Endless, NodeBound, bounds_of
+from engine.analysis.bounds.bounds import (
+    Bound,
+    Bounds,
+    Endless,
+    NodeBound,
+    bounds_of,
+)
 
 __all__ = ["Bound", "Bounds", "Endless", "NodeBound", "bounds_of"]

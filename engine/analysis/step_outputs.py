@@ -14,7 +14,7 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 
 import attrs
 
-from engine.ends import outcomes_of, survey
+from engine.analysis.step_reachability import outcomes_of, survey
 from engine.plan.machine import (
     End,
     Outcome,

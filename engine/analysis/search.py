@@ -13,7 +13,16 @@ from itertools import combinations
 
 import attrs
 
-from engine.choices import Choices, Link, Lit, common, fits, joined, live, union
+from engine.analysis.choices import (
+    Choices,
+    Link,
+    Lit,
+    common,
+    fits,
+    joined,
+    live,
+    union,
+)
 from engine.plan.plan import Edge, Plan
 
 __all__ = ["SKIPPED", "Cause", "Clash", "Dead", "Found", "Search", "Shut", "Stuck", "TooMuch"]

@@ -27,8 +27,8 @@ from typing import Literal
 
 import attrs
 
-from engine.ends import Ending, can_be_done, ends_of
-from engine.once import per_plan
+from engine.analysis.memo import per_plan
+from engine.analysis.step_reachability import Ending, can_be_done, ends_of
 from engine.plan.fan_out import Fan
 from engine.plan.machine import (
     End,

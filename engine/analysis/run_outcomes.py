@@ -11,10 +11,10 @@ from __future__ import annotations
 
 import attrs
 
-from engine.choices import can_succeed, choices_of, spoils
-from engine.feasibility import decide, skips_all
-from engine.kin import first_ones
-from engine.once import per_plan
+from engine.analysis.choices import can_succeed, choices_of, spoils
+from engine.analysis.kin import first_ones
+from engine.analysis.memo import per_plan
+from engine.analysis.node_reachability import decide, skips_all
 from engine.plan.plan import Plan
 
 __all__ = ["child_codes", "failing", "never_succeeds"]

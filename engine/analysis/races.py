@@ -16,15 +16,15 @@ from collections.abc import Iterable, Iterator, Mapping
 
 import attrs
 
-from engine.choices import choices_of
-from engine.ends import survey
-from engine.feasibility import decide, usual
-from engine.once import per_plan
+from engine.analysis.choices import choices_of
+from engine.analysis.memo import per_plan
+from engine.analysis.missing_outputs import evaluated
+from engine.analysis.node_reachability import decide, usual
+from engine.analysis.reads import Site, sites
+from engine.analysis.scenarios import Fates, Questions
+from engine.analysis.search import TooMuch
+from engine.analysis.step_reachability import survey
 from engine.plan.plan import Node, Plan
-from engine.produced import evaluated
-from engine.questions import Fates, Questions
-from engine.reads import Site, sites
-from engine.search import TooMuch
 
 __all__ = ["EFFORT", "Access", "Race", "Races", "meets_itself", "races"]
 

@@ -10,10 +10,15 @@ from collections.abc import Iterator
 
 import attrs
 
-from engine.bounds.measure import Measure
-from engine.bounds.paths import Link, Most
-from engine.bounds.weights import ATTEMPTS, TIME, VISITS, Weight
-from engine.once import per_plan
+from engine.analysis.bounds.heaviest_runs import Link, Most
+from engine.analysis.bounds.pipeline_costs import Measure
+from engine.analysis.bounds.weights import (
+    ATTEMPTS,
+    TIME,
+    VISITS,
+    Weight,
+)
+from engine.analysis.memo import per_plan
 from engine.plan.plan import Body, Node, Plan
 
 __all__ = ["Bound", "Bounds", "Endless", "NodeBound", "bounds_of"]

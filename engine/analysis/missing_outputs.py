@@ -18,7 +18,7 @@ from operator import and_
 
 import attrs
 
-from engine.choices import (
+from engine.analysis.choices import (
     Choices,
     Lit,
     choices_of,
@@ -32,15 +32,20 @@ from engine.choices import (
     successes_of,
     union,
 )
-from engine.ends import ends_of, survey
-from engine.feasibility import decide
-from engine.kin import readers
-from engine.latest import END, Walk, absences, ended
-from engine.once import per_plan
+from engine.analysis.kin import readers
+from engine.analysis.memo import per_plan
+from engine.analysis.node_reachability import decide
+from engine.analysis.reads import Site, sites_at_end, sites_in
+from engine.analysis.scenarios import Fates, Questions
+from engine.analysis.search import TooMuch
+from engine.analysis.step_outputs import (
+    END,
+    Walk,
+    absences,
+    ended,
+)
+from engine.analysis.step_reachability import ends_of, survey
 from engine.plan.plan import Edge, Node, Plan
-from engine.questions import Fates, Questions
-from engine.reads import Site, sites_at_end, sites_in
-from engine.search import TooMuch
 
 __all__ = ["EFFORT", "Missing", "Produced", "evaluated", "missing_outputs"]
 

@@ -11,8 +11,16 @@ from typing import Any
 
 import attrs
 
-from engine.bounds.weights import ATTEMPTS, TIME, Visit, Weight, more, plus, waiting
-from engine.ends import Ending, outcomes_of
+from engine.analysis.bounds.weights import (
+    ATTEMPTS,
+    TIME,
+    Visit,
+    Weight,
+    more,
+    plus,
+    waiting,
+)
+from engine.analysis.step_reachability import Ending, outcomes_of
 from engine.plan.machine import (
     End,
     Outcome,

@@ -14,7 +14,7 @@ from operator import add
 
 import attrs
 
-from engine.ends import outcomes_of
+from engine.analysis.step_reachability import outcomes_of
 from engine.plan.machine import Clause, Outcome, Step
 from engine.plan.plan import Body
 

@@ -13,7 +13,16 @@ import math
 
 import attrs
 
-from engine.bounds.weights import CHAIN, NOTHING, SERIAL, TIME, WORK, Weight, more, often
+from engine.analysis.bounds.weights import (
+    CHAIN,
+    NOTHING,
+    SERIAL,
+    TIME,
+    WORK,
+    Weight,
+    more,
+    often,
+)
 from engine.plan.fan_out import Fan
 from engine.plan.plan import Node
 

@@ -12,13 +12,14 @@ from typing import Any, Literal
 
 import attrs
 
-from engine.choices import endings_of, excused, gives_output
-from engine.ends import Ending, ends_of, outcomes_of
+from engine.analysis.choices import endings_of, excused, gives_output
+from engine.analysis.kin import first_ones, readers
+from engine.analysis.memo import per_plan
+from engine.analysis.reads import Site, sites_at_end, sites_in
+from engine.analysis.step_reachability import Ending, ends_of, outcomes_of
 from engine.expressions.model import BadExpression, Read
 from engine.expressions.templates import is_text, template
-from engine.kin import first_ones, readers
 from engine.language.invalid_names import means_either
-from engine.once import per_plan
 from engine.plan.fan_out import Fan
 from engine.plan.plan import (
     Body,
@@ -26,7 +27,6 @@ from engine.plan.plan import (
     Node,
     Plan,
 )
-from engine.reads import Site, sites_at_end, sites_in
 from engine.schemas.value_types import (
     OPEN,
     Form,

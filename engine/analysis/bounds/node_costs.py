@@ -13,11 +13,19 @@ from collections.abc import Iterable, Sequence
 
 import attrs
 
-from engine.bounds.courses import Budget, Course, course_of
-from engine.bounds.fans import Items, solid
-from engine.bounds.weights import NOTHING, TIME, Visit, Weight, capped, more, times
-from engine.choices import Effects, effects_of, endings_of
-from engine.ends import Ending
+from engine.analysis.bounds.fan_outs import Items, solid
+from engine.analysis.bounds.machine_paths import Budget, Course, course_of
+from engine.analysis.bounds.weights import (
+    NOTHING,
+    TIME,
+    Visit,
+    Weight,
+    capped,
+    more,
+    times,
+)
+from engine.analysis.choices import Effects, effects_of, endings_of
+from engine.analysis.step_reachability import Ending
 from engine.plan.fan_out import Fan
 from engine.plan.plan import Node, Plan, misreads
 

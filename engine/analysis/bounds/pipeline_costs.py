@@ -28,11 +28,11 @@ from functools import cached_property, reduce
 
 import attrs
 
-from engine.bounds.courses import Budget
-from engine.bounds.limits import at_once, chains_of
-from engine.bounds.options import Options, alike, options_of
-from engine.bounds.paths import Most, Status, heaviest
-from engine.bounds.weights import (
+from engine.analysis.bounds.concurrency import at_once, chains_of
+from engine.analysis.bounds.heaviest_runs import Most, Status, heaviest
+from engine.analysis.bounds.machine_paths import Budget
+from engine.analysis.bounds.node_costs import Options, alike, options_of
+from engine.analysis.bounds.weights import (
     CHAIN,
     SERIAL,
     TIME,
@@ -44,8 +44,8 @@ from engine.bounds.weights import (
     plus,
     visit_of,
 )
-from engine.choices import choices_of
-from engine.outputs import outputs_of
+from engine.analysis.choices import choices_of
+from engine.analysis.output_types import outputs_of
 from engine.plan.plan import Body, Node, Plan
 
 __all__ = ["EFFORT", "Measure"]

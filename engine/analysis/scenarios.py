@@ -13,10 +13,21 @@ from typing import Literal
 
 import attrs
 
-from engine.choices import Choices, Link, ending_of, fits, joined
-from engine.ends import Ending
+from engine.analysis.choices import (
+    Choices,
+    Link,
+    ending_of,
+    fits,
+    joined,
+)
+from engine.analysis.search import (
+    SKIPPED,
+    Found,
+    Search,
+    TooMuch,
+)
+from engine.analysis.step_reachability import Ending
 from engine.plan.plan import Plan
-from engine.search import SKIPPED, Found, Search, TooMuch
 
 __all__ = ["Fate", "Fates", "Questions"]
 

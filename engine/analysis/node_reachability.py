@@ -13,17 +13,17 @@ from typing import Any
 
 import attrs
 
-from engine.choices import (
+from engine.analysis.choices import (
     Choices,
     can_succeed,
     choices_of,
     joined,
     when_of,
 )
-from engine.kin import first_ones
-from engine.once import per_plan
+from engine.analysis.kin import first_ones
+from engine.analysis.memo import per_plan
+from engine.analysis.search import Cause, Search, TooMuch
 from engine.plan.plan import Plan
-from engine.search import Cause, Search, TooMuch
 
 __all__ = [
     "EFFORT",
