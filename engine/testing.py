@@ -17,7 +17,7 @@ from engine.base.durations import whole
 from engine.plan.plan import Node, Plan
 from engine.record.events import Event
 from engine.record.result import Outcome, Result
-from engine.scheduler import LiveAttempt
+from engine.scheduling.scheduler import LiveAttempt
 from engine.testing_scripts import _INDEX, Ending, Script, _placeholders, addresses, parse_script
 from engine.testing_task_runs import run_task
 

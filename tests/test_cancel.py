@@ -29,7 +29,7 @@ from engine.record.result import Outcome, Result
 from engine.runtime.blocking import run_blocking
 from engine.runtime.options import Options
 from engine.runtime.runs import open_run, run_plan
-from engine.scheduler import LiveAttempt
+from engine.scheduling.scheduler import LiveAttempt
 from engine.testing import scripted
 from engine.testing_scripts import parse_script
 from tests.kit import plan_of

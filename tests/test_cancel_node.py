@@ -15,13 +15,13 @@ from trio.testing import MockClock, wait_all_tasks_blocked
 from engine import InputError, JournalError, cli, stored
 from engine.record.events import Event
 from engine.record.result import Outcome, Result
-from engine.replay import replay
 from engine.runtime.options import Options
 from engine.runtime.runs import open_run
-from engine.scheduler import LiveAttempt, Scheduler
+from engine.scheduling.replay import replay
+from engine.scheduling.scheduler import LiveAttempt, Scheduler
+from engine.scheduling.values import Values
 from engine.testing import scripted
 from engine.testing_scripts import parse_script
-from engine.values import Values
 from tests.kit import comparable, plan_of
 
 Doc = dict[str, Any]

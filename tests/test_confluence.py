@@ -16,7 +16,7 @@ from engine.plan.plan import Plan
 from engine.record.result import Outcome, Result
 from engine.runtime.options import Options
 from engine.runtime.runs import run_plan
-from engine.scheduler import LiveAttempt
+from engine.scheduling.scheduler import LiveAttempt
 from engine.testing import simulate
 from engine.testing_scripts import (
     Ending,

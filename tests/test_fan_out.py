@@ -10,12 +10,12 @@ import pytest
 import trio
 
 from engine.errors import InputError
-from engine.live import LiveAttempt, LiveNode
 from engine.record.events import Event
 from engine.record.result import ABSENT, Outcome, Result
 from engine.runtime.options import Options
 from engine.runtime.runs import run_plan
 from engine.runtime.secrets import Redactor
+from engine.scheduling.state import LiveAttempt, LiveNode
 from engine.testing import simulate
 from engine.testing_scripts import parse_script
 from tests.kit import plan_of

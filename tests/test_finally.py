@@ -17,7 +17,7 @@ from engine.render.diagnostics import concise
 from engine.render.graphs import mermaid
 from engine.runtime.options import Options
 from engine.runtime.runs import open_run, run_plan
-from engine.scheduler import LiveAttempt
+from engine.scheduling.scheduler import LiveAttempt
 from engine.testing import simulate
 from engine.testing_scripts import parse_script
 from engine.toml.source import Source

@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from engine.places import Limit, Places
+from engine.scheduling.slots import Limit, Places
 
 
 class Someone:

@@ -16,15 +16,15 @@ from engine.errors import JournalError
 from engine.plan.plan import Plan
 from engine.record.events import Event
 from engine.record.result import Outcome, Result
-from engine.replay import Replayed, replay
 from engine.runtime.control import Control
 from engine.runtime.execution import execute
 from engine.runtime.options import Options
 from engine.runtime.prepared import prepare
-from engine.scheduler import LiveAttempt, Scheduler
+from engine.scheduling.replay import Replayed, replay
+from engine.scheduling.scheduler import LiveAttempt, Scheduler
+from engine.scheduling.values import Values
 from engine.testing import scripted
 from engine.testing_scripts import parse_script
-from engine.values import Values
 from tests.kit import comparable, plan_of
 from tests.strategies import cases
 from tests.test_cancel import play

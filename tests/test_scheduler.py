@@ -12,7 +12,7 @@ from engine.record.events import Event
 from engine.record.result import Outcome, Result
 from engine.runtime.options import Options
 from engine.runtime.runs import open_run
-from engine.scheduler import LiveAttempt
+from engine.scheduling.scheduler import LiveAttempt
 from engine.testing import simulate
 from engine.testing_scripts import parse_script
 from tests import oracle

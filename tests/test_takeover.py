@@ -16,8 +16,14 @@ from engine.runtime.control import Control
 from engine.runtime.execution import execute
 from engine.runtime.options import Options
 from engine.runtime.prepared import prepare
-from engine.scheduler import LiveAttempt
-from engine.takeover import Known, ends, latest, node_of, taken
+from engine.scheduling.carry_over import (
+    Known,
+    ends,
+    latest,
+    node_of,
+    taken,
+)
+from engine.scheduling.scheduler import LiveAttempt
 from tests.kit import comparable, plan_of
 from tests.strategies import cases
 from tests.test_confluence import defined, ordered, timeless

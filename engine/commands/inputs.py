@@ -70,7 +70,7 @@ def tell(found: Diagnostics, console: Console) -> None:
 
 def inputs_of(plan: Plan, arguments: argparse.Namespace) -> dict[str, Any]:
     """The inputs that the arguments give; InputError tells all that is wrong with them."""
-    from engine.values import child_inputs
+    from engine.scheduling.values import child_inputs
 
     texts, problems = _pairs(arguments.input)
     given: dict[str, Any] = {}

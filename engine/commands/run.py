@@ -180,7 +180,7 @@ def _given(plan: Plan, arguments: argparse.Namespace) -> dict[str, Any]:
         except EngineError as error:
             problems.append(str(error))
     if problems:
-        from engine.values import child_inputs
+        from engine.scheduling.values import child_inputs
 
         more = child_inputs(plan, found["inputs"])[1] if found["inputs"] is not None else ()
         raise InputError((*more, *problems))

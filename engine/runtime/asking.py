@@ -20,7 +20,7 @@ from engine.record.questions import (
     question_of,
 )
 from engine.record.result import Outcome
-from engine.scheduler import LiveAttempt
+from engine.scheduling.scheduler import LiveAttempt
 
 __all__ = ["Ask", "People"]
 

@@ -16,13 +16,13 @@ import attrs
 
 from engine.errors import InputError
 from engine.expressions.model import Template
-from engine.live import LiveAttempt
 from engine.plan.plan import Callee, Plan
 from engine.record.events import Event
 from engine.record.result import ABSENT, Result
 from engine.runtime.control import Control
 from engine.runtime.options import Options
 from engine.runtime.prepared import Prepared, prepare
+from engine.scheduling.state import LiveAttempt
 from engine.sdk.context import Exit, Failure, Tool
 
 __all__ = ["Execute", "tools_of"]

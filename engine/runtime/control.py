@@ -19,7 +19,7 @@ from engine.record.questions import Answer
 from engine.record.result import Result
 from engine.runtime.asking import People
 from engine.runtime.runner import Runner
-from engine.scheduler import Scheduler
+from engine.scheduling.scheduler import Scheduler
 
 __all__ = ["CANCELLED", "FROM_OUTSIDE", "Control", "Run", "check_node"]
 

@@ -19,7 +19,6 @@ from engine.journal.dialects import attempts_of
 from engine.processes import children
 from engine.record.events import Event
 from engine.record.result import ABSENT, Outcome, Result
-from engine.replay import Replayed, replay
 from engine.runtime.asking import People
 from engine.runtime.attempts import Performer
 from engine.runtime.calling import tools_of
@@ -35,7 +34,8 @@ from engine.runtime.runner import Perform, Runner
 from engine.runtime.services import required, unwell
 from engine.runtime.workers import Workers
 from engine.runtime.writer import Writer
-from engine.scheduler import LiveAttempt, Scheduler
+from engine.scheduling.replay import Replayed, replay
+from engine.scheduling.scheduler import LiveAttempt, Scheduler
 
 __all__ = ["execute"]
 

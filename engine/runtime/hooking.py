@@ -15,7 +15,7 @@ from engine.errors import InputError
 from engine.hooks import Hook, HookContext
 from engine.record.events import Event
 from engine.record.result import Outcome, Result
-from engine.scheduler import LiveAttempt
+from engine.scheduling.scheduler import LiveAttempt
 
 __all__ = ["Hooking"]
 

@@ -23,8 +23,8 @@ from engine.runtime.environment import chosen, too_short
 from engine.runtime.options import Options
 from engine.runtime.secrets import Redactor
 from engine.runtime.writer import Place
-from engine.takeover import Known
-from engine.values import Values, child_inputs
+from engine.scheduling.carry_over import Known
+from engine.scheduling.values import Values, child_inputs
 from engine.version import __version__
 
 __all__ = ["Prepared", "header_of", "kept", "prepare"]

@@ -18,11 +18,11 @@ from pathlib import Path
 import attrs
 
 from engine.errors import JournalError
-from engine.live import LiveAttempt
 from engine.processes import children, detached
 from engine.record.events import Event
 from engine.record.result import Outcome
-from engine.replay import Replayed
+from engine.scheduling.replay import Replayed
+from engine.scheduling.state import LiveAttempt
 from engine.sdk.task import Executor
 
 __all__ = ["Folders", "executor_of", "outlives", "recovered", "said_by"]

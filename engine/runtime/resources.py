@@ -15,10 +15,10 @@ import attrs
 import trio
 
 from engine.expressions.model import EvaluationError
-from engine.live import LiveAttempt, LiveRun
 from engine.runtime.attempts import plain, told
+from engine.scheduling.state import LiveAttempt, LiveRun
+from engine.scheduling.values import task_inputs
 from engine.sdk.context import Context
-from engine.values import task_inputs
 
 __all__ = ["CLOSING", "CannotOpen", "Opening", "Resources"]
 

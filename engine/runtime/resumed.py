@@ -23,7 +23,12 @@ from engine.record.questions import Answer
 from engine.runtime.options import Options
 from engine.runtime.prepared import Prepared, header_of, prepare
 from engine.runtime.writer import Place
-from engine.takeover import ends, latest, node_of, taken
+from engine.scheduling.carry_over import (
+    ends,
+    latest,
+    node_of,
+    taken,
+)
 
 __all__ = ["Wish", "prepare_again", "prepare_rerun"]
 

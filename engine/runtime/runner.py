@@ -18,9 +18,9 @@ import trio
 
 from engine.base.durations import whole
 from engine.errors import EngineError
-from engine.live import LiveRun
 from engine.record.result import Outcome, Result
-from engine.scheduler import LiveAttempt, Scheduler
+from engine.scheduling.scheduler import LiveAttempt, Scheduler
+from engine.scheduling.state import LiveRun
 
 __all__ = ["Perform", "Runner"]
 

@@ -9,10 +9,10 @@ import random
 from typing import Any
 
 from engine.expressions.model import EvaluationError
-from engine.live import LiveAttempt, LiveRun
 from engine.record.result import Outcome, Result
-from engine.scopes import of_attempt, of_end
-from engine.values import child_inputs, state_misfits, task_inputs
+from engine.scheduling.scopes import of_attempt, of_end
+from engine.scheduling.state import LiveAttempt, LiveRun
+from engine.scheduling.values import child_inputs, state_misfits, task_inputs
 
 __all__ = ["drawn", "given", "of_child", "recorded", "written"]
 

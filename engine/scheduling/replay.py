@@ -15,10 +15,10 @@ import attrs
 
 from engine.base.gc_pause import without_collecting
 from engine.errors import JournalError
-from engine.live import LiveAttempt
 from engine.record.events import Event
-from engine.scheduler import Scheduler
-from engine.takeover import outcome_of
+from engine.scheduling.carry_over import outcome_of
+from engine.scheduling.scheduler import Scheduler
+from engine.scheduling.state import LiveAttempt
 
 __all__ = ["Replayed", "replay"]
 

@@ -12,12 +12,8 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any, Literal
 
-from engine import attempts, told
-from engine.alarms import Alarms, Owner
 from engine.base.durations import whole
 from engine.expressions.model import EvaluationError
-from engine.live import LiveAttempt, LiveFan, LiveItem, LiveNode, LiveRun, Stopping, Why, fan_of
-from engine.places import Limit, Places
 from engine.plan.fan_out import Fan
 from engine.plan.machine import (
     Retry,
@@ -26,7 +22,6 @@ from engine.plan.machine import (
     begin,
 )
 from engine.plan.plan import Body, Edge, Plan
-from engine.reasons import of_cancel, of_fan, of_needs, of_stop
 from engine.record.events import Event
 from engine.record.result import (
     ABSENT,
@@ -38,9 +33,28 @@ from engine.record.result import (
     Result,
     Status,
 )
-from engine.scopes import of_node, of_run
-from engine.takeover import Known
-from engine.values import Values
+from engine.scheduling import attempts, event_data
+from engine.scheduling.carry_over import Known
+from engine.scheduling.reasons import (
+    of_cancel,
+    of_fan,
+    of_needs,
+    of_stop,
+)
+from engine.scheduling.scopes import of_node, of_run
+from engine.scheduling.slots import Limit, Places
+from engine.scheduling.state import (
+    LiveAttempt,
+    LiveFan,
+    LiveItem,
+    LiveNode,
+    LiveRun,
+    Stopping,
+    Why,
+    fan_of,
+)
+from engine.scheduling.timers import Alarms, Owner
+from engine.scheduling.values import Values
 
 __all__ = ["LiveAttempt", "Scheduler"]
 
@@ -85,7 +99,7 @@ class Scheduler:
         self._alarms = Alarms()
         self.root = LiveRun(plan, None, values)
         if listen is not None:
-            self._tell("run_started", "", run=run_id, hash=plan.hash, **told.of_run(plan))
+            self._tell("run_started", "", run=run_id, hash=plan.hash, **event_data.of_run(plan))
         self._start_run(self.root)
 
     # -- what the runtime tells --------------------------------------------------------------------------------
@@ -366,7 +380,7 @@ class Scheduler:
         if first and (plan.deadline is not None or plan.fan is not None):
             self._first(node)
         if self.listen is not None:
-            self._tell_of("attempt_started", attempt.path, told.of_start, attempt)
+            self._tell_of("attempt_started", attempt.path, event_data.of_start, attempt)
         if body.timeout is not None:
             self._deadline(body.timeout, run, attempt)
         problem = attempts.given(attempt, self.run_id)
@@ -440,7 +454,7 @@ class Scheduler:
         if outcome is not None and type(outcome.code) is int and attempt.body.set is not None:
             outcome, written = attempts.written(attempt, outcome, self.run_id)
         if self.listen is not None:
-            self._tell_of("attempt_ended", attempt.path, told.of_end, attempt, outcome)
+            self._tell_of("attempt_ended", attempt.path, event_data.of_end, attempt, outcome)
             if written:
                 self._tell("state_set", attempt.path, state=written)
         if outcome is not None:
@@ -468,7 +482,7 @@ class Scheduler:
             self._stopped(node, move, at, outcome)
             return
         if self.listen is not None:
-            kind, data = told.of_move(attempt, after, move)
+            kind, data = event_data.of_move(attempt, after, move)
             self._tell(kind, attempt.path, **data)
         if move.delay and not self._is_known(node):
             self._alarms.set_wake(whole(self.now + move.delay), node)
@@ -540,7 +554,7 @@ class Scheduler:
         if output is not ABSENT:
             run.values.put(name, output)
         if self.listen is not None:
-            self._tell_of("node_settled", node.path, told.of_node, node, node.result)
+            self._tell_of("node_settled", node.path, event_data.of_node, node, node.result)
         step = node.plan.machine.steps[at] if at is not None else None
         handled = node.plan.allow_failure
         for edge in run.plan.targets[node.plan.index]:
@@ -661,7 +675,7 @@ class Scheduler:
         assert fan is not None
         fan.close(item, ItemResult(result, reason, label, output, tuple(item.attempts)))
         if self.listen is not None:
-            self._tell_of("item_settled", item.path, told.of_item, item, fan)
+            self._tell_of("item_settled", item.path, event_data.of_item, item, fan)
         if fan.over:
             self._end_fan(fan)
         elif fan.lost and not (fan.halted or fan.given_up) and fan.ends_run:

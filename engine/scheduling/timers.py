@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 from heapq import heappop, heappush
 
-from engine.live import LiveAttempt, LiveNode, LiveRun
+from engine.scheduling.state import LiveAttempt, LiveNode, LiveRun
 
 __all__ = ["Alarms", "Owner"]
 

@@ -7,9 +7,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from engine.live import LiveAttempt, LiveNode, LiveRun
 from engine.record.result import ABSENT
-from engine.values import Scope
+from engine.scheduling.state import LiveAttempt, LiveNode, LiveRun
+from engine.scheduling.values import Scope
 
 __all__ = ["of_attempt", "of_end", "of_node", "of_run"]
 

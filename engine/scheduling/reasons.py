@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from engine.live import LiveFan, LiveNode
 from engine.plan.machine import Stop
 from engine.plan.plan import Condition
 from engine.record.result import NodeResult, Reason
+from engine.scheduling.state import LiveFan, LiveNode
 
 __all__ = ["COMPLETED", "of_cancel", "of_fan", "of_needs", "of_stop"]
 

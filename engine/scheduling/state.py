@@ -7,7 +7,6 @@ from collections.abc import Iterator
 from typing import Any, Literal
 
 from engine.expressions.model import EvaluationError, kind_of
-from engine.places import Limit
 from engine.plan.fan_out import Fan
 from engine.plan.machine import State
 from engine.plan.plan import Body, Node, Plan
@@ -18,7 +17,8 @@ from engine.record.result import (
     NodeResult,
     Reason,
 )
-from engine.values import Scope, Values
+from engine.scheduling.slots import Limit
+from engine.scheduling.values import Scope, Values
 
 __all__ = ["LiveAttempt", "LiveFan", "LiveItem", "LiveNode", "LiveRun", "Stopping", "Why", "fan_of"]
 
