@@ -14,7 +14,7 @@ import attrs
 
 from engine.api import analyse, with_hooks
 from engine.errors import InputError, JournalError, SpecError
-from engine.journal.dialects import default_store
+from engine.journal.databases import default_store
 from engine.journal.records import Kept
 from engine.journal.store import Store
 from engine.plan.fingerprint import of_nodes

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from engine.journal.dialects import attempts_of
+from engine.journal.databases import attempts_of
 from engine.journal.records import Header
 from engine.journal.store import Store
 from engine.processes import detached

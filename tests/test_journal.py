@@ -29,7 +29,7 @@ import trio
 import engine
 from engine import stored
 from engine.errors import EngineError, JournalError
-from engine.journal.dialects import attempts_of
+from engine.journal.databases import attempts_of
 from engine.journal.records import LARGE, Header, Holder, decoded, encoded, myself
 from engine.journal.store import Busy, Held, LeaseLost, NoSuchRun, SameKey, Store
 from engine.processes import children

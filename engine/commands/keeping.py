@@ -38,7 +38,7 @@ def add_run(parser: argparse.ArgumentParser) -> None:
 
 def store_of(arguments: argparse.Namespace, beside: str = "pyproject.toml") -> str:
     """The store that the arguments name, else that of the settings that hold beside a file, else the user's."""
-    from engine.journal.dialects import default_store
+    from engine.journal.databases import default_store
     from engine.settings import settings_for
 
     found: str = arguments.store or settings_for(beside).store or default_store()

@@ -22,7 +22,7 @@ import attrs
 
 from engine.base.gc_pause import without_collecting
 from engine.errors import JournalError
-from engine.journal.dialects import Dialect, attempts_of, dialect_of
+from engine.journal.databases import Dialect, attempts_of, dialect_of
 from engine.journal.records import FORMAT, Header, Holder, Kept, decoded, encoded, myself
 from engine.journal.tables import shown
 from engine.record.events import Event

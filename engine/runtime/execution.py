@@ -15,7 +15,7 @@ import attrs
 import trio
 
 from engine.errors import InputError
-from engine.journal.dialects import attempts_of
+from engine.journal.databases import attempts_of
 from engine.processes import children
 from engine.record.events import Event
 from engine.record.result import ABSENT, Outcome, Result
