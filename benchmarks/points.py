@@ -73,7 +73,7 @@ def build(work: Work, counter: Counter) -> tuple[Plan, float, float]:
     """The work's Plan by way of TOML, and the seconds that loading and compiling took."""
     import tomli_w
 
-    from engine.compiler import compile as compile_spec
+    from engine.compile.compiler import compile as compile_spec
     from engine.language.loader import load
     from engine.toml.source import Source
 

@@ -15,7 +15,7 @@ import attrs
 
 from engine.base.gc_pause import without_collecting
 from engine.checker import check as check_plan
-from engine.compiler import outline
+from engine.compile.compiler import outline
 from engine.diagnostics import Diagnostics
 from engine.errors import EngineError, SpecError
 from engine.ignores import silence

@@ -8,7 +8,7 @@ from typing import Any
 
 import tomli_w
 
-from engine.compiler import compile as compile_spec
+from engine.compile.compiler import compile as compile_spec
 from engine.language.loader import load
 from engine.plan.plan import Plan
 from engine.record.result import Result

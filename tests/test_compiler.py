@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from engine.compiler import compile as compile_spec
+from engine.compile.compiler import compile as compile_spec
 from engine.language.loader import load
 from engine.plan.plan import Plan
 from engine.sdk.context import Context

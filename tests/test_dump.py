@@ -13,7 +13,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from engine.base.durations import LONGEST, format_duration, parse_duration
-from engine.compiler import compile as compile_spec
+from engine.compile.compiler import compile as compile_spec
 from engine.language.dumper import dump
 from engine.language.loader import load
 from engine.language.spec import Spec

@@ -8,7 +8,7 @@ from itertools import pairwise
 import pytest
 
 from engine.api import check
-from engine.compiler import compile as compile_spec
+from engine.compile.compiler import compile as compile_spec
 from engine.diagnostics import Diagnostics
 from engine.language.loader import load
 from engine.language.nesting import DEEPEST

@@ -10,7 +10,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from engine.api import check
-from engine.compiler import compile as compile_spec
+from engine.compile.compiler import compile as compile_spec
 from engine.diagnostics import Diagnostic
 from engine.language.loader import load
 from engine.toml.source import Source

@@ -10,7 +10,7 @@ import pytest
 import trio
 
 from engine.api import check
-from engine.compiler import compile as compile_spec
+from engine.compile.compiler import compile as compile_spec
 from engine.language.loader import load
 from engine.sdk.context import Context, Exit
 from engine.sdk.decorator import call_arguments, task

@@ -9,8 +9,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from engine import diagnostics, references
+from engine import diagnostics
 from engine.base.suggestions import nearest
+from engine.compile import references
 from engine.expressions.templates import template
 from engine.record.result import NodeResult, Reason, Result
 from tests.test_compiler import A, compiled

@@ -7,12 +7,12 @@ from __future__ import annotations
 
 import json
 
+from engine.compile.references import Place, is_input_of, values
+from engine.compile.reporter import Draft
 from engine.diagnostics import codes
-from engine.draft import Draft
 from engine.expressions.model import EvaluationError, Template
 from engine.language.spec import NodeSpec
 from engine.plan.fan_out import Fan, tolerance_of
-from engine.references import Place, is_input_of, values
 
 __all__ = ["fan_of"]
 

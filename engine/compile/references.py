@@ -13,9 +13,9 @@ from typing import Any, Literal
 import attrs
 
 from engine.base.suggestions import nearest
+from engine.compile.reporter import Draft
 from engine.diagnostics import Fix, codes
 from engine.diagnostics.fixes import mend_read
-from engine.draft import Draft
 from engine.expressions.model import (
     BadExpression,
     EvaluationError,

@@ -11,8 +11,8 @@ from functools import partial
 
 import attrs
 
+from engine.compile.reporter import Draft
 from engine.diagnostics import codes
-from engine.draft import Draft
 from engine.language.spec import RetrySpec, RouteSpec, StepSpec
 from engine.language.structuring_errors import Wrong
 from engine.language.value_hooks import NAME, OUTCOMES, exit_name

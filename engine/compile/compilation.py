@@ -11,8 +11,9 @@ from typing import Any
 
 import attrs
 
-from engine.casts import Cast
-from engine.draft import Draft
+from engine.compile.casts import Cast
+from engine.compile.references import names_set
+from engine.compile.reporter import Draft
 from engine.expressions.model import Template
 from engine.language.invalid_names import ambiguous
 from engine.language.moulds import Mould, wherever
@@ -21,7 +22,6 @@ from engine.language.spec import Spec
 from engine.plan.fingerprint import fingerprint
 from engine.plan.machine import Hop, unbounded_loops
 from engine.plan.plan import Node, Plan
-from engine.references import names_set
 from engine.sdk.registry import Registry
 
 __all__ = ["Compile", "Session", "Work", "plan_of"]

@@ -10,27 +10,11 @@ from functools import partial
 
 import attrs
 
-from engine.diagnostics import Rule, codes
-from engine.draft import Draft
-from engine.exits import exits_of, make_step, written_exits
-from engine.expressions.model import Template
-from engine.fans import fan_of
-from engine.fits import fits, fits_child, fits_state
-from engine.language.nesting import is_file, too_deep
-from engine.language.spec import NodeSpec, StepSpec
-from engine.plan.machine import Machine, Step
-from engine.plan.plan import (
-    Body,
-    Callee,
-    Node,
-    Plan,
-)
-from engine.references import Place, condition, is_input_of, values
-from engine.sdk.imports import NoSuchTask, TaskError
-from engine.sdk.task import Task
-from engine.toml.key_paths import KeyPath
-from engine.unfold import unfolded
-from engine.usage import (
+from engine.compile.compilation import Work, plan_of
+from engine.compile.expansion import unfolded
+from engine.compile.fan_outs import fan_of
+from engine.compile.literal_inputs import fits, fits_child, fits_state
+from engine.compile.placement import (
     can_be_called,
     check_called,
     check_child,
@@ -41,7 +25,28 @@ from engine.usage import (
     executor_of,
     misplaced,
 )
-from engine.work import Work, plan_of
+from engine.compile.references import (
+    Place,
+    condition,
+    is_input_of,
+    values,
+)
+from engine.compile.reporter import Draft
+from engine.compile.steps import exits_of, make_step, written_exits
+from engine.diagnostics import Rule, codes
+from engine.expressions.model import Template
+from engine.language.nesting import is_file, too_deep
+from engine.language.spec import NodeSpec, StepSpec
+from engine.plan.machine import Machine, Step
+from engine.plan.plan import (
+    Body,
+    Callee,
+    Node,
+    Plan,
+)
+from engine.sdk.imports import NoSuchTask, TaskError
+from engine.sdk.task import Task
+from engine.toml.key_paths import KeyPath
 
 __all__ = ["node_of", "rule_of"]
 

@@ -13,9 +13,9 @@ from typing import Any
 
 import attrs
 
-from engine.draft import Draft
+from engine.compile.literal_inputs import fits
+from engine.compile.reporter import Draft
 from engine.expressions.templates import Late
-from engine.fits import fits
 from engine.language.spec import NodeSpec
 from engine.plan.machine import Machine
 from engine.plan.plan import (

@@ -8,10 +8,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, get_args
 
+from engine.compile.literal_inputs import fits
+from engine.compile.reporter import Draft
 from engine.diagnostics import codes
-from engine.draft import Draft
 from engine.expressions.model import Template
-from engine.fits import fits
 from engine.language.spec import NodeSpec, StepSpec
 from engine.plan.plan import Plan
 from engine.sdk.task import Executor, Named, Task

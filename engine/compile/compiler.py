@@ -14,23 +14,23 @@ from typing import Any
 import attrs
 
 from engine.base.graphs import cycle_of
-from engine.bodies import node_of, rule_of
-from engine.casts import cast_of
+from engine.compile.casts import cast_of
+from engine.compile.compilation import Session, Work, plan_of
+from engine.compile.edges import with_edges
+from engine.compile.expansion import unfolded
+from engine.compile.nodes import node_of, rule_of
+from engine.compile.pool_deadlocks import pool_deadlocks
+from engine.compile.references import Place, values
+from engine.compile.reporter import Draft
 from engine.diagnostics import Diagnostics, codes
-from engine.draft import Draft
-from engine.edges import with_edges
 from engine.expressions.templates import template
 from engine.language.nesting import nested_too_deep
 from engine.language.omissions import whole
 from engine.language.spec import NodeSpec, Spec
 from engine.plan.plan import Node, Plan
-from engine.pools import pool_deadlocks
-from engine.references import Place, values
 from engine.schemas.validation import misfits, schema_error
 from engine.sdk.imports import TaskError
 from engine.sdk.registry import Registry
-from engine.unfold import unfolded
-from engine.work import Session, Work, plan_of
 
 __all__ = ["compile", "outline"]
 

@@ -9,9 +9,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from engine.compile.reporter import Draft
 from engine.diagnostics import Fix, codes
 from engine.diagnostics.fixes import mend_key
-from engine.draft import Draft
 from engine.expressions.templates import template
 from engine.language.spec import StepSpec
 from engine.plan.plan import Plan

@@ -11,8 +11,9 @@ import attrs
 
 from engine.analysis.choices import endings_of
 from engine.analysis.step_reachability import ends_of
+from engine.compile.references import nodes_read
+from engine.compile.reporter import Draft
 from engine.diagnostics import codes
-from engine.draft import Draft
 from engine.language.invalid_names import ambiguous
 from engine.language.spec import NeedSpec, Spec
 from engine.plan.plan import (
@@ -21,7 +22,6 @@ from engine.plan.plan import (
     Edge,
     Node,
 )
-from engine.references import nodes_read
 from engine.toml.key_paths import KeyPath
 
 __all__ = ["with_edges"]
