@@ -18,7 +18,7 @@ from engine.diagnostics import Diagnostic
 from engine.plan.machine import Hop, Machine, unbounded_loops
 from engine.plan.plan import Plan
 from engine.rules import RULES
-from engine.rules.spans import route_path
+from engine.rules.locations import route_path
 from tests import brute
 from tests.kit import plan_of
 from tests.small import machines, pipelines

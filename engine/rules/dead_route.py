@@ -18,7 +18,7 @@ from engine.plan.machine import (
     Step,
 )
 from engine.plan.plan import Node, Plan
-from engine.rules.spans import route_path
+from engine.rules.locations import route_path
 
 __all__ = ["RULE", "check"]
 

@@ -11,7 +11,7 @@ from engine.diagnostics import Diagnostic, Edit, Fix, Note, Rule, Safety
 from engine.language.omissions import whole
 from engine.plan.machine import Hop
 from engine.plan.plan import Node, Plan
-from engine.rules.spans import route_path
+from engine.rules.locations import route_path
 from engine.toml.source import Source, Span
 
 __all__ = ["RULE", "check"]

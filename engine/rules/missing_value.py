@@ -12,8 +12,8 @@ from engine.analysis.step_outputs import Walk
 from engine.analysis.step_reachability import Ending
 from engine.diagnostics import Diagnostic, Note, Rule
 from engine.plan.plan import Node, Plan
-from engine.rules.fates import SHOWN, ends, fate_notes
-from engine.rules.spans import step_span
+from engine.rules.locations import step_span
+from engine.rules.scenario_notes import SHOWN, ends, fate_notes
 from engine.toml.key_paths import show
 
 __all__ = ["RULE", "check"]

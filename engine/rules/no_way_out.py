@@ -12,7 +12,7 @@ from engine.analysis.step_reachability import reach, trapped_steps
 from engine.diagnostics import Diagnostic, Rule
 from engine.plan.machine import Hop, Machine
 from engine.plan.plan import Node, Plan
-from engine.rules.spans import step_span
+from engine.rules.locations import step_span
 
 __all__ = ["RULE", "check"]
 

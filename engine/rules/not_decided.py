@@ -13,7 +13,7 @@ from engine.analysis.run_outcomes import failing, never_succeeds
 from engine.analysis.step_reachability import survey, taken_routes
 from engine.diagnostics import Diagnostic, Rule
 from engine.plan.plan import Node, Plan
-from engine.rules.spans import access_span, route_path, step_span
+from engine.rules.locations import access_span, route_path, step_span
 from engine.toml.key_paths import show
 from engine.toml.source import Span
 

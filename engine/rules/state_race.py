@@ -7,8 +7,8 @@ from collections.abc import Iterator
 from engine.analysis.races import Race, races
 from engine.diagnostics import Diagnostic, Note, Rule
 from engine.plan.plan import Plan
-from engine.rules.fates import SHOWN, ends, fate_notes
-from engine.rules.spans import access_span
+from engine.rules.locations import access_span
+from engine.rules.scenario_notes import SHOWN, ends, fate_notes
 
 __all__ = ["RULE", "check"]
 

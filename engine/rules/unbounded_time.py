@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from engine.diagnostics import Diagnostic, Rule
 from engine.plan.plan import Plan
-from engine.rules.spans import step_span
+from engine.rules.locations import step_span
 
 if TYPE_CHECKING:
     from engine.analysis.bounds import Endless

@@ -20,7 +20,7 @@ from engine.plan.plan import (
     Node,
     Plan,
 )
-from engine.rules.spans import edge_span, needs_span
+from engine.rules.locations import edge_span, needs_span
 
 __all__ = ["RULE", "check"]
 

@@ -10,7 +10,7 @@ from engine.analysis.step_reachability import Survey, survey, taken_routes
 from engine.diagnostics import Diagnostic, Note, Rule
 from engine.plan.machine import Route, Step
 from engine.plan.plan import Node, Plan
-from engine.rules.spans import route_path, step_span
+from engine.rules.locations import route_path, step_span
 
 __all__ = ["RULE", "check"]
 

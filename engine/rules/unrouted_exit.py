@@ -13,7 +13,7 @@ from engine.analysis.kin import everywhere
 from engine.diagnostics import Diagnostic, Rule
 from engine.plan.machine import Step
 from engine.plan.plan import Node, Plan
-from engine.rules.spans import step_path
+from engine.rules.locations import step_path
 
 __all__ = ["RULE", "check"]
 

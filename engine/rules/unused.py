@@ -17,7 +17,7 @@ from engine.diagnostics import Diagnostic, Rule
 from engine.language.spec import NodeSpec, Spec
 from engine.plan.machine import Step
 from engine.plan.plan import Node, Plan
-from engine.rules.spans import step_path, templates
+from engine.rules.locations import step_path, templates
 from engine.toml.key_paths import KeyPath
 
 __all__ = ["RULE", "check"]
