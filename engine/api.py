@@ -14,15 +14,15 @@ from typing import TYPE_CHECKING, Any
 import attrs
 
 from engine.base.gc_pause import without_collecting
-from engine.checker import check as check_plan
+from engine.checking.checker import check as check_plan
+from engine.checking.selection import Settings, chosen
+from engine.checking.suppressions import silence
 from engine.compile.compiler import outline
 from engine.diagnostics import Diagnostics
 from engine.errors import EngineError, SpecError
-from engine.ignores import silence
 from engine.language.loader import load
 from engine.plan.plan import Plan
 from engine.sdk.registry import Registry
-from engine.selection import Settings, chosen
 from engine.settings import hooks_for, settings_for
 from engine.toml.source import Source, read
 

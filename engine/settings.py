@@ -16,10 +16,15 @@ from typing import Any
 import attrs
 
 from engine.base.suggestions import nearest
+from engine.checking.selection import (
+    Settings,
+    UnknownRule,
+    ignored,
+    rules_of,
+)
 from engine.diagnostics import Severity
 from engine.errors import EngineError, SettingsError
 from engine.hooks import Hook
-from engine.selection import Settings, UnknownRule, ignored, rules_of
 from engine.toml.key_paths import KeyPath
 from engine.toml.source import (
     Source,

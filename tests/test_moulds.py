@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from engine.analysis.kin import moulded
 from engine.api import default_registry
-from engine.checker import check
+from engine.checking.checker import check
 from engine.compile.compiler import outline
 from engine.diagnostics import Diagnostics
 from engine.language import structuring

@@ -9,7 +9,7 @@ from hypothesis import HealthCheck, given, settings
 
 from engine.analysis import races as module
 from engine.analysis.races import races
-from engine.checker import check
+from engine.checking.checker import check
 from engine.plan.plan import Plan
 from tests import brute
 from tests.kit import plan_of

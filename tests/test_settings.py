@@ -11,9 +11,17 @@ from hypothesis import strategies as st
 
 import engine
 from engine.api import analyse, check
+from engine.checking.selection import (
+    IGNORABLE,
+    Settings,
+    UnknownRule,
+    chosen,
+    ignored,
+    known,
+    rules_of,
+)
 from engine.diagnostics import Diagnostic, Severity
 from engine.errors import EngineError, SettingsError
-from engine.selection import IGNORABLE, Settings, UnknownRule, chosen, ignored, known, rules_of
 from engine.settings import settings_for, with_words
 from engine.toml.source import Source, Span
 

@@ -16,8 +16,8 @@ import attrs
 from engine.errors import EngineError, ProblemsError
 
 if TYPE_CHECKING:
+    from engine.checking.selection import Settings
     from engine.diagnostics import Diagnostics
-    from engine.selection import Settings
 
 __all__ = ["Choice", "Outcome", "check_all", "settings_of"]
 

@@ -13,6 +13,7 @@ from collections.abc import Iterable, Iterator
 import attrs
 
 from engine.base.suggestions import nearest
+from engine.checking.selection import ignorable, known, unignorable
 from engine.diagnostics import (
     Diagnostic,
     Diagnostics,
@@ -21,7 +22,6 @@ from engine.diagnostics import (
     Safety,
     codes,
 )
-from engine.selection import ignorable, known, unignorable
 from engine.toml import scanner
 from engine.toml.source import Source, Span
 
