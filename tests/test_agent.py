@@ -12,9 +12,9 @@ import tomli_w
 import engine
 from engine import stored, tasks
 from engine.analysis.bounds import bounds_of
-from engine.coverage import coverage
 from engine.hooks import Hook
 from engine.sdk.context import Exit
+from engine.testing.spec_coverage import coverage
 from engine.toml.source import Source
 from tests.kit import children
 from tests.model import serving, text, tools

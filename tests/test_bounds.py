@@ -23,8 +23,8 @@ from engine.analysis.bounds import (
     pipeline_costs,
 )
 from engine.record.result import Attempt, Result
-from engine.testing import simulate
-from engine.testing_scripts import parse_script
+from engine.testing.scripts import parse_script
+from engine.testing.simulation import simulate
 from tests import brute, worst
 from tests.kit import plan_of
 from tests.small import costly_machines, costly_pipelines

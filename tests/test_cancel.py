@@ -30,8 +30,8 @@ from engine.runtime.blocking import run_blocking
 from engine.runtime.options import Options
 from engine.runtime.runs import open_run, run_plan
 from engine.scheduling.scheduler import LiveAttempt
-from engine.testing import scripted
-from engine.testing_scripts import parse_script
+from engine.testing.scripts import parse_script
+from engine.testing.simulation import scripted
 from tests.kit import plan_of
 from tests.strategies import CLOSING, cases
 

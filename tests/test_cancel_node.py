@@ -20,8 +20,8 @@ from engine.runtime.runs import open_run
 from engine.scheduling.replay import replay
 from engine.scheduling.scheduler import LiveAttempt, Scheduler
 from engine.scheduling.values import Values
-from engine.testing import scripted
-from engine.testing_scripts import parse_script
+from engine.testing.scripts import parse_script
+from engine.testing.simulation import scripted
 from tests.kit import comparable, plan_of
 
 Doc = dict[str, Any]

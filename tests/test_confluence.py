@@ -17,13 +17,13 @@ from engine.record.result import Outcome, Result
 from engine.runtime.options import Options
 from engine.runtime.runs import run_plan
 from engine.scheduling.scheduler import LiveAttempt
-from engine.testing import simulate
-from engine.testing_scripts import (
+from engine.testing.scripts import (
     Ending,
     Script,
     addresses,
     parse_script,
 )
+from engine.testing.simulation import simulate
 from tests.kit import comparable, plan_of
 from tests.strategies import cases
 

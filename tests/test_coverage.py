@@ -11,11 +11,11 @@ import tomli_w
 from hypothesis import HealthCheck, given, settings
 
 from engine import cli
-from engine.coverage import Coverage, coverage
 from engine.errors import EngineError
 from engine.record.result import Result
-from engine.testing import simulate
-from engine.testing_scripts import parse_script
+from engine.testing.scripts import parse_script
+from engine.testing.simulation import simulate
+from engine.testing.spec_coverage import Coverage, coverage
 from tests.kit import plan_of
 from tests.strategies import cases
 

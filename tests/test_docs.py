@@ -15,8 +15,8 @@ import engine
 from engine.diagnostics import Rule
 from engine.render import diagnostics as render
 from engine.rules import RULES
-from engine.testing import simulate
-from engine.testing_scripts import parse_script
+from engine.testing.scripts import parse_script
+from engine.testing.simulation import simulate
 from engine.toml.source import Source
 
 ROOT = Path(__file__).parent.parent

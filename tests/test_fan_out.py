@@ -16,8 +16,8 @@ from engine.runtime.options import Options
 from engine.runtime.runs import run_plan
 from engine.runtime.secrets import Redactor
 from engine.scheduling.state import LiveAttempt, LiveNode
-from engine.testing import simulate
-from engine.testing_scripts import parse_script
+from engine.testing.scripts import parse_script
+from engine.testing.simulation import simulate
 from tests.kit import plan_of
 from tests.test_scheduler import node, stubborn
 

@@ -13,8 +13,8 @@ from hypothesis import HealthCheck, given, settings
 
 from engine.errors import EngineError
 from engine.render.graphs import mermaid
-from engine.testing import simulate
-from engine.testing_scripts import parse_script
+from engine.testing.scripts import parse_script
+from engine.testing.simulation import simulate
 from tests.kit import comparable, plan_of
 from tests.strategies import cases
 

@@ -18,8 +18,8 @@ from engine.render.graphs import mermaid
 from engine.runtime.options import Options
 from engine.runtime.runs import open_run, run_plan
 from engine.scheduling.scheduler import LiveAttempt
-from engine.testing import simulate
-from engine.testing_scripts import parse_script
+from engine.testing.scripts import parse_script
+from engine.testing.simulation import simulate
 from engine.toml.source import Source
 from tests.kit import plan_of
 from tests.test_journal import killed_when

@@ -20,8 +20,8 @@ from engine.plan.machine import (
     advance,
     begin,
 )
-from engine.testing import simulate
-from engine.testing_scripts import Ending
+from engine.testing.scripts import Ending
+from engine.testing.simulation import simulate
 from tests.kit import plan_of
 
 TRY_THRICE = Machine((Step("a", retry=(Clause(3, star=True, delay=1.0, factor=2.0),)),))

@@ -14,9 +14,9 @@ import engine
 from engine import Context, Exit, stored, task
 from engine.analysis.bounds import bounds_of
 from engine.sdk.registry import TaskError
-from engine.testing import simulate
-from engine.testing_scripts import parse_script
-from engine.testing_task_runs import run_task
+from engine.testing.scripts import parse_script
+from engine.testing.simulation import simulate
+from engine.testing.task_runs import run_task
 from engine.toml.source import Source
 
 Doc = dict[str, Any]

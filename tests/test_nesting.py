@@ -13,7 +13,7 @@ from engine.diagnostics import Diagnostics
 from engine.language.loader import load
 from engine.language.nesting import DEEPEST
 from engine.plan.plan import Plan
-from engine.testing import simulate
+from engine.testing.simulation import simulate
 from engine.toml.source import Source
 from tests.kit import registry
 

@@ -22,8 +22,8 @@ from engine.errors import JournalError
 from engine.journal.store import Store
 from engine.record.events import Event
 from engine.record.questions import Answer, Question, open_questions
-from engine.testing import simulate
-from engine.testing_scripts import parse_script
+from engine.testing.scripts import parse_script
+from engine.testing.simulation import simulate
 from engine.toml.source import Source
 
 

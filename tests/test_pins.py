@@ -71,7 +71,7 @@ PUBLIC = {
     "engine.stored": (
         *("runs", "resume", "rerun", "cancel", "cancel_node", "answer", "Answer", "Question"),
     ),
-    "engine.testing": ("simulate", "parse_script", "run_task"),
+    "engine.testing": ("simulate", "parse_script", "run_task", "coverage"),
     "engine.sinks": ("JsonLines", "Webhook"),
 }
 

@@ -10,7 +10,7 @@ import trio
 
 import engine
 from engine import Context, Exit, Permanent, SpecError
-from engine.testing_task_runs import Ran, run_task
+from engine.testing.task_runs import Ran, run_task
 
 pytest_plugins = ["pytester"]
 
@@ -87,7 +87,7 @@ def test_the_fixtures_cost_a_test_run_nothing(pytester: pytest.Pytester) -> None
     pytester.makepyfile(
         "import sys\n\ndef test_it():\n"
         "    ours = {name for name in sys.modules if name.startswith('engine.')}\n"
-        "    assert ours == {'engine.pytest_plugin'}\n"
+        "    assert ours == {'engine.testing.pytest_plugin'}\n"
     )
     result = pytester.runpytest_subprocess("-q", "-p", "no:cacheprovider")
     result.assert_outcomes(passed=1)

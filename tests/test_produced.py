@@ -16,8 +16,8 @@ from engine.analysis.output_types import outputs_of
 from engine.analysis.reads import Site, place_of
 from engine.plan.plan import Plan
 from engine.record.result import NodeResult, Result
-from engine.testing import simulate
-from engine.testing_scripts import parse_script
+from engine.testing.scripts import parse_script
+from engine.testing.simulation import simulate
 from tests import brute
 from tests.kit import plan_of
 from tests.small import reading_machines, reading_pipelines

@@ -23,8 +23,8 @@ from engine.runtime.prepared import prepare
 from engine.scheduling.replay import Replayed, replay
 from engine.scheduling.scheduler import LiveAttempt, Scheduler
 from engine.scheduling.values import Values
-from engine.testing import scripted
-from engine.testing_scripts import parse_script
+from engine.testing.scripts import parse_script
+from engine.testing.simulation import scripted
 from tests.kit import comparable, plan_of
 from tests.strategies import cases
 from tests.test_cancel import play

@@ -18,8 +18,8 @@ import engine
 from engine.record.questions import Answer
 from engine.render import diagnostics as render
 from engine.stored import Question
-from engine.testing import simulate
-from engine.testing_scripts import parse_script
+from engine.testing.scripts import parse_script
+from engine.testing.simulation import simulate
 from tests import model
 
 ROOT = Path(__file__).parent.parent

@@ -13,8 +13,8 @@ from engine.record.result import Outcome, Result
 from engine.runtime.options import Options
 from engine.runtime.runs import open_run
 from engine.scheduling.scheduler import LiveAttempt
-from engine.testing import simulate
-from engine.testing_scripts import parse_script
+from engine.testing.scripts import parse_script
+from engine.testing.simulation import simulate
 from tests.kit import plan_of
 
 Doc = dict[str, Any]

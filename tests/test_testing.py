@@ -8,8 +8,8 @@ import pytest
 import tomli_w
 
 from engine.errors import InputError
-from engine.testing import simulate
-from engine.testing_scripts import parse_script
+from engine.testing.scripts import parse_script
+from engine.testing.simulation import simulate
 from tests.kit import plan_of
 
 

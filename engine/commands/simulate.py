@@ -13,9 +13,9 @@ from engine.commands.run import show
 from engine.errors import EngineError, InputError
 
 if TYPE_CHECKING:
-    from engine.coverage import Coverage
     from engine.plan.plan import Plan
     from engine.record.result import Result
+    from engine.testing.spec_coverage import Coverage
 
 __all__ = ["EXAMPLES", "SUMMARY", "configure", "execute"]
 
@@ -68,7 +68,7 @@ def execute(arguments: argparse.Namespace, console: Console) -> int:
     wanted = arguments.coverage or arguments.min_coverage is not None
     if len(results) == 1 and not wanted:
         return show(next(iter(results.values())), arguments, console)
-    from engine.coverage import coverage
+    from engine.testing.spec_coverage import coverage
 
     found = coverage(plan, results.values())
     if arguments.json:

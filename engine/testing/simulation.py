@@ -18,10 +18,15 @@ from engine.plan.plan import Node, Plan
 from engine.record.events import Event
 from engine.record.result import Outcome, Result
 from engine.scheduling.scheduler import LiveAttempt
-from engine.testing_scripts import _INDEX, Ending, Script, _placeholders, addresses, parse_script
-from engine.testing_task_runs import run_task
+from engine.testing.scripts import (
+    _INDEX,
+    Ending,
+    Script,
+    _placeholders,
+    addresses,
+)
 
-__all__ = ["parse_script", "run_task", "simulate"]
+__all__ = ["simulate"]
 
 
 def scripted(script: Script) -> Callable[[LiveAttempt], Any]:
