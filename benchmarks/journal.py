@@ -25,7 +25,7 @@ import engine
 from engine import Task, default_registry
 from engine.journal.store import Store
 from engine.runtime.options import Options
-from engine.runtime.prepared import prepare
+from engine.runtime.preparation import prepare
 from engine.scheduling.carry_over import latest
 from engine.scheduling.replay import replay
 from engine.scheduling.scheduler import Scheduler

@@ -96,7 +96,7 @@ def _floor(peer: str, work: Work) -> tuple[Took, float, float]:
 
 def _engine(peer: str, work: Work) -> tuple[Took, float, float]:
     from engine.runtime.options import Options
-    from engine.runtime.runs import run_plan
+    from engine.runtime.trio_runs import run_plan
 
     counter = Counter()
     plan, load, compiled = build(work, counter)

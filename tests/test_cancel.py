@@ -28,7 +28,7 @@ from engine.record.events import Event
 from engine.record.result import Outcome, Result
 from engine.runtime.blocking import run_blocking
 from engine.runtime.options import Options
-from engine.runtime.runs import open_run, run_plan
+from engine.runtime.trio_runs import open_run, run_plan
 from engine.scheduling.scheduler import LiveAttempt
 from engine.testing.scripts import parse_script
 from engine.testing.simulation import scripted

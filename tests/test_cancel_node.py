@@ -16,7 +16,7 @@ from engine import InputError, JournalError, cli, stored
 from engine.record.events import Event
 from engine.record.result import Outcome, Result
 from engine.runtime.options import Options
-from engine.runtime.runs import open_run
+from engine.runtime.trio_runs import open_run
 from engine.scheduling.replay import replay
 from engine.scheduling.scheduler import LiveAttempt, Scheduler
 from engine.scheduling.values import Values

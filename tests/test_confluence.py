@@ -15,7 +15,7 @@ from engine.errors import EngineError
 from engine.plan.plan import Plan
 from engine.record.result import Outcome, Result
 from engine.runtime.options import Options
-from engine.runtime.runs import run_plan
+from engine.runtime.trio_runs import run_plan
 from engine.scheduling.scheduler import LiveAttempt
 from engine.testing.scripts import (
     Ending,

@@ -13,8 +13,8 @@ from engine.errors import InputError
 from engine.record.events import Event
 from engine.record.result import ABSENT, Outcome, Result
 from engine.runtime.options import Options
-from engine.runtime.runs import run_plan
-from engine.runtime.secrets import Redactor
+from engine.runtime.redaction import Redactor
+from engine.runtime.trio_runs import run_plan
 from engine.scheduling.state import LiveAttempt, LiveNode
 from engine.testing.scripts import parse_script
 from engine.testing.simulation import simulate

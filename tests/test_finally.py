@@ -16,7 +16,7 @@ from engine.record.result import Outcome, Result
 from engine.render.diagnostics import concise
 from engine.render.graphs import mermaid
 from engine.runtime.options import Options
-from engine.runtime.runs import open_run, run_plan
+from engine.runtime.trio_runs import open_run, run_plan
 from engine.scheduling.scheduler import LiveAttempt
 from engine.testing.scripts import parse_script
 from engine.testing.simulation import simulate

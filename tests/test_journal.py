@@ -36,7 +36,7 @@ from engine.processes import children
 from engine.record.events import Event
 from engine.record.history import history
 from engine.runtime.options import Options
-from engine.runtime.runs import open_run
+from engine.runtime.trio_runs import open_run
 
 HEADER = Header(
     id="r1", pipeline="p", path="/p.toml", hash="h", files={}, inputs={}, env={}, seed=0

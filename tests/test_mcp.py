@@ -16,7 +16,7 @@ import trio
 
 import engine
 from engine.runtime.options import Options
-from engine.runtime.runs import open_run
+from engine.runtime.trio_runs import open_run
 from engine.toml.source import Source
 from tests.kit import children
 

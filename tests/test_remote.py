@@ -20,7 +20,7 @@ import trio
 
 import engine
 from engine.runtime.options import Options
-from engine.runtime.runs import open_run
+from engine.runtime.trio_runs import open_run
 from engine.sdk.context import Failure, Permanent
 from engine.toml.source import Source
 from tests.kit import children

@@ -19,7 +19,7 @@ from engine.record.result import Outcome, Result
 from engine.runtime.control import Control
 from engine.runtime.execution import execute
 from engine.runtime.options import Options
-from engine.runtime.prepared import prepare
+from engine.runtime.preparation import prepare
 from engine.scheduling.replay import Replayed, replay
 from engine.scheduling.scheduler import LiveAttempt, Scheduler
 from engine.scheduling.values import Values

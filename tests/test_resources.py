@@ -22,7 +22,7 @@ from engine import Context, Exit, InputError, stored, task
 from engine.record.events import Event
 from engine.record.result import Result
 from engine.runtime.options import Options
-from engine.runtime.runs import open_run
+from engine.runtime.trio_runs import open_run
 from engine.toml.source import Source
 from tests.test_journal import killed_when
 

@@ -13,7 +13,7 @@ from trio.testing import MockClock
 from engine.record.events import Event
 from engine.record.result import Outcome, Result
 from engine.runtime.options import Options
-from engine.runtime.runs import open_run
+from engine.runtime.trio_runs import open_run
 from engine.scheduling.scheduler import LiveAttempt
 from tests.kit import plan_of
 

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 import engine
 from engine.errors import InputError
 from engine.record.events import Event
-from engine.runtime.secrets import HIDDEN, Redactor
+from engine.runtime.redaction import HIDDEN, Redactor
 from engine.schemas.validation import misfits
 from engine.toml.source import Source
 from tests.test_api import one, reading

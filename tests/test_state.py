@@ -11,7 +11,7 @@ from trio.testing import MockClock
 from engine.record.events import Event
 from engine.record.result import Outcome, Result
 from engine.runtime.options import Options
-from engine.runtime.runs import open_run
+from engine.runtime.trio_runs import open_run
 from engine.scheduling.scheduler import LiveAttempt
 from engine.testing.scripts import parse_script
 from engine.testing.simulation import simulate

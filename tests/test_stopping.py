@@ -17,7 +17,7 @@ import trio.testing
 import engine
 from engine import tasks
 from engine.runtime.options import Options
-from engine.runtime.runs import open_run
+from engine.runtime.trio_runs import open_run
 from engine.toml.source import Source
 from tests.kit import children
 

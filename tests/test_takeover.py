@@ -15,7 +15,7 @@ from engine.record.result import Outcome, Result
 from engine.runtime.control import Control
 from engine.runtime.execution import execute
 from engine.runtime.options import Options
-from engine.runtime.prepared import prepare
+from engine.runtime.preparation import prepare
 from engine.scheduling.carry_over import (
     Known,
     ends,

@@ -17,9 +17,9 @@ __all__ = ["rehearse"]
 
 def rehearse(plan: Plan, given: Mapping[str, Any], as_json: bool, console: Console) -> int:
     """Print it; InputError for what a run would be refused for, but that no service is looked at."""
-    from engine.dry import outline
+    from engine.runtime.dry_run import outline
     from engine.runtime.options import options_of
-    from engine.runtime.prepared import prepare
+    from engine.runtime.preparation import prepare
 
     options = {name: value for name, value in given.items() if name != "inputs"}
     found = outline(prepare(plan, given["inputs"], options_of(options)))

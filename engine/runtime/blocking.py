@@ -22,11 +22,11 @@ from engine.errors import EngineError
 from engine.plan.plan import Plan
 from engine.record.result import Result
 from engine.runtime.control import Control
+from engine.runtime.exception_groups import unwrapped
 from engine.runtime.execution import execute
-from engine.runtime.groups import unwrapped
 from engine.runtime.options import Options
-from engine.runtime.prepared import Prepared, prepare
-from engine.runtime.services import unwell
+from engine.runtime.preparation import Prepared, prepare
+from engine.runtime.service_checks import unwell
 
 __all__ = ["blocking", "look", "run_blocking"]
 

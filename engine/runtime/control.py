@@ -17,8 +17,8 @@ from engine.processes import children
 from engine.record.events import Event
 from engine.record.questions import Answer
 from engine.record.result import Result
-from engine.runtime.asking import People
-from engine.runtime.runner import Runner
+from engine.runtime.driver import Runner
+from engine.runtime.questions import People
 from engine.scheduling.scheduler import Scheduler
 
 __all__ = ["CANCELLED", "FROM_OUTSIDE", "Control", "Run", "check_node"]

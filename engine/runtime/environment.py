@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from engine.errors import Missing
 from engine.expressions.model import Template
 from engine.plan.plan import Plan
-from engine.runtime.secrets import SHORTEST
+from engine.runtime.redaction import SHORTEST
 from engine.toml.key_paths import KeyPath
 
 __all__ = ["chosen", "place", "too_short"]

@@ -19,21 +19,21 @@ from engine.journal.databases import attempts_of
 from engine.processes import children
 from engine.record.events import Event
 from engine.record.result import ABSENT, Outcome, Result
-from engine.runtime.asking import People
-from engine.runtime.attempts import Performer
-from engine.runtime.calling import tools_of
+from engine.runtime.admission import placed
 from engine.runtime.control import Control
-from engine.runtime.groups import single, unwrapped
-from engine.runtime.hooking import Hooking
+from engine.runtime.driver import Perform, Runner
+from engine.runtime.exception_groups import single, unwrapped
+from engine.runtime.hook_calls import Hooking
+from engine.runtime.journal_writer import Writer
 from engine.runtime.listeners import Hear, Listeners
-from engine.runtime.places import placed
-from engine.runtime.prepared import Prepared
+from engine.runtime.preparation import Prepared
+from engine.runtime.questions import People
 from engine.runtime.recovery import Folders, recovered, said_by
 from engine.runtime.resources import CannotOpen, Resources
-from engine.runtime.runner import Perform, Runner
-from engine.runtime.services import required, unwell
+from engine.runtime.service_checks import required, unwell
+from engine.runtime.task_runner import Performer
+from engine.runtime.tool_calls import tools_of
 from engine.runtime.workers import Workers
-from engine.runtime.writer import Writer
 from engine.scheduling.replay import Replayed, replay
 from engine.scheduling.scheduler import LiveAttempt, Scheduler
 

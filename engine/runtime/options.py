@@ -12,9 +12,9 @@ import attrs
 from engine.base.suggestions import nearest
 from engine.hooks import Hook
 from engine.record.events import Event
-from engine.runtime.asking import Ask
-from engine.runtime.runner import Perform
-from engine.runtime.writer import Durability
+from engine.runtime.driver import Perform
+from engine.runtime.journal_writer import Durability
+from engine.runtime.questions import Ask
 
 __all__ = ["GRACE", "Options", "options_of"]
 

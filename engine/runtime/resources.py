@@ -15,7 +15,7 @@ import attrs
 import trio
 
 from engine.expressions.model import EvaluationError
-from engine.runtime.attempts import plain, told
+from engine.runtime.task_runner import plain, told
 from engine.scheduling.state import LiveAttempt, LiveRun
 from engine.scheduling.values import task_inputs
 from engine.sdk.context import Context

@@ -83,7 +83,7 @@ def simulate(
     from trio.testing import MockClock
 
     from engine.runtime.options import Options
-    from engine.runtime.runs import open_run
+    from engine.runtime.trio_runs import open_run
 
     options = Options(
         env=_placeholders(plan.env, os.environ, "<{}>"),

@@ -44,7 +44,7 @@ def run_task(
 
     from engine.api import load_plan  # it stands on this module, which tests begin with
     from engine.runtime.options import Options
-    from engine.runtime.runs import run_plan
+    from engine.runtime.trio_runs import run_plan
     from engine.sdk.decorator import as_task
 
     own = None if isinstance(task, str) else as_task(task)

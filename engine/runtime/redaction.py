@@ -18,7 +18,7 @@ from engine.record.result import (
     NodeResult,
     Result,
 )
-from engine.runtime.disguises import heads, pattern
+from engine.runtime.secret_encodings import heads, pattern
 
 __all__ = ["HIDDEN", "SHORTEST", "Redactor"]
 

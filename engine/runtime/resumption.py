@@ -20,9 +20,9 @@ from engine.journal.store import Store
 from engine.plan.plan import Plan
 from engine.record.events import Event
 from engine.record.questions import Answer
+from engine.runtime.journal_writer import Place
 from engine.runtime.options import Options
-from engine.runtime.prepared import Prepared, header_of, prepare
-from engine.runtime.writer import Place
+from engine.runtime.preparation import Prepared, header_of, prepare
 from engine.scheduling.carry_over import (
     ends,
     latest,

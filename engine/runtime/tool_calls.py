@@ -21,7 +21,7 @@ from engine.record.events import Event
 from engine.record.result import ABSENT, Result
 from engine.runtime.control import Control
 from engine.runtime.options import Options
-from engine.runtime.prepared import Prepared, prepare
+from engine.runtime.preparation import Prepared, prepare
 from engine.scheduling.state import LiveAttempt
 from engine.sdk.context import Exit, Failure, Tool
 

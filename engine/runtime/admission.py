@@ -16,8 +16,8 @@ from engine.journal.records import Kept
 from engine.journal.store import Busy, SameKey, Store
 from engine.record.history import history
 from engine.record.result import Result
-from engine.runtime.prepared import Prepared, kept
-from engine.runtime.resumed import Wish, prepare_again
+from engine.runtime.preparation import Prepared, kept
+from engine.runtime.resumption import Wish, prepare_again
 
 __all__ = ["placed"]
 

@@ -14,10 +14,10 @@ import attrs
 
 from engine.plan.plan import Plan
 from engine.record.result import Result
-from engine.runtime.calling import Execute
 from engine.runtime.control import Control
 from engine.runtime.options import Options
-from engine.runtime.prepared import prepare
+from engine.runtime.preparation import prepare
+from engine.runtime.tool_calls import Execute
 
 __all__ = ["required", "unwell"]
 

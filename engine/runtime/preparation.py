@@ -20,9 +20,9 @@ from engine.plan.plan import Plan
 from engine.record.events import Event
 from engine.record.questions import Answer
 from engine.runtime.environment import chosen, too_short
+from engine.runtime.journal_writer import Place
 from engine.runtime.options import Options
-from engine.runtime.secrets import Redactor
-from engine.runtime.writer import Place
+from engine.runtime.redaction import Redactor
 from engine.scheduling.carry_over import Known
 from engine.scheduling.values import Values, child_inputs
 from engine.version import __version__

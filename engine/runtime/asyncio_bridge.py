@@ -23,11 +23,11 @@ from engine.plan.plan import Plan
 from engine.record.events import Event
 from engine.record.result import Result
 from engine.runtime.control import CANCELLED, FROM_OUTSIDE, Control, check_node
+from engine.runtime.exception_groups import unwrapped
 from engine.runtime.execution import execute
-from engine.runtime.groups import unwrapped
 from engine.runtime.listeners import Hear, Listeners
 from engine.runtime.options import Options
-from engine.runtime.prepared import Prepared, prepare
+from engine.runtime.preparation import Prepared, prepare
 from engine.runtime.threads import in_trio
 
 __all__ = ["open_bridge", "run_bridged"]

@@ -13,7 +13,7 @@ from engine.errors import EngineError
 from engine.expressions.model import EvaluationError
 from engine.expressions.templates import template
 from engine.plan.plan import Node, Plan
-from engine.runtime.prepared import Prepared
+from engine.runtime.preparation import Prepared
 
 __all__ = ["outline"]
 
