@@ -16,7 +16,7 @@ from engine.sdk.context import (
     Failure,
     Permanent,
 )
-from engine.tasks import progress
+from engine.tasks import transfer_progress
 from engine.toml.source import Source
 from tests.test_tasks import context, do
 
@@ -214,7 +214,7 @@ def test_what_takes_long_tells_how_far_it_is(
     notes: list[str] = []
     do(id, inputs, context(tmp_path, notes=notes))
     assert notes == []
-    monkeypatch.setattr(progress, "EVERY", 0.0)
+    monkeypatch.setattr(transfer_progress, "EVERY", 0.0)
     do(id, inputs, context(tmp_path, notes=notes))
     told = [note.removeprefix(SHARE).partition(" ")[2] for note in notes]
     assert told == ["1.0 of 2.5 MB", "2.1 of 2.5 MB", "2.5 of 2.5 MB"]

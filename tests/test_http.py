@@ -16,7 +16,7 @@ from engine.sdk.context import (
     Failure,
     Permanent,
 )
-from engine.tasks.http import TASK
+from engine.tasks.http.request import TASK
 
 CONTEXT = Context("r", "p", "n", "s", 1, 1, "k")
 

@@ -14,8 +14,8 @@ import pytest
 
 from engine.schemas.validation import misfits
 from engine.sdk.context import SHARE, Exit, Failure
-from engine.tasks import progress
-from engine.tasks.http import TASK
+from engine.tasks import transfer_progress
+from engine.tasks.http.request import TASK
 from tests.test_tasks import context, do
 
 
@@ -87,7 +87,7 @@ def test_a_file_is_sent(server: Any, tmp_path: Path) -> None:
 def test_a_download_that_takes_long_tells_how_far_it_is(
     server: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(progress, "EVERY", 0.0)
+    monkeypatch.setattr(transfer_progress, "EVERY", 0.0)
     notes: list[str] = []
     do("http", {"url": f"{server.url}/data", "to": "a"}, context(tmp_path, notes=notes))
     assert notes == [f"{SHARE}1.0 0.0 of 0.0 MB"]

@@ -11,7 +11,7 @@ from typing import Any
 
 from engine.sdk.context import Context, Exit
 from engine.sdk.task import Task
-from engine.tasks.schema import table
+from engine.tasks.schema_helpers import table
 
 __all__ = ["TASK", "body"]
 

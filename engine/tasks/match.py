@@ -19,7 +19,7 @@ from engine.sdk.context import (
     Permanent,
 )
 from engine.sdk.task import Misfit, Task
-from engine.tasks.schema import table
+from engine.tasks.schema_helpers import table
 
 __all__ = ["TASK", "body", "exits_of"]
 

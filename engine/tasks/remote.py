@@ -21,7 +21,7 @@ from engine.sdk.context import (
     Permanent,
 )
 from engine.sdk.task import Task
-from engine.tasks.schema import table
+from engine.tasks.schema_helpers import table
 from engine.tasks.shell import decoded, texted
 
 __all__ = ["DOCKER", "SSH"]

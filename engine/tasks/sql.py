@@ -19,7 +19,7 @@ from typing import Any, TypeVar
 
 from engine.sdk.context import Context, Failure, Permanent
 from engine.sdk.task import Misfit, Task
-from engine.tasks.schema import aside, table
+from engine.tasks.schema_helpers import aside, table
 
 __all__ = ["EXECUTE", "QUERY"]
 

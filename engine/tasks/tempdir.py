@@ -9,7 +9,7 @@ from typing import Any
 
 from engine.sdk.context import Context, Permanent
 from engine.sdk.task import Task
-from engine.tasks.schema import place, table
+from engine.tasks.schema_helpers import place, table
 
 __all__ = ["TASK", "opens"]
 

@@ -11,7 +11,7 @@ from typing import Any
 
 from engine.sdk.context import Context, Failure, Permanent
 from engine.sdk.task import Task
-from engine.tasks.schema import place, table, told
+from engine.tasks.schema_helpers import place, table, told
 
 __all__ = ["TASK", "body", "fill"]
 

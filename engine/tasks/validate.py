@@ -7,7 +7,7 @@ from typing import Any
 
 from engine.sdk.context import Context, Exit, Permanent
 from engine.sdk.task import Misfit, Task
-from engine.tasks.schema import table
+from engine.tasks.schema_helpers import table
 
 __all__ = ["TASK", "body"]
 

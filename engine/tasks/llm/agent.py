@@ -19,13 +19,13 @@ from engine.sdk.task import (
     Routes,
     Task,
 )
-from engine.tasks import llm, llm_tools
-from engine.tasks.llm_answer import ask, cost_of
-from engine.tasks.schema import table
+from engine.tasks.llm import chat, tools
+from engine.tasks.llm.client import ask, cost_of
+from engine.tasks.schema_helpers import table
 
 __all__ = ["TASK", "act", "exits_of", "routes_of", "think"]
 
-_EXITS = {**llm.EXITS, "budget": 6}
+_EXITS = {**chat.EXITS, "budget": 6}
 _NOTHING = {"input_tokens": 0, "output_tokens": 0}
 _CHARACTERS = 3
 """Of what an endpoint does not count, so many are a token."""
@@ -39,8 +39,8 @@ async def think(inputs: dict[str, Any], context: Context) -> Exit:
     if before and left <= 0:
         return Exit("budget", before)
     messages = _so_far(inputs, before, context.steps.get("act"))
-    known = await llm_tools.offers(inputs, context)
-    asked = {key: value for key, value in inputs.items() if key in llm.WITH}
+    known = await tools.offers(inputs, context)
+    asked = {key: value for key, value in inputs.items() if key in chat.WITH}
     asked["tools"] = [offer.shown() for offer in known.values()]
     asked["max_tokens"] = min(inputs.get("max_tokens", left), left)
     end = await ask(asked, messages, context)
@@ -50,7 +50,7 @@ async def think(inputs: dict[str, Any], context: Context) -> Exit:
 def _so_far(inputs: Mapping[str, Any], before: Any, acted: Any) -> list[dict[str, Any]]:
     """All that was said; where a route leads back from an answer that was no good, that it was not."""
     if before is None:
-        return llm.messages_of(inputs)
+        return chat.messages_of(inputs)
     if before["calls"]:
         said: list[dict[str, Any]] = acted["messages"]
         return said
@@ -75,8 +75,8 @@ def _counted(
 async def act(inputs: dict[str, Any], context: Context) -> Exit:
     """Run the tools that the model asks for, and tell it."""
     asked = context.steps["ask"]
-    known = await llm_tools.offers(inputs, context)
-    told = await llm_tools.called(asked["calls"], known, context)
+    known = await tools.offers(inputs, context)
+    told = await tools.called(asked["calls"], known, context)
     return Exit("acted", {"messages": [*asked["messages"], *told]})
 
 
@@ -85,8 +85,8 @@ def exits_of(with_: Mapping[str, Any]) -> dict[str, int]:
     turns = with_.get("max_turns", 1)
     if type(turns) is str:
         raise Misfit(("max_turns",), "the most turns are written out: the check counts with them")
-    llm_tools.check(with_)
-    llm.exits_of(with_)
+    tools.check(with_)
+    chat.exits_of(with_)
     return _EXITS
 
 
@@ -110,22 +110,22 @@ _LIMITS = {
         "description": "The most tokens asked and answered, of all turns; the last turn may exceed it by what it is asked.",
     },
 }  # fmt: skip
-_WITH = {**llm.WITH, "tools": llm_tools.TOOLS, **_LIMITS}
+_WITH = {**chat.WITH, "tools": tools.TOOLS, **_LIMITS}
 _SCHEMA = table(
     _WITH,
     ["model", *_LIMITS],
     anyOf=[{"required": ["prompt"]}, {"required": ["messages"]}],
 )
-_MESSAGES = {"messages": llm.OUTPUT["messages"]}
+_MESSAGES = {"messages": chat.OUTPUT["messages"]}
 _STEPS = {
     "ask": Task(
         id="llm.agent/ask",
         body=think,
         exits_of=exits_of,
-        names=llm_tools.named,
+        names=tools.named,
         description="One turn of the model.",
         input_schema=_SCHEMA,
-        output_schema=table(llm.OUTPUT, [*llm.OUTPUT]),
+        output_schema=table(chat.OUTPUT, [*chat.OUTPUT]),
         output="exact",
         exits=_EXITS,
         remembers=True,
@@ -133,7 +133,7 @@ _STEPS = {
     "act": Task(
         id="llm.agent/act",
         body=act,
-        names=llm_tools.named,
+        names=tools.named,
         description="The tools that it asks for.",
         input_schema=_SCHEMA,
         output_schema=table(_MESSAGES, [*_MESSAGES]),
@@ -156,7 +156,7 @@ TASK = Task(
     name="Ask a language model that may use tools",
     description="A language model that answers with the help of tools: tasks, pipelines and MCP servers. Turns and tokens are limited.",
     input_schema=_SCHEMA,
-    output_schema=table(llm.OUTPUT, [*llm.OUTPUT]),
+    output_schema=table(chat.OUTPUT, [*chat.OUTPUT]),
     output="exact",
     exits=_EXITS,
     example="""\

@@ -15,8 +15,8 @@ from typing import Any
 
 from engine.sdk.context import Context, Exit, Permanent
 from engine.sdk.task import Misfit, Task
-from engine.tasks.llm_answer import OPENAI, ask
-from engine.tasks.schema import table
+from engine.tasks.llm.client import OPENAI, ask
+from engine.tasks.schema_helpers import table
 
 __all__ = ["EXITS", "OUTPUT", "TASK", "WITH", "body", "exits_of", "filled", "messages_of"]
 

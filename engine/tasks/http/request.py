@@ -23,9 +23,15 @@ from engine.sdk.context import (
     Permanent,
 )
 from engine.sdk.task import Task
-from engine.tasks.http_content import CONTENT, EXCLUDED, FIELDS, content_of, kept
-from engine.tasks.http_errors import reason
-from engine.tasks.progress import Progress
+from engine.tasks.http.content import (
+    CONTENT,
+    EXCLUDED,
+    FIELDS,
+    content_of,
+    kept,
+)
+from engine.tasks.http.errors import reason
+from engine.tasks.transfer_progress import Progress
 
 if TYPE_CHECKING:
     import ssl

@@ -19,7 +19,7 @@ from engine.sdk.context import (
     Permanent,
 )
 from engine.sdk.task import Named, Task
-from engine.tasks.schema import place, table
+from engine.tasks.schema_helpers import place, table
 
 if TYPE_CHECKING:
     import mcp

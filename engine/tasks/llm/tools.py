@@ -22,8 +22,8 @@ from engine.sdk.context import (
     Tool,
 )
 from engine.sdk.task import Misfit, Named
-from engine.tasks import mcp_
-from engine.tasks.schema import table
+from engine.tasks import mcp_client
+from engine.tasks.schema_helpers import table
 
 __all__ = ["TOOLS", "Offer", "called", "check", "named", "offers"]
 
@@ -152,16 +152,16 @@ async def _run(
 
 
 async def _of_server(tool: Mapping[str, Any], context: Context) -> list[Offer]:
-    server, prefix = mcp_.server_of(context, tool["mcp"]), tool.get("prefix", "")
+    server, prefix = mcp_client.server_of(context, tool["mcp"]), tool.get("prefix", "")
 
     async def call(name: str, arguments: Mapping[str, Any], _: str) -> str:
-        done, given = await mcp_.ask(server, name, arguments, context)
+        done, given = await mcp_client.ask(server, name, arguments, context)
         text = given["text"] or _text(given["value"] or given["content"])
         return text if done else f"error: {text}"
 
     return [
         Offer(prefix + each.name, each.description or "", each.input_schema, partial(call, each.name))
-        for each in await mcp_.listed(server)
+        for each in await mcp_client.listed(server)
         if any(fnmatch.fnmatchcase(each.name, pattern) for pattern in tool.get("only", ["*"]))
     ]  # fmt: skip
 

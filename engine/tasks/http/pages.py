@@ -13,14 +13,14 @@ from urllib.parse import urljoin, urlsplit
 
 from engine.sdk.context import Context, Exit, Failure
 from engine.sdk.task import Task
-from engine.tasks import http
-from engine.tasks.http_content import CONTENT, EXCLUDED
-from engine.tasks.schema import table
+from engine.tasks.http import request
+from engine.tasks.http.content import CONTENT, EXCLUDED
+from engine.tasks.schema_helpers import table
 
 __all__ = ["TASK", "body"]
 
 _LINK = re.compile(r'<([^>]*)>\s*;[^,]*\brel="?next"?')
-_EXITS = {**http.TASK.exits, "more": 7}
+_EXITS = {**request.TASK.exits, "more": 7}
 
 
 async def body(inputs: dict[str, Any], context: Context) -> Exit:
@@ -30,7 +30,7 @@ async def body(inputs: dict[str, Any], context: Context) -> Exit:
     }
     found: list[Any] = []
     for number in range(1, inputs["max_pages"] + 1):
-        end = await http.body(given, context)
+        end = await request.body(given, context)
         if end.code not in (0, "success"):
             output = {"items": found, "pages": number - 1}
             return Exit(end.code, output, end.permanent, end.retry_after)
@@ -76,7 +76,7 @@ def _without_credentials(given: Mapping[str, Any]) -> dict[str, Any]:
     return {key: value for key, value in given.items() if key not in ("bearer", "basic", "headers")}
 
 
-_OF_HTTP = http.TASK.input_schema or {}
+_OF_HTTP = request.TASK.input_schema or {}
 _TAKEN = ("url", "headers", "params", "verify", "max_bytes")
 
 TASK = Task(

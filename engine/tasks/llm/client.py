@@ -15,7 +15,7 @@ from engine.sdk.context import (
     Permanent,
     RetryAfter,
 )
-from engine.tasks.http_errors import reason
+from engine.tasks.http.errors import reason
 
 if TYPE_CHECKING:
     import httpx
