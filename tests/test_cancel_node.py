@@ -12,7 +12,8 @@ import pytest
 import trio
 from trio.testing import MockClock, wait_all_tasks_blocked
 
-from engine import InputError, JournalError, cli, stored
+from engine import InputError, JournalError, stored
+from engine.cli import main as cli
 from engine.record.events import Event
 from engine.record.result import Outcome, Result
 from engine.runtime.options import Options

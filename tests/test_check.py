@@ -13,9 +13,8 @@ from pathlib import Path
 
 import pytest
 
-from engine import cli
-from engine.commands import watching
-from engine.commands.watching import state_of, watch
+from engine.cli import file_watcher, main
+from engine.cli.file_watcher import state_of, watch
 from tests.test_cli import BROKEN, SOUND, environment
 
 ODD = SOUND + "# engine: ignore[E302] there is none\n"
@@ -51,7 +50,7 @@ def check(
     def call(*argv: str, **files: str) -> tuple[int, str, str]:
         for name, text in files.items():
             Path(f"{name}.toml").write_text(text)
-        status = cli.main(["check", *argv])
+        status = main.main(["check", *argv])
         return (status, *capsys.readouterr())
 
     return call
@@ -96,9 +95,9 @@ def test_wrong_settings_are_2(check: Check) -> None:
 
 def test_a_run_has_the_settings_of_the_check(check: Check) -> None:
     check("a.toml", a=SPARE, pyproject='[tool.engine]\nlevels = { E302 = "warning" }\n')
-    assert cli.main(["run", "a.toml"]) == 0
+    assert main.main(["run", "a.toml"]) == 0
     Path("pyproject.toml").write_text("")
-    assert cli.main(["run", "a.toml"]) == 2
+    assert main.main(["run", "a.toml"]) == 2
 
 
 def test_a_format_tells_of_files_that_cannot_be_read(check: Check) -> None:
@@ -175,8 +174,8 @@ def test_processes_find_what_one_finds_in_the_same_order(tmp_path: Path) -> None
     (tmp_path / "3.toml").unlink()
     paths = [f"{number}.toml" for number in range(20)]
     code = (
-        "import sys; from engine.commands import checking; checking.WORTH = int(sys.argv.pop(1)); "
-        "checking._processors = lambda: 3; from engine.cli import main; sys.exit(main())"
+        "import sys; from engine.cli import parallel_check as checking; checking.WORTH = int(sys.argv.pop(1)); "
+        "checking._processors = lambda: 3; from engine.cli.main import main; sys.exit(main())"
     )
 
     def outcome(worth: int) -> tuple[int, str, str]:
@@ -280,6 +279,6 @@ def test_a_look_takes_a_pause(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -
         paused.append(seconds)
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(watching.time, "sleep", sleep)
+    monkeypatch.setattr(file_watcher.time, "sleep", sleep)
     assert watch([str(tmp_path)], lambda: None) == 0
-    assert paused == [watching.PAUSE]
+    assert paused == [file_watcher.PAUSE]

@@ -20,9 +20,9 @@ from typing import Any
 import pytest
 
 import engine
-from engine import cli
-from engine.commands.console import Console
-from engine.commands.files import specs_in
+from engine.cli import main
+from engine.cli.console import Console
+from engine.cli.spec_files import specs_in
 from engine.diagnostics import Diagnostic, Diagnostics, Rule
 from engine.toml.source import Source, Span
 
@@ -68,7 +68,7 @@ def spawn(*argv: str, **streams: Any) -> subprocess.CompletedProcess[str]:
 
 
 def printed(capsys: pytest.CaptureFixture[str], *argv: str) -> tuple[int, str, str]:
-    status = cli.main(argv)
+    status = main.main(argv)
     return (status, *capsys.readouterr())
 
 
@@ -90,9 +90,9 @@ def test_a_check_imports_what_it_needs(tmp_path: Path, when: str) -> None:
     (tmp_path / "a.toml").write_text(
         f"engine = 1\n{inputs}[nodes.a]\ntask = 'sleep'\nwith = {{ seconds = 0 }}\nwhen = '{when}'\n"
     )
-    heavy = "trio networkx jsonschema prompt_toolkit rich cel.cli engine.bounds engine.commands.run"
+    heavy = "trio networkx jsonschema prompt_toolkit rich cel.cli engine.analysis.bounds engine.cli.commands.run"
     code = (
-        f"import sys, engine.cli; engine.cli.main(['check', 'a.toml', '--ignore', 'W701']); "
+        f"import sys, engine.cli.main; engine.cli.main.main(['check', 'a.toml', '--ignore', 'W701']); "
         f"print([name for name in '{heavy}'.split() if name in sys.modules], 'cel.cel' in sys.modules)"
     )
     done = launch([sys.executable, "-c", code], cwd=tmp_path, capture_output=True)
@@ -138,7 +138,7 @@ def test_the_version_is_that_of_the_distribution() -> None:
 # -- arguments ---------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("argv", [(), *((name,) for name in cli.COMMANDS)])
+@pytest.mark.parametrize("argv", [(), *((name,) for name in main.COMMANDS)])
 def test_help_begins_with_examples(
     argv: tuple[str, ...], capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -177,7 +177,7 @@ def test_an_interrupt_outside_of_a_run_is_130(
         raise KeyboardInterrupt
 
     monkeypatch.setattr("engine.api.check", interrupted)
-    assert cli.main(["check", write("a.toml", SOUND)]) == 130
+    assert main.main(["check", write("a.toml", SOUND)]) == 130
 
 
 # -- check -------------------------------------------------------------------------------------
@@ -267,7 +267,7 @@ def test_a_file_is_checked_once(write: Write, capsys: pytest.CaptureFixture[str]
 
 def test_check_imports_nothing_that_only_running_needs(write: Write) -> None:
     code = (
-        "import sys; from engine.cli import main; main(['check', sys.argv[1]]); "
+        "import sys; from engine.cli.main import main; main(['check', sys.argv[1]]); "
         "print([name for name in ('trio', 'networkx', 'httpx') if name in sys.modules])"
     )
     done = launch([sys.executable, "-c", code, write("a.toml", SOUND)])
@@ -622,7 +622,7 @@ def test_ctrl_c_while_the_program_is_being_imported_is_no_traceback() -> None:
         "import sys\n"
         "class Interrupts:\n"
         "    def find_spec(self, name, *more):\n"
-        "        if name == 'engine.cli': raise KeyboardInterrupt\n"
+        "        if name == 'engine.cli.main': raise KeyboardInterrupt\n"
         "sys.meta_path.insert(0, Interrupts())\n"
         "from engine.__main__ import main\n"
         "sys.exit(main())\n"
@@ -652,7 +652,7 @@ def test_a_finding_in_a_sub_pipeline_is_told_once(
     write("sub.toml", BROKEN)
     write("parts/x", "")
     write("link/x", "")
-    assert cli.main(["check", "--format", "concise", spelled.format(tmp_path), "sub.toml"]) == 1
+    assert main.main(["check", "--format", "concise", spelled.format(tmp_path), "sub.toml"]) == 1
     assert capsys.readouterr().out.splitlines() == [
         "sub.toml:3:8: E201 unknown-name: there is no task `slep`"
     ]
@@ -663,7 +663,7 @@ def test_a_sub_pipeline_is_named_as_its_parent_was(
 ) -> None:
     write("x/par.toml", 'engine = 1\n[nodes.a]\npipeline = "../sub.toml"\n')
     write("sub.toml", BROKEN)
-    assert cli.main(["check", "--format", "concise", "x/par.toml"]) == 1
+    assert main.main(["check", "--format", "concise", "x/par.toml"]) == 1
     assert capsys.readouterr().out.startswith("sub.toml:3:8: ")
 
 

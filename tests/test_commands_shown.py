@@ -11,7 +11,7 @@ from pathlib import Path
 import attrs
 import pytest
 
-from engine import cli
+from engine.cli import main
 from tests import model
 from tests.test_specs import serving
 
@@ -94,7 +94,7 @@ def test_a_command_in_the_head_of_a_spec_ends_as_it_says(
     with serving(ANSWERS) as base, model.serving(model.text(SAID)) as server:
         line = shown.line.replace("http://localhost:8000", base).replace("=src", "=specs")
         line = line.replace("http://localhost:11434/v1", server.url)
-        status = cli.main(shlex.split(line)[1:])
+        status = main.main(shlex.split(line)[1:])
     assert status == shown.status, capsys.readouterr().out
 
 
@@ -102,10 +102,10 @@ def test_a_command_in_the_head_of_a_spec_ends_as_it_says(
 def test_a_command_on_a_page_works(
     shown: Shown, project: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert cli.main(shlex.split(shown.line)[1:]) == shown.status
+    assert main.main(shlex.split(shown.line)[1:]) == shown.status
     assert capsys.readouterr().out
 
 
 @pytest.mark.parametrize("shown", IN_PAGES, ids=by_line)
 def test_a_command_on_a_page_is_one(shown: Shown) -> None:
-    assert shown.line.split()[1] in {*cli.COMMANDS, "--version"}
+    assert shown.line.split()[1] in {*main.COMMANDS, "--version"}

@@ -10,7 +10,7 @@ import pytest
 import tomli_w
 from hypothesis import HealthCheck, given, settings
 
-from engine import cli
+from engine.cli import main
 from engine.errors import EngineError
 from engine.record.result import Result
 from engine.testing.scripts import parse_script
@@ -122,7 +122,7 @@ def test_scripts_may_be_toml_and_bring_inputs(
     spec: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     call = ["simulate", spec, "--script", "off.toml", "--script", "three.toml", "--coverage"]
-    assert cli.main(call) == 0
+    assert main.main(call) == 0
     assert capsys.readouterr().out == (
         "off.toml: succeeded\nthree.toml: succeeded\n\ntaken: 3 of 5 (60 %)\n"
         "a.toml:8:24: never taken in `a`: `*`\na.toml:4:8: never taken in `a`: `success`\n"
@@ -131,7 +131,7 @@ def test_scripts_may_be_toml_and_bring_inputs(
 
 def test_too_little_is_status_1(spec: str, capsys: pytest.CaptureFixture[str]) -> None:
     call = ["simulate", spec, "--script", "one.json", "--min-coverage", "60", "--json"]
-    assert cli.main(call) == 1
+    assert main.main(call) == 1
     data = json.loads(capsys.readouterr().out)
     assert data["coverage"]["share"] == 0.4
     assert data["coverage"]["missed"][0] == {
@@ -139,12 +139,12 @@ def test_too_little_is_status_1(spec: str, capsys: pytest.CaptureFixture[str]) -
     }  # fmt: skip
     assert data["runs"]["one.json"]["status"] == "failed"
     call = ["simulate", spec, "--script", "one.json", "--min-coverage", "40"]
-    assert cli.main(call) == 0
+    assert main.main(call) == 0
 
 
 def test_a_script_that_is_no_toml_is_told_with_its_place(
     spec: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     Path("bad.toml").write_text('"a/a" = [\n')
-    assert cli.main(["simulate", spec, "--script", "bad.toml"]) == 2
+    assert main.main(["simulate", spec, "--script", "bad.toml"]) == 2
     assert capsys.readouterr().err.startswith("error: bad.toml:")

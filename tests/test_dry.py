@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from engine import cli
+from engine.cli import main
 
 SPEC = """\
 engine = 1
@@ -54,7 +54,7 @@ def spec(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
 
 
 def test_it_shows_what_would_be_run(spec: str, capsys: pytest.CaptureFixture[str]) -> None:
-    assert cli.main(["run", "--dry-run", spec]) == 0
+    assert main.main(["run", "--dry-run", spec]) == 0
     assert (
         capsys.readouterr().out
         == """\
@@ -80,7 +80,7 @@ deploy would run; nothing has been done
 
 
 def test_it_is_data_too(spec: str, capsys: pytest.CaptureFixture[str]) -> None:
-    assert cli.main(["run", "--dry-run", "--json", spec, "-i", "city=Rome"]) == 0
+    assert main.main(["run", "--dry-run", "--json", spec, "-i", "city=Rome"]) == 0
     found: dict[str, Any] = json.loads(capsys.readouterr().out)
     assert [node["name"] for node in found["nodes"]] == ["fetch", "late", "part"]
     assert found["inputs"] == {"city": "Rome"}
@@ -92,7 +92,7 @@ def test_what_would_refuse_the_run_is_told(
     spec: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.delenv("TOKEN")
-    assert cli.main(["run", "--dry-run", spec, "-i", "city=3", "-i", "town=x"]) == 2
+    assert main.main(["run", "--dry-run", spec, "-i", "city=3", "-i", "town=x"]) == 2
     told = capsys.readouterr().err
     assert "there is no input `town`" in told
     assert "secret `TOKEN`" in told

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from engine import cli
+from engine.cli import main
 from tests.test_cli import BROKEN, SOUND, environment
 
 ROOT = Path(__file__).parent.parent
@@ -70,5 +70,5 @@ def test_every_hook_is_a_command() -> None:
     text = (ROOT / ".pre-commit-hooks.yaml").read_text(encoding="utf-8")
     entries = re.findall(r"^  entry: engine (\w+)$", text, re.MULTILINE)
     assert entries == ["check", "fmt"]
-    assert set(entries) <= set(cli.COMMANDS)
+    assert set(entries) <= set(main.COMMANDS)
     assert re.findall(r"^- id: (.*)$", text, re.MULTILINE) == ["engine-check", "engine-fmt"]

@@ -16,8 +16,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from jsonschema import Draft202012Validator
 
-from engine import cli
 from engine.api import check, default_registry
+from engine.cli import main
 from engine.sdk.editor_schema import schema_with
 from engine.sdk.task import Task
 from engine.toml.source import Source
@@ -113,7 +113,7 @@ def test_an_alternative_may_be_an_expression_and_references_stay() -> None:
 
 
 def test_the_command_prints_it(capsys: pytest.CaptureFixture[str]) -> None:
-    assert cli.main(["schema"]) == 0
+    assert main.main(["schema"]) == 0
     assert json.loads(capsys.readouterr().out) == SCHEMA
 
 
@@ -125,7 +125,7 @@ def test_tasks_of_a_spec_are_known_to_it(
     )
     spec = tmp_path / "a.toml"
     spec.write_text('engine = 1\n[pipeline]\ntasks = ["mine"]\n[nodes.a]\ntask = "mine.greet"\n')
-    assert cli.main(["schema", "--from", str(spec)]) == 0
+    assert main.main(["schema", "--from", str(spec)]) == 0
     made = json.loads(capsys.readouterr().out)
     assert made["$defs"]["inputs of mine.greet"]["required"] == ["name"]
 

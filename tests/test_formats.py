@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from pydantic_sarif.model import StaticAnalysisResultsFormatSarifVersion210JsonSchema as Sarif
 
 from engine.api import check
-from engine.commands.check import FORMATS as OFFERED
+from engine.cli.commands.check import FORMATS as OFFERED
 from engine.diagnostics import Diagnostic, Diagnostics, Edit, Fix, Note, Rule, Severity, codes
 from engine.render.formats import FORMATS, Report, render
 from engine.toml.source import Source, Span

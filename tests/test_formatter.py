@@ -14,8 +14,8 @@ import tomli_w
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
-from engine import cli
 from engine.api import analyse
+from engine.cli import main
 from engine.toml.formatter import formatted
 from engine.toml.scanner import comments
 from engine.toml.source import Source
@@ -188,19 +188,19 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def test_files_are_laid_out_in_place(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert cli.main(["fmt", "."]) == 0
+    assert main.main(["fmt", "."]) == 0
     assert (folder / "a.toml").read_text() == "engine = 1\n"
     assert capsys.readouterr() == ("", "")
 
 
 def test_check_and_diff_write_nothing(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert cli.main(["fmt", "--check", "a.toml", "b.toml"]) == 1
+    assert main.main(["fmt", "--check", "a.toml", "b.toml"]) == 1
     assert capsys.readouterr().out == "a.toml\n"
-    assert cli.main(["fmt", "--diff", "a.toml"]) == 1
+    assert main.main(["fmt", "--diff", "a.toml"]) == 1
     assert (
         capsys.readouterr().out == "--- a.toml\n+++ a.toml\n@@ -1 +1 @@\n-engine=1\n+engine = 1\n"
     )
-    assert cli.main(["fmt", "--check", "b.toml"]) == 0
+    assert main.main(["fmt", "--check", "b.toml"]) == 0
     assert (folder / "a.toml").read_text() == "engine=1\n"
 
 
@@ -208,17 +208,17 @@ def test_standard_input_goes_to_standard_output(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr("sys.stdin", io.StringIO("a=1"))
-    assert cli.main(["fmt", "-"]) == 0
+    assert main.main(["fmt", "-"]) == 0
     assert capsys.readouterr().out == "a = 1\n"
     monkeypatch.setattr("sys.stdin", io.StringIO("a=1"))
-    assert cli.main(["fmt", "--check", "-"]) == 1
+    assert main.main(["fmt", "--check", "-"]) == 1
 
 
 def test_what_is_no_toml_is_told_and_the_rest_done(
     folder: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     (folder / "c.toml").write_text("engine = \n")
-    assert cli.main(["fmt", "c.toml", "no.toml", "a.toml"]) == 2
+    assert main.main(["fmt", "c.toml", "no.toml", "a.toml"]) == 2
     assert capsys.readouterr().err.splitlines() == [
         "error: c.toml:1:10: expected a value (a string has quotes), found the end of the line",
         "error: `no.toml` cannot be read: No such file or directory",

@@ -9,13 +9,13 @@ from pathlib import Path
 
 import pytest
 
-from engine import cli
+from engine.cli import main
 
 
 @pytest.fixture
 def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.chdir(tmp_path)
-    assert cli.main(["new", "big-greetings"]) == 0
+    assert main.main(["new", "big-greetings"]) == 0
     return tmp_path / "big-greetings"
 
 
@@ -51,7 +51,7 @@ def test_all_of_it_passes(project: Path) -> None:
 
 def test_nothing_is_written_over(project: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (project / "README.md").write_text("mine")
-    assert cli.main(["new", "big-greetings"]) == 2
+    assert main.main(["new", "big-greetings"]) == 2
     assert "is there already" in capsys.readouterr().err
     assert (project / "README.md").read_text() == "mine"
 
@@ -64,6 +64,6 @@ def test_a_name_that_is_none_is_refused(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    assert cli.main(["new", name]) == 2
+    assert main.main(["new", name]) == 2
     assert "is no name for a project" in capsys.readouterr().err
     assert [*tmp_path.iterdir()] == []

@@ -16,7 +16,7 @@ from pathlib import Path
 import pytest
 
 import engine
-from engine.cli import COMMANDS, main
+from engine.cli.main import COMMANDS, main
 
 ROOT = Path(__file__).parents[1]
 PINS = ROOT / "tests" / "fixtures" / "pins"

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from engine.api import worst_case
-from engine.cli import main
+from engine.cli.main import main
 from engine.render import bounds
 from engine.toml.source import Source
 

@@ -12,7 +12,8 @@ from typing import Any
 import pytest
 
 import engine
-from engine import cli, sinks
+from engine import sinks
+from engine.cli import main
 from engine.errors import EngineError
 from engine.record.events import Event
 from engine.toml.source import Source
@@ -135,9 +136,9 @@ def test_the_command_has_both(
     spec, events = tmp_path / "a.toml", tmp_path / "e.jsonl"
     spec.write_text(PLAIN)
     call = ["run", str(spec), "--events", str(events), "--webhook", hook.url, "--durability", "off"]
-    assert cli.main(call) == 0
+    assert main.main(call) == 0
     assert [json.loads(line)["event"] for line in events.read_text().splitlines()] == KINDS
     assert kinds(hook) == KINDS
     hook.statuses = [500]
-    assert cli.main(call) == 0
+    assert main.main(call) == 0
     assert "warning: 5 events could not be delivered to 127.0.0.1" in capsys.readouterr().err

@@ -13,7 +13,7 @@ import math
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from engine.commands.console import Console
+from engine.cli.console import Console
 from engine.errors import EngineError, InputError
 from engine.toml.source import read_bytes
 

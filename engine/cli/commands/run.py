@@ -10,14 +10,20 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING, Any
 
-from engine.commands.console import Console
-from engine.commands.inputs import add_inputs, inputs_of, load_plan, read_secrets, seconds
-from engine.commands.keeping import add_store, store_of
+from engine.cli.console import Console
+from engine.cli.run_arguments import (
+    add_inputs,
+    inputs_of,
+    load_plan,
+    read_secrets,
+    seconds,
+)
+from engine.cli.store_arguments import add_store, store_of
 from engine.errors import EngineError, InputError
 from engine.render.text import plural, printable
 
 if TYPE_CHECKING:
-    from engine.commands.display import Display
+    from engine.cli.live_display import Display
     from engine.plan.plan import Plan
     from engine.record.events import Event
     from engine.record.result import Result
@@ -95,7 +101,7 @@ def execute(arguments: argparse.Namespace, console: Console) -> int:
     if plan is None:
         return 2
     if arguments.dry_run:
-        from engine.commands.rehearse import rehearse
+        from engine.cli.dry_run import rehearse
 
         return rehearse(plan, _given(plan, arguments), arguments.json, console)
     from engine.render.progress import Notes
@@ -123,8 +129,8 @@ def show(
 
 def _run(plan: Plan, arguments: argparse.Namespace, console: Console, notes: Notes) -> Result:
     from engine import api
-    from engine.commands.asking import asker
-    from engine.commands.display import display
+    from engine.cli.live_display import display
+    from engine.cli.prompt import asker
     from engine.processes.output_capture import hearing
 
     given = _given(plan, arguments)

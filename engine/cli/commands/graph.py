@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import argparse
 
-from engine.commands.console import Console
-from engine.commands.inputs import load_plan
+from engine.cli.console import Console
+from engine.cli.run_arguments import load_plan
 
 __all__ = ["EXAMPLES", "SUMMARY", "configure", "execute"]
 

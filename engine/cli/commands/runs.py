@@ -8,8 +8,8 @@ from collections.abc import Iterator
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
-from engine.commands.console import Console
-from engine.commands.keeping import add_store, ago, opened
+from engine.cli.console import Console
+from engine.cli.store_arguments import add_store, ago, opened
 
 if TYPE_CHECKING:
     from engine.journal.records import Kept

@@ -7,10 +7,10 @@ import sys
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
-from engine.commands.console import Console
-from engine.commands.inputs import read_secrets, seconds
-from engine.commands.keeping import add_run, opened, store_of
-from engine.commands.run import Both, show
+from engine.cli.commands.run import Both, show
+from engine.cli.console import Console
+from engine.cli.run_arguments import read_secrets, seconds
+from engine.cli.store_arguments import add_run, opened, store_of
 
 if TYPE_CHECKING:
     from engine.record.result import Result
@@ -37,8 +37,8 @@ def once_more(
     console: Console,
 ) -> int:
     """Run it to its end, print what became of it."""
-    from engine.commands.asking import asker
-    from engine.commands.display import display
+    from engine.cli.live_display import display
+    from engine.cli.prompt import asker
     from engine.processes.output_capture import hearing
     from engine.record.history import node_names
     from engine.render.progress import Notes

@@ -6,8 +6,13 @@ import argparse
 import sys
 import time
 
-from engine.commands.console import Console
-from engine.commands.keeping import PAUSE, add_run, opened, seen
+from engine.cli.console import Console
+from engine.cli.store_arguments import (
+    PAUSE,
+    add_run,
+    opened,
+    seen,
+)
 
 __all__ = ["EXAMPLES", "SUMMARY", "configure", "execute"]
 
@@ -24,8 +29,8 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def execute(arguments: argparse.Namespace, console: Console) -> int:
     """Show its events as they come, and at its end what became of it; its status is ours."""
-    from engine.commands.display import display
-    from engine.commands.run import STATUS
+    from engine.cli.commands.run import STATUS
+    from engine.cli.live_display import display
     from engine.record.history import node_names
     from engine.render import results
 

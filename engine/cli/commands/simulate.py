@@ -7,9 +7,14 @@ import argparse
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from engine.commands.console import Console
-from engine.commands.inputs import add_inputs, inputs_of, load_plan, read_json
-from engine.commands.run import show
+from engine.cli.commands.run import show
+from engine.cli.console import Console
+from engine.cli.run_arguments import (
+    add_inputs,
+    inputs_of,
+    load_plan,
+    read_json,
+)
 from engine.errors import EngineError, InputError
 
 if TYPE_CHECKING:

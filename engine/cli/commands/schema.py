@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from engine.commands.console import Console
+from engine.cli.console import Console
 from engine.errors import EngineError
 from engine.render.text import printable
 

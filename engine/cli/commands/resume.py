@@ -6,9 +6,9 @@ import argparse
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from engine.commands.again import add_again, once_more
-from engine.commands.console import Console
-from engine.commands.keeping import store_of
+from engine.cli.console import Console
+from engine.cli.resumed_run import add_again, once_more
+from engine.cli.store_arguments import store_of
 from engine.errors import InputError
 
 if TYPE_CHECKING:

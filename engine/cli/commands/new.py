@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from engine.commands.console import Console
+from engine.cli.console import Console
 
 __all__ = ["EXAMPLES", "SUMMARY", "configure", "execute"]
 
@@ -24,9 +24,9 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def execute(arguments: argparse.Namespace, console: Console) -> int:
     """Make it."""
+    from engine.cli.scaffold import make
     from engine.errors import EngineError
     from engine.render.text import printable
-    from engine.scaffold import make
 
     try:
         for path in make(Path(arguments.folder)):

@@ -13,7 +13,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
-from engine.commands.files import files_of
+from engine.cli.spec_files import files_of
 
 __all__ = ["state_of", "watch"]
 

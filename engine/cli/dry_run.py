@@ -7,7 +7,7 @@ import shlex
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
-from engine.commands.console import Console
+from engine.cli.console import Console
 
 if TYPE_CHECKING:
     from engine.plan.plan import Plan

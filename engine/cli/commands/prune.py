@@ -5,8 +5,8 @@ from __future__ import annotations
 import argparse
 import time
 
-from engine.commands.console import Console
-from engine.commands.keeping import add_store, ago, opened
+from engine.cli.console import Console
+from engine.cli.store_arguments import add_store, ago, opened
 
 __all__ = ["EXAMPLES", "SUMMARY", "configure", "execute"]
 

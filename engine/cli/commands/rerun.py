@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import argparse
 
-from engine.commands.again import add_again, once_more
-from engine.commands.console import Console
+from engine.cli.console import Console
+from engine.cli.resumed_run import add_again, once_more
 
 __all__ = ["EXAMPLES", "SUMMARY", "configure", "execute"]
 

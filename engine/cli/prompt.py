@@ -7,12 +7,12 @@ import sys
 from typing import TYPE_CHECKING, Any
 
 from engine.base.suggestions import nearest
-from engine.commands.console import Console, is_terminal
+from engine.cli.console import Console, is_terminal
 from engine.render.progress import short
 from engine.render.text import Styled, painter, printable
 
 if TYPE_CHECKING:
-    from engine.commands.display import Display
+    from engine.cli.live_display import Display
     from engine.record.questions import Answer, Question
 
 __all__ = ["Terminal", "asker"]

@@ -5,8 +5,8 @@ from __future__ import annotations
 import argparse
 
 from engine.base.suggestions import nearest
-from engine.commands.console import Console
-from engine.commands.keeping import add_run, opened, seen
+from engine.cli.console import Console
+from engine.cli.store_arguments import add_run, opened, seen
 from engine.errors import InputError
 
 __all__ = ["EXAMPLES", "SUMMARY", "configure", "execute"]

@@ -6,7 +6,7 @@ import argparse
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-from engine.commands.console import Console
+from engine.cli.console import Console
 from engine.errors import EngineError
 
 if TYPE_CHECKING:

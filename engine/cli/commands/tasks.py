@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from engine.commands.console import Console
+from engine.cli.console import Console
 from engine.errors import EngineError
 
 if TYPE_CHECKING:
@@ -80,7 +80,7 @@ def _used(registry: Registry, spec: str | None, console: Console) -> Path | None
     if spec is None:
         return Path()
     from engine import api
-    from engine.commands.inputs import tell
+    from engine.cli.run_arguments import tell
 
     plan, found = api.analyse(spec, registry)
     if plan is None:

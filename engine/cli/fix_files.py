@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 import attrs
 
-from engine.commands.checking import Choice, settings_of
+from engine.cli.parallel_check import Choice, settings_of
 from engine.errors import EngineError
 
 if TYPE_CHECKING:

@@ -13,7 +13,7 @@ import time
 from contextlib import AbstractContextManager, nullcontext
 from typing import TextIO
 
-from engine.commands.console import is_terminal, size
+from engine.cli.console import is_terminal, size
 from engine.record.events import Event
 from engine.render.progress import PLAIN_SPINNER, SPINNER, Board, line
 from engine.render.text import painter, printable

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import argparse
 
-from engine.commands.console import Console
-from engine.commands.keeping import add_run, opened
+from engine.cli.console import Console
+from engine.cli.store_arguments import add_run, opened
 
 __all__ = ["EXAMPLES", "SUMMARY", "configure", "execute"]
 

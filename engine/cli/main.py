@@ -1,7 +1,7 @@
 """The command line: words in, text out, a status.
 
 0 succeeded, 1 failed, 2 the spec or the call is wrong, 3 waiting, 130 cancelled. Each command is a
-module of `engine.commands`; what is heavy they import when they run. Source: LANGUAGE.md section 8.
+module of `engine.cli.commands`; what is heavy they import when they run. Source: LANGUAGE.md section 8.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from importlib import import_module
 from types import ModuleType
 from typing import Any, NoReturn
 
-from engine.commands.console import Console
+from engine.cli.console import Console
 from engine.errors import EngineError, Missing, ProblemsError
 from engine.version import __version__
 
@@ -67,7 +67,7 @@ def _execute(argv: list[str], console: Console) -> int:
 
 
 def _module(command: str) -> ModuleType:
-    return import_module(f"engine.commands.{command}")
+    return import_module(f"engine.cli.commands.{command}")
 
 
 def _named(prog: str, argv: list[str]) -> str:

@@ -11,8 +11,8 @@ import os
 import sys
 from typing import TYPE_CHECKING
 
-from engine.commands.console import Console
-from engine.commands.files import files_of
+from engine.cli.console import Console
+from engine.cli.spec_files import files_of
 from engine.errors import EngineError
 
 if TYPE_CHECKING:
@@ -75,7 +75,7 @@ def _one(path: str, arguments: argparse.Namespace, console: Console) -> bool:
 def _told(
     path: str, before: str, after: str, arguments: argparse.Namespace, console: Console
 ) -> bool:
-    from engine.commands.mending import difference
+    from engine.cli.fix_files import difference
 
     if before != after and arguments.diff:
         console.out(difference(path, before, after))
@@ -85,7 +85,7 @@ def _told(
 
 
 def _put(path: str, before: str, after: str, console: Console) -> None:
-    from engine.commands.mending import write
+    from engine.cli.fix_files import write
 
     if path == "-":
         console.out(after.removesuffix("\n"))

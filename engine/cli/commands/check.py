@@ -14,12 +14,12 @@ from typing import TYPE_CHECKING
 
 import attrs
 
-from engine.commands.console import Console, is_terminal
-from engine.commands.files import files_of
-from engine.commands.inputs import inputs_of, load_plan, read_secrets
+from engine.cli.console import Console, is_terminal
+from engine.cli.run_arguments import inputs_of, load_plan, read_secrets
+from engine.cli.spec_files import files_of
 
 if TYPE_CHECKING:
-    from engine.commands.checking import Choice, Outcome
+    from engine.cli.parallel_check import Choice, Outcome
     from engine.diagnostics import Diagnostic
 
 __all__ = ["EXAMPLES", "FORMATS", "SUMMARY", "configure", "execute", "look"]
@@ -91,7 +91,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def execute(arguments: argparse.Namespace, console: Console) -> int:
     """Check all, print all."""
-    from engine.commands.checking import Choice, check_all
+    from engine.cli.parallel_check import Choice, check_all
 
     choice = Choice(arguments.select, arguments.ignore)
     if arguments.watch:
@@ -103,7 +103,7 @@ def execute(arguments: argparse.Namespace, console: Console) -> int:
         _fix(paths, choice, arguments, console)
     status = _report(check_all(paths, choice), arguments, console)
     if arguments.live and status == 0:
-        from engine.commands.check import look
+        from engine.cli.commands.check import look
 
         return max(look(path, arguments, console) for path in paths)
     return status
@@ -136,7 +136,7 @@ def _report(outcomes: Sequence[Outcome], arguments: argparse.Namespace, console:
 def _fix(
     paths: Sequence[str], choice: Choice, arguments: argparse.Namespace, console: Console
 ) -> None:
-    from engine.commands.mending import mend_files, write
+    from engine.cli.fix_files import mend_files, write
     from engine.render.text import plural
 
     mended = mend_files(paths, choice, unsafe=arguments.unsafe_fixes)
@@ -150,7 +150,7 @@ def _fix(
 def _diff(
     paths: Sequence[str], choice: Choice, arguments: argparse.Namespace, console: Console
 ) -> int:
-    from engine.commands.mending import difference, mend_files
+    from engine.cli.fix_files import difference, mend_files
 
     mended = mend_files(paths, choice, unsafe=arguments.unsafe_fixes)
     for each in mended:
@@ -173,7 +173,7 @@ def _watch(arguments: argparse.Namespace, console: Console) -> int:
     """Each check is the same call without `--watch`."""
     import subprocess
 
-    from engine.commands.watching import watch
+    from engine.cli.file_watcher import watch
 
     call = [sys.executable, *(each for each in sys.orig_argv[1:] if each != "--watch")]
 
