@@ -77,7 +77,7 @@ def _tomli(text: str) -> None:
 
 def _check(text: str) -> None:
     from engine import api
-    from engine.source import Source
+    from engine.toml.source import Source
 
     found = api.check(Source("benchmark.toml", text))
     if found:
@@ -89,7 +89,7 @@ PEERS: Mapping[str, Callable[[str], None]] = {"tomli": _tomli, "engine check": _
 
 def perform(peer: str, size: int) -> Point:
     """The point, in this process."""
-    from engine.pause import without_collecting
+    from engine.base.gc_pause import without_collecting
 
     text, small, run = spec_text(size), spec_text(_WARM), PEERS[peer]
     with without_collecting():

@@ -24,12 +24,12 @@ from typing import Any
 import engine
 from engine import Task, default_registry
 from engine.journal.store import Store
-from engine.replay import replay
 from engine.runtime.options import Options
-from engine.runtime.prepared import prepare
-from engine.scheduler import Scheduler
-from engine.source import Source
-from engine.takeover import latest
+from engine.runtime.preparation import prepare
+from engine.scheduling.carry_over import latest
+from engine.scheduling.replay import replay
+from engine.scheduling.scheduler import Scheduler
+from engine.toml.source import Source
 
 BATCH = 2.0
 """`batch` may take this many times what `off` takes."""

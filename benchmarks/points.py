@@ -21,7 +21,7 @@ import trio
 
 from benchmarks.floors import FLOORS
 from benchmarks.shapes import SHAPES, Counter, Work, document, registry
-from engine.plan import Plan
+from engine.plan.plan import Plan
 
 __all__ = ["ENGINE", "PEERS", "Point", "measure", "perform"]
 
@@ -73,9 +73,9 @@ def build(work: Work, counter: Counter) -> tuple[Plan, float, float]:
     """The work's Plan by way of TOML, and the seconds that loading and compiling took."""
     import tomli_w
 
-    from engine.compiler import compile as compile_spec
-    from engine.loader import load
-    from engine.source import Source
+    from engine.compile.compiler import compile as compile_spec
+    from engine.language.loader import load
+    from engine.toml.source import Source
 
     source = Source("benchmark.toml", tomli_w.dumps(document(work)))
     start = perf_counter()
@@ -96,7 +96,7 @@ def _floor(peer: str, work: Work) -> tuple[Took, float, float]:
 
 def _engine(peer: str, work: Work) -> tuple[Took, float, float]:
     from engine.runtime.options import Options
-    from engine.runtime.runs import run_plan
+    from engine.runtime.trio_runs import run_plan
 
     counter = Counter()
     plan, load, compiled = build(work, counter)

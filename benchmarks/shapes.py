@@ -13,8 +13,9 @@ from typing import Any
 
 import attrs
 
-from engine.context import Context, Exit
-from engine.registry import Registry, Task
+from engine.sdk.context import Context, Exit
+from engine.sdk.registry import Registry
+from engine.sdk.task import Task
 
 __all__ = ["SHAPES", "Counter", "Work", "document", "registry"]
 

@@ -9,14 +9,23 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from engine import runtime, stored, testing
     from engine.api import analyse, check, default_registry, load_plan, run
-    from engine.context import Context, Exit, Permanent, RetryAfter
     from engine.diagnostics import Diagnostic, Diagnostics
     from engine.errors import EngineError, InputError, JournalError, SpecError
-    from engine.events import Event
-    from engine.functions import task
-    from engine.plan import Plan
-    from engine.registry import Registry, Task, TaskError
-    from engine.result import ItemResult, NodeResult, Result
+    from engine.hooks import Hook, HookContext
+    from engine.plan.plan import Plan
+    from engine.record.events import Event
+    from engine.record.result import ItemResult, NodeResult, Result
+    from engine.sdk.context import (
+        Context,
+        Exit,
+        Permanent,
+        RetryAfter,
+    )
+    from engine.sdk.decorator import task
+    from engine.sdk.registry import Registry, TaskError
+    from engine.sdk.task import Task
+    from engine.toml.source import Source
+    from engine.version import __version__
 
 __all__ = [
     "Context",
@@ -25,6 +34,8 @@ __all__ = [
     "EngineError",
     "Event",
     "Exit",
+    "Hook",
+    "HookContext",
     "InputError",
     "ItemResult",
     "JournalError",
@@ -34,6 +45,7 @@ __all__ = [
     "Registry",
     "Result",
     "RetryAfter",
+    "Source",
     "SpecError",
     "Task",
     "TaskError",
@@ -49,18 +61,20 @@ __all__ = [
     "testing",
 ]
 
-__version__ = "0.1.0"
-
 _HOMES = {
     "engine.api": ("analyse", "check", "default_registry", "load_plan", "run"),
-    "engine.context": ("Context", "Exit", "Permanent", "RetryAfter"),
+    "engine.sdk.context": ("Context", "Exit", "Permanent", "RetryAfter"),
     "engine.diagnostics": ("Diagnostic", "Diagnostics"),
     "engine.errors": ("EngineError", "InputError", "JournalError", "SpecError"),
-    "engine.events": ("Event",),
-    "engine.functions": ("task",),
-    "engine.plan": ("Plan",),
-    "engine.registry": ("Registry", "Task", "TaskError"),
-    "engine.result": ("ItemResult", "NodeResult", "Result"),
+    "engine.record.events": ("Event",),
+    "engine.sdk.decorator": ("task",),
+    "engine.hooks": ("Hook", "HookContext"),
+    "engine.plan.plan": ("Plan",),
+    "engine.sdk.registry": ("Registry", "TaskError"),
+    "engine.sdk.task": ("Task",),
+    "engine.record.result": ("ItemResult", "NodeResult", "Result"),
+    "engine.toml.source": ("Source",),
+    "engine.version": ("__version__",),
 }
 _HOME = {name: module for module, names in _HOMES.items() for name in names}
 _MODULES = ("runtime", "stored", "testing")

@@ -8,7 +8,7 @@ def main() -> int:
     import gc
 
     try:
-        from engine.cli import main as do
+        from engine.cli.main import main as do
     except KeyboardInterrupt:
         return 130
     try:

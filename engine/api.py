@@ -13,22 +13,22 @@ from typing import TYPE_CHECKING, Any
 
 import attrs
 
-from engine.checker import check as check_plan
-from engine.compiler import outline
+from engine.base.gc_pause import without_collecting
+from engine.checking.checker import check as check_plan
+from engine.checking.selection import Settings, chosen
+from engine.checking.suppressions import silence
+from engine.compile.compiler import outline
 from engine.diagnostics import Diagnostics
 from engine.errors import EngineError, SpecError
-from engine.ignores import silence
-from engine.loader import load
-from engine.pause import without_collecting
-from engine.plan import Plan
-from engine.registry import Registry
-from engine.selection import Settings, chosen
+from engine.language.loader import load
+from engine.plan.plan import Plan
+from engine.sdk.registry import Registry
 from engine.settings import hooks_for, settings_for
-from engine.source import Source, read
+from engine.toml.source import Source, read
 
 if TYPE_CHECKING:
-    from engine.bounds import Bounds
-    from engine.result import Result
+    from engine.analysis.bounds import Bounds
+    from engine.record.result import Result
     from engine.runtime.options import Options
 
 __all__ = ["analyse", "check", "default_registry", "load_plan", "run", "worst_case"]
@@ -41,7 +41,7 @@ def default_registry(tasks: Iterable[object] = (), allow: Iterable[str] | None =
     """A registry with the built-in tasks, entry points, and the tasks given; of the former only those that `allow`
     has, ids or patterns like "file.*"."""
     from engine import tasks as builtin
-    from engine.functions import as_task
+    from engine.sdk.decorator import as_task
 
     given = [*tasks]
     if allow is not None:
@@ -83,7 +83,7 @@ def worst_case(
     spec: Spec, registry: Registry | None = None, *, tasks: Iterable[object] = ()
 ) -> tuple[Bounds | None, Diagnostics]:
     """What runs of a spec can come to at most, and all findings; None with an error but E601."""
-    from engine.bounds import bounds_of
+    from engine.analysis.bounds import bounds_of
     from engine.rules.limit_exceeded import RULE
 
     plan, found = _examined(spec, registry, tasks, None)
@@ -182,8 +182,8 @@ def look(
 ) -> tuple[str, ...]:
     """What of the services that a spec requires is not well, a sentence each; blocks. Nothing is run but the
     tasks of its `[services]`. Arguments and errors as for `run`."""
+    from engine.runtime.blocking import look as look_now
     from engine.runtime.options import options_of
-    from engine.runtime.services import look as look_now
 
     chosen = options_of(options)
     plan = spec if isinstance(spec, Plan) else load_plan(spec, registry, tasks=tasks)

@@ -12,13 +12,13 @@ from typing import Any, Literal
 
 import attrs
 
-from engine.result import Outcome, Result
+from engine.record.result import Outcome, Result
 
-__all__ = ["About", "Hook"]
+__all__ = ["Hook", "HookContext"]
 
 
 @attrs.frozen(kw_only=True)
-class About:
+class HookContext:
     """What a hook is called for: of a run `path` is empty, of a node it is its path, of an attempt `node/step`."""
 
     run_id: str
@@ -31,7 +31,7 @@ class About:
     """Of a run, or of an attempt of a task."""
 
 
-Before = Callable[[About], Awaitable[None] | None]
+Before = Callable[[HookContext], Awaitable[None] | None]
 
 
 @attrs.frozen(kw_only=True)
@@ -44,9 +44,9 @@ class Hook:
         default="fail", validator=attrs.validators.in_(("fail", "warn"))
     )
     before_run: Before | None = None
-    after_run: Callable[[About, Result], Awaitable[None] | None] | None = None
+    after_run: Callable[[HookContext, Result], Awaitable[None] | None] | None = None
     before_node: Before | None = None
-    after_node: Callable[[About, Mapping[str, Any]], Awaitable[None] | None] | None = None
+    after_node: Callable[[HookContext, Mapping[str, Any]], Awaitable[None] | None] | None = None
     """Also given `result`, `label`, `reason` and `message` of the node."""
     before_attempt: Before | None = None
-    after_attempt: Callable[[About, Outcome], Awaitable[None] | None] | None = None
+    after_attempt: Callable[[HookContext, Outcome], Awaitable[None] | None] | None = None

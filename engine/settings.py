@@ -15,11 +15,23 @@ from typing import Any
 
 import attrs
 
-from engine.diagnostics import Severity, nearest
+from engine.base.suggestions import nearest
+from engine.checking.selection import (
+    Settings,
+    UnknownRule,
+    ignored,
+    rules_of,
+)
+from engine.diagnostics import Severity
 from engine.errors import EngineError, SettingsError
 from engine.hooks import Hook
-from engine.selection import Settings, UnknownRule, ignored, rules_of
-from engine.source import KeyPath, Source, Syntax, parse, read
+from engine.toml.key_paths import KeyPath
+from engine.toml.source import (
+    Source,
+    Syntax,
+    parse,
+    read,
+)
 
 __all__ = ["FILE", "hooks_for", "settings_for", "with_words"]
 

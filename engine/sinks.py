@@ -14,7 +14,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
 from engine.errors import EngineError
-from engine.events import Event
+from engine.record.events import Event
 
 if TYPE_CHECKING:
     import os

@@ -14,21 +14,27 @@ import attrs
 
 from engine.api import analyse, with_hooks
 from engine.errors import InputError, JournalError, SpecError
-from engine.fingerprint import of_nodes
-from engine.history import node_names
-from engine.journal.dialects import default_store
+from engine.journal.databases import default_store
 from engine.journal.records import Kept
 from engine.journal.store import Store
-from engine.people import Answer, Question, answered, found, open_questions
-from engine.plan import Plan
-from engine.registry import Registry
-from engine.source import Source, read
+from engine.plan.fingerprint import of_nodes
+from engine.plan.plan import Plan
+from engine.record.history import node_names
+from engine.record.questions import (
+    Answer,
+    Question,
+    answered,
+    found,
+    open_questions,
+)
+from engine.sdk.registry import Registry
+from engine.toml.source import Source, read
 
 if TYPE_CHECKING:
-    from engine.result import Result
+    from engine.record.result import Result
     from engine.runtime.options import Options
-    from engine.runtime.prepared import Prepared
-    from engine.runtime.resumed import Wish
+    from engine.runtime.preparation import Prepared
+    from engine.runtime.resumption import Wish
 
 __all__ = ["Answer", "Question", "answer", "cancel", "cancel_node", "rerun", "resume", "runs"]
 
@@ -61,7 +67,7 @@ def resume(
     else now, `accept_change` lets it stand. Raises JournalError if there is no such run, it has ended,
     somebody runs it, or its spec has changed; InputError for an answer that nothing asks for.
     """
-    from engine.runtime.resumed import Wish, prepare_again
+    from engine.runtime.resumption import Wish, prepare_again
 
     kept, chosen = _found(run, store, options)
     _check_answers(kept, store, answers or {})
@@ -109,7 +115,7 @@ def cancel(run: str, reason: str, *, store: str | None = None, **options: Any) -
 
     JournalError if it has ended.
     """
-    from engine.runtime.resumed import Wish, prepare_again
+    from engine.runtime.resumption import Wish, prepare_again
 
     kept, chosen = _found(run, store, options)
     if kept.status not in ("running", "waiting"):
@@ -155,7 +161,7 @@ def rerun(
     With `start` that node and all behind it run again, with `only` that node alone. Raises as
     `resume` does.
     """
-    from engine.runtime.resumed import Wish, prepare_rerun
+    from engine.runtime.resumption import Wish, prepare_rerun
 
     kept, chosen = _found(run, store, options)
     plan, wish = _compared(kept, Wish(start=start, only=only), registry, tasks)

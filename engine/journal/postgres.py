@@ -10,7 +10,7 @@ from contextlib import ExitStack, contextmanager
 from typing import Any
 
 from engine.errors import JournalError
-from engine.journal.dialects import TABLES, shown
+from engine.journal.tables import TABLES, shown
 
 __all__ = ["Postgres"]
 

@@ -16,8 +16,8 @@ from typing import Any
 import attrs
 import orjson
 
-from engine.alive import began, boot
-from engine.events import Event
+from engine.processes.identity import began, boot
+from engine.record.events import Event
 
 __all__ = ["FORMAT", "LARGE", "Header", "Holder", "Kept", "decoded", "encoded", "myself"]
 

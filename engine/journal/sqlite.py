@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from engine.errors import JournalError
-from engine.journal.dialects import TABLES
+from engine.journal.tables import TABLES
 
 __all__ = ["Sqlite"]
 

@@ -20,11 +20,12 @@ from typing import Any
 
 import attrs
 
+from engine.base.gc_pause import without_collecting
 from engine.errors import JournalError
-from engine.events import Event
-from engine.journal.dialects import Dialect, attempts_of, dialect_of, shown
+from engine.journal.databases import Dialect, attempts_of, dialect_of
 from engine.journal.records import FORMAT, Header, Holder, Kept, decoded, encoded, myself
-from engine.pause import without_collecting
+from engine.journal.tables import shown
+from engine.record.events import Event
 
 __all__ = ["LEASE", "Busy", "Held", "LeaseLost", "NoSuchRun", "SameKey", "Store"]
 

@@ -14,9 +14,9 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 import attrs
 
 from engine.diagnostics import Diagnostic, Safety, Severity
-from engine.render.report import Report
+from engine.render.formats import Report
 from engine.render.text import columns, plural, printable
-from engine.source import Source, Span
+from engine.toml.source import Source, Span
 
 __all__ = [
     "as_json",

@@ -9,9 +9,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from importlib import import_module
 
-from engine.render.report import Report
+import attrs
 
-__all__ = ["FORMATS", "render"]
+from engine.diagnostics import Diagnostics
+
+__all__ = ["FORMATS", "Report", "render"]
 
 FORMATS: Mapping[str, str] = {
     "human": "for people: each finding with its source beneath, then a summary",
@@ -33,3 +35,16 @@ def render(name: str, report: Report) -> str:
     module = import_module(f"engine.render.{name if name in _OWN else 'diagnostics'}")
     text: str = getattr(module, "write" if name in _OWN else f"write_{name}")(report)
     return text
+
+
+@attrs.frozen
+class Report:
+    """Findings, the `files` that were checked, and why others could not be."""
+
+    found: Diagnostics
+    files: tuple[str, ...] = ()
+    unread: tuple[tuple[str, str], ...] = ()
+    """Path and message of each."""
+    color: bool = False
+    encoding: str = "utf-8"
+    """Of the stream it is written to."""

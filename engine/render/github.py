@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from engine.diagnostics import Diagnostic, Severity
-from engine.render.report import Report
+from engine.render.formats import Report
 
 __all__ = ["write"]
 

@@ -14,9 +14,20 @@ from typing import Literal
 
 import attrs
 
-from engine.durations import format_duration
-from engine.machine import End, Machine, Route, Step, Target
-from engine.plan import Body, Edge, Node, Plan
+from engine.base.durations import format_duration
+from engine.plan.machine import (
+    End,
+    Machine,
+    Route,
+    Step,
+    Target,
+)
+from engine.plan.plan import (
+    Body,
+    Edge,
+    Node,
+    Plan,
+)
 from engine.render.text import clip, printable
 
 __all__ = ["dot", "mermaid"]

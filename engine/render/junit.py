@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from xml.etree import ElementTree as Xml
 
 from engine.diagnostics import Diagnostic, Severity
-from engine.render.report import Report
+from engine.render.formats import Report
 
 __all__ = ["write"]
 

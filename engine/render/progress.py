@@ -16,7 +16,7 @@ from typing import Any
 
 import attrs
 
-from engine.events import Event
+from engine.record.events import Event
 from engine.render.text import Piece, Styled, bare, clip, columns, elapsed, printable
 
 __all__ = ["PLAIN_SPINNER", "SPINNER", "Board", "Notes", "line", "short"]

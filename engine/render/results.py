@@ -12,7 +12,8 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
-from engine.events import Event
+from engine.record.events import Event
+from engine.record.result import NodeResult, Result
 from engine.render import progress
 from engine.render.text import (
     Paint,
@@ -26,7 +27,6 @@ from engine.render.text import (
     table,
     wrap,
 )
-from engine.result import NodeResult, Result
 
 __all__ = ["as_json", "last_lines", "nodes", "report"]
 

@@ -11,10 +11,10 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
-from engine import __version__
 from engine.diagnostics import Diagnostic, Edit, Rule
-from engine.render.report import Report
-from engine.source import Span
+from engine.render.formats import Report
+from engine.toml.source import Span
+from engine.version import __version__
 
 __all__ = ["write"]
 

@@ -7,9 +7,9 @@ import re
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
-from engine.registry import Task
+from engine.language.value_hooks import RESERVED
 from engine.render.text import Paint, Styled, painter, printable, table, wrap
-from engine.shapes import RESERVED
+from engine.sdk.task import Task
 
 __all__ = ["as_json", "detail", "listing", "type_of"]
 

@@ -9,9 +9,9 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from engine.codes import CODES
 from engine.diagnostics import Diagnostic, Rule
-from engine.plan import Plan
+from engine.diagnostics.codes import CODES
+from engine.plan.plan import Plan
 from engine.rules import (
     dead_route,
     deadline_too_short,

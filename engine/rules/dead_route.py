@@ -8,12 +8,17 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from engine.analysis.kin import everywhere
+from engine.analysis.step_reachability import survey, taken_routes
 from engine.diagnostics import Diagnostic, Rule
-from engine.ends import survey, taken_routes
-from engine.kin import everywhere
-from engine.machine import Machine, Outcome, Route, Step
-from engine.plan import Node, Plan
-from engine.rules.spans import route_path
+from engine.plan.machine import (
+    Machine,
+    Outcome,
+    Route,
+    Step,
+)
+from engine.plan.plan import Node, Plan
+from engine.rules.locations import route_path
 
 __all__ = ["RULE", "check"]
 

@@ -6,14 +6,14 @@ import math
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
+from engine.analysis.kin import first_ones
+from engine.base.durations import format_duration
 from engine.diagnostics import Diagnostic, Rule
-from engine.durations import format_duration
-from engine.kin import first_ones
-from engine.plan import Node, Plan
-from engine.source import KeyPath
+from engine.plan.plan import Node, Plan
+from engine.toml.key_paths import KeyPath
 
 if TYPE_CHECKING:
-    from engine.bounds import Bounds
+    from engine.analysis.bounds import Bounds
 
 __all__ = ["RULE", "check"]
 
@@ -24,7 +24,7 @@ def check(plan: Plan) -> Iterator[Diagnostic]:
     """One finding for each deadline, and for each timeout of a sub-pipeline, that cuts a run off."""
     if plan.deadline is None and not any(map(_limited, first_ones(plan))):
         return
-    from engine.bounds import bounds_of  # most specs have no limits
+    from engine.analysis.bounds import bounds_of  # most specs have no limits
 
     found = bounds_of(plan)
     if found is None:

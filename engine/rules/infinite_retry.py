@@ -6,13 +6,13 @@ import json
 import re
 from collections.abc import Iterator
 
+from engine.base.durations import format_duration
 from engine.diagnostics import Diagnostic, Edit, Fix, Note, Rule, Safety
-from engine.durations import format_duration
-from engine.machine import Hop
-from engine.plan import Node, Plan
-from engine.rules.spans import route_path
-from engine.source import Source, Span
-from engine.written import whole
+from engine.language.omissions import whole
+from engine.plan.machine import Hop
+from engine.plan.plan import Node, Plan
+from engine.rules.locations import route_path
+from engine.toml.source import Source, Span
 
 __all__ = ["RULE", "check"]
 

@@ -6,12 +6,12 @@ import math
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
+from engine.base.durations import format_duration
 from engine.diagnostics import Diagnostic, Rule
-from engine.durations import format_duration
-from engine.plan import Plan
+from engine.plan.plan import Plan
 
 if TYPE_CHECKING:
-    from engine.bounds import Bounds, NodeBound
+    from engine.analysis.bounds import Bounds, NodeBound
 
 __all__ = ["RULE", "check"]
 
@@ -26,7 +26,7 @@ def check(plan: Plan) -> Iterator[Diagnostic]:
     limits = plan.spec.limits
     if limits.attempts is None and limits.duration is None:
         return
-    from engine.bounds import bounds_of  # most specs have no limits
+    from engine.analysis.bounds import bounds_of  # most specs have no limits
 
     found = bounds_of(plan)
     if found is None:

@@ -4,17 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from engine.analysis.missing_outputs import Missing, missing_outputs
+from engine.analysis.output_types import wrong_paths
+from engine.analysis.reads import Site, sites, span_of
+from engine.analysis.scenarios import Fates
+from engine.analysis.step_outputs import Walk
+from engine.analysis.step_reachability import Ending
 from engine.diagnostics import Diagnostic, Note, Rule
-from engine.ends import Ending
-from engine.expressions import show
-from engine.latest import Walk
-from engine.outputs import wrong_paths
-from engine.plan import Node, Plan
-from engine.produced import Missing, missing_outputs
-from engine.questions import Fates
-from engine.reads import Site, sites, span_of
-from engine.rules.fates import SHOWN, ends, fate_notes
-from engine.rules.spans import step_span
+from engine.plan.plan import Node, Plan
+from engine.rules.locations import step_span
+from engine.rules.scenario_notes import SHOWN, ends, fate_notes
+from engine.toml.key_paths import show
 
 __all__ = ["RULE", "check"]
 

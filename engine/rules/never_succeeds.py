@@ -7,9 +7,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from engine.analysis.run_outcomes import failing, never_succeeds
 from engine.diagnostics import Diagnostic, Note, Rule
-from engine.plan import Plan
-from engine.verdicts import failing, never_succeeds
+from engine.plan.plan import Plan
 
 __all__ = ["RULE", "check"]
 

@@ -7,12 +7,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from engine.analysis.kin import everywhere
+from engine.analysis.step_reachability import reach, trapped_steps
 from engine.diagnostics import Diagnostic, Rule
-from engine.ends import reach, trapped_steps
-from engine.kin import everywhere
-from engine.machine import Hop, Machine
-from engine.plan import Node, Plan
-from engine.rules.spans import step_span
+from engine.plan.machine import Hop, Machine
+from engine.plan.plan import Node, Plan
+from engine.rules.locations import step_span
 
 __all__ = ["RULE", "check"]
 

@@ -4,19 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from engine.analysis.kin import everywhere
+from engine.analysis.missing_outputs import missing_outputs
+from engine.analysis.node_reachability import decide
+from engine.analysis.races import races
+from engine.analysis.reads import Site, span_of
+from engine.analysis.run_outcomes import failing, never_succeeds
+from engine.analysis.step_reachability import survey, taken_routes
 from engine.diagnostics import Diagnostic, Rule
-from engine.ends import survey, taken_routes
-from engine.expressions import show
-from engine.feasibility import decide
-from engine.kin import everywhere
-from engine.plan import Node, Plan
-from engine.produced import missing_outputs
-from engine.races import races
-from engine.reads import Site, span_of
-from engine.rules.spans import route_path, step_span
-from engine.rules.state_race import access_span
-from engine.source import Span
-from engine.verdicts import failing, never_succeeds
+from engine.plan.plan import Node, Plan
+from engine.rules.locations import access_span, route_path, step_span
+from engine.toml.key_paths import show
+from engine.toml.source import Span
 
 __all__ = ["RULE", "check"]
 

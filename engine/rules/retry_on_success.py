@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 
+from engine.analysis.kin import everywhere
 from engine.diagnostics import Diagnostic, Rule
-from engine.kin import everywhere
-from engine.plan import Node, Plan
-from engine.rules.spans import retry_path
+from engine.plan.plan import Node, Plan
+from engine.rules.locations import retry_path
 
 __all__ = ["RULE", "check"]
 

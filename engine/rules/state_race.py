@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from engine.analysis.races import Race, races
 from engine.diagnostics import Diagnostic, Note, Rule
-from engine.plan import Plan
-from engine.races import Access, Race, races
-from engine.reads import span_of
-from engine.rules.fates import SHOWN, ends, fate_notes
-from engine.source import Span
+from engine.plan.plan import Plan
+from engine.rules.locations import access_span
+from engine.rules.scenario_notes import SHOWN, ends, fate_notes
 
-__all__ = ["RULE", "access_span", "check"]
+__all__ = ["RULE", "check"]
 
 RULE = Rule("E506", "state-race", "a state that one node writes and another may use meanwhile")
 
@@ -33,15 +32,6 @@ def check(plan: Plan) -> Iterator[Diagnostic]:
             None if at is None else node.machine.steps[at].name,
             () if alone else tuple(_notes(plan, race)),
         )
-
-
-def access_span(plan: Plan, access: Access) -> Span:
-    """Where a state is read, or its name in the `set` that writes it."""
-    if access.site is not None:
-        return span_of(plan, access.site)
-    node = plan.nodes[access.node]
-    step = None if access.step is None else node.machine.steps[access.step].name
-    return plan.spec.source.key((*plan.place(node, step), "set", access.name))
 
 
 def _of_itself(plan: Plan, race: Race) -> str:

@@ -12,15 +12,23 @@ from typing import Any, Literal
 
 import attrs
 
-from engine.codes import TYPE_MISMATCH
+from engine.analysis.kin import readers
+from engine.analysis.output_types import outputs_of
 from engine.diagnostics import Diagnostic
-from engine.expressions import Template
-from engine.forms import OPEN, Form, apart, field, form_of, kinds, table
-from engine.kin import readers
-from engine.outputs import outputs_of
-from engine.plan import Node, Plan
-from engine.registry import Task
-from engine.source import KeyPath
+from engine.diagnostics.codes import TYPE_MISMATCH
+from engine.expressions.model import Template
+from engine.plan.plan import Node, Plan
+from engine.schemas.value_types import (
+    OPEN,
+    Form,
+    apart,
+    field,
+    form_of,
+    kinds,
+    table,
+)
+from engine.sdk.task import Task
+from engine.toml.key_paths import KeyPath
 
 __all__ = ["RULE", "check"]
 

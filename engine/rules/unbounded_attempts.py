@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from engine.diagnostics import Diagnostic, Rule
-from engine.plan import Plan
+from engine.plan.plan import Plan
 
 __all__ = ["RULE", "check"]
 
@@ -16,7 +16,7 @@ def check(plan: Plan) -> Iterator[Diagnostic]:
     """One finding for each fan-out that keeps the worst case from having a number."""
     if plan.spec.limits.attempts is None:
         return
-    from engine.bounds import bounds_of  # most specs have no limits
+    from engine.analysis.bounds import bounds_of  # most specs have no limits
 
     found = bounds_of(plan)
     source = plan.spec.source

@@ -6,11 +6,11 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from engine.diagnostics import Diagnostic, Rule
-from engine.plan import Plan
-from engine.rules.spans import step_span
+from engine.plan.plan import Plan
+from engine.rules.locations import step_span
 
 if TYPE_CHECKING:
-    from engine.bounds import Endless
+    from engine.analysis.bounds import Endless
 
 __all__ = ["RULE", "check"]
 
@@ -22,7 +22,7 @@ def check(plan: Plan) -> Iterator[Diagnostic]:
     """One finding for each step that keeps the worst case from having a time."""
     if plan.spec.limits.duration is None:
         return
-    from engine.bounds import bounds_of  # most specs have no limits
+    from engine.analysis.bounds import bounds_of  # most specs have no limits
 
     found = bounds_of(plan)
     for endless in found.endless if found else ():

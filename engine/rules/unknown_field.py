@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from engine.diagnostics import Diagnostic, Rule, nearest
-from engine.expressions import show
-from engine.outputs import Wrong, wrong_paths
-from engine.plan import Plan
-from engine.reads import Site, span_of
+from engine.analysis.output_types import Wrong, wrong_paths
+from engine.analysis.reads import Site, span_of
+from engine.base.suggestions import nearest
+from engine.diagnostics import Diagnostic, Rule
+from engine.plan.plan import Plan
+from engine.toml.key_paths import show
 
 __all__ = ["RULE", "check"]
 

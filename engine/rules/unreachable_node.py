@@ -4,12 +4,23 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 
-from engine.choices import endings_of
+from engine.analysis.choices import endings_of
+from engine.analysis.node_reachability import decide
+from engine.analysis.search import (
+    Cause,
+    Clash,
+    Dead,
+    Shut,
+    Stuck,
+)
 from engine.diagnostics import Diagnostic, Note, Rule
-from engine.feasibility import decide
-from engine.plan import Condition, Edge, Node, Plan
-from engine.rules.spans import edge_span, needs_span
-from engine.search import Cause, Clash, Dead, Shut, Stuck
+from engine.plan.plan import (
+    Condition,
+    Edge,
+    Node,
+    Plan,
+)
+from engine.rules.locations import edge_span, needs_span
 
 __all__ = ["RULE", "check"]
 

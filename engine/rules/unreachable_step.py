@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterator, Mapping
 
+from engine.analysis.kin import everywhere
+from engine.analysis.step_reachability import Survey, survey, taken_routes
 from engine.diagnostics import Diagnostic, Note, Rule
-from engine.ends import Survey, survey, taken_routes
-from engine.kin import everywhere
-from engine.machine import Route, Step
-from engine.plan import Node, Plan
-from engine.rules.spans import route_path, step_span
+from engine.plan.machine import Route, Step
+from engine.plan.plan import Node, Plan
+from engine.rules.locations import route_path, step_span
 
 __all__ = ["RULE", "check"]
 

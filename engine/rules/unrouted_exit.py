@@ -9,11 +9,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from engine.analysis.kin import everywhere
 from engine.diagnostics import Diagnostic, Rule
-from engine.kin import everywhere
-from engine.machine import Step
-from engine.plan import Node, Plan
-from engine.rules.spans import step_path
+from engine.plan.machine import Step
+from engine.plan.plan import Node, Plan
+from engine.rules.locations import step_path
 
 __all__ = ["RULE", "check"]
 

@@ -12,13 +12,13 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Set
 
+from engine.analysis.kin import first_ones, moulded
 from engine.diagnostics import Diagnostic, Rule
-from engine.kin import first_ones, moulded
-from engine.machine import Step
-from engine.plan import Node, Plan
-from engine.rules.spans import step_path, templates
-from engine.source import KeyPath
-from engine.spec import NodeSpec, Spec
+from engine.language.spec import NodeSpec, Spec
+from engine.plan.machine import Step
+from engine.plan.plan import Node, Plan
+from engine.rules.locations import step_path, templates
+from engine.toml.key_paths import KeyPath
 
 __all__ = ["RULE", "check"]
 

@@ -13,13 +13,13 @@ from typing import Any
 import trio
 
 from engine.errors import EngineError
-from engine.events import Event
-from engine.plan import Plan
-from engine.result import Result
-from engine.runtime.bridge import open_bridge, run_bridged
+from engine.plan.plan import Plan
+from engine.record.events import Event
+from engine.record.result import Result
+from engine.runtime.asyncio_bridge import open_bridge, run_bridged
 from engine.runtime.control import Run
 from engine.runtime.options import Options, options_of
-from engine.runtime.runs import open_run, run_plan
+from engine.runtime.trio_runs import open_run, run_plan
 
 __all__ = ["Event", "Options", "Result", "Run", "run", "start"]
 

@@ -19,15 +19,16 @@ from typing import Any
 import trio
 
 from engine.errors import EngineError
-from engine.plan import Plan
-from engine.result import Result
+from engine.plan.plan import Plan
+from engine.record.result import Result
 from engine.runtime.control import Control
+from engine.runtime.exception_groups import unwrapped
 from engine.runtime.execution import execute
-from engine.runtime.groups import unwrapped
 from engine.runtime.options import Options
-from engine.runtime.prepared import Prepared, prepare
+from engine.runtime.preparation import Prepared, prepare
+from engine.runtime.service_checks import unwell
 
-__all__ = ["blocking", "run_blocking"]
+__all__ = ["blocking", "look", "run_blocking"]
 
 _SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT)
 
@@ -105,3 +106,10 @@ def _signals(control: Control, nursery: trio.Nursery) -> Iterator[None]:
         yield
     finally:
         restore()
+
+
+def look(plan: Plan, inputs: Mapping[str, Any] | None, options: Options) -> tuple[str, ...]:
+    """The same, blocking; InputError for what a run would be refused for."""
+    prepared = prepare(plan, inputs, options)
+    given = prepared.values.scope({})["inputs"]
+    return trio.run(unwell, execute, plan, given, options, Control())

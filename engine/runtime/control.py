@@ -11,15 +11,15 @@ from typing import Any, Protocol
 
 import trio
 
-from engine import processes
-from engine.diagnostics import no_node
+from engine.base.suggestions import no_node
 from engine.errors import InputError
-from engine.events import Event
-from engine.people import Answer
-from engine.result import Result
-from engine.runtime.asking import People
-from engine.runtime.runner import Runner
-from engine.scheduler import Scheduler
+from engine.processes import children
+from engine.record.events import Event
+from engine.record.questions import Answer
+from engine.record.result import Result
+from engine.runtime.driver import Runner
+from engine.runtime.questions import People
+from engine.scheduling.scheduler import Scheduler
 
 __all__ = ["CANCELLED", "FROM_OUTSIDE", "Control", "Run", "check_node"]
 
@@ -88,7 +88,7 @@ class Control:
             await trio.lowlevel.checkpoint()
         self.hurry.set()
         if self._owner:
-            await processes.kill_strays(self._owner)
+            await children.kill_strays(self._owner)
 
     def _cancel_node(self, node: str, reason: str) -> None:
         if self._runner is None:

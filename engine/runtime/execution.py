@@ -14,28 +14,28 @@ from functools import partial
 import attrs
 import trio
 
-from engine import processes
 from engine.errors import InputError
-from engine.events import Event
-from engine.journal.dialects import attempts_of
-from engine.replay import Replayed, replay
-from engine.result import ABSENT, Outcome, Result
-from engine.runtime.asking import People
-from engine.runtime.attempts import Performer
-from engine.runtime.calling import tools_of
+from engine.journal.databases import attempts_of
+from engine.processes import children
+from engine.record.events import Event
+from engine.record.result import ABSENT, Outcome, Result
+from engine.runtime.admission import placed
 from engine.runtime.control import Control
-from engine.runtime.groups import single, unwrapped
-from engine.runtime.hooking import Hooking
+from engine.runtime.driver import Perform, Runner
+from engine.runtime.exception_groups import single, unwrapped
+from engine.runtime.hook_calls import Hooking
+from engine.runtime.journal_writer import Writer
 from engine.runtime.listeners import Hear, Listeners
-from engine.runtime.places import placed
-from engine.runtime.prepared import Prepared
+from engine.runtime.preparation import Prepared
+from engine.runtime.questions import People
 from engine.runtime.recovery import Folders, recovered, said_by
 from engine.runtime.resources import CannotOpen, Resources
-from engine.runtime.runner import Perform, Runner
-from engine.runtime.services import required, unwell
+from engine.runtime.service_checks import required, unwell
+from engine.runtime.task_runner import Performer
+from engine.runtime.tool_calls import tools_of
 from engine.runtime.workers import Workers
-from engine.runtime.writer import Writer
-from engine.scheduler import LiveAttempt, Scheduler
+from engine.scheduling.replay import Replayed, replay
+from engine.scheduling.scheduler import LiveAttempt, Scheduler
 
 __all__ = ["execute"]
 
@@ -59,17 +59,17 @@ async def execute(prepared: Prepared, control: Control, hear: Hear | None = None
         )
     )
     listen = _without_secrets(prepared, listeners) if listeners else None
-    owner, before = _owner(prepared), processes.OWNER.get()
-    reset = processes.OWNER.set(f"{before}/{owner}" if before else owner)
+    owner, before = _owner(prepared), children.OWNER.get()
+    reset = children.OWNER.set(f"{before}/{owner}" if before else owner)
     done = False
     try:
         with unwrapped(single):
             result = await _supervise(prepared, control, listen, owner, hooking)
         done = result.status != "cancelled"
     finally:
-        processes.OWNER.reset(reset)
+        children.OWNER.reset(reset)
         if not done and prepared.options.perform is None:
-            await processes.kill_strays(owner)
+            await children.kill_strays(owner)
     if result.status != "waiting" and (folders := _folders(prepared)) is not None:
         await trio.to_thread.run_sync(folders.remove)
     if hooking is not None:
@@ -91,7 +91,7 @@ async def _look(prepared: Prepared, control: Control) -> None:
         return
     with control.first() as looks:
         given = prepared.values.scope({})["inputs"]
-        problems = await unwell(prepared.plan, given, options, looks)
+        problems = await unwell(execute, prepared.plan, given, options, looks)
     if problems and not looks.asked_for:
         raise InputError(problems)
 
@@ -125,7 +125,7 @@ async def _supervise(
             options.grace,
             note,
             redactor.text,
-            partial(tools_of, options, prepared.run_id),
+            partial(tools_of, execute, options, prepared.run_id),
             control.hurry,
             folders,
             said,

@@ -8,7 +8,7 @@ import logging
 from collections import deque
 from collections.abc import Callable, Iterable
 
-from engine.events import Event
+from engine.record.events import Event
 
 __all__ = ["Hear", "Listeners"]
 

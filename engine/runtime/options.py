@@ -9,12 +9,12 @@ from typing import Any, get_args
 
 import attrs
 
-from engine.diagnostics import nearest
-from engine.events import Event
+from engine.base.suggestions import nearest
 from engine.hooks import Hook
-from engine.runtime.asking import Ask
-from engine.runtime.runner import Perform
-from engine.runtime.writer import Durability
+from engine.record.events import Event
+from engine.runtime.driver import Perform
+from engine.runtime.journal_writer import Durability
+from engine.runtime.questions import Ask
 
 __all__ = ["GRACE", "Options", "options_of"]
 

@@ -17,13 +17,13 @@ from pathlib import Path
 
 import attrs
 
-from engine import processes, shim
 from engine.errors import JournalError
-from engine.events import Event
-from engine.live import LiveAttempt
-from engine.registry import Executor
-from engine.replay import Replayed
-from engine.result import Outcome
+from engine.processes import children, detached
+from engine.record.events import Event
+from engine.record.result import Outcome
+from engine.scheduling.replay import Replayed
+from engine.scheduling.state import LiveAttempt
+from engine.sdk.task import Executor
 
 __all__ = ["Folders", "executor_of", "outlives", "recovered", "said_by"]
 
@@ -82,7 +82,7 @@ async def recovered(
     opened = (*again.fresh, *again.doubtful)
     places = [folders.of(attempt) if folders else None for attempt in opened]
     going = [p for p, a in zip(places, opened, strict=True) if p and not a.stopping]
-    await processes.kill_strays(owner, frozenset(token for p in going for token in _tokens(p)))
+    await children.kill_strays(owner, frozenset(token for p in going for token in _tokens(p)))
     here = folders is not None and folders.root.exists()  # else it ran on another machine
     adopted: list[LiveAttempt] = []
     begun: list[LiveAttempt] = []
@@ -92,7 +92,7 @@ async def recovered(
             again.scheduler.ended(attempt, None)
         elif attempt.key in known or attempt.body.asks or (fresh and (place is None or not here)):
             begun.append(attempt)
-        elif place is not None and here and shim.look(place) != "dead":
+        elif place is not None and here and detached.look(place) != "dead":
             adopted.append(attempt)
         else:
             begun += _lost(again, attempt)
@@ -101,10 +101,10 @@ async def recovered(
 
 def _tokens(place: str) -> Iterator[str]:
     """What the processes of a body bear: those of a shim, and of a worker that serves many."""
-    yield shim.token(place)
-    claim = shim.claim_of(place)
+    yield detached.token(place)
+    claim = detached.claim_of(place)
     if claim is not None and claim.alive:
-        yield processes.last_token(claim.pid)
+        yield children.last_token(claim.pid)
 
 
 def _lost(again: Replayed, attempt: LiveAttempt) -> Iterator[LiveAttempt]:

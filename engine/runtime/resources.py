@@ -14,11 +14,11 @@ from typing import Any, Protocol
 import attrs
 import trio
 
-from engine.context import Context
-from engine.expressions import EvaluationError
-from engine.live import LiveAttempt, LiveRun
-from engine.runtime.attempts import plain, told
-from engine.values import task_inputs
+from engine.expressions.model import EvaluationError
+from engine.runtime.task_runner import plain, told
+from engine.scheduling.state import LiveAttempt, LiveRun
+from engine.scheduling.values import task_inputs
+from engine.sdk.context import Context
 
 __all__ = ["CLOSING", "CannotOpen", "Opening", "Resources"]
 

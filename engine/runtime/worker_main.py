@@ -24,7 +24,7 @@ from queue import SimpleQueue
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from engine.registry import Task
+    from engine.sdk.task import Task
 
 __all__ = ["main"]
 
@@ -169,8 +169,8 @@ def _answer(call: dict[str, Any], send: Callable[[dict[str, Any]], None]) -> dic
 
 
 def _run(call: dict[str, Any], send: Callable[[dict[str, Any]], None]) -> Any:
-    from engine.context import Context
-    from engine.functions import call_arguments
+    from engine.sdk.context import Context
+    from engine.sdk.decorator import call_arguments
 
     def note(message: str) -> None:
         send({"call": call["call"], "note": str(message)})
@@ -182,14 +182,14 @@ def _run(call: dict[str, Any], send: Callable[[dict[str, Any]], None]) -> Any:
 
 
 def _printing(note: Callable[[str], None]) -> contextlib.AbstractContextManager[None]:
-    from engine.prints import hearing
+    from engine.processes.output_capture import hearing
 
     return hearing(note)
 
 
 @lru_cache
 def _resolve(target: str) -> tuple[Callable[..., Any], Task]:
-    from engine.functions import as_task
+    from engine.sdk.decorator import as_task
 
     module, _, qualname = target.partition(":")
     found: Any = import_module(module)
@@ -199,7 +199,7 @@ def _resolve(target: str) -> tuple[Callable[..., Any], Task]:
 
 
 def _result(value: Any, name: str) -> dict[str, Any]:
-    from engine.functions import plain_result
+    from engine.sdk.decorator import plain_result
 
     try:
         return _reply(plain_result(value), name)
@@ -208,7 +208,7 @@ def _result(value: Any, name: str) -> dict[str, Any]:
 
 
 def _reply(value: Any, name: str) -> dict[str, Any]:
-    from engine.context import Exit
+    from engine.sdk.context import Exit
 
     if not isinstance(value, Exit):
         fault = _json_fault(f"the output of `{name}`", value)
@@ -248,8 +248,8 @@ def _problem(value: Any, at: str) -> str | None:
 
 
 def _failure(error: BaseException) -> dict[str, Any]:
-    from engine.context import Permanent, RetryAfter
-    from engine.frames import raised_at
+    from engine.sdk.context import Permanent, RetryAfter
+    from engine.sdk.tracebacks import raised_at
 
     more = {
         "permanent": isinstance(error, Permanent),

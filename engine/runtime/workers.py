@@ -21,8 +21,8 @@ from typing import Any, TypeAlias
 import attrs
 import trio
 
-from engine import prints, processes, shim
-from engine.context import Exit
+from engine.processes import children, detached, output_capture
+from engine.sdk.context import Exit
 
 __all__ = ["Died", "Failed", "Reply", "Value", "Workers"]
 
@@ -64,7 +64,7 @@ class Died:
         if self.status is None:
             return "the worker process died in the middle of the call, and nobody saw how"
         if self.status < 0:
-            return f"the worker process was killed by {processes.signal_name(-self.status)}"
+            return f"the worker process was killed by {children.signal_name(-self.status)}"
         return f"the worker process ended with status {self.status} in the middle of the call"
 
 
@@ -114,7 +114,7 @@ class Workers:
         """
         place = context.get("place")
         if place is not None:
-            if shim.claim_of(place) is not None:
+            if detached.claim_of(place) is not None:
                 return await _taken_over(place, grace, note)
             Path(place).mkdir(parents=True, exist_ok=True, mode=0o700)
         worker = await self._take(tuple(paths))
@@ -146,7 +146,7 @@ class Workers:
         """The warm worker with these import paths that served last, or a new one."""
         for worker in [worker for worker in self._idle[::-1] if worker.paths == paths]:
             self._idle.remove(worker)
-            if not processes.ended(worker.process):
+            if not children.ended(worker.process):
                 return worker
             await worker.end(0)
         return await _start(paths)
@@ -183,7 +183,7 @@ class _Worker:
             "paths": [*self.paths, _ROOT],
             "inputs": dict(inputs),
             "context": dict(context),
-            "prints": prints.listening(),
+            "prints": output_capture.listening(),
         }
         reply = None
         async with trio.open_nursery() as nursery:
@@ -191,13 +191,13 @@ class _Worker:
             nursery.start_soon(self._watch, nursery.cancel_scope)
             reply = await self._receive(note)
             nursery.cancel_scope.cancel()
-        return reply or self._understand(processes.pending(self._replies.fileno()), note)
+        return reply or self._understand(children.pending(self._replies.fileno()), note)
 
     async def end(self, grace: float) -> int:
         """End the worker and all it started, and give its status; cannot be cancelled."""
-        await processes.stop(self.process, grace)
-        status = await processes.reap(self.process)
-        await processes.kill_strays(self._token)
+        await children.stop(self.process, grace)
+        status = await children.reap(self.process)
+        await children.kill_strays(self._token)
         self._requests.close()
         self._replies.close()
         return status
@@ -207,7 +207,7 @@ class _Worker:
         self._requests.close()
         try:
             with trio.move_on_after(_GOODBYE):
-                await processes.exited(self.process)
+                await children.exited(self.process)
         finally:
             await self.end(0)
 
@@ -217,7 +217,7 @@ class _Worker:
 
     async def _watch(self, scope: trio.CancelScope) -> None:
         """The end of the reply pipe does not tell: a forked child may hold it."""
-        await processes.exited(self.process)
+        await children.exited(self.process)
         scope.cancel()
 
     async def _receive(self, note: Callable[[str], None]) -> Reply | _Taken:
@@ -245,8 +245,8 @@ class _Worker:
 
 
 async def _start(paths: tuple[str, ...]) -> _Worker:
-    token = processes.new_token()
-    env = processes.tag(os.environ, token)
+    token = children.new_token()
+    env = children.tag(os.environ, token)
     theirs_in, ours_out = os.pipe()
     ours_in, theirs_out = os.pipe()
     argv = [sys.executable, "-P", _MAIN, str(theirs_in), str(theirs_out)]
@@ -254,7 +254,7 @@ async def _start(paths: tuple[str, ...]) -> _Worker:
         for stack, ends in ((theirs, (theirs_in, theirs_out)), (ours, (ours_out, ours_in))):
             for end in ends:
                 stack.callback(os.close, end)
-        process = await processes.start(
+        process = await children.start(
             argv,
             cwd=os.getcwd(),
             env=env,
@@ -267,13 +267,13 @@ async def _start(paths: tuple[str, ...]) -> _Worker:
 
 async def _taken_over(place: str, grace: float, note: Callable[[str], None]) -> Reply:
     """The reply that the worker leaves which began the call."""
-    tail = shim.Tail(Path(place, "notes"), note, json.loads)
-    claim = shim.claim_of(place)
+    tail = detached.Tail(Path(place, "notes"), note, json.loads)
+    claim = detached.claim_of(place)
     assert claim is not None
-    if shim.end_of(place) is None:  # else it may serve another call meanwhile
-        await shim.attend(shim.Stranger(claim, place), [tail], lambda: None, grace)
+    if detached.end_of(place) is None:  # else it may serve another call meanwhile
+        await detached.attend(detached.Stranger(claim, place), [tail], lambda: None, grace)
     tail.finish()
-    end = shim.end_of(place)
+    end = detached.end_of(place)
     reply = Died(None) if end is None else _reply(**end)
     assert not isinstance(reply, _Taken)
     return reply

@@ -7,14 +7,14 @@ import importlib
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from engine.registry import Task
+    from engine.sdk.task import Task
 
 __all__ = ["BUILTIN", "ids", "load"]
 
 BUILTIN = {
     "collect": "collect",
-    "csv.read": "tables:READ_CSV",
-    "csv.write": "tables:WRITE_CSV",
+    "csv.read": "data_files:READ_CSV",
+    "csv.write": "data_files:WRITE_CSV",
     "docker.run": "remote:DOCKER",
     "fail": "fail",
     "file.copy": "files:COPY",
@@ -22,19 +22,19 @@ BUILTIN = {
     "file.hash": "files:HASH",
     "file.read": "files:READ",
     "file.write": "files:WRITE",
-    "http": "http",
-    "http.pages": "http_pages",
+    "http": "http.request",
+    "http.pages": "http.pages",
     "human": "human",
-    "json.read": "tables:READ_JSON",
-    "json.write": "tables:WRITE_JSON",
-    "jsonl.read": "tables:READ_LINES",
-    "jsonl.write": "tables:WRITE_LINES",
-    "llm.agent": "llm_agent",
-    "llm.chat": "llm",
+    "json.read": "data_files:READ_JSON",
+    "json.write": "data_files:WRITE_JSON",
+    "jsonl.read": "data_files:READ_LINES",
+    "jsonl.write": "data_files:WRITE_LINES",
+    "llm.agent": "llm.agent",
+    "llm.chat": "llm.chat",
     "match": "match",
-    "mcp.call": "mcp_:CALL",
-    "mcp.server": "mcp_:SERVER",
-    "pass": "pass_",
+    "mcp.call": "mcp_client:CALL",
+    "mcp.server": "mcp_client:SERVER",
+    "pass": "noop",
     "shell": "shell",
     "sleep": "sleep",
     "sql.execute": "sql:EXECUTE",

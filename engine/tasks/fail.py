@@ -9,9 +9,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from engine.context import Context, Exit
-from engine.registry import Task
-from engine.tasks.schema import table
+from engine.sdk.context import Context, Exit
+from engine.sdk.task import Task
+from engine.tasks.schema_helpers import table
 
 __all__ = ["TASK", "body"]
 

@@ -17,10 +17,17 @@ from functools import partial
 from pathlib import Path
 from typing import IO, Any
 
-from engine.context import Context, Exit, Failure
-from engine.registry import Task
-from engine.tasks.progress import Progress
-from engine.tasks.schema import NotThere, aside, place, table, told, written
+from engine.sdk.context import Context, Exit, Failure
+from engine.sdk.task import Task
+from engine.tasks.schema_helpers import (
+    NotThere,
+    aside,
+    place,
+    table,
+    told,
+    written,
+)
+from engine.tasks.transfer_progress import Progress
 
 __all__ = [
     "COPY",

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from engine.context import Context
-from engine.registry import Task
+from engine.sdk.context import Context
+from engine.sdk.task import Task
 
 __all__ = ["TASK", "body"]
 

@@ -12,9 +12,14 @@ import sys
 from collections.abc import Mapping
 from typing import Any
 
-from engine.context import Context, Exit, Failure, Permanent
-from engine.registry import Misfit, Task
-from engine.tasks.schema import table
+from engine.sdk.context import (
+    Context,
+    Exit,
+    Failure,
+    Permanent,
+)
+from engine.sdk.task import Misfit, Task
+from engine.tasks.schema_helpers import table
 
 __all__ = ["TASK", "body", "exits_of"]
 

@@ -13,10 +13,15 @@ import shlex
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from engine import processes
-from engine.context import Context, Exit, Failure, Permanent
-from engine.registry import Task
-from engine.tasks.schema import table
+from engine.processes import children
+from engine.sdk.context import (
+    Context,
+    Exit,
+    Failure,
+    Permanent,
+)
+from engine.sdk.task import Task
+from engine.tasks.schema_helpers import table
 from engine.tasks.shell import decoded, texted
 
 __all__ = ["DOCKER", "SSH"]
@@ -132,13 +137,13 @@ async def _tell(argv: Sequence[str], context: Context) -> None:
 
 async def _client(
     argv: Sequence[str], inputs: Mapping[str, Any], context: Context
-) -> processes.Completed:
+) -> children.Completed:
     if any("\0" in word for word in argv):
         raise Permanent("a null character cannot be given to a program")
     env = inputs.get("env", {}) if argv[0] == "docker" else {}
     stdin = inputs.get("stdin")
     try:
-        return await processes.run(
+        return await children.run(
             argv,
             cwd=context.folder,
             env={**os.environ, **env},
@@ -148,13 +153,13 @@ async def _client(
         )
     except FileNotFoundError:
         raise Permanent(f"the client `{argv[0]}` is not installed, or not on the PATH") from None
-    except (OSError, processes.OutputTooLarge) as error:
+    except (OSError, children.OutputTooLarge) as error:
         raise Failure(str(error)) from None
 
 
-def _exit(done: processes.Completed, inputs: Mapping[str, Any], command: str) -> Exit:
+def _exit(done: children.Completed, inputs: Mapping[str, Any], command: str) -> Exit:
     if done.returncode < 0:
-        raise Failure(f"{command} was killed by {processes.signal_name(-done.returncode)}")
+        raise Failure(f"{command} was killed by {children.signal_name(-done.returncode)}")
     stdout = decoded(done, inputs.get("output", "text"), command)
     output = {"stdout": stdout, "stderr": texted(done.stderr), "status": done.returncode}
     return Exit(done.returncode, output)

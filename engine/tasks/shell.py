@@ -12,9 +12,14 @@ import os
 from functools import partial
 from typing import Any
 
-from engine import processes, shim
-from engine.context import Context, Exit, Failure, Permanent
-from engine.registry import Task
+from engine.processes import children, detached
+from engine.sdk.context import (
+    Context,
+    Exit,
+    Failure,
+    Permanent,
+)
+from engine.sdk.task import Task
 
 __all__ = ["TASK", "body", "decoded", "texted"]
 
@@ -26,7 +31,7 @@ async def body(inputs: dict[str, Any], context: Context) -> Exit:
     _refuse(argv, inputs)
     done = await _run(argv, inputs, context)
     if done.returncode < 0:
-        raise Failure(f"killed by {processes.signal_name(-done.returncode)}")
+        raise Failure(f"killed by {children.signal_name(-done.returncode)}")
     output = {
         "stdout": decoded(done, inputs.get("output", "text"), argv[0]),
         "stderr": texted(done.stderr),
@@ -50,9 +55,9 @@ def _refuse(argv: list[str], inputs: dict[str, Any]) -> None:
         raise Permanent("the name of an environment variable is empty")
 
 
-async def _run(argv: list[str], inputs: dict[str, Any], context: Context) -> processes.Completed:
+async def _run(argv: list[str], inputs: dict[str, Any], context: Context) -> children.Completed:
     stdin, place = inputs.get("stdin"), context.place
-    start = processes.run if place is None else partial(shim.run, place=place)
+    start = children.run if place is None else partial(detached.run, place=place)
     try:
         return await start(
             argv,
@@ -63,11 +68,11 @@ async def _run(argv: list[str], inputs: dict[str, Any], context: Context) -> pro
             on_line=context.note,
             merged=inputs.get("output") == "stream",
         )
-    except (OSError, processes.OutputTooLarge, shim.Lost) as error:
+    except (OSError, children.OutputTooLarge, detached.Lost) as error:
         raise Failure(str(error)) from None
 
 
-def decoded(done: processes.Completed, form: str, command: str) -> Any:
+def decoded(done: children.Completed, form: str, command: str) -> Any:
     """What a command wrote to standard output, as text, lines or JSON."""
     match form:
         case "lines":

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from engine.context import Context, Permanent
-from engine.durations import parse_duration
-from engine.registry import Task
+from engine.base.durations import parse_duration
+from engine.sdk.context import Context, Permanent
+from engine.sdk.task import Task
 
 __all__ = ["TASK", "body"]
 

@@ -17,9 +17,9 @@ from contextlib import contextmanager
 from functools import partial
 from typing import Any, TypeVar
 
-from engine.context import Context, Failure, Permanent
-from engine.registry import Misfit, Task
-from engine.tasks.schema import aside, table
+from engine.sdk.context import Context, Failure, Permanent
+from engine.sdk.task import Misfit, Task
+from engine.tasks.schema_helpers import aside, table
 
 __all__ = ["EXECUTE", "QUERY"]
 

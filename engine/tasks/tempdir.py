@@ -7,9 +7,9 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
 
-from engine.context import Context, Permanent
-from engine.registry import Task
-from engine.tasks.schema import place, table
+from engine.sdk.context import Context, Permanent
+from engine.sdk.task import Task
+from engine.tasks.schema_helpers import place, table
 
 __all__ = ["TASK", "opens"]
 

@@ -9,9 +9,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from engine.context import Context, Failure, Permanent
-from engine.registry import Task
-from engine.tasks.schema import place, table, told
+from engine.sdk.context import Context, Failure, Permanent
+from engine.sdk.task import Task
+from engine.tasks.schema_helpers import place, table, told
 
 __all__ = ["TASK", "body", "fill"]
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from engine.context import Context, Exit, Permanent
-from engine.registry import Misfit, Task
-from engine.tasks.schema import table
+from engine.sdk.context import Context, Exit, Permanent
+from engine.sdk.task import Misfit, Task
+from engine.tasks.schema_helpers import table
 
 __all__ = ["TASK", "body"]
 
@@ -16,7 +16,7 @@ _EXITS = {"success": 0, "invalid": 1}
 
 async def body(inputs: dict[str, Any], context: Context) -> Exit:
     """Look, and list all that is wrong."""
-    from engine.schemas import misfits, schema_error
+    from engine.schemas.validation import misfits, schema_error
 
     wrong = schema_error(inputs["schema"])
     if wrong is not None:
@@ -30,7 +30,7 @@ async def body(inputs: dict[str, Any], context: Context) -> Exit:
 
 def exits_of(with_: Mapping[str, Any]) -> dict[str, int]:
     """The exits that are declared; a schema that is written out must be one."""
-    from engine.schemas import schema_error
+    from engine.schemas.validation import schema_error
 
     schema = with_.get("schema")
     if isinstance(schema, dict) and "${" not in str(schema):

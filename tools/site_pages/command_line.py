@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from collections.abc import Iterator
 
-from engine.cli import _parser
+from engine.cli.main import _parser
 from site_pages import cell
 
 __all__ = ["page"]

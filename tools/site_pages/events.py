@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import get_args
 
-from engine.events import Kind
+from engine.record.events import Kind
 
 __all__ = ["FIELDS", "page"]
 

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from engine.cli import main
+from engine.cli.main import main
 
 __all__ = ["page"]
 

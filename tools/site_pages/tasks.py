@@ -6,7 +6,8 @@ import json
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from engine import Task, tasks
+from engine import tasks
+from engine.sdk.task import Task
 
 __all__ = ["page"]
 

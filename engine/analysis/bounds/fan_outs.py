@@ -1,0 +1,119 @@
+"""Items -> Weights: the most that a fan-out weighs, given what one item does.
+
+Sums of items add up, and which items fail is free within what is tolerated. **Time**, with n items of which m run at
+once: where an item holds its place from its first attempt to its end, the last one starts after at most (n - 1) // m
+others one after the other, each as long as the longest: all take at most ceil(n / m) of that. Where it lets its place
+go in between, take what is said in `measure` of limits: the longest item, and what all others hold divided by m.
+A list that is read may have any number of items up to the most. Source: LANGUAGE.md sections 2 and 10.
+"""
+
+from __future__ import annotations
+
+import math
+
+import attrs
+
+from engine.analysis.bounds.weights import (
+    CHAIN,
+    NOTHING,
+    SERIAL,
+    TIME,
+    WORK,
+    Weight,
+    more,
+    often,
+)
+from engine.plan.fan_out import Fan
+from engine.plan.plan import Node
+
+__all__ = ["Fanned", "Items", "solid"]
+
+
+@attrs.frozen
+class Items:
+    """What items come to: `most` of them (it may be infinite), what one weighs that succeeds and one
+    that fails; None: none does. `keeps` its place, or not; `whole`: it is a sub-pipeline."""
+
+    fan: Fan
+    most: float
+    good: Weight | None
+    bad: Weight | None
+    keeps: bool
+    whole: bool
+
+    def won(self) -> Fanned | None:
+        """All, of which no more fail than are tolerated."""
+        count, allowed = self.most, self._allowed(self.most)
+        if self.good is None:
+            if self.bad is None or allowed < count:
+                # only where all may fail; of a list that is read as many as that, or it is empty
+                count = 0.0 if self.bad is None else min(count, float(self.fan.tolerate.count))
+                if self.fan.count is not None:
+                    return None
+            return self._all(self.bad or NOTHING, None, count, count)
+        return self._all(self.good, self.bad if allowed else None, count, min(allowed, count))
+
+    def lost(self) -> Fanned | None:
+        """All, of which more fail than are tolerated."""
+        allowed = self._allowed(self.most)
+        if self.bad is None or (allowed >= self.most and not math.isinf(self.most)):
+            return None
+        if self.fan.tolerate.all:
+            return None
+        free = math.inf if math.isinf(self.most) else self.most - allowed - 1
+        return self._all(self.bad, self.good if free else None, self.most, free)
+
+    def _allowed(self, count: float) -> float:
+        share = self.fan.tolerate.share
+        if share is not None and math.isinf(count):
+            return count
+        return (
+            self.fan.tolerate.allows(int(count)) if share is not None else self.fan.tolerate.count
+        )
+
+    def _all(self, each: Weight, other: Weight | None, count: float, free: float) -> Fanned:
+        """So many items, of which `free` ones may be the other sort."""
+        if not count:
+            return Fanned(NOTHING, True)
+        longest = each if other is None else more(each, other)
+        total = [
+            often(low, count) + (often(high - low, free) if high != low else 0.0)
+            for low, high in zip(each, longest, strict=True)
+        ]
+        time, chain, exact = self._time(longest, count)
+        weight = (*total[:TIME], time, total[SERIAL], total[WORK], chain)
+        met = count <= self.fan.max_parallel or longest[TIME] == each[TIME]
+        return Fanned(weight, exact and met)
+
+    def _time(self, item: Weight, count: float) -> tuple[float, float, bool]:
+        """Seconds of all with places enough, what counts on a chain under limits, and whether the
+        former is met."""
+        places = self.fan.max_parallel
+        if count <= places:
+            return item[TIME], item[CHAIN], True
+        chain = item[CHAIN] + often(item[WORK], count) / places
+        if math.isinf(count) or self.keeps:
+            rounds = count if math.isinf(count) else math.ceil(count / places)
+            return often(item[TIME], rounds), chain, True
+        held = item[TIME] if self.whole else item[WORK]
+        graham = item[TIME] + (count - 1) * held / places
+        return min(graham, count * item[TIME]), chain, False
+
+
+@attrs.frozen
+class Fanned:
+    """The most of all items, and whether a run takes that long."""
+
+    weight: Weight
+    timed: bool
+
+
+def solid(node: Node) -> bool:
+    """Whether an item of a node holds its places from its first attempt to its end."""
+    for step, body in zip(node.machine.steps, node.bodies, strict=True):
+        asks = body.task is not None and body.task.may_ask
+        if any(clause.attempts > 1 and (clause.delay or asks) for clause in step.retry):
+            return False
+        if any(route.delay for route in step.written()):
+            return False
+    return True

@@ -1,0 +1,348 @@
+"""Options of all nodes -> Most: the heaviest runs of a pipeline, over runs that exist.
+
+Nodes are taken in an order in which each comes after those it waits for. What matters of a run so
+far are the conditions that hold at nodes which others still wait for; of all runs that agree in
+these, only the most of each sum is kept. Where no conditions interact there is one such state all
+along. No condition asks for a skip, so what satisfies more and weighs no less is always as good: it
+stands for the other. Beyond the effort states are merged: all that one of them satisfies, the more
+of each sum. That is never less than a run has.
+
+Under `on_failure = "cancel"` a failure that nothing handles may be the last thing to end; nothing
+behind it has started then (see `choices`). Where a node cannot but fail the run, it may be better
+to skip it: states are neither left out nor merged then. Source: LANGUAGE.md sections 7 and 8.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Literal
+
+import attrs
+
+from engine.analysis.bounds.node_costs import Option
+from engine.analysis.bounds.weights import (
+    NOTHING,
+    TIME,
+    Weight,
+    more,
+    plus,
+)
+from engine.analysis.choices import Choices, joined
+
+__all__ = ["EFFORT", "WIDTH", "Link", "Most", "Status", "Trail", "heaviest"]
+
+EFFORT = 300_000
+"""How often facts of a state may be copied, in one plan."""
+WIDTH = 64
+"""States that are kept apart at most."""
+
+Status = Literal["any", "succeeded", "failed"]
+"""Which runs are looked at."""
+
+Link = tuple[int, "Link"] | None
+"""A chain of nodes, the last first."""
+Trail = tuple[Weight, Link]
+"""The most on a chain of nodes up to one, and the longest such chain."""
+Fact = tuple[int, Trail]
+"""What holds at a node, and its trail."""
+
+HELD = -1
+"""Stands for a mask: the node never gets a result, or waits for one that never does."""
+_START: Trail = (NOTHING, None)
+
+
+@attrs.frozen
+class Most:
+    """The most of all runs, of all their chains, and which nodes run in some."""
+
+    total: Weight
+    trail: Trail
+    ran: frozenset[int]
+    exact: bool
+
+
+@attrs.define(eq=False)
+class _State:
+    """Runs that agree in the masks of `own`, the nodes in which states differ."""
+
+    own: dict[int, Fact]
+    total: Weight
+    best: Trail
+    lost: bool = False
+
+
+class _TooMuch(Exception):
+    """States would have to be merged where that is not sound."""
+
+
+def heaviest(
+    choices: Choices, options: Sequence[Sequence[Option]], cancels: bool, status: Status
+) -> Most | None:
+    """The heaviest of the runs that exist with a status; None if there are none."""
+    perils = (cancels or status == "succeeded") and _perils(options)
+    try:
+        return _Sweep(choices, options, cancels, status, perils).most()
+    except _TooMuch:
+        # every run is one that goes on after its failures, or the beginning of one
+        found = heaviest(choices, options, False, "any")
+        return found and attrs.evolve(found, exact=False)
+
+
+def _perils(options: Sequence[Sequence[Option]]) -> bool:
+    """Whether a node cannot but fail the run: then to satisfy more is not always better."""
+    return any(all(way.lost for way in ways) for ways in options)
+
+
+class _Sweep:
+    """One pass over the nodes of a plan."""
+
+    def __init__(
+        self,
+        choices: Choices,
+        options: Sequence[Sequence[Option]],
+        cancels: bool,
+        status: Status,
+        perils: bool,
+    ) -> None:
+        self.choices, self.cancels, self.status, self.perils = choices, cancels, status, perils
+        self.options = options
+        self.order = _depth_first(choices)
+        self.base: dict[int, Fact] = {}
+        self.states = [_State({}, NOTHING, _START)]
+        self.left, self.width, self.exact = EFFORT, WIDTH, True
+        self.ran: set[int] = set()
+        self.useful = [0] * len(options)
+        for links in choices.links:
+            for source, bit, _ in links:
+                self.useful[source] |= bit
+
+    def most(self) -> Most | None:
+        """The most of all runs with the status that is asked for."""
+        last = _last_uses(self.choices, self.order)
+        for place, node in enumerate(self.order):
+            self._take(node)
+            if not self.states:
+                return None
+            if len(self.states) > 1:
+                self._forget(last[place])
+            if len(self.states) == 1:
+                [state] = self.states
+                self.base.update(state.own)
+                state.own.clear()
+        ended = [s for s in self.states if s.lost or self.status != "failed"]
+        if not ended:
+            return None
+        total, best = ended[0].total, ended[0].best
+        for state in ended[1:]:
+            total, best = more(total, state.total), _longer(best, state.best)
+        return Most(total, best, frozenset(self.ran), self.exact)
+
+    # -- one node ------------------------------------------------------------------------------
+
+    def _take(self, node: int) -> None:
+        ways = self._ways(node)
+        many = len(self.states) > 1
+        after = [new for state in self.states for new in self._ends(state, node, ways)]
+        self.states = after
+        if many or len(after) > 1:
+            self._join()
+
+    def _ends(self, state: _State, node: int, ways: Sequence[Option]) -> list[_State]:
+        """The states in which a node may leave one; the state itself is used up."""
+        trail, lit, held = self._come(state, node)
+        if held:
+            return [self._with(state, node, HELD, trail)]
+        links, when = self.choices.links[node], self.choices.when[node]
+        if when == "never" or not joined(links, self.choices.any[node], lit):
+            return [self._with(state, node, 0, trail)]
+        if ways:
+            self.ran.add(node)
+        skips = self.perils and when == "free"
+        found = []
+        for way in ways:
+            new = state if len(ways) == 1 and not skips else self._copy(state)
+            new.total = plus(state.total, way.weight)
+            new.lost = state.lost or way.lost
+            longer = (plus(trail[0], way.weight), (node, trail[1]))
+            new.best = _longer(state.best, longer)
+            mask = HELD if way.mask == HELD else way.mask & self.useful[node]
+            found.append(self._with(new, node, mask, longer))
+        return [*found, self._with(self._copy(state), node, 0, trail)] if skips else found
+
+    def _come(self, state: _State, node: int) -> tuple[Trail, dict[int, int], bool]:
+        """What a node starts from: its longest trail, what holds at its sources, if it is held."""
+        trail, held, lit = _START, False, {}
+        own, base = state.own, self.base
+        for source, _, _ in self.choices.links[node]:
+            mask, before = own[source] if source in own else base[source]
+            trail = before if trail is _START else _longer(trail, before)
+            held = held or mask == HELD
+            lit[source] = mask
+        return trail, lit, held
+
+    def _with(self, state: _State, node: int, mask: int, trail: Trail) -> _State:
+        state.own[node] = (mask, trail)
+        return state
+
+    def _copy(self, state: _State) -> _State:
+        self.left -= 1 + len(state.own)
+        return _State(dict(state.own), state.total, state.best, state.lost)
+
+    def _ways(self, node: int) -> Sequence[Option]:
+        """The options worth trying: one for each that no other stands for."""
+        ways = [way for way in self.options[node] if not (way.lost and self.status == "succeeded")]
+        if self.cancels:
+            ways = [attrs.evolve(way, mask=HELD) if way.lost else way for way in ways]
+        if len(ways) > 1 and not self.perils:
+            ways = self._undominated(ways, self.useful[node])
+        if len(ways) > 1 and self.width == 1:
+            if self.perils:
+                raise _TooMuch
+            self.exact = False
+            return [_united(ways)]
+        return ways
+
+    def _undominated(self, ways: Sequence[Option], useful: int) -> list[Option]:
+        kept: list[Option] = []
+        for way in ways:
+            if not any(self._stands_for(other, way, useful) for other in kept):
+                kept = [other for other in kept if not self._stands_for(way, other, useful)]
+                kept.append(way)
+        return kept
+
+    def _stands_for(self, one: Option, other: Option, useful: int) -> bool:
+        if more(one.weight, other.weight) != one.weight:
+            return False
+        if self.status == "failed" and other.lost and not one.lost:
+            return False
+        if HELD in (one.mask, other.mask):
+            return other.mask == HELD
+        return not other.mask & useful & ~one.mask
+
+    # -- many states ---------------------------------------------------------------------------
+
+    def _join(self) -> None:
+        """One state for all that agree; beyond the effort, fewer."""
+        known: dict[object, _State] = {}
+        for state in self.states:
+            key = self._key(state)
+            if key in known:
+                known[key] = _merged(known[key], state)
+            else:
+                known[key] = state
+        self.left -= sum(len(state.own) for state in known.values())
+        self.states = list(known.values())
+        if self.left < 0:
+            self.width = 1
+        if len(self.states) > self.width:
+            self._shrink()
+
+    def _key(self, state: _State) -> object:
+        lost = state.lost and self.status == "failed"
+        return lost, tuple(mask for mask, _ in state.own.values())
+
+    def _shrink(self) -> None:
+        if self.perils:
+            raise _TooMuch
+        kept: list[_State] = []
+        for state in sorted(self.states, key=lambda state: state.total, reverse=True):
+            if not any(_covers(other, state) for other in kept):
+                kept.append(state)
+        if len(kept) > self.width:
+            self.exact = False
+            rest = kept[self.width - 1 :]
+            united = rest[0]
+            for state in rest[1:]:
+                united = _merged(united, state)
+            kept[self.width - 1 :] = [united]
+        self.states = kept
+
+    def _forget(self, nodes: Iterable[int]) -> None:
+        """Drop what nobody asks for any more."""
+        for node in nodes:
+            if node in self.states[0].own:
+                for state in self.states:
+                    del state.own[node]
+        self._join()
+
+
+def _united(ways: Sequence[Option]) -> Option:
+    """All that one of the options does, at once."""
+    mask, weight = ways[0].mask, ways[0].weight
+    for way in ways[1:]:
+        mask, weight = _either(mask, way.mask), more(weight, way.weight)
+    return Option(mask, any(way.lost for way in ways), weight)
+
+
+def _merged(one: _State, other: _State) -> _State:
+    """What holds in one of both, the more of each sum."""
+    own = {
+        node: (_either(mask, other.own[node][0]), _longer(trail, other.own[node][1]))
+        for node, (mask, trail) in one.own.items()
+    }
+    best = _longer(one.best, other.best)
+    return _State(own, more(one.total, other.total), best, one.lost or other.lost)
+
+
+def _either(one: int, other: int) -> int:
+    if HELD in (one, other):
+        return max(one, other)
+    return one | other
+
+
+def _covers(one: _State, other: _State) -> bool:
+    """Whether a state does all that another does, and weighs no less."""
+    if more(one.total, other.total) != one.total or (other.lost and not one.lost):
+        return False
+    if more(one.best[0], other.best[0]) != one.best[0]:
+        return False
+    for node, (mask, trail) in other.own.items():
+        own, (weight, _) = one.own[node]
+        if _either(own, mask) != own or more(weight, trail[0]) != weight:
+            return False
+    return True
+
+
+def _longer(one: Trail, other: Trail) -> Trail:
+    weight = more(one[0], other[0])
+    return weight, one[1] if _rank(one) >= _rank(other) else other[1]
+
+
+def _rank(trail: Trail) -> tuple[float, float]:
+    """Chains are compared by time; where there is none, by attempts."""
+    return trail[0][TIME], trail[0][1]
+
+
+# -- the order -------------------------------------------------------------------------------------
+
+
+def _depth_first(choices: Choices) -> list[int]:
+    """Each node after those it waits for, as soon as it can be: states differ in few nodes then."""
+    targets: list[list[int]] = [[] for _ in choices.links]
+    missing = [len({link[0] for link in links}) for links in choices.links]
+    for node in reversed(choices.order):
+        for source in {link[0] for link in choices.links[node]}:
+            targets[source].append(node)
+    stack = [node for node in reversed(choices.order) if not missing[node]]
+    order = []
+    while stack:
+        node = stack.pop()
+        order.append(node)
+        for target in targets[node]:
+            missing[target] -= 1
+            if not missing[target]:
+                stack.append(target)
+    return order
+
+
+def _last_uses(choices: Choices, order: Sequence[int]) -> list[list[int]]:
+    """For each place in the order the nodes that nobody after it waits for."""
+    last = {}
+    for place, node in enumerate(order):
+        last[node] = place
+        for source, _, _ in choices.links[node]:
+            last[source] = place
+    found: list[list[int]] = [[] for _ in order]
+    for node, place in last.items():
+        found[place].append(node)
+    return found

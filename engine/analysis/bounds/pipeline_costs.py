@@ -1,0 +1,277 @@
+"""Plan -> Measure: the most that runs of a pipeline come to, those of its sub-pipelines included.
+
+Visits and attempts are over all assignments of exits; times, delays, places and deadlines do not
+forbid any. Time counts attempts up to their timeout, waits up to `1 + jitter` or what a task may ask
+for, route delays; a deadline caps what it holds. What comes on top: the grace period of attempts that
+do not stop when they are told to, and the machine's own time.
+
+**Time under limits** (Graham's bound, with delays). Take what ended last, and go back from it: at
+each instant before, either an attempt of the chain runs, or the chain waits for a delay, or its next
+attempt lacks a place in some limit L, all of whose m places are held then, for nobody who could
+start is left waiting. Running and lacking exclude each other, so the latter takes at most (W - C) /
+m, where W is the seconds that places of L are held in the whole run and C those the chain holds. So
+a run takes at most the sum of W / m over the limits, and the longest chain if each second of an
+attempt counts 1 - sum of 1 / m over its own limits (`CHAIN`) and each second of delay fully. Chains
+go on from a node to one it waits for, skipped ones included, at the instant its last edge settles.
+An attempt of a sub-pipeline counts on a chain with the bound of the child by itself: what the child
+lacks in its own limits is in that, what it lacks in those around it is in the W around. Limits that
+are never full while somebody waits (`limits`) are left out. Where a pool is held by a sub-pipeline,
+its seconds depend on the others', and what counts is that something always goes on: the sum of all. The
+`max_parallel` of a fan-out is such a limit (see `fans`), whose waits count where that node is on the chain.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from functools import cached_property, reduce
+
+import attrs
+
+from engine.analysis.bounds.concurrency import at_once, chains_of
+from engine.analysis.bounds.heaviest_runs import Most, Status, heaviest
+from engine.analysis.bounds.machine_paths import Budget
+from engine.analysis.bounds.node_costs import Options, alike, options_of
+from engine.analysis.bounds.weights import (
+    CHAIN,
+    SERIAL,
+    TIME,
+    WORK,
+    Load,
+    Weight,
+    capped,
+    more,
+    plus,
+    visit_of,
+)
+from engine.analysis.choices import choices_of
+from engine.analysis.output_types import outputs_of
+from engine.plan.plan import Body, Node, Plan
+
+__all__ = ["EFFORT", "Measure"]
+
+EFFORT = 2_000_000
+"""Sums that are looked at in all machines of a plan; in one machine a tenth of it."""
+
+
+class Measure:
+    """The measures of one plan; limits of pools in `outside` are those of a run around it."""
+
+    def __init__(self, plan: Plan, outside: frozenset[str]) -> None:
+        self.plan, self.outside = plan, outside
+        self.choices = choices_of(plan)
+        self.items = [self._items(node) for node in plan.nodes]
+        self.children = self._children()
+        chains = chains_of(plan, self.choices.order)
+        widths = [self._width(node) for node in plan.nodes]
+        self.uses = {
+            pool: at_once(chains, [self._holds(node, pool) for node in plan.nodes])
+            for pool in sorted(set(self._pools()))
+        }
+        width = at_once(chains, widths)
+        self.width = min(width, plan.max_parallel)
+        self.crowded = width > plan.max_parallel
+        self.tight = {
+            pool: plan.pools[pool]
+            for pool, count in self.uses.items()
+            if pool not in outside and count > plan.pools[pool]
+        }
+        budget = Budget(EFFORT, EFFORT // 10)
+        known: dict[object, Options] = {}
+        self.options = [
+            self._options(node, widths[node.index], budget, known) for node in plan.nodes
+        ]
+        self.entangled = any(self._entangled(node) for node in plan.nodes)
+        self.closing = None if plan.closing is None else Measure(plan.closing, outside)
+        if self.closing is not None:  # it begins when all this has ended
+            self.width = max(self.width, self.closing.width)
+            self.uses = {
+                pool: max(uses.get(pool, 0) for uses in (self.uses, self.closing.uses))
+                for pool in {**self.uses, **self.closing.uses}
+            }
+
+    # -- the parts -----------------------------------------------------------------------------
+
+    def _children(self) -> dict[int, Measure]:
+        """The measures of all sub-pipelines, by the identity of their plans."""
+        found: dict[int, Measure] = {}
+        outside = self.outside | self.plan.pools.keys()
+        for node in self.plan.nodes:
+            for body in node.bodies:
+                if body.plan is not None and id(body.plan) not in found:
+                    found[id(body.plan)] = Measure(body.plan, outside)
+        return found
+
+    def _items(self, node: Node) -> float:
+        """How many items a node has at most, one if it is no fan-out; infinitely many where nothing tells."""
+        most = outputs_of(self.plan).most(node) if node.fan is not None else 1
+        return math.inf if most is None else most
+
+    def _at_once(self, node: Node) -> int:
+        """How many of its items can run at once."""
+        return 1 if node.fan is None else int(min(self.items[node.index], node.fan.max_parallel))
+
+    def _full(self, node: Node) -> bool:
+        """Whether items of a fan-out wait for each other."""
+        return node.fan is not None and self.items[node.index] > node.fan.max_parallel
+
+    def inner(self, node: Node) -> Iterator[Measure]:
+        yield from (self.children[id(body.plan)] for body in node.bodies if body.plan)
+
+    def _width(self, node: Node) -> int:
+        width = max([1, *(child.width for child in self.inner(node))])
+        return width * self._at_once(node)
+
+    def _pools(self) -> Iterator[str]:
+        for node in self.plan.nodes:
+            if node.pool is not None:
+                yield node.pool
+            for child in self.inner(node):
+                yield from (pool for pool in child.uses if pool in child.outside)
+
+    def _holds(self, node: Node, pool: str) -> int:
+        inner = [child.uses.get(pool, 0) for child in self.inner(node) if pool in child.outside]
+        return max([int(node.pool == pool), *inner]) * self._at_once(node)
+
+    def _entangled(self, node: Node) -> bool:
+        """Whether the seconds of a tight pool depend on those of others."""
+        inner = list(self.inner(node))
+        return bool(inner) and (
+            self._full(node)
+            or node.pool in self.tight
+            or any(self.tight.keys() & child.uses.keys() for child in inner)
+        )
+
+    def locks(self, node: Node) -> bool:
+        """Whether a pool is held while a sub-pipeline waits for another one."""
+        return node.pool is not None and any(child.uses for child in self.inner(node))
+
+    def _options(
+        self, node: Node, width: int, budget: Budget, known: dict[object, Options]
+    ) -> Options:
+        share = self._share(node)
+        key = alike(self.plan, node)
+        if key is None:
+            return self._searched(node, width, budget, share)
+        if (key, share) not in known:
+            known[key, share] = self._searched(node, width, budget, share)
+        return known[key, share]
+
+    def _searched(self, node: Node, width: int, budget: Budget, share: float) -> Options:
+        visits = [
+            visit_of(step, body, self.load_of(body), share)
+            for step, body in zip(node.machine.steps, node.bodies, strict=True)
+        ]
+        linger, items = self._linger(node), self.items[node.index]
+        return options_of(self.plan, node, visits, width, budget, items, linger)
+
+    def _linger(self, node: Node) -> float:
+        """Seconds that a node may take to end once it is told to, its children one after the other."""
+        return self._at_once(node) * max([0.0, *(child.linger for child in self.inner(node))])
+
+    def _share(self, node: Node) -> float:
+        """What a second of a task counts on a chain under limits."""
+        places = [self.plan.max_parallel] if self.crowded else []
+        if node.pool in self.tight:
+            places.append(self.tight[node.pool])
+        if self._full(node) and node.fan is not None:
+            places.append(node.fan.max_parallel)
+        return max(0.0, 1 - sum(1 / each for each in places))
+
+    def load_of(self, body: Body) -> Load | None:
+        return None if body.plan is None else self.children[id(body.plan)].load
+
+    # -- whole runs ----------------------------------------------------------------------------
+
+    def most(self, status: Status) -> Most | None:
+        """The heaviest runs with a status."""
+        ways = [each.ways for each in self.options]
+        return heaviest(self.choices, ways, self.plan.on_failure == "cancel", status)
+
+    @cached_property
+    def load(self) -> Load:
+        """What a run weighs for the one around it."""
+        good, bad = self.most("succeeded"), self.most("failed")
+        succeeded = self._whole(good) if good else None
+        failed = self._whole(bad) if bad else None
+        if succeeded and self.plan.outputs is not None and not self.plan.outputs.constant:
+            failed = more(failed, succeeded) if failed else succeeded
+        exact = all(each is None or self.exactly(each) for each in (good, bad))
+        load = Load(succeeded, failed, self.width, exact, exact and self.free, self.linger)
+        return load if self.closing is None else _both(load, self.closing.load)
+
+    @cached_property
+    def linger(self) -> float:
+        """Seconds that a run may take to end once it is told to: what its sub-pipelines take one after the other, and its
+        own `[finally]`."""
+        inside = math.fsum(map(self._linger, self.plan.nodes))
+        if self.closing is None:
+            return inside
+        load = self.closing.load
+        return inside + max(run[TIME] for run in (load.succeeded, load.failed) if run)
+
+    def exactly(self, most: Most) -> bool:
+        """Whether a run exists that comes to these sums."""
+        return most.exact and all(self.sound(self.plan.nodes[node])[0] for node in most.ran)
+
+    def sound(self, node: Node) -> tuple[bool, bool]:
+        """Whether a node's counts, and its times, are those of a run."""
+        loads = [child.load for child in self.inner(node)]
+        own = self.options[node.index]
+        exact = own.exact and all(load.exact for load in loads)
+        return exact, exact and own.timed and all(load.exact_time for load in loads)
+
+    @property
+    def free(self) -> bool:
+        """Whether nobody ever waits for a place of this run's own."""
+        return not (self.crowded or self.tight)
+
+    def _whole(self, most: Most) -> Weight:
+        seconds = self.seconds(most)
+        total = most.total
+        cap = self.deadline
+        chain = seconds
+        if self.free:  # what holds where limits around it make its attempts wait, too
+            chain = total[SERIAL] if self.entangled else most.trail[0][CHAIN]
+        whole = (*total[:TIME], seconds, total[SERIAL], total[WORK], chain)
+        return capped(whole, cap, self.width)
+
+    @cached_property
+    def deadline(self) -> float:
+        """Seconds after which all but `[finally]` has ended, what its sub-pipelines then still do included."""
+        if self.plan.deadline is None:
+            return math.inf
+        return self.plan.deadline + math.fsum(map(self._linger, self.plan.nodes))
+
+    def seconds(self, most: Most) -> float:
+        """The longest run, its deadline aside."""
+        weight = most.trail[0]
+        if self.free:
+            return weight[TIME]
+        serial = math.inf if any(map(self.locks, self.plan.nodes)) else most.total[SERIAL]
+        if self.entangled:
+            return serial
+        waits = most.total[WORK] / self.plan.max_parallel if self.crowded else 0.0
+        for pool, places in self.tight.items():
+            users = [node for node in most.ran if self.plan.nodes[node].pool == pool]
+            waits += sum(self.options[node].weight[WORK] for node in users) / places
+        return min(serial, weight[CHAIN] + waits)
+
+
+def _both(load: Load, closing: Load) -> Load:
+    """A run and then what ends it: it fails if either does."""
+    ways = [
+        (one, other, plus(weight, last))
+        for one, weight in (("succeeded", load.succeeded), ("failed", load.failed))
+        for other, last in (("succeeded", closing.succeeded), ("failed", closing.failed))
+        if weight is not None and last is not None
+    ]
+    lost = [weight for one, other, weight in ways if "failed" in (one, other)]
+    won = [weight for one, other, weight in ways if "failed" not in (one, other)]
+    return attrs.evolve(
+        load,
+        succeeded=won[0] if won else None,
+        failed=reduce(more, lost) if lost else None,
+        exact=load.exact and closing.exact,
+        exact_time=load.exact_time and closing.exact_time and load.linger == 0,
+    )

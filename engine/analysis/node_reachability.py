@@ -1,0 +1,175 @@
+"""Plan -> Feasibility: which nodes some run starts, which none does and why, which stay undecided.
+
+A run is an ending picked for each node (see `choices`). No condition asks for a skip, so more runs
+never close an edge: a node runs if and only if its needs can be met with one ending an ancestor.
+A few whole runs settle the common case. The rest is for `search`. Exact up to `EFFORT`.
+Source: LANGUAGE.md sections 7, 8 and 15 (T3).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Mapping, Sequence
+from typing import Any
+
+import attrs
+
+from engine.analysis.choices import (
+    Choices,
+    can_succeed,
+    choices_of,
+    joined,
+    when_of,
+)
+from engine.analysis.kin import first_ones
+from engine.analysis.memo import per_plan
+from engine.analysis.search import Cause, Search, TooMuch
+from engine.plan.plan import Plan
+
+__all__ = [
+    "EFFORT",
+    "Feasibility",
+    "decide",
+    "skips_all",
+    "usual",
+]
+
+EFFORT = 100_000
+"""How often searching one plan may look at a node."""
+_TRIALS = 8
+_LIVE_AFTER_SUCCESS = frozenset({"success", "finished", "always"})
+
+
+@attrs.frozen
+class Feasibility:
+    """Every node of a plan, by index, is in one of the three."""
+
+    runs: frozenset[int]
+    never: Mapping[int, Cause]
+    undecided: tuple[int, ...]
+
+
+@per_plan
+def decide(plan: Plan) -> Feasibility:
+    """Which nodes some assignment of exits (and timing) makes run; sub-pipelines are not judged."""
+    if _goes_well(plan):
+        return Feasibility(frozenset(range(len(plan.nodes))), {}, ())
+    choices = choices_of(plan)
+    runs = _tried(choices)
+    if len(runs) == len(plan.nodes):
+        return Feasibility(frozenset(runs), {}, ())
+    return _searched(plan, choices, runs)
+
+
+@per_plan
+def usual(plan: Plan) -> frozenset[int]:
+    """The nodes of the run in which each ends well if it can."""
+    return frozenset(_trial(choices_of(plan), (), _most))
+
+
+def skips_all(plan: Plan) -> bool | None:
+    """Whether some run skips every node that does not end well; None where the effort did not
+    suffice to tell."""
+    choices, end = choices_of(plan), len(plan.nodes)
+    if not choices.stuck & _trial(choices, (), _most):
+        return True
+    last = tuple((node, 0, True) for node in choices.order)
+    whole = attrs.evolve(
+        choices,
+        order=(*choices.order, end),
+        links=(*choices.links, last),
+        any=(*choices.any, False),
+        when=(*choices.when, "none"),
+        endings=(*choices.endings, (0,)),
+    )
+    try:
+        never = {node for node in choices.order if choices.when[node] == "never"}
+        search = Search(plan, whole, EFFORT, skipped=never)
+        return search._finds(whole.order, sorted(choices.stuck - never)) is not None
+    except TooMuch:
+        return None
+
+
+def _searched(plan: Plan, choices: Choices, runs: set[int]) -> Feasibility:
+    search = Search(plan, choices, EFFORT)
+    never: dict[int, Cause] = {}
+    undecided = []
+    for node in choices.order:
+        try:
+            cause = None if node in runs else search.cause(node)
+        except TooMuch:
+            undecided.append(node)
+        else:
+            if cause is None:
+                runs.add(node)
+            else:
+                never[node] = cause
+        search.learn(node, node not in never)
+    return Feasibility(frozenset(runs), never, tuple(sorted(undecided)))
+
+
+def _goes_well(plan: Plan) -> bool:
+    """Whether each node surely runs where all succeed, as can be seen without looking at the rest."""
+    return len(plan.order) == len(plan.nodes) and all(
+        can_succeed(node)
+        and when_of(node) != "never"
+        and all(edge.condition.kind in _LIVE_AFTER_SUCCESS for edge in node.edges)
+        for node in first_ones(plan)
+    )
+
+
+# -- trial runs ------------------------------------------------------------------------------------
+
+
+Prefer = Callable[[int, Sequence[int]], Any]
+"""How good an ending is, given the bits of its edges to wanted nodes, in the order of these."""
+
+
+def _tried(choices: Choices) -> set[int]:
+    """Nodes that run in a few whole runs: all well, then each after what has not run yet."""
+    runs: set[int] = set()
+    wanted: Collection[int] = ()
+    idle = 0
+    for prefer in (_most, _first) * _TRIALS:
+        more = _trial(choices, wanted, prefer) - runs
+        runs |= more
+        wanted = [node for node in choices.order if node not in runs]
+        idle = 0 if more else idle + 1
+        if not wanted or idle == 2:
+            break
+    return runs
+
+
+def _pick(masks: Sequence[int], bits: Sequence[int], prefer: Prefer) -> int:
+    if len(masks) == 1 or not bits:
+        return masks[0]
+    return max(masks, key=lambda mask: prefer(mask, bits))
+
+
+def _most(mask: int, bits: Sequence[int]) -> int:
+    return sum(1 for bit in bits if bit & mask)
+
+
+def _first(mask: int, bits: Sequence[int]) -> list[bool]:
+    return [bool(bit & mask) for bit in bits]
+
+
+def _trial(choices: Choices, wanted: Collection[int], prefer: Prefer) -> set[int]:
+    """The nodes of one run, in which each ends as is preferred."""
+    gains: dict[int, list[int]] = {}
+    for node in wanted:
+        for source, bit, _ in choices.links[node]:
+            gains.setdefault(source, []).append(bit)
+    lit: dict[int, int] = {}
+    runs: set[int] = set()
+    held: set[int] = set()
+    for node in choices.order:
+        links, when = choices.links[node], choices.when[node]
+        if held and any(link[0] in held for link in links):
+            held.add(node)
+        elif when != "never" and joined(links, choices.any[node], lit):
+            runs.add(node)
+            if node in choices.stuck:
+                held.add(node)
+            else:
+                lit[node] = _pick(choices.endings[node], gains.get(node, ()), prefer)
+    return runs

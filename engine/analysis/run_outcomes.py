@@ -1,0 +1,58 @@
+"""Plan -> how its runs can end: can one succeed, can one fail, and what keeps them from it.
+
+A run succeeds if and only if no node of it fails unhandled, which is what `choices` leaves out under
+`on_failure = "cancel"`: so it can succeed if some run skips every node that is `stuck` there. It can
+fail if a node that can run has an ending that nothing handles (its own ending lets or keeps no node
+before it from running), or if its outputs may turn out impossible to evaluate. Exact up to the
+effort of `feasibility`. Source: LANGUAGE.md sections 2, 8 and 15.
+"""
+
+from __future__ import annotations
+
+import attrs
+
+from engine.analysis.choices import can_succeed, choices_of, spoils
+from engine.analysis.kin import first_ones
+from engine.analysis.memo import per_plan
+from engine.analysis.node_reachability import decide, skips_all
+from engine.plan.plan import Plan
+
+__all__ = ["child_codes", "failing", "never_succeeds"]
+
+
+@per_plan
+def failing(plan: Plan) -> tuple[int, ...]:
+    """The nodes that fail unhandled, or never end, in every run that they are in."""
+    if all(map(can_succeed, first_ones(plan))):
+        return ()
+    return tuple(sorted(choices_of(_careful(plan)).stuck))
+
+
+@per_plan
+def never_succeeds(plan: Plan) -> bool | None:
+    """Whether no run of the plan succeeds; None where the effort did not suffice to tell."""
+    if not failing(plan):
+        return False
+    skipped = skips_all(_careful(plan))
+    return None if skipped is None else not skipped
+
+
+@per_plan
+def child_codes(plan: Plan) -> frozenset[int]:
+    """The exits that the plan can give as a sub-pipeline: 0 `success`, 1 `failure`."""
+    parts = [plan, *([plan.closing] if plan.closing else [])]
+    codes = {0} if all(never_succeeds(part) is not True for part in parts) else set()
+    return frozenset(codes | {1} if any(map(_can_fail, parts)) else codes)
+
+
+def _can_fail(plan: Plan) -> bool:
+    if plan.outputs is not None and not plan.outputs.constant:
+        return True
+    never = decide(plan).never
+    return any(node.index not in never and spoils(plan, node) for node in plan.nodes)
+
+
+@per_plan
+def _careful(plan: Plan) -> Plan:
+    """The plan with runs that end at the first failure: those that succeed are the same."""
+    return plan if plan.on_failure == "cancel" else attrs.evolve(plan, on_failure="cancel")

@@ -1,0 +1,243 @@
+"""What the runs of one node can do: steps they visit, bounded routes they use up, ends they reach.
+
+Counters are exact. A route is surely used up where its target leads back over unbounded routes
+alone (a shortest way to it leaves each step once, so its own counter is untouched), and surely not
+where nothing leads back; only in between are counter states explored, `EFFORT` of them. What that
+leaves open counts as possible: never a false alarm. Retries delay an outcome and never forbid it,
+so they are not looked at. Source: LANGUAGE.md sections 3 to 6 and 15 (T3).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+
+import attrs
+
+from engine.base.graphs import led_to
+from engine.plan.machine import (
+    End,
+    Machine,
+    Outcome,
+    Route,
+    Step,
+    Target,
+    Verdict,
+    per_shape,
+)
+
+__all__ = [
+    "EFFORT",
+    "Ending",
+    "Survey",
+    "can_be_done",
+    "ends_of",
+    "outcomes_of",
+    "reach",
+    "survey",
+    "taken_routes",
+    "trapped_steps",
+]
+
+EFFORT = 20_000
+"""Counter states of one machine that are explored at most."""
+
+
+@attrs.frozen
+class Ending:
+    """One way to end, in `step`; the label is that of exit `code`, or (None) another's."""
+
+    result: Verdict
+    label: str
+    code: int | None
+    step: int
+    exit: int | None = None
+    """The exit code of the last attempt, None if it ended without one."""
+
+
+@attrs.frozen
+class Survey:
+    """What runs do: `steps` they visit, `spent` routes (by counter) they take the `then` of.
+
+    `undecided` are those of `steps` that no run was found to visit before the effort ran out, and
+    `open` those of `spent` that none was found to use up.
+    """
+
+    steps: frozenset[int]
+    spent: frozenset[int]
+    undecided: frozenset[int] = frozenset()
+    open: frozenset[int] = frozenset()
+
+
+@per_shape
+def survey(machine: Machine) -> Survey:
+    """The steps and used-up routes of all runs of the node."""
+    routes = [taken_routes(step) for step in machine.steps]
+    free = [[r.to for r in found if r.max is None] for found in routes]
+    sure = _closure(routes, machine.start, free)
+    if not machine.counters:
+        return sure
+    every = [[t for r in found for t in _written(r)] for found in routes]
+    may = _closure(routes, machine.start, every)
+    return sure if sure == may else _explored(machine, routes, sure, may)
+
+
+def ends_of(machine: Machine, apart: Iterable[int] | None = None) -> frozenset[Ending]:
+    """Every end that some run of the node reaches.
+
+    With `apart`, codes of an open step that have no route, no name and are not in `apart` are stood
+    for by the lowest of them.
+    """
+    told = None if apart is None else frozenset(apart)
+    known = _ends_known(machine)
+    if told not in known:
+        known[told] = frozenset(_ends(machine, told))
+    return known[told]
+
+
+@per_shape
+def _ends_known(machine: Machine) -> dict[frozenset[int] | None, frozenset[Ending]]:
+    """What `ends_of` has found, by the codes told apart."""
+    return {}
+
+
+def _ends(machine: Machine, told: frozenset[int] | None) -> Iterator[Ending]:
+    seen = survey(machine)
+    for at in seen.steps:
+        step = machine.steps[at]
+        for outcome in outcomes_of(step, told):
+            code = outcome if isinstance(outcome, int) else None
+            route = step.route(outcome)
+            if route is None:
+                verdict: Verdict = "succeeded" if outcome == 0 else "failed"
+                yield Ending(verdict, step.label(outcome), code, at, code)
+                continue
+            for target in _targets(route, seen.spent):
+                if isinstance(target, End):
+                    label = target.label or step.label(outcome)
+                    named = None if target.label else code
+                    yield Ending(target.result, label, named, at, code)
+
+
+@per_shape
+def can_be_done(machine: Machine) -> bool:
+    """Whether some run of the node ends well."""
+    return any(ending.result == "succeeded" for ending in ends_of(machine, ()))
+
+
+@per_shape
+def trapped_steps(machine: Machine) -> frozenset[int]:
+    """Steps from which no end can be reached over `to` and `then` of outcomes that can come."""
+    leads_to: list[list[int]] = [[] for _ in machine.steps]
+    free = []
+    for at, step in enumerate(machine.steps):
+        targets = [t for route in taken_routes(step) for t in _written(route)]
+        if _falls_through(step) or any(isinstance(t, End) for t in targets):
+            free.append(at)
+        for target in targets:
+            if isinstance(target, int):
+                leads_to[target].append(at)
+    return frozenset(range(len(machine.steps))) - reach(leads_to, free)
+
+
+def reach(adjacent: Sequence[Iterable[Target]], start: Iterable[int]) -> set[int]:
+    """Steps that some of `start` lead to, themselves included; ends lead nowhere."""
+    seen = set(start)
+    stack = list(seen)
+    while stack:
+        for target in adjacent[stack.pop()]:
+            if isinstance(target, int) and target not in seen:
+                seen.add(target)
+                stack.append(target)
+    return seen
+
+
+def outcomes_of(step: Step, apart: frozenset[int] | None = frozenset()) -> tuple[Outcome, ...]:
+    """Outcomes that can come, in order; of an open step those told apart and one for all others."""
+    if step.codes is not None or apart is None:
+        return step.outcomes()
+    told = {0, *apart, *step.names, *(key for key in step.routes if isinstance(key, int))}
+    other = next((code for code in range(1, 256) if code not in told), None)
+    codes = sorted(told if other is None else {*told, other})
+    return (*codes, *step.reserved)
+
+
+def taken_routes(step: Step) -> tuple[Route, ...]:
+    """The routes that some outcome takes which can come, in the order of outcomes."""
+    if not step.routes and not step.default:
+        return ()
+    found = (step.route(outcome) for outcome in outcomes_of(step))
+    return tuple(dict.fromkeys(route for route in found if route is not None))
+
+
+def _falls_through(step: Step) -> bool:
+    """Whether an outcome can come that no route takes."""
+    return any(step.route(outcome) is None for outcome in outcomes_of(step))
+
+
+def _written(route: Route) -> Iterator[Target]:
+    yield route.to
+    if route.max is not None:
+        yield route.then
+
+
+def _targets(route: Route, spent: frozenset[int]) -> Iterator[Target]:
+    yield route.to
+    if route.counter in spent:
+        yield route.then
+
+
+# -- counters -------------------------------------------------------------------------------------
+
+
+def _closure(
+    routes: Sequence[Sequence[Route]], start: int, back: Sequence[Iterable[Target]]
+) -> Survey:
+    """What runs do if a route can be used up wherever `back` leads from its target to its step."""
+    steps, spent, stack = {start}, set(), [start]
+    bounded = any(route.max is not None for found in routes for route in found)
+    steps_back = [[to for to in targets if isinstance(to, int)] for targets in back]
+    behind = led_to(steps_back) if bounded else []
+    while stack:
+        at = stack.pop()
+        for route in routes[at]:
+            targets = [route.to]
+            if route.max is not None and isinstance(route.to, int) and behind[route.to] >> at & 1:
+                spent.add(route.counter)
+                targets.append(route.then)
+            for target in targets:
+                if isinstance(target, int) and target not in steps:
+                    steps.add(target)
+                    stack.append(target)
+    return Survey(frozenset(steps), frozenset(spent))
+
+
+def _explored(
+    machine: Machine, routes: Sequence[Sequence[Route]], sure: Survey, may: Survey
+) -> Survey:
+    """Search states of (step, routes taken), deepest first, for what `may` adds to `sure`."""
+    first = (machine.start, (0,) * machine.counters)
+    seen, stack = {first}, [first]
+    steps, spent = set(sure.steps), set(sure.spent)
+    while stack and not (steps == may.steps and spent == may.spent):
+        if len(seen) > EFFORT:
+            return Survey(may.steps, may.spent, may.steps - steps, may.spent - spent)
+        at, taken = stack.pop()
+        steps.add(at)
+        for route in routes[at]:
+            target, after = _follow(route, taken, spent)
+            if isinstance(target, int) and (state := (target, after)) not in seen:
+                seen.add(state)
+                stack.append(state)
+    return Survey(frozenset(steps), frozenset(spent))
+
+
+def _follow(
+    route: Route, taken: tuple[int, ...], spent: set[int]
+) -> tuple[Target, tuple[int, ...]]:
+    if route.max is None:
+        return route.to, taken
+    at = route.counter
+    if taken[at] == route.max:
+        spent.add(at)
+        return route.then, taken
+    return route.to, (*taken[:at], taken[at] + 1, *taken[at + 1 :])

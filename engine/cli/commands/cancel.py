@@ -1,0 +1,77 @@
+"""`engine cancel`: ask a run, in whatever process it is, to stop."""
+
+from __future__ import annotations
+
+import argparse
+import getpass
+import time
+from typing import TYPE_CHECKING
+
+from engine.cli.console import Console
+from engine.cli.store_arguments import (
+    GOING,
+    PAUSE,
+    add_run,
+    opened,
+    store_of,
+)
+
+if TYPE_CHECKING:
+    from engine.journal.records import Kept
+    from engine.journal.store import Store
+
+__all__ = ["EXAMPLES", "SUMMARY", "configure", "execute"]
+
+SUMMARY = "cancel a run, from another terminal"
+EXAMPLES = """\
+  engine cancel 3f2a                        it stops within its grace period
+  engine cancel 3f2a --node load            that node alone; what waits for it is skipped
+  engine cancel 3f2a --reason "wrong data"  the record says why
+"""
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    """Add the arguments."""
+    add_run(parser)
+    parser.add_argument("--node", metavar="NODE", help="cancel this node alone")
+    parser.add_argument("--reason", metavar="TEXT", help="what the record says")
+    parser.add_argument(
+        "--wait",
+        metavar="SECONDS",
+        type=float,
+        default=30.0,
+        help="how long to wait for its end; default 30",
+    )
+
+
+def execute(arguments: argparse.Namespace, console: Console) -> int:
+    """Ask, and wait for the end; 1 if it has not come. A run that nobody runs ends here."""
+    from engine import stored
+
+    reason = arguments.reason or f"cancelled by {getpass.getuser()} with `engine cancel`"
+    where = store_of(arguments)
+    if arguments.node is not None:
+        stored.cancel_node(arguments.run, arguments.node, reason, store=where)
+        console.out(f"run {arguments.run}: `{arguments.node}` has been asked to stop")
+        return 0
+    result = stored.cancel(arguments.run, reason, store=where)
+    if result is not None:
+        console.out(f"run {result.id} {result.status}")
+        return 0
+    with opened(arguments) as store:
+        kept = _waited(store, store.run(arguments.run).header.id, arguments.wait)
+    if kept.status in GOING:
+        console.error(f"run `{kept.header.id}` has been asked and goes on: {kept.holder}")
+        return 1
+    console.out(f"run {kept.header.id} {kept.status}")
+    return 0
+
+
+def _waited(store: Store, id: str, seconds: float) -> Kept:
+    """The run when it has ended, or after so many seconds."""
+    until = time.monotonic() + seconds
+    while True:
+        kept = store.run(id)
+        if kept.status not in GOING or time.monotonic() >= until:
+            return kept
+        time.sleep(PAUSE)  # a store tells nobody that it changed

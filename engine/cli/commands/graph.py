@@ -1,0 +1,36 @@
+"""`engine graph`: a spec as a drawing, for Mermaid or Graphviz."""
+
+from __future__ import annotations
+
+import argparse
+
+from engine.cli.console import Console
+from engine.cli.run_arguments import load_plan
+
+__all__ = ["EXAMPLES", "SUMMARY", "configure", "execute"]
+
+SUMMARY = "draw a spec: nodes, edges, and the routes inside nodes"
+EXAMPLES = """\
+  engine graph pipeline.toml > pipeline.mmd
+  engine graph pipeline.toml --format dot | dot -Tsvg > pipeline.svg
+"""
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    """Add the arguments."""
+    parser.add_argument("spec", metavar="FILE", help="the spec")
+    parser.add_argument(
+        "--format", choices=("mermaid", "dot"), default="mermaid", help="default: mermaid"
+    )
+
+
+def execute(arguments: argparse.Namespace, console: Console) -> int:
+    """Draw it."""
+    plan = load_plan(arguments.spec, console)
+    if plan is None:
+        return 2
+    from engine.render import graphs
+
+    write = {"mermaid": graphs.mermaid, "dot": graphs.dot}[arguments.format]
+    console.out(write(plan))
+    return 0

@@ -1,0 +1,36 @@
+"""`engine logs`: what the tasks of a run wrote, by attempt."""
+
+from __future__ import annotations
+
+import argparse
+
+from engine.cli.console import Console
+from engine.cli.store_arguments import add_run, opened
+
+__all__ = ["EXAMPLES", "SUMMARY", "configure", "execute"]
+
+SUMMARY = "print what the tasks of a run wrote"
+EXAMPLES = """\
+  engine logs 3f2a           of all nodes
+  engine logs 3f2a build     of one
+"""
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    """Add the arguments."""
+    add_run(parser)
+    parser.add_argument("node", metavar="NODE", nargs="?", help="only of this node")
+
+
+def execute(arguments: argparse.Namespace, console: Console) -> int:
+    """Print the lines, each with its step and attempt."""
+    from engine.record.history import lines_of
+    from engine.render.progress import short
+    from engine.render.text import elapsed, printable
+
+    with opened(arguments) as store:
+        events = store.events(store.run(arguments.run).header.id)
+    for event, attempt, line in lines_of(events, arguments.node):
+        where = f"{short(event.path)} {attempt}"
+        console.out(f"{elapsed(event.time):>7}  {printable(where)}  {printable(line)}")
+    return 0

@@ -1,0 +1,40 @@
+"""`engine new`: a project to begin with."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from engine.cli.console import Console
+
+__all__ = ["EXAMPLES", "SUMMARY", "configure", "execute"]
+
+SUMMARY = "make a project: a spec, a task, tests and CI that pass"
+EXAMPLES = """\
+  engine new greetings     makes the folder greetings
+"""
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    """Add the arguments."""
+    parser.add_argument(
+        "folder", metavar="NAME", help="the folder to make; its name is the project's"
+    )
+
+
+def execute(arguments: argparse.Namespace, console: Console) -> int:
+    """Make it."""
+    from engine.cli.scaffold import make
+    from engine.errors import EngineError
+    from engine.render.text import printable
+
+    try:
+        for path in make(Path(arguments.folder)):
+            console.out(printable(str(path)))
+    except OSError as error:
+        raise EngineError(
+            f"`{arguments.folder}` cannot be written: {(error.strerror or '').lower()}"
+        ) from None
+    name = Path(arguments.folder).resolve().name
+    console.note(printable(f"now: cd {arguments.folder} && engine run specs/{name}.toml"))
+    return 0

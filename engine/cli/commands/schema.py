@@ -1,0 +1,54 @@
+"""`engine schema`: the language as JSON Schema, with the inputs of the tasks that are known."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from engine.cli.console import Console
+from engine.errors import EngineError
+from engine.render.text import printable
+
+__all__ = ["EXAMPLES", "SUMMARY", "configure", "execute"]
+
+SUMMARY = "print the JSON Schema of specs, by which editors complete and check"
+EXAMPLES = """\
+  engine schema > engine.schema.json
+  engine schema --from pipeline.toml > engine.schema.json   with the tasks of its modules
+  then begin a spec with `#:schema ./engine.schema.json`, as taplo and tombi understand it
+"""
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    """Add the arguments."""
+    parser.add_argument(
+        "--from", dest="spec", metavar="SPEC", help="a spec whose `tasks` modules to look in too"
+    )
+
+
+def execute(arguments: argparse.Namespace, console: Console) -> int:
+    """Print it."""
+    from engine.sdk.imports import TaskError
+
+    try:
+        return _print(arguments, console)
+    except TaskError as error:
+        raise EngineError(str(error)) from error
+
+
+def _print(arguments: argparse.Namespace, console: Console) -> int:
+    import json
+
+    from engine import api
+    from engine.sdk.editor_schema import schema_with
+    from engine.settings import settings_for
+
+    allow = settings_for(arguments.spec or "here").tasks
+    registry, folder = api.default_registry(allow=allow), Path(arguments.spec or "").parent
+    if arguments.spec is not None and api.analyse(arguments.spec, registry)[1].errors:
+        console.note(f"{printable(arguments.spec)} has errors: see `engine check`")
+    tasks = (registry.find(id, folder) for id in registry.ids())
+    console.out(json.dumps(schema_with(task for task in tasks if task), indent=2))
+    for error in registry.broken():
+        console.error(str(error))
+    return 2 if registry.broken() else 0

@@ -1,0 +1,48 @@
+"""`engine show`: what a kept run has come to, its nodes and attempts; or its events."""
+
+from __future__ import annotations
+
+import argparse
+import json
+
+from engine.cli.console import Console
+from engine.cli.store_arguments import add_run, opened, seen
+
+__all__ = ["EXAMPLES", "SUMMARY", "configure", "execute"]
+
+SUMMARY = "show a run: its nodes, and why each ended so"
+EXAMPLES = """\
+  engine show 3f2a            as `engine run` printed it, or as far as it has come
+  engine show 3f2a --json     with every attempt
+  engine show 3f2a --events   what happened, an object a line
+"""
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    """Add the arguments."""
+    add_run(parser)
+    form = parser.add_mutually_exclusive_group()
+    form.add_argument("--json", action="store_true", help="print the result as JSON")
+    form.add_argument("--events", action="store_true", help="print each event as JSON, one a line")
+
+
+def execute(arguments: argparse.Namespace, console: Console) -> int:
+    """Print it."""
+    from engine.render import results
+
+    with opened(arguments) as store:
+        kept = store.run(arguments.run)
+        events = store.events(kept.header.id)
+    if arguments.events:
+        for event in events:
+            console.out(json.dumps(event.to_json()))
+        return 0
+    result = seen(kept, events)
+    if arguments.json:
+        console.out(results.as_json(result))
+    else:
+        notes = results.last_lines(events)
+        console.out(
+            results.report(result, width=console.width, color=console.colored(), notes=notes)
+        )
+    return 0

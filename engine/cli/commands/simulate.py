@@ -1,0 +1,141 @@
+"""`engine simulate`: runs with scripted bodies under a virtual clock, printed as `engine run` prints; several scripts
+tell together what they have never taken."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from engine.cli.commands.run import show
+from engine.cli.console import Console
+from engine.cli.run_arguments import (
+    add_inputs,
+    inputs_of,
+    load_plan,
+    read_json,
+)
+from engine.errors import EngineError, InputError
+
+if TYPE_CHECKING:
+    from engine.plan.plan import Plan
+    from engine.record.result import Result
+    from engine.testing.spec_coverage import Coverage
+
+__all__ = ["EXAMPLES", "SUMMARY", "configure", "execute"]
+
+SUMMARY = "try a spec: exits from a script, real routes, retries and deadlines, no waiting"
+EXAMPLES = """\
+  engine simulate pipeline.toml                       every step exits 0, its output is null
+  engine simulate pipeline.toml --script script.json  it goes as the script says
+  engine simulate pipeline.toml --script ok.toml --script fails.toml --coverage
+                                                      what none of the scripts has taken
+
+  a script says how the attempts of steps end, one after the other; the last repeats:
+    {"test/test": [{"exit": 1}, {"exit": 0, "duration": 2.5, "output": {"passed": 12}}],
+     "deploy/upload": [{"outcome": "error"}, {"outcome": "hang"}]}
+  the same in TOML:
+    "test/test" = [{ exit = 1 }, { exit = 0, duration = 2.5, output = { passed = 12 } }]
+    inputs = { branch = "main" }                      # inputs of this simulation
+"""
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    """Add the arguments."""
+    add_inputs(parser)
+    parser.add_argument(
+        "--script",
+        metavar="FILE",
+        action="append",
+        default=[],
+        help="how attempts end, as JSON or TOML; what it leaves out exits 0 after 1 s, its output null; several give several "
+        "simulations",
+    )
+    parser.add_argument(
+        "--coverage",
+        action="store_true",
+        help="tell which nodes, conditions and routes no simulation has taken",
+    )
+    parser.add_argument(
+        "--min-coverage",
+        metavar="PERCENT",
+        type=float,
+        help="status 1 if less than that was taken; implies --coverage",
+    )
+
+
+def execute(arguments: argparse.Namespace, console: Console) -> int:
+    """Simulate it, print what became of it."""
+    plan = load_plan(arguments.spec, console)
+    if plan is None:
+        return 2
+    results = {path: _simulated(plan, arguments, path) for path in arguments.script or [""]}
+    wanted = arguments.coverage or arguments.min_coverage is not None
+    if len(results) == 1 and not wanted:
+        return show(next(iter(results.values())), arguments, console)
+    from engine.testing.spec_coverage import coverage
+
+    found = coverage(plan, results.values())
+    if arguments.json:
+        _print_json(results, found, console)
+    else:
+        _print(results, found if wanted else None, console)
+    least = arguments.min_coverage
+    return 1 if least is not None and 100 * found.share < least else 0
+
+
+def _simulated(plan: Plan, arguments: argparse.Namespace, path: str) -> Result:
+    from engine import testing
+
+    data = _read(path) if path else {}
+    own = data.pop("inputs", {}) if isinstance(data, dict) else {}
+    if not isinstance(own, dict):
+        raise InputError((f"`{path}`: `inputs` is a table from names to values",))
+    seed = arguments.seed if arguments.seed is not None else 0
+    inputs = {**own, **inputs_of(plan, arguments)}
+    return testing.simulate(plan, testing.parse_script(data, plan), inputs, seed=seed)
+
+
+def _read(path: str) -> Any:
+    """The data of a script: TOML by the end of its name, else JSON."""
+    if not path.endswith(".toml"):
+        return read_json(path)
+    from pathlib import Path
+
+    from engine.toml.source import Syntax, parse, read
+
+    try:
+        return parse(read(Path(path)))
+    except OSError as error:
+        raise EngineError(f"`{path}` cannot be read: {error.strerror}") from None
+    except Syntax as error:
+        raise EngineError(
+            f"{path}:{error.span.line}:{error.span.column}: {error.message}"
+        ) from None
+
+
+def _print(results: Mapping[str, Result], found: Coverage | None, console: Console) -> None:
+    from engine.render.text import printable
+
+    for path, result in results.items():
+        tail = f": {result.message}" if result.message else ""
+        console.out(f"{printable(path or 'without a script')}: {result.status}{printable(tail)}")
+    if found is None:
+        return
+    count = len(found.spots)
+    console.out(f"\ntaken: {count - len(found.missed)} of {count} ({100 * found.share:.0f} %)")
+    for spot in found.missed:
+        place = f"{spot.file}:{spot.span.line}:{spot.span.column}"
+        console.out(printable(f"{place}: never taken in `{spot.path}`: {spot.what}"))
+
+
+def _print_json(results: Mapping[str, Result], found: Coverage, console: Console) -> None:
+    import json
+
+    missed = [
+        {"path": spot.path, "what": spot.what, "file": spot.file, "line": spot.span.line, "column": spot.span.column}
+        for spot in found.missed
+    ]  # fmt: skip
+    runs = {path: result.to_json() for path, result in results.items()}
+    data = {"runs": runs, "coverage": {"share": found.share, "missed": missed}}
+    console.out(json.dumps(data, indent=2))

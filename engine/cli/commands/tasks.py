@@ -1,0 +1,103 @@
+"""`engine tasks`: the tasks that a spec may name, or all about one of them."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from engine.cli.console import Console
+from engine.errors import EngineError
+
+if TYPE_CHECKING:
+    from engine.sdk.registry import Registry
+    from engine.sdk.task import Task
+
+__all__ = ["EXAMPLES", "SUMMARY", "configure", "execute"]
+
+SUMMARY = "list the tasks there are, or show one: its inputs, output, exits and an example"
+EXAMPLES = """\
+  engine tasks
+  engine tasks http
+  engine tasks --from pipeline.toml    those of the spec's modules too
+"""
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    """Add the arguments."""
+    parser.add_argument("name", metavar="NAME", nargs="?", help="the id of a task")
+    parser.add_argument(
+        "--from", dest="spec", metavar="SPEC", help="a spec whose `tasks` modules to look in too"
+    )
+    parser.add_argument("--json", action="store_true", help="print them as JSON")
+
+
+def execute(arguments: argparse.Namespace, console: Console) -> int:
+    """List, or show one."""
+    from engine.sdk.imports import TaskError
+
+    try:
+        return _show(arguments, console)
+    except TaskError as error:
+        raise EngineError(str(error)) from error
+
+
+def _show(arguments: argparse.Namespace, console: Console) -> int:
+    import json
+
+    from engine import api
+    from engine.render import tasks as render
+    from engine.settings import settings_for
+
+    registry = api.default_registry(allow=settings_for(arguments.spec or "here").tasks)
+    folder = _used(registry, arguments.spec, console)
+    if folder is None:
+        return 2
+    names = registry.ids() if arguments.name is None else (arguments.name,)
+    found = [_find(registry, name, folder, console) for name in names]
+    width, color = console.width, console.colored()
+    if arguments.json:
+        data = [render.as_json(task, registry.origin(task.id) or "") for task in found]
+        console.out(json.dumps(data if arguments.name is None else data[0], indent=2))
+    elif arguments.name is None:
+        console.out(render.listing(found, width=width, color=color))
+    else:
+        origin = registry.origin(found[0].id) or ""
+        console.out(render.detail(found[0], origin, width=width, color=color))
+    return _told(registry, console) if arguments.name is None else 0
+
+
+def _told(registry: Registry, console: Console) -> int:
+    """Tell what could not be loaded; the status."""
+    for error in registry.broken():
+        console.error(str(error))
+    return 2 if registry.broken() else 0
+
+
+def _used(registry: Registry, spec: str | None, console: Console) -> Path | None:
+    """Let compiling the spec register what its modules declare; the folder to look for modules
+    in, None if the spec has errors, which are printed."""
+    if spec is None:
+        return Path()
+    from engine import api
+    from engine.cli.run_arguments import tell
+
+    plan, found = api.analyse(spec, registry)
+    if plan is None:
+        tell(found, console)
+        return None
+    return Path(spec).parent
+
+
+def _find(registry: Registry, name: str, folder: Path, console: Console) -> Task:
+    from engine.base.suggestions import nearest
+
+    task = registry.find(name, folder)
+    if task is None:
+        for error in registry.broken():
+            console.error(str(error))
+        guess = nearest(name, registry.ids())
+        raise EngineError(
+            f"there is no task `{name}`" + (f", did you mean `{guess}`?" if guess else "")
+        )
+    return task

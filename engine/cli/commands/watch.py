@@ -1,0 +1,59 @@
+"""`engine watch`: follow a run that goes on in another process."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import time
+
+from engine.cli.console import Console
+from engine.cli.store_arguments import (
+    PAUSE,
+    add_run,
+    opened,
+    seen,
+)
+
+__all__ = ["EXAMPLES", "SUMMARY", "configure", "execute"]
+
+SUMMARY = "follow a run live, from another terminal"
+EXAMPLES = """\
+  engine watch 3f2a     until it ends; Ctrl-C leaves it alone
+"""
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    """Add the arguments."""
+    add_run(parser)
+
+
+def execute(arguments: argparse.Namespace, console: Console) -> int:
+    """Show its events as they come, and at its end what became of it; its status is ours."""
+    from engine.cli.commands.run import STATUS
+    from engine.cli.live_display import display
+    from engine.record.history import node_names
+    from engine.render import results
+
+    with opened(arguments) as store:
+        kept = store.run(arguments.run)
+        header = kept.header
+        total = len(node_names(header.files.get(header.path, "")))
+        shown, block = display(total, sys.stderr, console.colored(sys.stderr))
+        last, events = 0, []
+        with block:
+            while True:
+                kept = store.run(header.id)
+                for number, new in store.since(header.id, last):
+                    last = number
+                    events += new
+                    for event in new:
+                        shown.feed(event)
+                if kept.holder is None:
+                    break
+                time.sleep(PAUSE)  # a store tells nobody that it changed
+    result = seen(kept, events)
+    console.out(results.report(result, width=console.width, color=console.colored()))
+    if kept.shown == "interrupted":
+        console.note(f"its process died: `engine resume {header.id}` goes on")
+        return 1
+    return STATUS[kept.status]

@@ -1,0 +1,93 @@
+"""`engine check --fix` and `--diff`: files mended in place, or what that would change.
+
+A file is put in the place of the old one in one move, with its permissions; links stay links.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+import tempfile
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import attrs
+
+from engine.cli.parallel_check import Choice, settings_of
+from engine.errors import EngineError
+
+if TYPE_CHECKING:
+    from engine.toml.source import Source
+
+__all__ = ["Mended", "difference", "mend_files", "write"]
+
+_MARK = b"\xef\xbb\xbf"
+
+
+@attrs.frozen
+class Mended:
+    """A file before and after, and how many fixes lie between."""
+
+    path: str
+    before: Source
+    after: Source
+    fixes: int
+
+
+def mend_files(paths: Sequence[str], choice: Choice, *, unsafe: bool) -> list[Mended]:
+    """What fixes make of files, those that change; nothing is written. What cannot be read is
+    left out, for the check will tell."""
+    found: list[Mended] = []
+    for path in paths:
+        with contextlib.suppress(OSError):
+            mended = _mended(path, choice, unsafe=unsafe)
+            found += [mended] if mended.fixes else []
+    return found
+
+
+def _mended(path: str, choice: Choice, *, unsafe: bool) -> Mended:
+    from engine import api
+    from engine.diagnostics.fixer import mend
+    from engine.toml.source import read
+
+    source, settings = read(path), settings_of(path, choice)
+    if source.undecodable:
+        return Mended(path, source, source, 0)
+    after, fixes = mend(source, lambda text: api.check(text, settings=settings), unsafe=unsafe)
+    return Mended(path, source, after, fixes)
+
+
+def difference(path: str, before: str, after: str) -> str:
+    """A unified diff, without a newline at the end."""
+    import difflib
+
+    old, new = before.splitlines(keepends=True), after.splitlines(keepends=True)
+    lines = []
+    for line in difflib.unified_diff(old, new, path, path):
+        end = "" if line.endswith("\n") else "\n\\ No newline at end of file\n"
+        lines.append(line + end)
+    return "".join(lines).removesuffix("\n")
+
+
+def write(path: str, text: str) -> None:
+    """Put a text in the place of a file's, byte order mark kept; EngineError if that fails."""
+    real = os.path.realpath(path)
+    try:
+        with open(real, "rb") as file:
+            mark = _MARK if file.read(3) == _MARK else b""
+        _replace(real, mark + text.encode())
+    except OSError as error:
+        raise EngineError(f"`{path}` cannot be written: {error.strerror}") from None
+
+
+def _replace(path: str, data: bytes) -> None:
+    handle, beside = tempfile.mkstemp(dir=os.path.dirname(path), prefix=".engine-")
+    try:
+        with open(handle, "wb") as file:
+            file.write(data)
+        shutil.copymode(path, beside)
+        os.replace(beside, path)
+    finally:  # no half-written file stays beside the spec
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(beside)

@@ -1,0 +1,150 @@
+"""The command line: words in, text out, a status.
+
+0 succeeded, 1 failed, 2 the spec or the call is wrong, 3 waiting, 130 cancelled. Each command is a
+module of `engine.cli.commands`; what is heavy they import when they run. Source: LANGUAGE.md section 8.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+from importlib import import_module
+from types import ModuleType
+from typing import Any, NoReturn
+
+from engine.cli.console import Console
+from engine.errors import EngineError, Missing, ProblemsError
+from engine.version import __version__
+
+__all__ = ["main"]
+
+COMMANDS = (
+    *("new", "check", "fmt", "run", "simulate", "runs", "show", "why", "logs", "watch", "resume"),
+    *("rerun", "cancel", "prune", "graph", "tasks", "explain", "schema"),
+)
+"""Each is a module with SUMMARY, EXAMPLES, `configure(parser)` and `execute(arguments, console)`,
+which gives the status."""
+
+_EXAMPLES = """\
+  engine check pipeline.toml             is it sound?
+  engine run pipeline.toml -i topic=tea  run it
+  engine resume 3f2a                     go on with a run whose process died
+  engine tasks shell                     how is a task used?
+"""
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Do what the arguments say (default: those of the process), and give the exit status."""
+    console = Console()
+    try:
+        return _execute(sys.argv[1:] if argv is None else list(argv), console)
+    except ProblemsError as error:
+        _tell(error.problems, console)
+        return 2
+    except EngineError as error:
+        console.error(str(error))
+        return 2
+    except KeyboardInterrupt:
+        return 130
+    finally:
+        console.close()
+
+
+def _execute(argv: list[str], console: Console) -> int:
+    try:
+        arguments = _parser(argv).parse_args(argv)
+    except _Wrong as wrong:
+        console.error(str(wrong))
+        console.note(f"see `{_named(wrong.prog, argv)} --help`")
+        return 2
+    except SystemExit as end:  # --help and --version have printed what they had to
+        return end.code if isinstance(end.code, int) else 0
+    console.use(arguments.color)
+    with console.apart():
+        status: int = _module(arguments.command).execute(arguments, console)
+    return status
+
+
+def _module(command: str) -> ModuleType:
+    return import_module(f"engine.cli.commands.{command}")
+
+
+def _named(prog: str, argv: list[str]) -> str:
+    """The command that was called: what is too much, argparse says of the program as a whole."""
+    return f"{prog} {argv[0]}" if " " not in prog and argv and argv[0] in COMMANDS else prog
+
+
+_CURES = {
+    "input": "give it with `-i {name}=…`",
+    "secret": "set the environment variable `{name}`, or give `--secrets FILE`",
+    "environment variable": "set it, or write `?? '…'` after the path for a default",
+}
+"""What to do about what is missing, by its kind."""
+
+
+def _tell(problems: Sequence[str], console: Console) -> None:
+    for problem in problems:
+        console.error(problem)
+        if isinstance(problem, Missing):
+            console.note(f"  = help: {_CURES[problem.kind].format(name=problem.name)}")
+
+
+class _Wrong(Exception):
+    """The arguments are wrong."""
+
+    def __init__(self, message: str, prog: str) -> None:
+        self.prog = prog
+        super().__init__(message)
+
+
+class _Parser(argparse.ArgumentParser):
+    """Help begins with examples; mistakes are raised, one line each."""
+
+    def __init__(self, *, examples: str = "", **named: Any) -> None:
+        super().__init__(**named, allow_abbrev=False)
+        self._examples = examples
+
+    def format_help(self) -> str:
+        return f"examples:\n{self._examples}\n{super().format_help()}"
+
+    def error(self, message: str) -> NoReturn:
+        raise _Wrong(message.removeprefix("argument "), self.prog)
+
+
+def _parser(argv: list[str]) -> argparse.ArgumentParser:
+    parser = _Parser(
+        prog="engine",
+        examples=_EXAMPLES,
+        description="Pipelines as TOML specs: checked before they run.",
+    )
+    parser.add_argument("--version", action="version", version=f"engine {__version__}")
+    commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
+    # Of all commands only a help that lists them asks.
+    for name in argv[:1] if argv and argv[0] in COMMANDS else COMMANDS:
+        module = _module(name)
+        command = commands.add_parser(
+            name, help=module.SUMMARY, description=module.SUMMARY, examples=module.EXAMPLES
+        )
+        command.set_defaults(color=None)
+        command.add_argument(
+            "--no-color",
+            dest="color",
+            action="store_false",
+            help="no colours, as with NO_COLOR set",
+        )
+        module.configure(command)
+    _check_command(argv, parser.prog)
+    return parser
+
+
+def _check_command(argv: list[str], prog: str) -> None:
+    """A command that is none is told before argparse lists all there are."""
+    if argv and not argv[0].startswith("-") and argv[0] not in COMMANDS:
+        from engine.base.suggestions import nearest
+
+        guess = nearest(argv[0], COMMANDS)
+        raise _Wrong(
+            f"there is no command `{argv[0]}`" + (f", did you mean `{guess}`?" if guess else ""),
+            prog,
+        )

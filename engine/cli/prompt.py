@@ -1,0 +1,86 @@
+"""Asks on the terminal what a run wants to know from a person."""
+
+from __future__ import annotations
+
+import json
+import sys
+from typing import TYPE_CHECKING, Any
+
+from engine.base.suggestions import nearest
+from engine.cli.console import Console, is_terminal
+from engine.render.progress import short
+from engine.render.text import Styled, painter, printable
+
+if TYPE_CHECKING:
+    from engine.cli.live_display import Display
+    from engine.record.questions import Answer, Question
+
+__all__ = ["Terminal", "asker"]
+
+
+def asker(shown: Display, console: Console) -> Terminal | None:
+    """Who asks, if there is a person at a terminal."""
+    if not (sys.stdin and sys.stdin.isatty() and is_terminal(sys.stderr)):
+        return None
+    return Terminal(shown, console.colored(sys.stderr))
+
+
+class Terminal:
+    """Await it with a question: one is asked at a time, above what is shown of the run."""
+
+    def __init__(self, shown: Display, color: bool) -> None:
+        import trio
+
+        self._shown, self._paint = shown, painter(color)
+        self._stream = sys.stderr
+        """Kept, for what is printed while a run goes on is taken for its tasks'."""
+        self._one = trio.Lock()
+
+    async def __call__(self, question: Question) -> Answer:
+        """The answer; asked again until it is one of the options."""
+        import trio
+
+        from engine.record.questions import Answer
+
+        async with self._one:
+            self._shown.hold()
+            try:
+                read = trio.to_thread.run_sync
+                self._say(question)
+                while True:
+                    text = await read(self._line, "> ", abandon_on_cancel=True)
+                    option = text.strip()
+                    if option in question.options:
+                        break
+                    guess = nearest(option, question.options)
+                    cure = f"did you mean `{guess}`?" if guess else "choose one of the options"
+                    self._print(f"`{printable(option)}` is no option, {cure}")
+                feedback = None
+                if question.feedback:
+                    feedback = await read(self._line, "feedback: ", abandon_on_cancel=True) or None
+                return Answer(option, feedback)
+            finally:
+                self._shown.go_on()
+
+    def _say(self, question: Question) -> None:
+        where = printable(short(question.path))
+        self._print(self._paint(Styled("head", f"{where} asks: {printable(question.prompt)}")))
+        if question.show is not None:
+            for line in _text(question.show).splitlines():
+                self._print(f"  {printable(line)}")
+        self._print("options: " + ", ".join(question.options))
+
+    def _line(self, prompt: str) -> str:
+        self._stream.write(prompt)
+        self._stream.flush()
+        line = sys.stdin.readline()
+        if not line:
+            raise EOFError("standard input has ended, and nobody answered")
+        return line.rstrip("\n")
+
+    def _print(self, text: str) -> None:
+        self._stream.write(text + "\n")
+
+
+def _text(value: Any) -> str:
+    return value if isinstance(value, str) else json.dumps(value, indent=2, ensure_ascii=False)

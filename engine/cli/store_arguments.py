@@ -1,0 +1,81 @@
+"""What the commands about kept runs share: which store, which run, how it looks."""
+
+from __future__ import annotations
+
+import argparse
+import time
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from engine.journal.records import Kept
+    from engine.journal.store import Store
+    from engine.record.events import Event
+    from engine.record.result import Result, Unended
+
+__all__ = ["GOING", "PAUSE", "add_run", "add_store", "age", "ago", "opened", "seen", "store_of"]
+
+PAUSE = 0.1
+"""Seconds between two looks at a run that goes on in another process: a store calls nobody."""
+GOING = ("running", "waiting")
+"""Statuses of runs that have not ended."""
+_UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86_400, "w": 604_800}
+
+
+def add_store(parser: argparse.ArgumentParser) -> None:
+    """Add the argument that says where runs are kept."""
+    parser.add_argument(
+        "--store",
+        metavar="PATH_OR_URL",
+        help="where runs are kept; default: `store` of [tool.engine], else a file under the user's state directory",
+    )
+
+
+def add_run(parser: argparse.ArgumentParser) -> None:
+    """Add the argument that names a run, and where it is."""
+    parser.add_argument("run", metavar="RUN", help="the id of a run, or how it begins")
+    add_store(parser)
+
+
+def store_of(arguments: argparse.Namespace, beside: str = "pyproject.toml") -> str:
+    """The store that the arguments name, else that of the settings that hold beside a file, else the user's."""
+    from engine.journal.databases import default_store
+    from engine.settings import settings_for
+
+    found: str = arguments.store or settings_for(beside).store or default_store()
+    return found
+
+
+def opened(arguments: argparse.Namespace) -> Store:
+    """The store that the arguments name."""
+    from engine.journal.store import Store
+
+    return Store(store_of(arguments))
+
+
+def seen(kept: Kept, events: list[Event]) -> Result:
+    """What a run has come to."""
+    from engine.record.history import history, node_names
+
+    header = kept.header
+    names = node_names(header.files.get(header.path, ""))
+    unended: dict[str, Unended] = {"interrupted": "interrupted", "waiting": "waiting"}
+    return history(events, unended.get(kept.shown, "running"), names)
+
+
+def age(text: str) -> float:
+    """Seconds since 1970 of a time that long ago, `90m`, `2d`, or at a date, `2026-11-26`; ValueError for what is neither."""
+    from datetime import datetime
+
+    if text and text[-1] in _UNITS and text[:-1].replace(".", "", 1).isdigit():
+        return time.time() - float(text[:-1]) * _UNITS[text[-1]]
+    return datetime.fromisoformat(text).astimezone().timestamp()
+
+
+def ago(text: str) -> float:
+    """`age`, as argparse wants it."""
+    try:
+        return age(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError(
+            f"`{text}` is no time: write how long ago, such as 2d, or a date, such as 2026-11-26"
+        ) from None

@@ -1,0 +1,123 @@
+"""What a compilation has under way: the session that all its documents share, and the work on one of them.
+
+Passes of `compiler` read and fill it; at the end it is a Plan.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import cached_property, partial
+from typing import Any
+
+import attrs
+
+from engine.compile.casts import Cast
+from engine.compile.references import names_set
+from engine.compile.reporter import Draft
+from engine.expressions.model import Template
+from engine.language.invalid_names import ambiguous
+from engine.language.moulds import Mould, wherever
+from engine.language.omissions import whole
+from engine.language.spec import Spec
+from engine.plan.fingerprint import fingerprint
+from engine.plan.machine import Hop, unbounded_loops
+from engine.plan.plan import Node, Plan
+from engine.sdk.registry import Registry
+
+__all__ = ["Compile", "Session", "Work", "plan_of"]
+
+Compile = Callable[["Session", Spec, Mapping[str, Spec], Mapping[str, int], tuple[str, ...]], Plan]
+"""`compile(session, spec, siblings, pools, chain)`: the pipelines of the same file, its pools, and the names that led here."""
+
+
+@attrs.define(eq=False)
+class Session:
+    """What all documents of one compilation share: the registry, steps to cut off, findings, plans made so far."""
+
+    registry: Registry
+    too_deep: frozenset[tuple[int, str]]
+    compile: Compile
+    """Compiles a document that another one names."""
+    found: list[Any] = attrs.Factory(list)
+    plans: dict[int, Plan] = attrs.Factory(dict)
+    unclear: bool = False
+    """Modules or entry points could not be loaded: which ids they have is not known."""
+    told: set[str] = attrs.Factory(set)
+    """The files in which broken entry points have been told."""
+
+
+@attrs.define(eq=False, slots=False)
+class Work:
+    """One document under way: passes read and fill it."""
+
+    draft: Draft
+    session: Session
+    siblings: Mapping[str, Spec]
+    chain: tuple[str, ...]
+    nodes: list[Node] = attrs.Factory(list)
+    templates: list[Template] = attrs.Factory(list)
+    outputs: Template | None = None
+    initial: Template | None = None
+    parts: dict[str, Plan] = attrs.Factory(dict)
+    """What else the document holds, by the field of its Plan."""
+    casts: dict[Mould | None, Cast | None] = attrs.Factory(dict)
+    cast: set[int] = attrs.Factory(set)
+    """The nodes that were made by a cast."""
+
+    @cached_property
+    def places(self) -> Mapping[str, int]:
+        """The indexes of nodes by their names."""
+        return {name: index for index, name in enumerate(self.draft.spec.nodes)}
+
+
+def plan_of(work: Work) -> Plan:
+    """The plan of a document, as far as its passes have come."""
+    spec, nodes = work.draft.spec, tuple(work.nodes)
+    bodies = [body for node in nodes for body in node.bodies]
+    children = [body.plan for body in bodies if body.plan]
+    children += [each for body in bodies for each in (body.called or {}).values()]
+    children += work.parts.values()
+    loops = tuple(wherever(((node.mould, node) for node in nodes), _loops))
+    return Plan(
+        name=spec.name,
+        nodes=nodes,
+        spec=spec,
+        fingerprint=partial(fingerprint, spec, nodes, work.parts),
+        inputs=work.draft.inputs,
+        state=work.draft.state,
+        initial=work.initial,
+        outputs=work.outputs,
+        pools=spec.pools if not spec.at else work.draft.pools,
+        deadline=spec.pipeline.deadline,
+        max_parallel=spec.pipeline.max_parallel,
+        on_failure=spec.pipeline.on_failure,
+        overlap=spec.pipeline.overlap,
+        env=_names(work, "env", [child.env for child in children]),
+        secrets=_names(work, "secrets", [child.secrets for child in children]),
+        loops=loops,
+        **work.parts,
+        flawed=frozenset(_flawed(work.draft)),
+    )
+
+
+def _loops(node: Node) -> Iterator[tuple[int, tuple[Hop, ...]]]:
+    return ((node.index, loop) for loop in unbounded_loops(node.machine))
+
+
+def _flawed(draft: Draft) -> Iterator[str]:
+    """The nodes that are not all as the file means them."""
+    spec = draft.spec
+    if spec.broken:
+        yield from (name for name in spec.nodes if not whole(spec, draft.node(name)))
+    if spec.misnamed:
+        yield from (name for name in spec.nodes if ambiguous(spec, name))
+    yield from (name for name in draft.unclear if name is not None)
+    yield from (found.node for found in draft.found if found.node is not None)
+
+
+def _names(work: Work, root: str, inner: Sequence[Mapping[str, bool]]) -> Mapping[str, bool]:
+    found = dict(names_set(root, work.templates))
+    for names in inner:
+        for name, needed in names.items():
+            found[name] = found.get(name, False) or needed
+    return found

@@ -1,0 +1,73 @@
+"""Nodes whose task is a class of several steps -> the machines that they are.
+
+Done before a document is compiled, so that all that is said of machines is said of these. Source: LANGUAGE.md section 2.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import attrs
+
+from engine.language.spec import NodeSpec, RouteSpec, Spec
+from engine.sdk.imports import TaskError
+from engine.sdk.registry import Registry
+from engine.sdk.task import Machinery
+
+__all__ = ["unfolded"]
+
+
+def unfolded(spec: Spec, registry: Registry) -> Spec:
+    """The document with such nodes written out; itself if it has none."""
+    folder = Path(spec.source.path).parent
+    known: dict[str, Machinery | None] = {}
+    tables = {"nodes": spec.nodes, "finally_": spec.finally_}
+    changed = {
+        table: {
+            name: _unfolded(node, found)
+            for name, node in nodes.items()
+            if (found := _machinery(node, registry, folder, known)) is not None
+        }
+        for table, nodes in tables.items()
+    }
+    new = {table: {**tables[table], **nodes} for table, nodes in changed.items() if nodes}
+    return attrs.evolve(spec, **new) if new else spec  # type: ignore[arg-type]
+
+
+def _machinery(
+    node: NodeSpec, registry: Registry, folder: Path, known: dict[str, Machinery | None]
+) -> Machinery | None:
+    task = next(iter(node.steps.values())).task if node.single else None
+    if task is None:
+        return None
+    if task not in known:
+        try:
+            found = registry.find(task, folder)
+        except TaskError:
+            found = None  # told where the task is looked for
+        known[task] = found.machine if found else None
+    return known[task]
+
+
+def _unfolded(node: NodeSpec, found: Machinery) -> NodeSpec:
+    [own] = node.steps.values()
+    table = found.routes_of(own.with_) if found.routes_of else found.routes
+    steps = {
+        name: attrs.evolve(
+            own,
+            task=f"{own.task}/{name}",
+            routes={**routes, **_of_step(own.routes, name, found)},
+            retry=(*own.retry, *retry),
+        )
+        for name, (routes, retry) in table.items()
+    }
+    new = {"steps": steps, "start": found.start, "single": False, "unfolded": True}
+    return attrs.evolve(node, **new, mould=None, names=())  # type: ignore[arg-type]
+
+
+def _of_step(routes: Mapping[str, RouteSpec], step: str, found: Machinery) -> dict[str, RouteSpec]:
+    """What the node says of the exits of a step, without those that only other steps have."""
+    others = {exit for task in found.steps.values() for exit in task.exits}
+    elsewhere = others - found.steps[step].exits.keys()
+    return {exit: route for exit, route in routes.items() if exit not in elsewhere}

@@ -1,0 +1,50 @@
+"""What a spec says of a fan-out -> Fan (E505 for a list that reads nothing and is none).
+
+Source: LANGUAGE.md section 10.
+"""
+
+from __future__ import annotations
+
+import json
+
+from engine.compile.references import Place, is_input_of, values
+from engine.compile.reporter import Draft
+from engine.diagnostics import codes
+from engine.expressions.model import EvaluationError, Template
+from engine.language.spec import NodeSpec
+from engine.plan.fan_out import Fan, tolerance_of
+
+__all__ = ["fan_of"]
+
+
+def fan_of(draft: Draft, name: str, spec: NodeSpec) -> Fan | None:
+    """The fan-out of a node, if it is one; without a limit of its own it has the pipeline's."""
+    if spec.for_each is None:
+        return None
+    place = Place((*draft.node(name), "for_each"), name, "start")
+    items = values(draft, place, spec.for_each)
+    count = len(spec.for_each) if isinstance(spec.for_each, list) else None
+    if count is None and not items.reads:
+        count = _counted(draft, place, items)
+    return Fan(
+        items=items,
+        max_parallel=spec.max_parallel or draft.spec.pipeline.max_parallel,
+        tolerate=tolerance_of(spec.tolerate or 0),
+        fits=count is not None or all(is_input_of("array", draft.spec, r) for r in items.reads),
+        count=count,
+    )
+
+
+def _counted(draft: Draft, place: Place, items: Template) -> int:
+    """How many items an expression gives that reads nothing."""
+    try:
+        found = items.evaluate({})
+    except EvaluationError as error:
+        draft.report(codes.BAD_EXPRESSION, f"this can never be evaluated: {error}", place.path)
+        return 1
+    if not isinstance(found, list) or not found:
+        shown = json.dumps(found, ensure_ascii=False)
+        message = f"this is always {shown}, no list with items"
+        draft.report(codes.BAD_EXPRESSION, message, place.path, 'read a list: "${…}"')
+        return 1
+    return len(found)

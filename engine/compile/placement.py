@@ -1,0 +1,197 @@
+"""Whether what a node names is there, and may stand where it does: steps, pools, resources, services, executors, tasks.
+
+Source: LANGUAGE.md sections 3, 5, 8 and 12.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, get_args
+
+from engine.compile.literal_inputs import fits
+from engine.compile.reporter import Draft
+from engine.diagnostics import codes
+from engine.expressions.model import Template
+from engine.language.spec import NodeSpec, StepSpec
+from engine.plan.plan import Plan
+from engine.sdk.task import Executor, Named, Task
+from engine.toml.key_paths import KeyPath
+
+__all__ = [
+    "can_be_called",
+    "check_called",
+    "check_child",
+    "check_named_resource",
+    "check_node",
+    "check_task",
+    "elsewhere",
+    "executor_of",
+    "misplaced",
+]
+
+_EXECUTORS: Mapping[str, Executor] = {name: name for name in get_args(Executor)}
+
+
+def check_node(draft: Draft, path: KeyPath, spec: NodeSpec) -> None:
+    """What a node names is there."""
+    if not spec.single and spec.start not in spec.steps:
+        message = f"there is no step `{spec.start}` to start with"
+        known = list(spec.steps)
+        relies = [(*path, "steps", spec.start)]
+        place = (*path, "start")
+        draft.unknown(codes.UNKNOWN_NAME, message, place, spec.start, known, relies=relies)
+    _used(draft, path, spec)
+    if spec.pool is not None and spec.pool not in draft.pools:
+        message = f"there is no pool `{spec.pool}`"
+        place, known, table = (*path, "pool"), list(draft.pools), ("pools", spec.pool)
+        draft.unknown(codes.UNKNOWN_NAME, message, place, spec.pool, known, relies=[table])
+
+
+def _used(draft: Draft, path: KeyPath, spec: NodeSpec) -> None:
+    """What a node uses and requires is there."""
+    for key, names, known, what in (
+        ("uses", spec.uses, draft.spec.resources, "resource"),
+        ("requires", spec.requires, draft.spec.services, "service"),
+    ):
+        for at, name in enumerate(names):
+            if name not in known:
+                message, relies = f"there is no {what} `{name}`", [(f"{what}s", name)]
+                place = (*path, key, at)
+                draft.unknown(codes.UNKNOWN_NAME, message, place, name, list(known), relies=relies)
+
+
+def executor_of(draft: Draft, path: KeyPath, name: str | None) -> Executor | None:
+    """The executor of that name, if there is one."""
+    if name is not None and name not in _EXECUTORS:
+        message = f"there is no executor `{name}`"
+        draft.unknown(codes.UNKNOWN_NAME, message, (*path, "executor"), name, list(_EXECUTORS))
+    return _EXECUTORS.get(name or "")
+
+
+def check_child(
+    draft: Draft, path: KeyPath, spec: StepSpec, with_: Template, plan: Plan | None
+) -> None:
+    """What is said of a sub-pipeline can be said of one."""
+    _given_resources(draft, path, with_)
+    if plan is not None and plan.probes is not None:
+        _looks_early(draft, path, plan.probes)
+    if spec.on_interrupt != "rerun":
+        message = "a sub-pipeline is never interrupted: the attempts inside it are"
+        cure = "write `on_interrupt` on its steps"
+        draft.report(codes.WRONG_TYPE, message, (*path, "on_interrupt"), cure)
+
+
+def check_task(draft: Draft, path: KeyPath, node: str, spec: StepSpec, task: Task) -> None:
+    """What is said of a step with this task can be said of it."""
+    _runs_there(draft, node, task)
+    if task.asks and spec.on_interrupt != "rerun":
+        message = "a question is never interrupted: it stays open"
+        draft.report(codes.WRONG_TYPE, message, (*path, "on_interrupt"), "take it out")
+
+
+def _given_resources(draft: Draft, path: KeyPath, with_: Template) -> None:
+    for read in with_.reads:
+        if read.path[0] == "resources":
+            message = "a sub-pipeline opens its own resources, and is given none"
+            place, within = (*path, "with", *read.at), (read.start, read.end)
+            draft.report(codes.BAD_EXPRESSION, message, place, within=within)
+
+
+def _looks_early(draft: Draft, path: KeyPath, probes: Plan) -> None:
+    for node in probes.nodes:
+        if any(read.path[0] == "inputs" for read in node.bodies[0].with_.reads):
+            message = f"service `{node.name}` of this sub-pipeline reads inputs, which are not known before the run begins"
+            help = "let it read `env` or `secrets`"
+            draft.report(codes.BAD_EXPRESSION, message, (*path, "pipeline"), help)
+
+
+def check_named_resource(draft: Draft, place: KeyPath, node: str, name: str) -> None:
+    """A resource that a `with` names is one that the node uses."""
+    if name not in draft.spec.resources:
+        message = f"there is no resource `{name}`"
+        known, relies = list(draft.spec.resources), [("resources", name)]
+        draft.unknown(codes.UNKNOWN_NAME, message, place, name, known, relies=relies)
+    elif name not in draft.spec.nodes[node].uses:
+        message, cure = f"`{node}` does not use resource `{name}`", f'say so: `uses = ["{name}"]`'
+        draft.report(codes.UNKNOWN_NAME, message, place, cure)
+
+
+def can_be_called(draft: Draft, table: KeyPath, named: Named, what: Task | Plan | None) -> bool:
+    """Whether a body may run this by itself."""
+    if what is None:
+        return False
+    why = "asks a person, which a tool cannot" if what.asks else None
+    help = "take it out"
+    if isinstance(what, Task) and what.opens is not None:
+        why = "gives a resource, and is no tool"
+    elif isinstance(what, Task) and _names(what):
+        why, help = "needs more than inputs", "let a pipeline of this file have it, and name that"
+    if why:
+        message = f"`{named.id}` {why}"
+        draft.report(codes.WRONG_TYPE, message, (*table, named.kind), help)
+    return why is None
+
+
+def _names(task: Task) -> bool:
+    """Whether its `with` names others, which only that of a node can."""
+    steps = task.machine.steps.values() if task.machine else ()
+    return any(each.names is not None for each in (task, *steps))
+
+
+def elsewhere(draft: Draft, table: KeyPath, path: str) -> None:
+    """A pipeline that a body runs is not one of another file."""
+    message = f"`{path}` is a file: a tool is one of the pipelines of this one"
+    help = "write `[pipelines.NAME]` with a node whose `pipeline` is that file"
+    draft.report(codes.WRONG_TYPE, message, (*table, "pipeline"), help)
+
+
+def check_called(draft: Draft, table: KeyPath, spec: StepSpec, named: Named, plan: Plan) -> None:
+    """A tool ends, and what it is given whatever its caller says are inputs that it has."""
+    if named.kind == "task" and plan.loops:
+        message, help = f"`{named.id}` can repeat for ever", "bound it in the class"
+        draft.report(codes.WRONG_TYPE, message, (*table, "task"), help)
+    if named.kind == "pipeline" and plan.probes is not None:
+        _looks_early(draft, table, plan.probes)
+    written: Any = spec.with_
+    for key in named.path[:-1]:
+        written = written[key]
+    task = plan.nodes[0].bodies[0].task if named.kind == "task" else None
+    inputs = {"type": "object", "properties": plan.inputs, "additionalProperties": False}
+    schema = inputs if task is None else {**(task.input_schema or {}), "required": []}
+    given = StepSpec(with_=written.get("with", {}))
+    fits(draft, table, given, schema, f"{named.kind} `{named.id}`")
+
+
+def misplaced(draft: Draft, path: KeyPath, task: Task) -> bool:
+    """Whether a task stands where it cannot: one that gives a resource for a step, another one for a resource, a class of
+    several steps for one step."""
+    wanted = draft.spec.table == "resources"
+    if (task.opens is not None) == wanted and task.machine is None:
+        return False
+    if task.machine is not None:
+        message = f"`{task.id}` has several steps, and here it stands for one"
+        help = "give it a node of its own, with `task` and without `steps`"
+    elif wanted:
+        message = f"`{task.id}` gives no resource"
+        help = "a resource is an async generator function that yields once, or an async context manager"
+    else:
+        message = f"`{task.id}` gives a resource, and is neither a step nor a service"
+        help = "write `[resources.NAME]`, and `uses` on the nodes that need it"
+    draft.report(codes.WRONG_TYPE, message, (*path, "task"), help)
+    return True
+
+
+def _runs_there(draft: Draft, node: str, task: Task) -> None:
+    """A node's `executor` must be one that its task can run in."""
+    name = draft.spec.nodes[node].executor
+    can = (
+        ("async",)
+        if task.function is None
+        else ("thread", "process")
+        if task.target
+        else ("thread",)
+    )
+    if name in _EXECUTORS and name not in can:
+        message = f"`{task.id}` cannot run in executor `{name}`"
+        help = "this task runs in: " + ", ".join(f"`{each}`" for each in can)
+        draft.report(codes.WRONG_TYPE, message, (*draft.node(node), "executor"), help)

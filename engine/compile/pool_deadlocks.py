@@ -1,0 +1,144 @@
+"""Nodes -> Diagnostics: sub-pipelines that wait for pools which are held until they end (E205).
+
+The attempt that is a sub-pipeline holds a place of its node's pool while the nodes inside wait for
+places of theirs: pools held and pools wanted are a graph, and a cycle in it can wait for ever. A
+pool is known by its name along the tree of runs, the outermost counts; so each document is judged
+as the outermost one, over its own pools, and what a document inside has said is not said again.
+Neither the number of places nor the order of nodes excuses a cycle. Source: LANGUAGE.md section 2.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from itertools import pairwise
+
+import attrs
+
+from engine.analysis.memo import per_plan
+from engine.base.graphs import cycle_of
+from engine.diagnostics import Diagnostic, Note, codes
+from engine.language.spec import Spec
+from engine.language.structuring_errors import whose
+from engine.plan.plan import Node, Plan
+from engine.toml.key_paths import KeyPath
+from engine.toml.source import Span
+
+__all__ = ["pool_deadlocks"]
+
+
+@attrs.frozen
+class _Held:
+    """`node` holds a place in `pool` while its sub-pipeline wants one in `wanted`; `path` says where."""
+
+    node: str
+    pool: str
+    wanted: str
+    spec: Spec = attrs.field(eq=False, repr=False)
+    path: KeyPath
+
+    @property
+    def span(self) -> Span:
+        return self.spec.source.value(self.path)
+
+    def __str__(self) -> str:
+        return f"`{self.node}` holds a place in pool `{self.pool}` while its sub-pipeline waits for one in `{self.wanted}`"
+
+
+def pool_deadlocks(
+    spec: Spec, nodes: Sequence[Node], pools: Mapping[str, int]
+) -> Iterator[Diagnostic]:
+    """One finding for each node that holds what is wanted inside it, and one for each cycle of pools."""
+    for held in _own(spec, nodes):
+        if held.pool == held.wanted:
+            message = (
+                f"`{held.node}` holds a place in pool `{held.pool}` that its sub-pipeline waits for"
+            )
+            yield _finding(message, held, "take `pool` from one of the two", ())
+    inside = _told_inside(nodes)
+    for cycle in _cycles(spec, nodes, pools):
+        if frozenset(each.pool for each in cycle) not in inside:
+            shown = " → ".join(each.pool for each in (*cycle, cycle[0]))
+            message = f"pools are held while others are waited for, in a circle: {shown}"
+            yield _finding(message, cycle[0], "take `pool` from one of these nodes", cycle)
+
+
+def _finding(message: str, held: _Held, help: str, notes: Iterable[_Held]) -> Diagnostic:
+    more = tuple(Note(str(each), each.span) for each in notes)
+    source = held.spec.source
+    return Diagnostic(
+        codes.POOL_DEADLOCK, message, source, held.span, help, *whose(held.path), more
+    )
+
+
+# -- who holds what, and wants what ------------------------------------------------------------
+
+
+def _parts(spec: Spec, nodes: Iterable[Node]) -> Iterator[tuple[Node, Plan, KeyPath]]:
+    """The sub-pipelines of a document, each with its node and the place where it is named."""
+    for node in nodes:
+        if node.mould is not None:
+            continue  # made of tasks alone
+        for step, body in zip(node.machine.steps, node.bodies, strict=True):
+            if body.plan is not None:
+                steps = () if spec.nodes[node.name].single else ("steps", step.name)
+                yield node, body.plan, (*spec.at, spec.table, node.name, *steps, "pipeline")
+
+
+def _own(spec: Spec, nodes: Iterable[Node]) -> Iterator[_Held]:
+    for node, plan, path in _parts(spec, nodes):
+        if node.pool:
+            for wanted in sorted(_wanted(plan)):
+                yield _Held(node.name, node.pool, wanted, spec, path)
+
+
+@per_plan
+def _wanted(plan: Plan) -> frozenset[str]:
+    """The pools that nodes of a plan, or of those inside it, wait for."""
+    inside = [_wanted(inner) for _, inner, _ in _parts(plan.spec, plan.nodes)]
+    inside += [_wanted(plan.closing)] if plan.closing else []
+    return frozenset(node.pool for node in plan.nodes if node.pool).union(*inside)
+
+
+def _all(spec: Spec, nodes: Sequence[Node]) -> dict[tuple[str, str], _Held]:
+    """By pools held and wanted, one who does so, in the document or inside it; another file is shown by the step that names it."""
+    found: dict[tuple[str, str], _Held] = {}
+    for held in _own(spec, nodes):
+        found.setdefault((held.pool, held.wanted), held)
+    for _, plan, path in _parts(spec, nodes):
+        for key, held in _inside(plan).items():
+            here = held.spec.source is spec.source
+            found.setdefault(key, held if here else attrs.evolve(held, spec=spec, path=path))
+    return found
+
+
+@per_plan
+def _inside(plan: Plan) -> dict[tuple[str, str], _Held]:
+    return _all(plan.spec, plan.nodes)
+
+
+# -- cycles ------------------------------------------------------------------------------------
+
+
+def _cycles(
+    spec: Spec, nodes: Sequence[Node], pools: Mapping[str, int]
+) -> Iterator[tuple[_Held, ...]]:
+    """Cycles of two pools or more, each as those who hold one and want the next."""
+    names, held = list(pools), _all(spec, nodes)
+    waits = [
+        [at for at, to in enumerate(names) if to != name and (name, to) in held] for name in names
+    ]
+    for loop in cycle_of(waits):
+        around = [names[at] for at in (*loop, loop[0])]
+        yield tuple(held[pair] for pair in pairwise(around))
+
+
+def _told_inside(nodes: Iterable[Node]) -> frozenset[frozenset[str]]:
+    plans = (body.plan for node in nodes for body in node.bodies if body.plan is not None)
+    return frozenset[frozenset[str]]().union(*map(_told, plans))
+
+
+@per_plan
+def _told(plan: Plan) -> frozenset[frozenset[str]]:
+    """The pools of each cycle found in a plan or inside it."""
+    own = (frozenset(h.pool for h in cycle) for cycle in _cycles(plan.spec, plan.nodes, plan.pools))
+    return frozenset(own) | _told_inside(plan.nodes)

@@ -1,0 +1,229 @@
+"""What a step's exits, routes and retries are called -> the machine's numbers.
+
+Source: LANGUAGE.md sections 3 to 5 (E1xx, E2xx).
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from functools import partial
+
+import attrs
+
+from engine.compile.reporter import Draft
+from engine.diagnostics import codes
+from engine.language.spec import RetrySpec, RouteSpec, StepSpec
+from engine.language.structuring_errors import Wrong
+from engine.language.value_hooks import NAME, OUTCOMES, exit_name
+from engine.plan.machine import (
+    Clause,
+    End,
+    Outcome,
+    Route,
+    Step,
+    Target,
+    Verdict,
+)
+from engine.sdk.task import Misfit, Task
+from engine.toml.key_paths import KeyPath
+
+__all__ = ["Exits", "exits_of", "make_step", "written_exits"]
+
+_RESERVED: Mapping[str | int, Outcome] = {
+    "error": "error",
+    "timeout": "timeout",
+    "interrupted": "interrupted",
+}
+_LATER = OUTCOMES - set(_RESERVED)
+_CODE = re.compile(r"0|[1-9][0-9]{0,2}").fullmatch
+_ENDS: Mapping[str, Verdict] = {"done": "succeeded", "fail": "failed"}
+
+
+@attrs.frozen
+class Exits:
+    """The exits a step can have: every valid name, what each code is called, and which codes can
+    come (None: any)."""
+
+    aliases: Mapping[str, int]
+    names: Mapping[int, str]
+    codes: frozenset[int] | None
+
+
+def exits_of(
+    draft: Draft, path: KeyPath, spec: StepSpec, declared: Mapping[str, int], open: bool
+) -> Exits:
+    """The task's declared exits, and those the step names more; its name for a code goes before
+    the task's."""
+    aliases = dict(declared)
+    for name, code in spec.exits.items():
+        place = (*path, "exits", name)
+        if declared.get(name, code) != code:
+            message = f"`{name}` is exit {declared[name]} of this task, not {code}"
+            draft.report(codes.WRONG_TYPE, message, place)
+        aliases[name] = code
+    names = {code: name for name, code in reversed(list(declared.items()))}
+    names |= {code: name for name, code in spec.exits.items()}
+    return Exits(aliases, names, None if open else frozenset(aliases.values()))
+
+
+def written_exits(draft: Draft, path: KeyPath, spec: StepSpec, task: Task) -> Mapping[str, int]:
+    """The exits of a task, as far as they depend on its `with`; none where they cannot be told."""
+    if task.asks:
+        return _options(draft, path, spec)
+    if task.exits_of is None:
+        return task.exits
+    try:
+        return task.exits_of(spec.with_)
+    except Misfit as wrong:
+        place = (*path, "with", *wrong.path)
+        draft.report(codes.WRONG_TYPE, wrong.message, place, wrong.help)
+        return {}
+
+
+def _options(draft: Draft, path: KeyPath, spec: StepSpec) -> dict[str, int]:
+    """The exits of a step that asks a person: its options, the first is 0; none if they are not written out."""
+    options = spec.with_.get("options")
+    if "${" in str(options):
+        message = f"the options of `{spec.task}` are written out: they are its exits"
+        draft.report(codes.WRONG_TYPE, message, (*path, "with", "options"))
+    if (
+        "${" in str(options)
+        or not isinstance(options, list)
+        or not all(isinstance(each, str) for each in options)
+    ):
+        return {}
+    for at, option in enumerate(options):
+        try:
+            exit_name(option)
+        except Wrong as wrong:
+            place = (*path, "with", "options", at)
+            message = f"an option is an exit: {wrong.message}"
+            draft.report(codes.BAD_NAME, message, place, wrong.help)
+            return {}
+    return {option: code for code, option in enumerate(options) if code < 256}
+
+
+def make_step(
+    draft: Draft,
+    path: KeyPath,
+    name: str,
+    spec: StepSpec,
+    exits: Exits,
+    times_out: bool,
+    interrupts: bool,
+    first: int,
+) -> tuple[Step, int]:
+    """The machine's step, and the next free counter after those its bounded routes take from
+    `first` on."""
+    routes: dict[Outcome, Route] = {}
+    default: Route | None = None
+    written: dict[Outcome, str] = {}
+    for key, route_spec in spec.routes.items():
+        place = (*path, "routes", key)
+        outcome = None if key == "*" else _outcome(draft, path, exits, key, place, key=True)
+        route = _route(draft, path, place, key, route_spec, first)
+        if route is None:
+            continue
+        first += route.max is not None
+        if key == "*":
+            default = route
+        if outcome is None:
+            continue
+        if outcome in written:
+            message = f"`{key}` and `{written[outcome]}` are the same exit {outcome}"
+            draft.report(codes.WRONG_TYPE, message, place, key=True)
+        written[outcome] = key
+        routes[outcome] = route
+    retry = tuple(
+        _clause(draft, path, exits, index, clause, routes)
+        for index, clause in enumerate(spec.retry)
+    )
+    tables = (exits.codes, exits.names, exits.aliases, routes, default, retry)
+    return Step(name, *tables, times_out, interrupts), first
+
+
+def _outcome(
+    draft: Draft, path: KeyPath, exits: Exits, text: str | int, place: KeyPath, *, key: bool = False
+) -> Outcome | None:
+    """The outcome that a name or number means in the step at `path`, or None with a finding."""
+    if text in _RESERVED:
+        return _RESERVED[text]
+    if text in _LATER:
+        message = f"`{text}` is not supported yet: this version runs on one machine"
+        draft.report(codes.NOT_SUPPORTED, message, place, key=key)
+        return None
+    if isinstance(text, str) and text in exits.aliases:
+        return exits.aliases[text]
+    number = text if isinstance(text, int) else _number(text)
+    if number is not None and (exits.codes is None or number in exits.codes):
+        return number
+    known = [*exits.aliases, *map(str, _RESERVED)]
+    what = f"exit {number}" if number is not None else f"`{text}`"
+    message = f"this step has no {what}"
+    relies = (*path, "exits") if number is not None else (*path, "exits", str(text))
+    draft.unknown(codes.UNKNOWN_EXIT, message, place, str(text), known, key=key, relies=[relies])
+    return None
+
+
+def _number(text: str) -> int | None:
+    return int(text) if _CODE(text) and int(text) < 256 else None
+
+
+def _route(
+    draft: Draft, path: KeyPath, place: KeyPath, key: str, spec: RouteSpec, counter: int
+) -> Route | None:
+    node = str(path[1])
+    steps = list(draft.spec.nodes[node].steps)
+    to = _target(draft, node, steps, spec.to, (*place, "to"))
+    end = "fail" if spec.then is None else spec.then
+    then = _target(draft, node, steps, end, (*place, "then"))
+    if to is None or then is None:
+        return None
+    taken = counter if spec.max is not None else -1
+    return Route(key, to, spec.max, then, spec.delay or 0.0, taken)
+
+
+def _target(
+    draft: Draft, node: str, steps: Sequence[str], text: str, place: KeyPath
+) -> Target | None:
+    """A step's index or an end, or None with a finding."""
+    word, colon, label = text.partition(":")
+    if word in _ENDS:
+        if colon and not re.fullmatch(NAME, label):
+            message, cure = f"`{label}` is not a label", "letters, digits and `_`, no digit first"
+            draft.report(codes.BAD_NAME, message, place, cure)
+        return End(_ENDS[word], label or None)
+    if text in steps:
+        return steps.index(text)
+    message = f"there is no step `{text}` in this node"
+    relies, known = [(*draft.node(node), "steps", text)], list(dict.fromkeys([*steps, *_ENDS]))
+    draft.unknown(codes.UNKNOWN_NAME, message, place, text, known, relies=relies)
+    return None
+
+
+def _clause(
+    draft: Draft,
+    path: KeyPath,
+    exits: Exits,
+    index: int,
+    spec: RetrySpec,
+    routes: Mapping[Outcome, Route],
+) -> Clause:
+    clause = partial(
+        Clause,
+        attempts=spec.attempts,
+        delay=spec.delay,
+        factor=spec.factor,
+        max_delay=spec.max_delay,
+        jitter=spec.jitter,
+    )
+    if spec.on is None:
+        return clause(star=True, but=frozenset({*routes, "interrupted"}))
+    place = (*path, "retry", index, "on")
+    listed = {
+        outcome
+        for at, text in enumerate(spec.on)
+        if text != "*" and (outcome := _outcome(draft, path, exits, text, (*place, at))) is not None
+    }
+    return clause(on=frozenset(listed), star="*" in spec.on)

@@ -1,0 +1,81 @@
+"""Source and findings -> a Source in which what can be mended is mended.
+
+All fixes of a round are made at once, those that touch the same characters one after the other, and
+the text is looked at anew until nothing more can be mended. Whatever is not named by a fix stays as
+it is, to the character. A text that was TOML stays TOML. Knows neither files nor rules.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+
+import attrs
+
+from engine.diagnostics import Diagnostics, Edit, Fix, Safety
+from engine.toml.source import Source, Syntax, parse
+
+__all__ = ["apply", "mend", "mendable"]
+
+Look = Callable[[Source], Diagnostics]
+
+MOST_ROUNDS = 100
+"""Each mends something, and may uncover something else; a chain as long as this mends nothing."""
+
+
+def mend(source: Source, look: Look, *, unsafe: bool) -> tuple[Source, int]:
+    """The source mended, and how many fixes that took; `unsafe` takes those fixes too."""
+    made = 0
+    for _ in range(MOST_ROUNDS):
+        fixes = list(_apart(source, mendable(source, look(source), unsafe=unsafe)))
+        for tried in (fixes, fixes[:1]):  # two of a round may want the same name
+            mended = apply(source, tried)
+            if tried and mended.text != source.text and _is_toml(mended):
+                break
+        else:
+            break
+        source, made = mended, made + len(tried)
+    return source, made
+
+
+def mendable(source: Source, found: Diagnostics, *, unsafe: bool) -> list[Fix]:
+    """The fixes of the findings in a source that may be made."""
+    own = (each.fix for each in found if each.source.path == source.path)
+    return [fix for fix in own if fix and (unsafe or fix.safety is Safety.SAFE)]
+
+
+def apply(source: Source, fixes: Sequence[Fix]) -> Source:
+    """The source with all edits made; none may touch another."""
+    text, end = [], len(source.text)
+    for start, stop, new in sorted((_extent(source, e) for e in _edits(fixes)), reverse=True):
+        text += [source.text[stop:end], new]
+        end = start
+    return attrs.evolve(source, text="".join(reversed([*text, source.text[:end]])))
+
+
+def _apart(source: Source, fixes: Iterable[Fix]) -> Iterator[Fix]:
+    """The fixes that touch none of those before them."""
+    taken: list[tuple[int, int]] = []
+    for fix in fixes:
+        wanted = [_extent(source, edit)[:2] for edit in fix.edits]
+        if not any(a <= stop and start <= b for start, stop in wanted for a, b in taken):
+            taken += wanted
+            yield fix
+
+
+def _edits(fixes: Iterable[Fix]) -> Iterator[Edit]:
+    for fix in fixes:
+        yield from fix.edits
+
+
+def _extent(source: Source, edit: Edit) -> tuple[int, int, str]:
+    span = edit.span
+    start = source.offset(span.line, span.column)
+    return start, source.offset(span.end_line, span.end_column), edit.text
+
+
+def _is_toml(source: Source) -> bool:
+    try:
+        parse(source)
+    except Syntax:
+        return False
+    return True

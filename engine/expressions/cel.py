@@ -1,0 +1,265 @@
+"""CEL expressions, by the library of that language; imported only when a spec has one.
+
+What an expression reads is found by scanning its tokens: a name that is neither a field, nor a
+function, nor bound by a macro there, with the constant path behind it. A node without output is an
+empty map to `has()`, so that `has(a.x)` is false there; to all else it is undeclared. Functions are
+looked up when the spec is compiled, which the library does only when it evaluates. Source:
+LANGUAGE.md section 9; the CEL specification for the language itself.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+import sys
+from collections.abc import Callable, Iterator, Mapping
+from importlib import import_module
+from importlib.machinery import PathFinder
+from importlib.util import find_spec, module_from_spec
+from itertools import takewhile
+from typing import Any
+
+import attrs
+
+from engine.base.suggestions import nearest
+from engine.expressions.cel_messages import (
+    check_integers,
+    failure,
+    misplaced,
+    no_json,
+)
+from engine.expressions.model import (
+    QUOTED,
+    STRING,
+    BadExpression,
+    EvaluationError,
+    Read,
+    Scope,
+    absent,
+    unquote,
+)
+from engine.toml.key_paths import KeyPath, show
+
+__all__ = ["FUNCTIONS", "Cel", "parse"]
+
+_MODULE = "cel.cel"
+
+
+def _library() -> Any:
+    """The module that does the work. Its package also imports a command line, with all that this
+    needs for a terminal: ten times what the library itself takes."""
+    package = None if _MODULE in sys.modules else find_spec("cel")
+    folders = package and package.submodule_search_locations
+    found = PathFinder.find_spec(_MODULE, folders) if folders else None
+    if found is None or found.loader is None:
+        return import_module(_MODULE)
+    module = sys.modules[_MODULE] = module_from_spec(found)
+    found.loader.exec_module(module)
+    return module
+
+
+compile_cel = _library().compile
+
+_TYPES = "bool bytes double dyn duration int list map null_type string timestamp type uint"
+_CALLS = """
+has size contains startsWith endsWith matches string int uint double bytes type dyn duration
+timestamp getFullYear getMonth getDate getDayOfMonth getDayOfWeek getDayOfYear getHours
+getMinutes getSeconds getMilliseconds none of ofNonZeroValue value orValue hasValue
+"""
+
+MACROS = frozenset({"all", "exists", "exists_one", "map", "filter"})
+FUNCTIONS = MACROS | frozenset(_CALLS.split())
+"""What may be called."""
+
+_WORDS = frozenset(f"true false null in optional {_TYPES}".split())
+"""Names that are no values of a scope: literals, operators and types."""
+
+
+@attrs.frozen(eq=False)
+class Cel:
+    """A compiled expression."""
+
+    reads: tuple[Read, ...]
+    evaluate: Callable[[Scope], Any]
+
+
+def parse(body: str, start: int, at: KeyPath) -> Cel:
+    """The expression that stands at offset `start` of its string; BadExpression says where it goes
+    wrong."""
+    try:
+        program = compile_cel(body)
+    except ValueError as error:
+        raise _bad(body, start, at, str(error)) from None
+    reads = tuple(_reads(body, start, at))
+
+    def evaluate(scope: Scope) -> Any:
+        try:
+            check_integers(reads, scope)
+            return _json(program.execute(_values(reads, scope)), body)
+        except (ValueError, TypeError, ArithmeticError, LookupError, RuntimeError) as error:
+            raise EvaluationError(_why(body, reads, scope, error)) from None
+
+    return Cel(reads, evaluate)
+
+
+def _values(reads: tuple[Read, ...], scope: Scope) -> dict[str, Any]:
+    """What the library gets: the roots that are read; what `has()` asks about is at least a map."""
+    values: dict[str, Any] = {}
+    for read in reads:
+        root = str(read.path[0])
+        if root in scope:
+            values[root] = scope[root]
+        elif read.guarded:
+            values[root] = {}
+    for read in reads:
+        match read.path:
+            case ("steps", str(step), _, *_) if read.guarded and step not in values["steps"]:
+                values["steps"] = {**values["steps"], step: {}}
+    return values
+
+
+# -- what went wrong ---------------------------------------------------------------------------
+
+_ERROR = re.compile(r"ERROR: <input>:(\d+):(\d+): (Syntax error: )?(.*)")
+_EXPECTING = re.compile(r"\s*expecting [\s\S]*")
+
+
+def _bad(body: str, start: int, at: KeyPath, message: str) -> BadExpression:
+    errors = list(_ERROR.finditer(message))
+    found = next((error for error in errors if error[3]), errors[0] if errors else None)
+    if not found:
+        return BadExpression(f"`{body}` is not an expression", start, start + len(body), None, at)
+    before = body.split("\n")[: int(found[1]) - 1]
+    offset = min(sum(len(line) + 1 for line in before) + int(found[2]), len(body)) - 1
+    token = _TOKEN.match(body, offset)
+    end = token.end() if token else offset + 1
+    why, cure = misplaced(_EXPECTING.sub("", found[4]))
+    return BadExpression(f"not a CEL expression: {why}", start + offset, start + end, cure, at)
+
+
+def _why(body: str, reads: tuple[Read, ...], scope: Scope, error: Exception) -> str:
+    if isinstance(error, EvaluationError):
+        return str(error)
+    for read in reads:
+        if not read.guarded and (message := absent(scope, read.path, show(read.path))):
+            return message
+    if isinstance(error, KeyError):
+        return f"`{body}`: there is no `{error.args[0]}`"
+    return f"`{body}`: {failure(str(error), _TOKEN.finditer(body), reads, scope)}"
+
+
+def _json(value: Any, body: str) -> Any:
+    """A CEL value as JSON, keys sorted since maps of CEL have no order; what JSON lacks is an
+    error."""
+    if isinstance(value, Mapping) and all(isinstance(key, str) for key in value):
+        return {key: _json(value[key], body) for key in sorted(value)}
+    if isinstance(value, (list, tuple)):
+        return [_json(item, body) for item in value]
+    if value is None or isinstance(value, (bool, int, str)):
+        return value
+    if isinstance(value, float) and math.isfinite(value):
+        return value
+    raise EvaluationError(f"`{body}` gives a value that JSON does not have: {no_json(value)}")
+
+
+# -- what it reads -----------------------------------------------------------------------------
+
+_TOKEN = re.compile(
+    rf"""(?P<skip>\s+|//[^\n]*) | (?P<string>{STRING}) | (?P<number>[0-9][0-9A-Za-z_.]*)
+    | (?P<name>[A-Za-z_]\w*) | (?P<other>[\s\S])""",
+    re.ASCII | re.VERBOSE,
+)
+_STEP = re.compile(
+    rf"""\s*\.\s*(?P<name>[A-Za-z_]\w*)(?!\w)(?!\s*\()
+    | \s*\[\s*(?:(?P<index>[0-9]{{1,9}})|(?P<key>{QUOTED}))\s*\]""",
+    re.ASCII | re.VERBOSE,
+)
+
+
+@attrs.frozen
+class _Path:
+    """A path with its place in the expression; `asked`: it is what a `has()` asks about."""
+
+    parts: tuple[str | int, ...]
+    start: int
+    end: int
+    asked: bool
+
+
+def _reads(body: str, start: int, at: KeyPath) -> Iterator[Read]:
+    tokens = [token for token in _TOKEN.finditer(body) if token.lastgroup != "skip"]
+    _check_calls(tokens, start, at)
+    found = list(_paths(body, tokens))
+    asked = {path.parts for path in found if path.asked}
+    for path in found:
+        guarded = any(path.parts[: len(parts)] == parts for parts in asked)
+        yield Read(path.parts, guarded, at, start + path.start, start + path.end, plain=False)
+
+
+def _check_calls(tokens: list[re.Match[str]], start: int, at: KeyPath) -> None:
+    """Refuse functions that are not there, and values that CEL has and this library has not."""
+    texts = ["", *(token[0] for token in tokens), ""]
+    for before, token, after in zip(texts, tokens, texts[2:], strict=False):
+        if token.lastgroup != "name":
+            continue
+        place = (start + token.start(), start + token.end())
+        if after == "(" and token[0] not in FUNCTIONS:
+            guess = nearest(token[0], FUNCTIONS)
+            cure = f"did you mean `{guess}`?" if guess else None
+            raise BadExpression(f"there is no function `{token[0]}`", *place, cure, at)
+        if after == "{" and token[0] != "in":
+            raise BadExpression("there are no messages here, only maps", *place, None, at)
+        if before == "." and _is_first(texts, token, tokens):
+            raise BadExpression("a name does not begin with `.`", *place, None, at)
+
+
+def _is_first(texts: list[str], token: re.Match[str], tokens: list[re.Match[str]]) -> bool:
+    """Whether the `.` before a name stands behind no value."""
+    index = tokens.index(token)
+    behind = texts[index - 1]
+    return not (behind[-1:].isalnum() or behind[-1:] in ('"', "'", ")", "]", "}", "_"))
+
+
+def _paths(body: str, tokens: list[re.Match[str]]) -> Iterator[_Path]:
+    bound = list(_bound(tokens))
+    texts = ["", "", *(token[0] for token in tokens), ""]
+    resume = 0
+    for index, token in enumerate(tokens):
+        has, before, name, after = texts[index : index + 4]
+        if token.lastgroup != "name" or token.start() < resume:
+            continue
+        if before == "." or after == "(" or name in _WORDS:
+            continue
+        if any(name == local and token.start() in inside for local, inside in bound):
+            continue
+        parts, resume = _path(body, token)
+        yield _Path(parts, token.start(), resume, asked=before == "(" and has == "has")
+
+
+def _path(body: str, name: re.Match[str]) -> tuple[tuple[str | int, ...], int]:
+    parts: list[str | int] = [name[0]]
+    end = name.end()
+    while step := _STEP.match(body, end):
+        if step["key"]:
+            parts.append(unquote(step["key"]))
+        else:
+            parts.append(step["name"] or int(step["index"]))
+        end = step.end()
+    return tuple(parts), end
+
+
+def _bound(tokens: list[re.Match[str]]) -> Iterator[tuple[str, range]]:
+    """The variable of each macro, and where it is bound: inside of the parentheses."""
+    texts = [token[0] for token in tokens]
+    for index, text in enumerate(texts[:-3]):
+        if text in MACROS and index and texts[index - 1] == "." and texts[index + 1] == "(":
+            depths = _depths(texts[index + 1 :])
+            inside = len(list(takewhile(bool, depths)))
+            yield texts[index + 2], range(tokens[index].end(), tokens[index + 1 + inside].end())
+
+
+def _depths(texts: list[str]) -> Iterator[int]:
+    depth = 0
+    for text in texts:
+        depth += {"(": 1, ")": -1}.get(text, 0)
+        yield depth

@@ -1,0 +1,180 @@
+"""What the CEL library says of an expression -> what we say: two tables of patterns, tried in order.
+
+Its messages name its parser and its types; ours name what is written and what JSON has. What no row
+knows is told without its words, so that none of them gets through.
+"""
+
+from __future__ import annotations
+
+import datetime
+import math
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any
+
+from engine.expressions.model import EvaluationError, Read, Scope
+from engine.toml.key_paths import show
+
+__all__ = ["check_integers", "failure", "misplaced", "no_json"]
+
+# -- what is written ---------------------------------------------------------------------------
+
+_EARLY = r"(?:mismatched|extraneous) input|no viable alternative at input"
+_MISPLACED: tuple[tuple[str, str, str | None], ...] = (
+    (rf"(?:{_EARLY}) '?.*<EOF>'", "it ends too early", None),
+    (r"missing ('.*') at '<EOF>'", "`{0}` is missing at the end", None),
+    (r"missing ('.*') at ('.*')", "`{0}` is missing before `{1}`", None),
+    (rf"(?:{_EARLY}) '(and)'", "`{0}` is no operator", "write `&&`"),
+    (rf"(?:{_EARLY}) '(or)'", "`{0}` is no operator", "write `||`"),
+    (r"no viable alternative at input '\..*'", "`.` is followed by no name", None),
+    (rf"(?:{_EARLY}) ('.*')", "`{0}` is not expected here", None),
+    (r"token recognition error at: '=.*'", "`=` is no operator", "compare with `==`"),
+    (r"token recognition error at: '&.*'", "`&` is no operator", "write `&&`"),
+    (r"token recognition error at: '\|.*'", "`|` is no operator", "write `||`"),
+    (
+        r"""token recognition error at: '["'].*'""",
+        "a string is never closed, or has an escape that there is not",
+        None,
+    ),
+    (r"token recognition error at: ('.*')", "`{0}` has no meaning here", None),
+    (r"invalid argument to has\(\) macro", "`has()` asks about a field", "write `has(a.x)`"),
+    (r"argument must be a simple name", "a macro binds a plain name", "write `a.map(x, x + 1)`"),
+    (r"invalid u?int literal", "the integer has more than 64 bits", None),
+    (r".*Recursion limit.*", "it is nested too deep", None),
+)
+
+
+def misplaced(message: str) -> tuple[str, str | None]:
+    """What is wrong with an expression that the library does not understand, and the cure if there is one."""
+    for pattern, words, cure in _MISPLACED:
+        if found := re.fullmatch(pattern, message):
+            return words.format(*(part.strip("'").strip() for part in found.groups())), cure
+    return "it cannot be understood", None
+
+
+# -- what is evaluated -------------------------------------------------------------------------
+
+_TYPES = "the types do not fit what is done with them"
+_FAILURES: tuple[tuple[str, str], ...] = (
+    (r"division by zero", "division by zero"),
+    (r"modulo by zero", "remainder of a division by zero"),
+    (r"arithmetic overflow|.*integer overflow", "an integer of more than 64 bits"),
+    (r"index out of bounds: (-?\d+)", "there is no item {0}"),
+    (r"function 'matches' error: '((?s:.*?))' not a valid regex", "`{0}` is no regular expression"),
+    (r"function '(\w+)' error", "`{0}` cannot read what it is given"),
+    (r"undefined variable or function: '(\w+)'", "`{0}` does not take these types"),
+    (r"value of type \w+ cannot be used as a map key", "a key of a map is no number with a point"),
+    (r"no such overload|unsupported operation|unexpected type", _TYPES),
+)
+
+
+def failure(
+    message: str, tokens: Iterable[re.Match[str]], reads: Iterable[Read], scope: Scope
+) -> str:
+    """Why an expression cannot be evaluated; where types are to blame, what they are."""
+    for pattern, words in _FAILURES:
+        if found := re.match(pattern, message, re.IGNORECASE):
+            told = words.format(*found.groups())
+            if "types" not in words:
+                return told
+            kinds = {show(read.path): _kind(_value(scope, read)) for read in reads}
+            literals = {t[0]: _literal(t) for t in tokens if t.lastgroup in ("string", "number")}
+            return (
+                told
+                + _listed(kinds | literals)
+                + (_cure(kinds, literals) if words is _TYPES else "")
+            )
+    return "it cannot be evaluated"
+
+
+def _listed(kinds: Mapping[str, str]) -> str:
+    found = [f"`{text}` is {kind}" for text, kind in kinds.items()]
+    return ": " + ", ".join(found[:4]) if found else ""
+
+
+def _cure(kinds: Mapping[str, str], literals: Mapping[str, str]) -> str:
+    """The conversion that may be meant, of something read if any of it has the first kind."""
+    both = {*kinds.values(), *literals.values()}
+    for kind, other, form in (
+        ("an integer", "a number", "double({0})"),
+        ("an integer", "a string", "string({0})"),
+        ("a number", "a string", "string({0})"),
+    ):
+        if kind in both and other in both:
+            text = next(t for t, k in (*kinds.items(), *literals.items()) if k == kind)
+            return f"; nothing is converted by itself, write `{form.format(text)}`"
+    return ""
+
+
+def _literal(token: re.Match[str]) -> str:
+    if token.lastgroup == "string":
+        return "bytes" if token[0][0] in "bB" else "a string"
+    return "a number" if re.search(r"[.eE]", token[0]) and "x" not in token[0] else "an integer"
+
+
+def _kind(value: Any) -> str:
+    match value:
+        case None:
+            return "null"
+        case bool():
+            return "a boolean"
+        case int():
+            return "an integer"
+        case float():
+            return "a number"
+        case str():
+            return "a string"
+        case Mapping():
+            return "an object"
+        case _:
+            return "an array"
+
+
+def _value(scope: Scope, read: Read) -> Any:
+    value: Any = scope
+    for part in read.path:
+        try:
+            value = value[part]
+        except (LookupError, TypeError):
+            return None
+    return value
+
+
+# -- values ------------------------------------------------------------------------------------
+
+_NO_JSON: tuple[tuple[type, str], ...] = (
+    (datetime.datetime, "a timestamp"),
+    (datetime.timedelta, "a duration"),
+    (bytes, "bytes"),
+    (Mapping, "an object with keys that are no strings"),
+)
+
+
+def no_json(value: Any) -> str:
+    """What a value is that JSON does not have."""
+    if isinstance(value, float):
+        return "not a number" if math.isnan(value) else "an infinite number"
+    known = (words for kind, words in _NO_JSON if isinstance(value, kind))
+    return next(known, "one that is of CEL alone")
+
+
+def check_integers(reads: Iterable[Read], scope: Scope) -> None:
+    """Refuse to read integers of more than 64 bits, which the library would make inexact numbers of."""
+    for read in reads:
+        for value in _integers(_value(scope, read)):
+            if not -(2**63) <= value < 2**64:
+                raise EvaluationError(
+                    f"`{show(read.path)}`: the integer {value} has more than 64 bits, which an expression cannot take"
+                )
+
+
+def _integers(value: Any) -> Iterator[int]:
+    left = [value]
+    while left:
+        found = left.pop()
+        if isinstance(found, int):
+            yield found
+        elif isinstance(found, Mapping):
+            left.extend(found.values())
+        elif isinstance(found, (list, tuple)):
+            left.extend(found)

@@ -1,0 +1,134 @@
+"""Values and errors of expressions, which both parsers share: the one of `${…}` and the one of CEL."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import attrs
+
+from engine.toml.key_paths import KeyPath, _part, show
+
+__all__ = [
+    "MISSING",
+    "QUOTED",
+    "STRING",
+    "BadExpression",
+    "EvaluationError",
+    "Read",
+    "Scope",
+    "Template",
+    "absent",
+    "kind_of",
+    "unquote",
+]
+
+MISSING = object()
+"""Stands for a value that is not there; None is one that is."""
+
+Scope = Mapping[str, Any]
+"""Values by root name: `inputs`, `steps`, `run`, `env`, `secrets`, nodes that have an output."""
+
+
+class BadExpression(ValueError):
+    """A string of a spec is not an expression; `start` and `end` are offsets in that string."""
+
+    def __init__(
+        self, message: str, start: int, end: int, help: str | None = None, at: KeyPath = ()
+    ) -> None:
+        super().__init__(message)
+        self.message, self.start, self.end, self.help, self.at = message, start, end, help, at
+
+
+class EvaluationError(ValueError):
+    """An expression cannot be evaluated on these values; the message says which part and why."""
+
+
+@attrs.frozen
+class Read:
+    """One path that an expression reads. `guarded`: it has a default or a `has()`, so it may be
+    absent."""
+
+    path: tuple[str | int, ...]
+    guarded: bool
+    at: KeyPath
+    """Where in the templated value the string stands; `start` to `end` is the path in it."""
+    start: int
+    end: int
+    plain: bool = True
+    """It is all of its expression, with its default if it has one."""
+
+
+@attrs.frozen(eq=False)
+class Template:
+    """A value with expressions in it. `constant`: there are none, and `evaluate` gives a copy."""
+
+    reads: tuple[Read, ...]
+    constant: bool
+    evaluate: Callable[[Scope], Any] = attrs.field(repr=False)
+
+
+STRING = r"""(?:
+    (?:[rR][bB]?|[bB][rR])
+    (?:\"\"\"[\s\S]*?\"\"\" | \'\'\'[\s\S]*?\'\'\' | "[^"\n]*" | '[^'\n]*')
+  | [bB]?
+    (?:\"\"\"(?:[^\\]|\\[\s\S])*?\"\"\" | \'\'\'(?:[^\\]|\\[\s\S])*?\'\'\'
+      |"(?:[^"\\\n]|\\[^\n])*" | '(?:[^'\\\n]|\\[^\n])*')
+)"""
+"""A string of CEL, for a verbose pattern; it may have escapes that CEL does not know."""
+
+
+_ESCAPES = r"""\\(?:[abfnrtv\\?"'`]|x[0-9A-Fa-f]{2}|[0-3][0-7]{2}
+    |u(?![dD][89A-Fa-f])[0-9A-Fa-f]{4}|U00(?:10|0[0-9A-Fa-f])(?![dD][89A-Fa-f])[0-9A-Fa-f]{4})"""
+
+
+QUOTED = rf"""(?:"(?:[^"\\\n]|{_ESCAPES})*"|'(?:[^'\\\n]|{_ESCAPES})*')"""
+"""A string that `unquote` reads, for a verbose pattern."""
+
+
+_ESCAPED = dict(zip("abfnrtv", "\a\b\f\n\r\t\v", strict=True))
+
+
+_ESCAPE = re.compile(r"\\(?:[xuU]([0-9A-Fa-f]+)|([0-3][0-7]{2})|(.))")
+
+
+def unquote(text: str) -> str:
+    """The string that `QUOTED` text means."""
+    return _ESCAPE.sub(_character, text[1:-1])
+
+
+def _character(escape: re.Match[str]) -> str:
+    code, octal, one = escape.groups()
+    if one:
+        return _ESCAPED.get(one, one)
+    return chr(int(code, 16) if code else int(octal, 8))
+
+
+def _field(value: Any, part: str | int) -> Any:
+    if isinstance(part, str):
+        return value.get(part, MISSING) if isinstance(value, Mapping) else MISSING
+    if isinstance(value, list):
+        return value[part] if part < len(value) else MISSING
+    return MISSING
+
+
+def absent(scope: Scope, path: tuple[str | int, ...], text: str) -> str | None:
+    """Which part of a path is not there, in the words of a message about `text`; None if all is."""
+    value: Any = scope
+    for count, part in enumerate(path):
+        inner = _field(value, part)
+        if inner is MISSING:
+            if count == 0 or (path[0] == "steps" and count == 1):
+                return f"`{text}`: `{part}` has no output"
+            return f"`{text}`: {kind_of(value)} `{show(path[:count])}` has no {_part(part)}"
+        value = inner
+    return None
+
+
+_KINDS = {dict: "object", list: "array", str: "string", bool: "boolean", type(None): "null"}
+
+
+def kind_of(value: Any) -> str:
+    """The type of a value, as JSON calls it."""
+    return "object" if isinstance(value, Mapping) else _KINDS.get(type(value), "number")

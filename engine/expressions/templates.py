@@ -1,0 +1,312 @@
+"""`${…}`: parse a value of a spec into a `Template`, list what it reads, evaluate it.
+
+A string that is one whole `${…}` keeps the value's type; else the value is put into the text; `$${`
+is a literal `${`. A plain path, with a default or without, is evaluated here and never needs the
+CEL library; anything else is CEL, compiled when the spec is and evaluated by that library. Values
+are JSON. Source: LANGUAGE.md section 9.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+from collections.abc import Callable, Iterable, Iterator
+from functools import lru_cache
+from typing import Any
+
+import attrs
+
+from engine.expressions.model import (
+    MISSING,
+    QUOTED,
+    STRING,
+    BadExpression,
+    EvaluationError,
+    Read,
+    Scope,
+    Template,
+    _field,
+    absent,
+    unquote,
+)
+from engine.toml.key_paths import KeyPath
+
+__all__ = ["Late", "bare", "is_text", "template"]
+
+
+class Late(Template):
+    """A template known to be right, made of its value when that is asked for."""
+
+    __slots__ = ("value",)
+
+    def __init__(self, value: Any, constant: bool) -> None:
+        object.__setattr__(self, "constant", constant)
+        object.__setattr__(self, "value", value)
+
+    def __getattr__(self, name: str) -> Any:
+        if name not in ("reads", "evaluate"):
+            raise AttributeError(name)
+        made = template(self.value)
+        object.__setattr__(self, "reads", made.reads)
+        object.__setattr__(self, "evaluate", made.evaluate)
+        return getattr(made, name)
+
+
+# -- values ------------------------------------------------------------------------------------
+
+
+def template(value: Any) -> Template:
+    """The template of a TOML value; BadExpression (with `at`) if one of its strings is wrong."""
+    reads: list[Read] = []
+    make, constant = _value(value, (), reads)
+    return Template(tuple(reads), constant, make)
+
+
+def bare(text: str) -> Template:
+    """The template of a condition, which may be written with or without `${…}`."""
+    pieces = [(0, len(text), None)] if "${" not in text else _unpadded(_split(text, ()))
+    if all(literal is not None for *_, literal in pieces):
+        return _escaped(text, "".join(str(literal) for *_, literal in pieces))
+    if len(pieces) != 1:
+        raise _no_condition(text)
+    start, end, _ = pieces[0]
+    if not text.strip():
+        raise BadExpression("empty expression", 0, len(text))
+    reads: list[Read] = []
+    make = _expression(text[start:end], start, (), reads)
+    return Template(tuple(reads), False, make)
+
+
+def _no_condition(text: str) -> BadExpression:
+    message, cure = "a condition is one expression, not a text", "put all of it into one `${…}`"
+    return BadExpression(message, 0, len(text), cure)
+
+
+def _escaped(text: str, body: str) -> Template:
+    """A bare expression in whose strings `$${` stands for `${`; places are those in `text`."""
+    if "${" in _CLOSER.sub(_blank, body):
+        raise _no_condition(text)
+    reads: list[Read] = []
+    try:
+        make = _expression(body, 0, (), reads)
+    except BadExpression as error:
+        span = (_before(body, error.start), _before(body, error.end))
+        raise BadExpression(error.message, *span, error.help) from None
+    moved = [attrs.evolve(r, start=_before(body, r.start), end=_before(body, r.end)) for r in reads]
+    return Template(tuple(moved), False, make)
+
+
+def _before(body: str, offset: int) -> int:
+    """Where an offset lies in the text in which each `${` of the body is written with one more `$`."""
+    return offset + body.count("${", 0, offset + 1)
+
+
+def is_text(text: str) -> bool:
+    """Whether a string of a template gives text, whatever is put into it: it is not one whole
+    `${…}`."""
+    pieces = list(_split(text, ()))
+    return len(pieces) != 1 or pieces[0][2] is not None
+
+
+Piece = tuple[int, int, str | None]
+"""Literal text, or None for an expression, and its offsets in the string."""
+
+
+def _unpadded(pieces: Iterable[Piece]) -> list[Piece]:
+    return [piece for piece in pieces if piece[2] is None or piece[2].strip()]
+
+
+Make = Callable[[Scope], Any]
+
+
+def _value(value: Any, at: KeyPath, reads: list[Read]) -> tuple[Make, bool]:
+    if isinstance(value, str):
+        return _text(value, at, reads)
+    if isinstance(value, dict):
+        parts = {k: _value(v, (*at, k), reads) for k, v in value.items()}
+        items = [(k, make) for k, (make, _) in parts.items()]
+        constant = all(c for _, c in parts.values())
+        if not items:
+            return _empty, True
+        return (lambda scope: {k: make(scope) for k, make in items}), constant
+    if isinstance(value, list):
+        made = [_value(v, (*at, i), reads) for i, v in enumerate(value)]
+        makes = [make for make, _ in made]
+        return (lambda scope: [make(scope) for make in makes]), all(c for _, c in made)
+    return (lambda scope: value), True
+
+
+def _empty(scope: Scope) -> dict[str, Any]:
+    return {}
+
+
+def _text(text: str, at: KeyPath, reads: list[Read]) -> tuple[Make, bool]:
+    if "${" not in text:
+        return (lambda scope: text), True
+    try:
+        make, constant, read = _parsed(text)
+    except BadExpression as error:
+        raise BadExpression(error.message, error.start, error.end, error.help, at) from None
+    reads += [Read(each.path, each.guarded, at, each.start, each.end, each.plain) for each in read]
+    return make, constant
+
+
+@lru_cache(maxsize=20_000)
+def _parsed(text: str) -> tuple[Make, bool, tuple[Read, ...]]:
+    """What a string with `${` in it means, and what it reads; many strings of a spec are alike."""
+    reads: list[Read] = []
+    make, constant = _mixed(text, reads)
+    return make, constant, tuple(reads)
+
+
+def _mixed(text: str, reads: list[Read]) -> tuple[Make, bool]:
+    parts: list[str | Make] = [
+        literal if literal is not None else _expression(text[start:end], start, (), reads)
+        for start, end, literal in _split(text, ())
+    ]
+    texts = [part for part in parts if isinstance(part, str)]
+    if len(texts) == len(parts):
+        joined = "".join(texts)
+        return (lambda scope: joined), True
+    if len(parts) == 1 and not isinstance(parts[0], str):
+        return parts[0], False
+    return (
+        lambda scope: "".join(p if isinstance(p, str) else _put(p(scope)) for p in parts)
+    ), False
+
+
+def _put(value: Any) -> str:
+    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+
+
+def _split(text: str, at: KeyPath) -> Iterator[Piece]:
+    """The pieces of a string."""
+    place = 0
+    while (start := text.find("${", place)) >= 0:
+        if start > place and text[start - 1] == "$":
+            yield place, start + 2, text[place : start - 1] + "${"
+            place = start + 2
+            continue
+        if start > place:
+            yield place, start, text[place:start]
+        end = _close(text, start + 2)
+        if end < 0:
+            cure = "write `$${` for a literal `${`"
+            raise BadExpression("`${` is never closed", start, start + 2, cure, at)
+        yield start + 2, end, None
+        place = end + 1
+    if place < len(text):
+        yield place, len(text), text[place:]
+
+
+_CLOSER = re.compile(rf"(?P<brace>[{{}}]) | {STRING} | //[^\n]*", re.VERBOSE)
+
+
+def _close(text: str, start: int) -> int:
+    """Where the `}` is that ends an expression; -1 if there is none."""
+    depth = 0
+    for found in _CLOSER.finditer(text, start):
+        if found["brace"] == "}" and not depth:
+            return found.start()
+        if found["brace"]:
+            depth += 1 if found["brace"] == "{" else -1
+    return -1
+
+
+# -- one expression ------------------------------------------------------------------------------
+
+
+_PARTS = re.compile(rf"\.([A-Za-z_]\w*)|\[(?:([0-9]{{1,9}})|({QUOTED}))\]", re.ASCII | re.VERBOSE)
+_NAME = re.compile(r"[A-Za-z_]\w*", re.ASCII)
+_DEFAULT = re.compile(r"\s*\?\?\s*")
+_LITERAL = re.compile(
+    rf"""(?P<string>{QUOTED})
+    |(?P<json>-?(?:0|[1-9][0-9]{{0,300}})(?:\.[0-9]+)?(?:[eE][+-]?[0-9]+)?|true|false|null)""",
+    re.VERBOSE,
+)
+_CONSTANTS = frozenset({"true", "false", "null"})
+
+
+def _expression(text: str, offset: int, at: KeyPath, reads: list[Read]) -> Make:
+    body = text.strip()
+    start = offset + text.find(body)
+    if not body:
+        raise BadExpression("empty expression", max(offset - 2, 0), offset + len(text) + 1, at=at)
+    path, end = _path(body)
+    if path and path[0] not in _CONSTANTS:
+        if end == len(body):
+            reads.append(Read(path, False, at, start, start + end))
+            return _reader(path, body)
+        if default := _DEFAULT.match(body, end):
+            value = _literal(body, default.end(), start, at)
+            reads.append(Read(path, True, at, start, start + end))
+            return _reader(path, body, value)
+    if (where := _CLOSER.sub(_blank, body).find("??")) >= 0:
+        message = "`??` takes a plain path and a literal"
+        cure = "write a plain path before `??` and a literal after it, or use `has()`"
+        raise BadExpression(message, start + where, start + where + 2, cure, at)
+    return _cel(body, start, at, reads)
+
+
+def _blank(found: re.Match[str]) -> str:
+    return found[0] if found["brace"] else " " * len(found[0])
+
+
+def _path(text: str) -> tuple[tuple[str | int, ...], int]:
+    """The plain path that a text begins with, and where it ends; an empty one if there is none."""
+    found = _NAME.match(text)
+    parts: list[str | int] = []
+    end = 0
+    while found:
+        parts.append(_part_of(found) if found.re is _PARTS else found[0])
+        end = found.end()
+        found = _PARTS.match(text, end)
+    return tuple(parts), end
+
+
+def _part_of(found: re.Match[str]) -> str | int:
+    name, index, key = found.groups()
+    return name or (int(index) if index else unquote(key))
+
+
+def _literal(body: str, where: int, start: int, at: KeyPath) -> Any:
+    found = _LITERAL.fullmatch(body, where)
+    value = None if found is None else _value_of(found)
+    if found is None or value in (math.inf, -math.inf):
+        cure = "a string in quotes, a number, `true`, `false` or `null`"
+        begin = where if where < len(body) else body.rindex("??")
+        span = (start + begin, start + len(body))
+        raise BadExpression("expected a literal after `??`", *span, cure, at)
+    return value
+
+
+def _value_of(literal: re.Match[str]) -> Any:
+    return unquote(literal["string"]) if literal["string"] else json.loads(literal["json"])
+
+
+def _reader(path: tuple[str | int, ...], text: str, default: Any = MISSING) -> Make:
+    root, rest = str(path[0]), path[1:]
+
+    def read(scope: Scope) -> Any:
+        value = scope.get(root, MISSING)
+        for part in rest:
+            value = _field(value, part)
+        if default is not MISSING:
+            return default if value is MISSING or value is None else value
+        if value is MISSING:
+            raise EvaluationError(absent(scope, path, text) or f"`{text}` is not there")
+        return value
+
+    return read
+
+
+# -- CEL ---------------------------------------------------------------------------------------
+
+
+def _cel(body: str, start: int, at: KeyPath, reads: list[Read]) -> Make:
+    from engine.expressions import cel
+
+    found = cel.parse(body, start, at)
+    reads.extend(found.reads)
+    return found.evaluate

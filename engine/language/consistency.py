@@ -1,0 +1,123 @@
+"""What spans several keys of a spec: keys that exclude or need each other (E103, E105).
+
+Source: LANGUAGE.md sections 2 to 5.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from functools import partial
+
+import attrs
+
+from engine.base.durations import LONGEST
+from engine.diagnostics import Diagnostic, Rule, codes
+from engine.language.moulds import wherever
+from engine.language.omissions import in_file, whole
+from engine.language.spec import (
+    NodeSpec,
+    RetrySpec,
+    RouteSpec,
+    Spec,
+    StepSpec,
+    alike,
+)
+from engine.language.structuring_errors import whose
+from engine.toml.key_paths import KeyPath, show
+
+__all__ = ["across"]
+
+
+@attrs.frozen
+class _Tell:
+    """Makes findings about a document."""
+
+    spec: Spec
+
+    def __call__(
+        self, rule: Rule, message: str, path: KeyPath, help: str | None = None, *, key: bool = True
+    ) -> Diagnostic:
+        source, place = self.spec.source, in_file(self.spec, path)
+        span = source.key(place) if key else source.value(place)
+        if rule is codes.WRONG_TYPE:  # its message names a key, but not of which table
+            message = f"`{show(place[:-1] if key else place)}`: {message}"
+        return Diagnostic(rule, message, source, span, help, *whose(place))
+
+    def lacks(self, table: KeyPath, *keys: str) -> bool:
+        """Whether none of the keys stands in the table of the file: nor one that was left out."""
+        return all(whole(self.spec, (*table, key)) for key in keys)
+
+
+def across(spec: Spec) -> Iterator[Diagnostic]:
+    """What is wrong with a document though each of its values is right, or has been left out."""
+    tell = _Tell(spec)
+    if spec.at and spec.pipelines:
+        message = "a pipeline inside a file holds no further ones"
+        yield tell(codes.WRONG_TYPE, message, ("pipelines",))
+    for name in spec.before & spec.nodes.keys():
+        message = f"there is a node `{name}` in `[nodes]` too"
+        yield tell(codes.BAD_NAME, message, (spec.table, name), "give one of them another name")
+    yield from wherever(alike(spec.nodes), partial(_node, tell))
+
+
+def _node(tell: _Tell, named: tuple[str, NodeSpec]) -> Iterator[Diagnostic]:
+    path, node = (tell.spec.table, named[0]), named[1]
+    for key in ("max_parallel", "tolerate"):
+        if (
+            getattr(node, key) is not None
+            and node.for_each is None
+            and tell.lacks(path, "for_each")
+        ):
+            cure = "say with `for_each` what to run it for each of"
+            yield tell(codes.WRONG_TYPE, f"`{key}` without `for_each`", (*path, key), cure)
+    for name, step in node.steps.items():
+        place: KeyPath = path if node.single else (*path, "steps", name)
+        yield from _step(tell, place, step)
+        for key, route in step.routes.items():
+            yield from _route(tell, (*place, "routes", key), route)
+        for index, clause in enumerate(step.retry):
+            yield from _retry(tell, (*place, "retry", index), clause)
+
+
+def _step(tell: _Tell, path: KeyPath, step: StepSpec) -> Iterator[Diagnostic]:
+    bodies = ("task", "pipeline", *(("steps", "start") if len(path) == 2 else ()))
+    if step.task is None and step.pipeline is None and tell.lacks(path, *bodies):
+        message, cure = f"`{path[-1]}` has no body", "give it a `task` or a `pipeline`"
+        yield tell(codes.MISSING_KEY, message, path, cure)
+    if step.task is not None and step.pipeline is not None:
+        message = "`task` and `pipeline` exclude each other"
+        yield tell(codes.WRONG_TYPE, message, (*path, "pipeline"))
+    named: dict[int, str] = {}
+    for name, code in step.exits.items():
+        if code in named:
+            message = f"`{name}` and `{named[code]}` name the same exit {code}"
+            yield tell(codes.WRONG_TYPE, message, (*path, "exits", name))
+        named.setdefault(code, name)
+
+
+def _route(tell: _Tell, path: KeyPath, route: RouteSpec) -> Iterator[Diagnostic]:
+    ends = route.to.partition(":")[0] in ("done", "fail")
+    if route.max is None and route.then is not None and tell.lacks(path, "max"):
+        cure = "say with `max` how often `to` is taken"
+        yield tell(codes.WRONG_TYPE, "`then` without `max`", (*path, "then"), cure)
+    if ends and route.max is not None:
+        yield tell(codes.WRONG_TYPE, "`max` on a route that ends the node", (*path, "max"))
+    if ends and route.delay is not None:
+        yield tell(codes.WRONG_TYPE, "`delay` on a route that ends the node", (*path, "delay"))
+
+
+def _retry(tell: _Tell, path: KeyPath, clause: RetrySpec) -> Iterator[Diagnostic]:
+    endless = clause.max_delay is None and tell.lacks(path, "max_delay")
+    if endless and _longest(clause) > LONGEST:
+        message = "the last delay of this retry is longer than a year"
+        yield tell(codes.WRONG_TYPE, message, path, "set `max_delay`", key=False)
+
+
+def _longest(clause: RetrySpec) -> float:
+    """Seconds before the last retry."""
+    if clause.attempts < 2 or not clause.delay:
+        return 0.0
+    try:
+        return clause.delay * clause.factor ** (clause.attempts - 2)
+    except OverflowError:
+        return float("inf")

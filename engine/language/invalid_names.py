@@ -1,0 +1,118 @@
+"""What has a wrong name (E104) stays in the Spec under it: what the file means by it elsewhere.
+
+Where the name has a wrong shape, an expression that reads it is parsed with a stand-in of the same
+length, so that all places stay. Where it is a word of the language, that word may mean either.
+Source: LANGUAGE.md sections 1, 5 and 9.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Collection, Iterator, Mapping
+from itertools import product
+from string import ascii_letters
+from typing import Any
+
+import attrs
+
+from engine.expressions.model import Read, Template
+from engine.language.spec import Spec
+from engine.language.value_hooks import OUTCOMES, RESERVED
+from engine.toml.key_paths import KeyPath
+
+__all__ = ["Make", "ambiguous", "means_either", "with_stand_ins"]
+
+Make = Callable[[Any], Template]
+"""A value of a spec to its template."""
+
+_SCOPE = "inputs steps state item index run env secrets resources"
+_ROOTS = frozenset(_SCOPE.split())
+_MEANT = """
+    true false null in bool bytes double dyn duration int list map null_type optional string
+    timestamp type uint
+"""
+_CEL = frozenset(_MEANT.split())
+"""Words that mean something in CEL where they are not called."""
+_LETTER = re.compile(r"[^\W\d_]").search
+_NOT_CALLED = r"(?!\w|\s*\()"
+_SURELY = r"(?=\s*(?:\.\s*[A-Za-z_]|\?\?))"
+"""What stands behind a node's name that could mean something else."""
+_WORDS = RESERVED | OUTCOMES
+
+
+def means_either(spec: Spec, root: str) -> bool:
+    """Whether the first word of a path may also mean a node that is called so."""
+    return root in _ROOTS and ("nodes", root) in spec.misnamed
+
+
+def ambiguous(spec: Spec, node: str) -> bool:
+    """Whether a node, or something in it, is called by a word of the language."""
+    named = [path[-1] for path in spec.misnamed if path[:2] == (spec.table, node)]
+    return any(str(name).partition(":")[0] in _WORDS for name in named)
+
+
+def with_stand_ins(spec: Spec) -> Callable[[Make], Make]:
+    """Makes of `make` one that reads what has a wrong name as if that were right."""
+    words = _stand_ins(spec)
+    names = {word: name for name, word in words.items()}
+    pattern = re.compile(_pattern(spec.misnamed) or "(?!)")
+
+    def replaced(value: Any) -> Any:
+        if isinstance(value, str):
+            return pattern.sub(lambda found: words[found[0]], value)
+        if isinstance(value, dict):
+            return {key: replaced(item) for key, item in value.items()}
+        return list(map(replaced, value)) if isinstance(value, list) else value
+
+    def meant(make: Make, value: Any) -> Template:
+        made = make(replaced(value))
+        return attrs.evolve(made, reads=tuple(_meant(read, names) for read in made.reads))
+
+    return lambda make: lambda value: meant(make, value)
+
+
+def _stand_ins(spec: Spec) -> dict[str, str]:
+    """A word of the same length for every wrong name, that nothing else is called."""
+    steps = (name for node in spec.nodes.values() for name in node.steps)
+    taken = RESERVED.union(spec.nodes, spec.inputs, spec.state, steps)
+    names = sorted({str(path[-1]) for path in spec.misnamed})
+    free = {length: _words(length, taken) for length in set(map(len, names))}
+    found = ((name, next(free[len(name)], "")) for name in names)
+    return {name: word for name, word in found if word}
+
+
+def _words(length: int, taken: Collection[str]) -> Iterator[str]:
+    words = map("".join, product("_" + ascii_letters, repeat=length))
+    return (word for word in words if word not in taken)
+
+
+def _pattern(misnamed: Collection[KeyPath]) -> str:
+    """Finds the wrong names where an expression reads them."""
+    nodes = [str(path[1]) for path in misnamed if path[:1] == ("nodes",) and len(path) == 2]
+    inputs = [str(path[1]) for path in misnamed if path[:1] == ("inputs",)]
+    states = [str(path[1]) for path in misnamed if path[:1] == ("state",)]
+    steps = [str(path[3]) for path in misnamed if path[2:3] == ("steps",) and len(path) == 4]
+    roots = [name for name in nodes if name not in _ROOTS]
+    sure = [name for name in roots if name in _CEL or not _LETTER(name)]
+    places = (
+        (r"(?<![\w.])", sure, _SURELY),
+        (r"(?<=\{)", sure, r"(?=\})"),
+        (r"(?<![\w.])", set(roots).difference(sure), _NOT_CALLED),
+        (r"(?<=inputs\.)", inputs, _NOT_CALLED),
+        (r"(?<=state\.)", states, _NOT_CALLED),
+        (r"(?<=steps\.)", [*steps, *nodes], _NOT_CALLED),
+    )
+    found = ((before, _any_of(names), behind) for before, names, behind in places if any(names))
+    return "|".join(map("".join, found))
+
+
+def _any_of(names: Collection[str]) -> str:
+    ordered = sorted(filter(None, names), key=len, reverse=True)
+    return f"(?:{'|'.join(map(re.escape, ordered))})"
+
+
+def _meant(read: Read, names: Mapping[str, str]) -> Read:
+    root, *rest = read.path
+    if rest and root in ("inputs", "state", "steps"):
+        rest[0] = names.get(str(rest[0]), rest[0])
+    return attrs.evolve(read, path=(names.get(str(root), root), *rest))

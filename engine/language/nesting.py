@@ -1,0 +1,84 @@
+"""Spec -> the steps at which sub-pipelines are nested too deep.
+
+Counted from the innermost pipeline outwards, so that neither the order in the file nor who is read
+first matters; where it gets too deep the step is cut off, and counting begins anew. Pipelines that
+include each other are told elsewhere (E204). No recursion. Source: LANGUAGE.md section 2.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+
+import attrs
+
+from engine.language.spec import Spec
+
+__all__ = ["DEEPEST", "is_file", "nested_too_deep", "too_deep"]
+
+DEEPEST = 50
+"""How many pipelines may stand one in another, the outermost counted; so a plan can be walked by plain recursion."""
+
+
+def is_file(pipeline: str) -> bool:
+    """Whether a step's `pipeline` is a path rather than a name in the same file."""
+    return "/" in pipeline or pipeline.endswith(".toml")
+
+
+def too_deep(name: str) -> tuple[str, str]:
+    """Message and cure for a step whose `pipeline` would be one too many."""
+    return (
+        f"with `{name}` pipelines are nested more than {DEEPEST} deep",
+        "join some of them into one",
+    )
+
+
+@attrs.frozen
+class _Document:
+    """A document and the pipelines that its steps may name."""
+
+    spec: Spec
+    siblings: Mapping[str, Spec]
+
+    def inner(self) -> Iterator[tuple[str | None, _Document]]:
+        """What is nested in it: by a step's name for it, or (None) for being written there."""
+        if not self.spec.at:
+            for own in self.spec.pipelines.values():
+                yield None, _Document(own, self.siblings)
+        if self.spec.closing is not None:
+            yield None, _Document(self.spec.closing, self.siblings)
+        for name in dict.fromkeys(_named(self.spec)):
+            known = self.spec.files if is_file(name) else self.siblings
+            if child := known.get(name):
+                yield name, _Document(child, child.pipelines if is_file(name) else self.siblings)
+
+
+def _named(spec: Spec) -> Iterator[str]:
+    for name, node in spec.nodes.items():
+        if node.leads(name):
+            yield from (step.pipeline for step in node.steps.values() if step.pipeline is not None)
+
+
+def nested_too_deep(spec: Spec) -> frozenset[tuple[int, str]]:
+    """The steps to cut off: the `id` of their document, and what they call the pipeline."""
+    cut: set[tuple[int, str]] = set()
+    height: dict[int, int] = {}
+    outermost = _Document(spec, spec.pipelines)
+    seen = {id(spec)}
+    path = [(outermost, outermost.inner())]
+    while path:
+        document, left = path[-1]
+        new = next((child for _, child in left if id(child.spec) not in seen), None)
+        if new is not None:
+            seen.add(id(new.spec))
+            path.append((new, new.inner()))
+            continue
+        path.pop()
+        most = 0
+        for name, child in document.inner():
+            below = height.get(id(child.spec), 0)  # 0: it includes itself
+            if name is not None and below >= DEEPEST:
+                cut.add((id(document.spec), name))
+            else:
+                most = max(most, below)
+        height[id(document.spec)] = 1 + most
+    return frozenset(cut)

@@ -1,0 +1,268 @@
+"""Spec: what a file says, with names still strings.
+
+Values are frozen and already of the right shape (durations are seconds, short forms are spelled out), but nothing is looked
+up: `compiler` does that. A node written as one step has that step under its own name, so every node is a machine.
+Source: LANGUAGE.md sections 1 to 9.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from functools import cached_property
+from typing import Any, Literal, NewType
+
+import attrs
+
+from engine.base.light import light
+from engine.language.moulds import Mould
+from engine.toml.key_paths import KeyPath
+from engine.toml.source import Source
+
+__all__ = [
+    "CONDITIONS",
+    "Code",
+    "Count",
+    "Delay",
+    "Duration",
+    "Factor",
+    "Limit",
+    "LimitsSpec",
+    "NeedSpec",
+    "NodeSpec",
+    "PipelineSpec",
+    "Rank",
+    "ResourceSpec",
+    "RetrySpec",
+    "RouteSpec",
+    "ServiceSpec",
+    "Share",
+    "Spec",
+    "StepSpec",
+    "alike",
+]
+
+Duration = NewType("Duration", float)
+"""Seconds, above zero; in a file a string such as `"1m30s"`."""
+Delay = NewType("Delay", float)
+"""Seconds, zero allowed."""
+Count = NewType("Count", int)
+"""How often something may happen: 1 to 1000."""
+Limit = NewType("Limit", int)
+"""How many places there are: 1 or more."""
+Code = NewType("Code", int)
+"""An exit code: 0 to 255."""
+Rank = NewType("Rank", int)
+"""A priority: 0 first."""
+Factor = NewType("Factor", float)
+"""What a delay grows by: 1 or more."""
+Share = NewType("Share", float)
+"""0 to 1."""
+
+NeedSpec = str | tuple[str | int, ...]
+"""A condition of an edge: one of `CONDITIONS`, or labels."""
+
+CONDITIONS = ("success", "failure", "finished", "always")
+
+
+@attrs.frozen
+class RetrySpec:
+    """One clause of `retry`; `attempts` is the total, the first included."""
+
+    attempts: Count
+    on: tuple[str | int, ...] | None = None
+    delay: Delay = Delay(0.0)
+    factor: Factor = Factor(1.0)
+    max_delay: Delay | None = None
+    jitter: Share = Share(0.0)
+
+
+@attrs.frozen
+class RouteSpec:
+    """One entry of `routes`, short or long."""
+
+    to: str
+    max: Count | None = None
+    then: str | None = None
+    delay: Delay | None = None
+
+
+@light
+class StepSpec:
+    """One step of a node: exactly one of `task` and `pipeline` is set."""
+
+    task: str | None = None
+    pipeline: str | None = None
+    with_: Mapping[str, Any] = attrs.field(factory=dict)
+    exits: Mapping[str, Code] = attrs.field(factory=dict)
+    routes: Mapping[str, RouteSpec] = attrs.field(factory=dict)
+    retry: tuple[RetrySpec, ...] = ()
+    timeout: Duration | None = None
+    set: Mapping[str, Any] = attrs.field(factory=dict)
+    on_interrupt: Literal["rerun", "fail", "route"] = "rerun"
+    description: str = ""
+
+
+@light
+class NodeSpec:
+    """One node. `single` tells that its step is written in the node's own table."""
+
+    steps: Mapping[str, StepSpec]
+    start: str
+    single: bool
+    needs: Mapping[str, NeedSpec] = attrs.field(factory=dict)
+    join: Literal["all", "any"] = "all"
+    when: str | None = None
+    deadline: Duration | None = None
+    pool: str | None = None
+    priority: Rank = Rank(100)
+    allow_failure: bool = False
+    executor: str | None = None
+    group: str = ""
+    outputs: Mapping[str, Any] | None = None
+    for_each: str | list[Any] | None = None
+    max_parallel: Limit | None = None
+    tolerate: int | str | None = None
+    """A number of items, or a share of all, `"10%"`."""
+    uses: tuple[str, ...] = ()
+    requires: tuple[str, ...] = ()
+    unfolded: bool = attrs.field(default=False, eq=False, repr=False)
+    """Whether the steps are those of its task, a class: see `unfold`."""
+    description: str = ""
+    mould: Mould | None = attrs.field(default=None, eq=False, repr=False)
+    """What it has in common with others, and the nodes that fill it: see `moulds`."""
+    names: tuple[str, ...] = attrs.field(default=(), eq=False, repr=False)
+
+    @property
+    def flat(self) -> bool:
+        """Whether what its steps say is written in the table of the node."""
+        return self.single or self.unfolded
+
+    def leads(self, name: str) -> bool:
+        """Whether this node, of that name, is the first of its mould."""
+        return self.mould is None or self.mould.first == name
+
+
+def alike(nodes: Mapping[str, NodeSpec]) -> Iterator[tuple[Mould | None, tuple[str, NodeSpec]]]:
+    """The nodes with their moulds, for `moulds.wherever`."""
+    return ((node.mould, (name, node)) for name, node in nodes.items())
+
+
+@attrs.frozen
+class PipelineSpec:
+    """The `[pipeline]` table."""
+
+    name: str | None = None
+    description: str = ""
+    deadline: Duration | None = None
+    max_parallel: Limit = Limit(32)
+    on_failure: Literal["finish", "cancel"] = "finish"
+    overlap: Literal["allow", "refuse", "queue", "replace"] = "allow"
+    tasks: tuple[str, ...] = ()
+
+
+@attrs.frozen
+class ServiceSpec:
+    """One of `[services]`: a task that ends with exit 0 where the service is well."""
+
+    task: str
+    with_: Mapping[str, Any] = attrs.field(factory=dict)
+    retry: tuple[RetrySpec, ...] = ()
+    timeout: Duration = Duration(10.0)
+    description: str = ""
+
+    def as_node(self, name: str) -> NodeSpec:
+        """The node that looks."""
+        step = StepSpec(self.task, with_=self.with_, retry=self.retry, timeout=self.timeout)
+        return NodeSpec({name: step}, name, single=True, description=self.description)
+
+
+@attrs.frozen
+class ResourceSpec:
+    """One of `[resources]`: what is opened for nodes that use it, and closed after them."""
+
+    task: str
+    with_: Mapping[str, Any] = attrs.field(factory=dict)
+    description: str = ""
+
+    def as_node(self, name: str) -> NodeSpec:
+        """The node that would open it."""
+        step = StepSpec(self.task, with_=self.with_)
+        return NodeSpec({name: step}, name, single=True, description=self.description)
+
+
+@attrs.frozen
+class LimitsSpec:
+    """The `[limits]` table: what the worst case of a run may come to."""
+
+    attempts: Limit | None = None
+    duration: Duration | None = None
+
+
+@attrs.frozen
+class Spec:
+    """One document: a file, or a `[pipelines.NAME]` table in one (then `at` is its place there)."""
+
+    source: Source = attrs.field(factory=lambda: Source("", ""), eq=False, repr=False)
+    at: KeyPath = ()
+    name: str = ""
+    pipeline: PipelineSpec = attrs.field(factory=PipelineSpec)
+    inputs: Mapping[str, Mapping[str, Any]] = attrs.field(factory=dict)
+    state: Mapping[str, Mapping[str, Any]] = attrs.field(factory=dict)
+    """JSON Schemas, each with the value to begin with as `initial`."""
+    pools: Mapping[str, Limit] = attrs.field(factory=dict)
+    limits: LimitsSpec = attrs.field(factory=LimitsSpec)
+    nodes: Mapping[str, NodeSpec] = attrs.field(factory=dict)
+    finally_: Mapping[str, NodeSpec] = attrs.field(factory=dict)
+    services: Mapping[str, ServiceSpec] = attrs.field(factory=dict)
+    resources: Mapping[str, ResourceSpec] = attrs.field(factory=dict)
+    outputs: Mapping[str, Any] = attrs.field(factory=dict)
+    pipelines: Mapping[str, Spec] = attrs.field(factory=dict)
+    files: Mapping[str, Spec] = attrs.field(factory=dict, repr=False)
+    """Sub-pipelines in other files, by the path as written; filled by `loader`."""
+    broken: frozenset[KeyPath] = frozenset()
+    """What the loader left out, below the document: see `written`."""
+    misnamed: frozenset[KeyPath] = frozenset()
+    """What is there under a name that it cannot have: see `misnamed`."""
+    table: Literal["nodes", "finally", "services", "resources"] = "nodes"
+    """What its nodes stand under in the file."""
+    before: frozenset[str] = frozenset()
+    """Of the nodes in `[finally]`: those that have ended when they begin."""
+
+    @cached_property
+    def closing(self) -> Spec | None:
+        """Its `[finally]` nodes, as a document of their own in which names mean what they mean here."""
+        if not self.finally_:
+            return None
+        found = self._part("finally", self.finally_)
+        return attrs.evolve(found, before=frozenset(self.nodes))
+
+    @cached_property
+    def probes(self) -> Spec | None:
+        """Its services, as a document whose nodes look whether they are well."""
+        nodes = {name: service.as_node(name) for name, service in self.services.items()}
+        return attrs.evolve(self._part("services", nodes), state={}) if nodes else None
+
+    @cached_property
+    def openings(self) -> Spec | None:
+        """Its resources, as a document whose nodes would open them."""
+        nodes = {name: resource.as_node(name) for name, resource in self.resources.items()}
+        return attrs.evolve(self._part("resources", nodes), state={}) if nodes else None
+
+    def of_one(self, name: str, node: NodeSpec) -> Spec:
+        """A document of one node, in which files and tasks are what they are here."""
+        part = self._part("nodes", {name: node})
+        return attrs.evolve(
+            part, pipeline=PipelineSpec(), inputs={}, state={}, pools={}, resources={}
+        )
+
+    def _part(self, table: Any, nodes: Mapping[str, NodeSpec]) -> Spec:
+        return attrs.evolve(
+            self,
+            nodes=nodes,
+            finally_={},
+            services={},
+            outputs={},
+            pipelines={},
+            limits=LimitsSpec(),
+            table=table,
+        )

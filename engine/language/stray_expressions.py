@@ -1,0 +1,89 @@
+"""`${` where no expression is taken: an error, not text (E505).
+
+Strings take expressions in `with`, `when`, `for_each`, `set` and `outputs`, keys nowhere; `$${` is
+never one. JSON Schemas in `[inputs]` and `[state]` are left alone, but for the `initial` of these:
+their patterns may hold anything. Source: LANGUAGE.md sections 1 and 9.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Sequence, Set
+from typing import Any
+
+from engine.diagnostics import codes
+from engine.language.structuring_errors import Mistake
+from engine.toml.key_paths import KeyPath
+
+__all__ = ["strays", "with_strays"]
+
+_OPENING = re.compile(r"(?<!\$)\$\{(?:[^}]*\})?")
+_NODE = frozenset({"with", "when", "outputs", "for_each", "set"})
+_STEP = frozenset({"with", "set"})
+_SCHEMAS = frozenset({"inputs", "state"})
+
+
+def strays(value: Any, path: KeyPath = ()) -> Iterator[Mistake]:
+    """Every string and key of a document's data that has a `${` and takes no expressions."""
+    if isinstance(value, dict):
+        if path and path[-1] in _SCHEMAS and len(_inner(path)) == 1:
+            if path[-1] == "state":
+                yield from _in_state(value, path)
+            return
+        for key in value:
+            if "${" in key and _OPENING.search(key):
+                yield _mistake((*path, key), None)
+    elif not isinstance(value, list):
+        if "${" in value and not _takes(path) and (found := _OPENING.search(value)):
+            yield _mistake(path, found.span())
+        return
+    for key, item in value.items() if isinstance(value, dict) else enumerate(value):
+        # Most strings have none and are passed over here: a large file has many of them.
+        if isinstance(item, (dict, list)) or (isinstance(item, str) and "${" in item):
+            yield from strays(item, (*path, key))
+
+
+def _in_state(table: dict[str, Any], path: KeyPath) -> Iterator[Mistake]:
+    for name, schema in table.items():
+        if isinstance(schema, dict) and "initial" in schema:
+            yield from strays({"initial": schema["initial"]}, (*path, name))
+
+
+def with_strays(found: Sequence[Mistake], stray: Sequence[Mistake]) -> list[Mistake]:
+    """Both without echoes: a stray `${` explains what else is wrong with its own value, and is
+    not worth a word inside of what is wrong as a whole."""
+    keys = {m.path for m in found if m.key and m.rule is not codes.MISSING_KEY}
+    whole = {m.path for m in found if m.rule not in (codes.MISSING_KEY, codes.BAD_NAME)}
+    shown = [s for s in stray if not (s.path in keys or _inside(s, whole))]
+    explained = {s.path for s in shown}
+    kept = [m for m in found if m.rule is codes.MISSING_KEY or m.path not in explained]
+    return [*kept, *shown]
+
+
+def _inside(stray: Mistake, wrong: Set[KeyPath]) -> bool:
+    return any(stray.path[:end] in wrong for end in range(len(stray.path)))
+
+
+def _mistake(path: KeyPath, within: tuple[int, int] | None) -> Mistake:
+    message = "an expression in a key" if within is None else "an expression is not taken here"
+    takers = "`with`, `when`, `for_each`, `set` and `outputs` take expressions"
+    cure = f"{takers}; `$${{` is a literal `${{`"
+    key = within is None
+    return Mistake(path, codes.BAD_EXPRESSION, message, cure, key, within=within)
+
+
+def _inner(path: KeyPath) -> KeyPath:
+    return path[2:] if path[:1] == ("pipelines",) else path
+
+
+def _takes(path: KeyPath) -> bool:
+    match _inner(path):
+        case ("outputs", *_):
+            return True
+        case ("services" | "resources", _, "with", *_):
+            return True
+        case ("nodes" | "finally", _, "steps", _, str(key), *_):
+            return key in _STEP
+        case ("nodes" | "finally", _, str(key), *_):
+            return key in _NODE
+    return False

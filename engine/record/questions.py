@@ -1,0 +1,91 @@
+"""Questions to people: who is asked what, and which answers there are to it.
+
+A question is open from the start of its attempt to its end; it is known by the path of its step, or of
+its node where no other step of that asks. Source: LANGUAGE.md section 13.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+import attrs
+
+from engine.base.suggestions import nearest
+from engine.errors import InputError
+from engine.record.events import Event
+from engine.record.result import Outcome
+
+__all__ = ["Answer", "Question", "answered", "found", "open_questions"]
+
+
+@attrs.frozen
+class Question:
+    """What a person is asked: `options` are the exits, in the order of their codes."""
+
+    key: str
+    path: str
+    prompt: str
+    options: tuple[str, ...]
+    show: Any = None
+    feedback: bool = False
+
+
+@attrs.frozen
+class Answer:
+    """The option chosen, and a text if one was given."""
+
+    option: str
+    feedback: str | None = None
+
+
+def question_of(key: str, path: str, given: Mapping[str, Any]) -> Question:
+    """The question of an attempt with these inputs."""
+    return Question(
+        key,
+        path,
+        given["prompt"],
+        tuple(given["options"]),
+        given.get("show"),
+        bool(given.get("feedback")),
+    )
+
+
+def open_questions(events: Sequence[Event]) -> list[Question]:
+    """What people are being asked where these events end, in the order of asking."""
+    found: dict[str, Question] = {}
+    for event in events:
+        if event.kind == "person_asked":
+            key = event.data["key"]
+            found[key] = question_of(key, event.path, event.data)
+        elif event.kind == "attempt_ended":
+            found.pop(event.data["key"], None)
+        elif event.kind == "taken_over":
+            found.clear()
+    return list(found.values())
+
+
+def found(questions: Iterable[Question], name: str) -> Question:
+    """The open question of a step or node; InputError where there is none, or more than one."""
+    asked = {question.path: question for question in questions}
+    if name in asked:
+        return asked[name]
+    matching = [q for path, q in asked.items() if path.rpartition("/")[0] == name]
+    if len(matching) == 1:
+        return matching[0]
+    guess = nearest(name, [*asked, *(path.rpartition("/")[0] for path in asked)])
+    cure = f", did you mean `{guess}`?" if guess else ""
+    listed = ", ".join(f"`{path}`" for path in asked) or "nobody is asked anything"
+    what = "more than one step asks" if matching else "nothing is asked"
+    raise InputError((f"`{name}`: {what} there{cure}" + ("" if guess else f"; open: {listed}"),))
+
+
+def answered(question: Question, answer: Answer) -> Outcome:
+    """How the attempt ends with an answer; InputError for an option that there is not."""
+    if answer.option not in question.options:
+        guess = nearest(answer.option, question.options)
+        known = ", ".join(f"`{option}`" for option in question.options)
+        cure = f"did you mean `{guess}`?" if guess else f"choose one of {known}"
+        raise InputError((f"`{question.path}` has no option `{answer.option}`, {cure}",))
+    output = {"option": answer.option, "feedback": answer.feedback}
+    return Outcome(question.options.index(answer.option), output)

@@ -1,0 +1,68 @@
+"""A run that is to be kept -> the same with its place in the store, or another that stands for it.
+
+A run whose idempotency key another has is that one: its result if it has ended, else it goes on.
+What else runs of the same pipeline is dealt with as `overlap` says.
+Source: LANGUAGE.md section 14, docs/language.md.
+"""
+
+from __future__ import annotations
+
+from functools import partial
+
+import trio
+
+from engine.errors import JournalError
+from engine.journal.records import Kept
+from engine.journal.store import Busy, SameKey, Store
+from engine.record.history import history
+from engine.record.result import Result
+from engine.runtime.preparation import Prepared, kept
+from engine.runtime.resumption import Wish, prepare_again
+
+__all__ = ["placed"]
+
+_PAUSE = 0.25
+"""Seconds between two looks at whether others have ended."""
+
+
+async def placed(prepared: Prepared) -> Prepared | Result:
+    """Make the run in its store; waits where others are to end first."""
+    if prepared.options.store is None or prepared.options.durability == "off" or prepared.place:
+        return prepared
+    asked: set[str] = set()
+    while True:
+        try:
+            return await trio.to_thread.run_sync(kept, prepared)
+        except SameKey as same:
+            return await trio.to_thread.run_sync(_same, prepared, same.kept)
+        except Busy as busy:
+            await _others(prepared, busy, asked)
+
+
+def _same(prepared: Prepared, kept: Kept) -> Prepared | Result:
+    """The run that there is already."""
+    store = prepared.options.store
+    assert store is not None
+    if kept.status == "running":
+        return prepare_again(prepared.plan, kept, prepared.options, Wish())
+    with Store(store) as opened:
+        return history(opened.events(kept.header.id), "waiting", [*prepared.plan.known])
+
+
+async def _others(prepared: Prepared, busy: Busy, asked: set[str]) -> None:
+    """Wait a moment for others to end, and ask them to, if the pipeline says so."""
+    plan, store = prepared.plan, prepared.options.store
+    assert store is not None
+    if plan.overlap == "refuse":
+        raise JournalError(f'`{plan.name}` has `overlap = "refuse"`: {busy}')
+    if plan.overlap == "replace":
+        new = [run for run in busy.runs if run not in asked]
+        asked |= {*new}
+        await trio.to_thread.run_sync(partial(_ask, store, new, prepared.run_id))
+    await trio.sleep(_PAUSE)
+
+
+def _ask(where: str, runs: list[str], by: str) -> None:
+    with Store(where) as store:
+        for run in runs:
+            store.ask(run, "cancel", f"replaced by run {by}")

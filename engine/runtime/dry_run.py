@@ -1,0 +1,91 @@
+"""A prepared run -> what it would do, as far as that is known before it begins: nothing is run.
+
+What reads inputs, the environment and the run alone is resolved; a secret is shown as `***`; all else stays the expression that it
+is. Source: LANGUAGE.md sections 1 and 9.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from engine.errors import EngineError
+from engine.expressions.model import EvaluationError
+from engine.expressions.templates import template
+from engine.plan.plan import Node, Plan
+from engine.runtime.preparation import Prepared
+
+__all__ = ["outline"]
+
+_KNOWN = frozenset({"inputs", "env", "run", "secrets"})
+
+
+def outline(prepared: Prepared) -> dict[str, Any]:
+    """The run as JSON: `pipeline`, `inputs`, `services`, `resources`, `nodes` in an order in which they can start,
+    `finally`; each node with its `needs` and `steps`, each of these with what it is given."""
+    plan = prepared.plan
+    known = prepared.values.scope({"id": "…", "pipeline": plan.name})
+    secrets = dict.fromkeys(prepared.values.scope({})["secrets"], "***")
+    scope = {name: known[name] for name in ("inputs", "env", "run")} | {"secrets": secrets}
+    found: dict[str, Any] = prepared.redactor.value(
+        {"pipeline": plan.name, "inputs": dict(scope["inputs"]), **_plan(plan, scope)}
+    )
+    return found
+
+
+def _plan(plan: Plan, scope: Mapping[str, Any] | None) -> dict[str, Any]:
+    """A plan; a sub-pipeline has no scope, for what it is given is not known yet."""
+    parts = {"services": plan.probes, "resources": plan.openings}
+    found: dict[str, Any] = {
+        name: [_node(part, node, scope) for node in part.nodes]
+        for name, part in parts.items()
+        if part is not None
+    }
+    found["nodes"] = [_node(plan, plan.nodes[at], scope) for at in plan.order]
+    if plan.closing is not None:
+        closing = plan.closing
+        found["finally"] = [_node(closing, closing.nodes[at], scope) for at in closing.order]
+    return found
+
+
+def _node(plan: Plan, node: Node, scope: Mapping[str, Any] | None) -> dict[str, Any]:
+    spec = plan.spec.nodes[node.name]
+    more: dict[str, Any] = {
+        "needs": {plan.nodes[edge.source].name: str(edge.condition) for edge in node.edges},
+        "when": spec.when,
+        "for_each": _resolved(spec.for_each, scope),
+        "requires": list(node.requires),
+        "uses": list(node.uses),
+    }
+    found = {"name": node.name} | {key: value for key, value in more.items() if value}
+    found["steps"] = list(_steps(plan, node, scope))
+    return found
+
+
+def _steps(plan: Plan, node: Node, scope: Mapping[str, Any] | None) -> Iterator[dict[str, Any]]:
+    spec = plan.spec.nodes[node.name]
+    for step, body in zip(node.machine.steps, node.bodies, strict=True):
+        written = spec.steps[step.name]
+        found: dict[str, Any] = {"name": step.name}
+        if body.plan is not None:
+            found |= {"pipeline": body.plan.name, "inside": _plan(body.plan, None)}
+        else:
+            found["task"] = body.task.id if body.task else written.task
+        yield found | {"with": _resolved(dict(written.with_), scope)}
+
+
+def _resolved(value: Any, scope: Mapping[str, Any] | None) -> Any:
+    """The value with each string resolved that reads nothing but what is known."""
+    if isinstance(value, Mapping):
+        return {key: _resolved(item, scope) for key, item in value.items()}
+    if isinstance(value, list):
+        return [_resolved(item, scope) for item in value]
+    if not isinstance(value, str) or "${" not in value:
+        return value
+    made = template(value)
+    if any(read.path[0] not in (_KNOWN if scope is not None else ()) for read in made.reads):
+        return value
+    try:
+        return made.evaluate(scope or {})
+    except EvaluationError as error:
+        raise EngineError(f"`{value}` cannot be evaluated: {error}") from None

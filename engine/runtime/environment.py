@@ -1,0 +1,64 @@
+"""The variables of the environment that a run is given, and its secrets."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+
+from engine.errors import Missing
+from engine.expressions.model import Template
+from engine.plan.plan import Plan
+from engine.runtime.redaction import SHORTEST
+from engine.toml.key_paths import KeyPath
+
+__all__ = ["chosen", "place", "too_short"]
+
+
+def chosen(
+    plan: Plan, root: str, given: Iterable[Mapping[str, str]], what: str
+) -> tuple[dict[str, str], list[str]]:
+    """The values of the names of `root` (`env`, `secrets`) that a plan reads, from the first mapping that has one, and what is
+    wrong with those it needs."""
+    sources = list(given)
+    found: dict[str, str] = {}
+    problems: list[str] = []
+    names: Mapping[str, bool] = getattr(plan, root)
+    for name, needed in names.items():
+        value = next((source[name] for source in sources if name in source), None)
+        if value is not None:
+            found[name] = value
+        elif needed:
+            where = place(plan, root, name)
+            read = f", which {where} reads" if where else ""
+            problems.append(Missing(f"{what} `{name}` is not set{read}", what, name))
+    return found, problems
+
+
+def too_short(secrets: Mapping[str, str]) -> list[str]:
+    """What is wrong with secrets that are too short to be hidden; an empty one has nothing to hide."""
+    return [
+        f"secret `{name}` is too short to be kept secret: at least {SHORTEST} characters"
+        for name, value in secrets.items()
+        if 0 < len(value) < SHORTEST
+    ]
+
+
+def place(plan: Plan, root: str, name: str) -> str | None:
+    """`file:line` of the first place that reads `root.name`, here or inside."""
+    for part in plan.within():
+        source = part.spec.source
+        for path, template in _templates(part):
+            for read in template.reads:
+                if read.path[:2] == (root, name):
+                    span = source.within((*path, *read.at), read.start, read.end)
+                    return f"{source.path}:{span.line}"
+    return None
+
+
+def _templates(plan: Plan) -> Iterator[tuple[KeyPath, Template]]:
+    """Every template, and the key path of what it was made of."""
+    for node in plan.nodes:
+        for at, key, made in node.templates():
+            step = None if at is None else node.machine.steps[at].name
+            yield (*plan.place(node, step), key), made
+    if plan.outputs is not None:
+        yield (*plan.spec.at, "outputs"), plan.outputs

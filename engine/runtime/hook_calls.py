@@ -1,0 +1,126 @@
+"""Calls the hooks of a run, and what comes of it when one raises."""
+
+from __future__ import annotations
+
+import inspect
+import logging
+import math
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager
+from typing import Any
+
+import trio
+
+from engine.errors import InputError
+from engine.hooks import Hook, HookContext
+from engine.record.events import Event
+from engine.record.result import Outcome, Result
+from engine.scheduling.scheduler import LiveAttempt
+
+__all__ = ["Hooking"]
+
+_log = logging.getLogger("engine")
+_CLOSING = 30.0
+"""Seconds that hooks after nodes have when the run is over."""
+
+
+class Hooking:
+    """The hooks of one run."""
+
+    def __init__(
+        self,
+        hooks: Sequence[Hook],
+        run_id: str,
+        pipeline: str,
+        redact: Callable[[Any], Any],
+    ) -> None:
+        self._hooks, self._redact = hooks, redact
+        self._run = HookContext(run_id=run_id, pipeline=pipeline)
+        self._begun: set[str] = set()
+        self._send, self._receive = trio.open_memory_channel[Event](math.inf)
+
+    @asynccontextmanager
+    async def telling(self) -> AsyncIterator[None]:
+        """A block around the run: nodes that end are told of in the background, in order."""
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(self._tell)
+            try:
+                yield
+            finally:
+                self._send.close()
+                nursery.cancel_scope.deadline = trio.current_time() + _CLOSING
+
+    def hear(self, event: Event) -> None:
+        """A node has ended."""
+        if event.kind == "node_settled":
+            self._send.send_nowait(event)
+
+    async def before_run(self, inputs: Any) -> None:
+        """InputError if a hook refuses the run."""
+        about = self._about(inputs=self._redact(dict(inputs)))
+        for hook in self._hooks:
+            problem = await self._call(hook, "before_run", about)
+            if problem is not None and hook.policy == "fail":
+                raise InputError((f"hook `{hook.name}` refuses the run: {problem}",))
+
+    async def after_run(self, result: Result) -> None:
+        """All hooks, whatever each does."""
+        for hook in self._hooks:
+            await self._call(hook, "after_run", self._run, result)
+
+    async def before(self, attempt: LiveAttempt) -> Outcome | None:
+        """The `error` that the attempt is, if a hook says so."""
+        about = self._of(attempt)
+        node = attempt.node.run.prefix + attempt.node.plan.name
+        first = node not in self._begun
+        self._begun.add(node)
+        for hook in self._hooks:
+            for name in ("before_node", "before_attempt") if first else ("before_attempt",):
+                told = self._about(path=node) if name == "before_node" else about
+                problem = await self._call(hook, name, told)
+                if problem is not None and hook.policy == "fail":
+                    message = f"hook `{hook.name}`: {problem}"
+                    return Outcome("error", error=message, permanent=True)
+        return None
+
+    async def after(self, attempt: LiveAttempt, outcome: Outcome) -> None:
+        """All hooks, whatever each does."""
+        about = self._of(attempt)
+        for hook in self._hooks:
+            await self._call(hook, "after_attempt", about, outcome)
+
+    # -- one call ----------------------------------------------------------------------------------
+
+    async def _call(self, hook: Hook, name: str, *given: Any) -> str | None:
+        """What went wrong, if anything did; it is logged too."""
+        function = getattr(hook, name)
+        if function is None:
+            return None
+        try:
+            found = function(*given)
+            if inspect.isawaitable(found):
+                await found
+        except Exception as error:  # the hook's own
+            told = str(self._redact(f"{type(error).__name__}: {error}"))
+            _log.warning("hook `%s` failed in `%s`: %s", hook.name, name, told)
+            return told
+        return None
+
+    async def _tell(self) -> None:
+        async for event in self._receive:
+            about = self._about(path=event.path)
+            for hook in self._hooks:
+                await self._call(hook, "after_node", about, dict(event.data))
+
+    def _of(self, attempt: LiveAttempt) -> HookContext:
+        record, task = attempt.record, attempt.body.task
+        return self._about(
+            path=attempt.path,
+            task=task.id if task else None,
+            visit=record.visit,
+            attempt=record.attempt,
+            inputs=self._redact(dict(attempt.inputs)),
+        )
+
+    def _about(self, **more: Any) -> HookContext:
+        return HookContext(run_id=self._run.run_id, pipeline=self._run.pipeline, **more)

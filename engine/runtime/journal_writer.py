@@ -1,0 +1,161 @@
+"""Events of a run under way -> its store: one thread writes, and commits what has come together.
+
+`off`: it is not used. `full`: whoever is about to have an effect waits until all that was told before is on disk.
+`batch`: nobody waits, and commits ride along every few milliseconds; a crash of the process may
+forget the last of them, and never their order. A failed write ends the run: what is not written
+must not go on. The thread also hears what is asked of the run from outside.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Iterable
+from functools import partial
+from typing import Any, Literal, cast
+
+import attrs
+import trio
+
+from engine.journal.store import LEASE, Store
+from engine.record.events import Event
+
+__all__ = ["Durability", "Writer"]
+
+Durability = Literal["full", "batch", "off"]
+
+_BREATH = 0.02
+"""Seconds after which what nobody waits for is written."""
+_LISTEN = 0.25
+"""Seconds between two looks at what is asked from outside."""
+
+Asked = Callable[[str, Any], None]
+
+
+@attrs.frozen
+class Place:
+    """Where a run is written: its id, the epoch of its lease, the number of its last event so far."""
+
+    store: str
+    run: str
+    epoch: int
+    last: int = 0
+    opened: Store | None = attrs.field(default=None, eq=False, repr=False)
+    """The store, where it is open already: whoever writes closes it."""
+
+
+class Writer:
+    """Use it as a block around the run, in its trio thread; `asked` is called there with the kind and data of a request.
+
+    `emit` is told the events.
+    """
+
+    def __init__(self, place: Place, durability: Durability, asked: Asked) -> None:
+        self._place, self._asked = place, asked
+        self.full = durability == "full"
+        self._told: list[Event | trio.Event] = []
+        """What is to be written, and between that who waits until all before has been."""
+        self.emit: Callable[[Event], None] = self._told.append
+        self._waiting: set[trio.Event] = set()
+        self._over = False
+        self._bell = threading.Event()
+        self._error: Exception | None = None
+        self._thread = threading.Thread(target=self._work, name="journal", daemon=True)
+
+    async def __aenter__(self) -> Writer:
+        self._token = trio.lowlevel.current_trio_token()
+        place = self._place
+        store = place.opened
+        if store is None:
+            store = await trio.to_thread.run_sync(Store, place.store, self.full)
+        self._store = store
+        self._thread.start()
+        return self
+
+    async def __aexit__(self, *exception: object) -> None:
+        """Write all there is, and let others run the run."""
+        self._over = True
+        self._bell.set()
+        with trio.CancelScope(shield=True):
+            await trio.to_thread.run_sync(self._thread.join)
+        if self._error is not None and exception[0] is None:
+            raise self._error
+
+    async def before(self) -> None:
+        """Wait until what was told is on disk; JournalError if it cannot be written. For `full` alone."""
+        if self._error is None:
+            kept = trio.Event()
+            self._waiting.add(kept)
+            self._told.append(kept)
+            self._bell.set()
+            await kept.wait()
+        if self._error is not None:
+            raise self._error
+
+    # -- in the thread ---------------------------------------------------------------------------------------------
+
+    def _work(self) -> None:
+        try:
+            with self._store as store:
+                self._write_all(store)
+        except Exception as error:  # whatever it is, it is raised where the run waits
+            self._error = error
+            self._soon(self._failed)
+
+    def _write_all(self, store: Store) -> None:
+        place, seq, heard, over = self._place, self._place.last, 0, False
+        looked = renewed = time.monotonic()
+        while not over:
+            self._bell.wait(_BREATH)
+            self._bell.clear()
+            over = self._over
+            events, waiting = self._taken()
+            seq += len(events)
+            now = time.monotonic()
+            if events or now - renewed > LEASE / 3:
+                store.append(place.run, place.epoch, seq, events, _end(events))
+                renewed = now
+            if waiting:
+                self._soon(partial(self._done, waiting))
+            if now - looked > _LISTEN:
+                looked = now
+                for number, kind, data in store.requests(place.run, heard):
+                    self._soon(partial(self._asked, kind, data))
+                    heard = number
+        store.release(place.run, place.epoch)
+
+    def _taken(self) -> tuple[list[Event], list[trio.Event]]:
+        """The events that wait to be written, and who waits for that; the run adds others meanwhile."""
+        found = self._told[:]
+        del self._told[: len(found)]
+        if not self.full:  # nobody waits
+            return cast("list[Event]", found), []
+        events = [each for each in found if isinstance(each, Event)]
+        return events, [each for each in found if isinstance(each, trio.Event)]
+
+    def _soon(self, call: Callable[[], None]) -> None:
+        try:
+            self._token.run_sync_soon(call)
+        except trio.RunFinishedError:
+            pass
+
+    # -- in the run's thread -----------------------------------------------------------------------------------------
+
+    def _done(self, waiting: Iterable[trio.Event]) -> None:
+        self._waiting -= {*waiting}
+        for kept in waiting:
+            kept.set()
+
+    def _failed(self) -> None:
+        self._done(tuple(self._waiting))
+        self._asked("failed", str(self._error))
+
+
+def _end(events: list[Event]) -> tuple[str, str] | None:
+    """The status and message of the run where these events end it, or let it wait."""
+    for event in events[::-1]:
+        if event.kind == "run_ended":
+            return event.data["status"], event.data["message"]
+        if event.kind == "run_waiting":
+            return "waiting", event.data["message"]
+    return None

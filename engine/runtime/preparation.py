@@ -1,0 +1,129 @@
+"""A run that may begin, or go on: all that it needs is there, and checked.
+
+Source: LANGUAGE.md sections 8, 9 and 15 (T6).
+"""
+
+from __future__ import annotations
+
+import os
+import secrets as random_source
+from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
+from typing import Any
+
+import attrs
+
+from engine.errors import EngineError, InputError
+from engine.journal.records import Header
+from engine.journal.store import Store
+from engine.plan.plan import Plan
+from engine.record.events import Event
+from engine.record.questions import Answer
+from engine.runtime.environment import chosen, too_short
+from engine.runtime.journal_writer import Place
+from engine.runtime.options import Options
+from engine.runtime.redaction import Redactor
+from engine.scheduling.carry_over import Known
+from engine.scheduling.values import Values, child_inputs
+from engine.version import __version__
+
+__all__ = ["Prepared", "header_of", "kept", "prepare"]
+
+
+@attrs.frozen
+class Prepared:
+    """A run whose inputs, environment and secrets are there."""
+
+    plan: Plan
+    values: Values
+    options: Options
+    run_id: str
+    redactor: Redactor
+    hides: bool
+    """Whether there is a secret to keep out of what the run tells."""
+    seed: int | str
+    before: Sequence[Event] = ()
+    """What the journal knows of the run already."""
+    known: Known = attrs.field(factory=Known)
+    """Attempts that need not be run."""
+    since: float = 0.0
+    """The time at which it begins: where an earlier part of it ended."""
+    elapsed: float = 0.0
+    """Seconds for which it waited for people since."""
+    answers: Mapping[str, Answer] = attrs.field(factory=dict)
+    """Given by people before they are asked, by node or step."""
+    cancelled: str | None = None
+    """Why it is to be cancelled before anything of it runs."""
+    part: int = 0
+    """How often it began once more, and took over what was there."""
+    place: Place | None = None
+    """Where its events are kept."""
+
+
+def prepare(plan: Plan, given: Mapping[str, Any] | None, options: Options) -> Prepared:
+    """Check all that a run needs before its first attempt; InputError lists what does not fit or is
+    not set.
+    """
+    if not isinstance(plan, Plan):
+        raise TypeError(
+            f"expected a Plan, found `{type(plan).__name__}`: make it with `engine.load_plan`"
+        )
+    if plan.loops or any(part.loops for part in plan.parts):
+        raise EngineError(f"the plan of `{plan.name}` has unbounded loops: check it first")
+    given = {} if given is None else given
+    if not isinstance(given, Mapping):
+        raise InputError(
+            (f"inputs are a mapping from names to values, not `{type(given).__name__}`",)
+        )
+    inputs, problems = child_inputs(plan, given)
+    env, missing = chosen(plan, "env", (options.env, os.environ), "environment variable")
+    hidden, unset = chosen(plan, "secrets", (options.secrets, os.environ), "secret")
+    wrong = (*problems, *missing, *unset, *too_short(hidden))
+    if wrong:
+        raise InputError(wrong)
+    run_id = options.run_id or random_source.token_hex(8)
+    redactor = Redactor(hidden.values())
+    # What the run reads is what is kept of it: else a resumed run would read something else.
+    values = Values(redactor.value(inputs), env, hidden)
+    return Prepared(
+        plan,
+        values,
+        options,
+        run_id,
+        redactor,
+        any(hidden.values()),
+        options.seed if options.seed is not None else run_id,
+    )
+
+
+def kept(prepared: Prepared) -> Prepared:
+    """The run with its place in its store, made there and left open; SameKey and Busy as `Store.create`."""
+    options = prepared.options
+    assert options.store is not None
+    header = header_of(prepared)
+    alone = prepared.plan.overlap != "allow"
+    store = Store(options.store, options.durability == "full")
+    with ExitStack() as undo:
+        undo.callback(store.close)
+        place = Place(options.store, header.id, store.create(header, alone=alone), opened=store)
+        undo.pop_all()
+    return attrs.evolve(prepared, place=place)
+
+
+def header_of(prepared: Prepared, origin: str | None = None) -> Header:
+    """What the store knows of a run before its first event."""
+    plan = prepared.plan
+    known = prepared.values.scope({})
+    return Header(
+        id=prepared.run_id,
+        pipeline=plan.name,
+        path=plan.path,
+        hash=plan.hash,
+        files=plan.files,
+        inputs=known["inputs"],
+        env=known["env"],
+        seed=prepared.seed,
+        engine=__version__,
+        key=prepared.options.key,
+        origin=origin,
+    )

@@ -1,0 +1,75 @@
+"""Services: whether what nodes require is well, asked before a run begins.
+
+Each look is a node of a small run of its own, which is not kept and tells nobody: the services of a
+document are looked at together, those of sub-pipelines too. Source: LANGUAGE.md section 12.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import attrs
+
+from engine.plan.plan import Plan
+from engine.record.result import Result
+from engine.runtime.control import Control
+from engine.runtime.options import Options
+from engine.runtime.preparation import prepare
+from engine.runtime.tool_calls import Execute
+
+__all__ = ["required", "unwell"]
+
+
+def required(plan: Plan) -> bool:
+    """Whether a run of the plan requires any service."""
+    return any(needed for _, needed in _parts(plan))
+
+
+async def unwell(
+    execute: Execute,
+    plan: Plan,
+    inputs: Mapping[str, Any],
+    options: Options,
+    control: Control,
+) -> tuple[str, ...]:
+    """What is not well, a sentence each; `control` cancels the looks."""
+    found: list[str] = []
+    chosen = Options(env=options.env, secrets=options.secrets, grace=options.grace)
+    for part, needed in _parts(plan):
+        if needed:
+            probes = _probes(part, needed, part is plan)
+            given = inputs if part is plan else {}
+            result = await execute(prepare(probes, given, chosen), control)
+            found += _told(result, needed)
+    return tuple(found)
+
+
+def _parts(plan: Plan) -> Iterator[tuple[Plan, Mapping[str, list[str]]]]:
+    """The plan and those inside it, each once, with the services they require and who does."""
+    for part in plan.within():
+        needed: dict[str, list[str]] = defaultdict(list)
+        for node in part.known.values():
+            for name in node.requires:
+                needed[name].append(node.name)
+        if part.probes is not None:
+            yield part, needed
+
+
+def _probes(plan: Plan, needed: Mapping[str, list[str]], outermost: bool) -> Plan:
+    """The run that looks at these services alone; that of a sub-pipeline is given no inputs, for they are not known yet."""
+    assert plan.probes is not None
+    nodes = [node for node in plan.probes.nodes if node.name in needed]
+    numbered = tuple(attrs.evolve(node, index=at) for at, node in enumerate(nodes))
+    return attrs.evolve(plan.probes, nodes=numbered, inputs=plan.inputs if outermost else {})
+
+
+def _told(result: Result, needed: Mapping[str, list[str]]) -> Iterator[str]:
+    for name, node in result.nodes.items():
+        if node.result == "succeeded":
+            continue
+        last = node.attempts[-1] if node.attempts else None
+        why = last.error if last is not None and last.error else node.reason.message
+        users = ", ".join(f"`{user}`" for user in needed[name])
+        yield f"service `{name}` is not well: {why or node.result}; {users} needs it"

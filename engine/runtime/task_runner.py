@@ -1,0 +1,334 @@
+"""One attempt of a task for real: runs the body where its executor says, and turns how it ended
+into an `Outcome`.
+
+The one place that turns a task's exception into the outcome `error`. Cancellation always passes.
+Outputs are made plain JSON and checked against the task's schema. Source: LANGUAGE.md sections 3, 9
+and 14.
+"""
+
+from __future__ import annotations
+
+import math
+import threading
+from collections import Counter
+from collections.abc import Callable, Mapping
+from functools import partial
+from typing import Any
+
+import attrs
+import trio
+
+from engine.base.suggestions import nearest
+from engine.processes import output_capture
+from engine.record.result import Outcome
+from engine.runtime.recovery import Folders, executor_of
+from engine.runtime.threads import in_trio, run_in_thread
+from engine.runtime.workers import Died, Failed, Value, Workers
+from engine.scheduling.scheduler import LiveAttempt
+from engine.schemas.validation import misfits
+from engine.sdk.context import (
+    SHARE,
+    Context,
+    Exit,
+    Failure,
+    Permanent,
+    RetryAfter,
+    Tool,
+)
+from engine.sdk.decorator import call_arguments, plain_result
+from engine.sdk.task import Task
+from engine.sdk.tracebacks import raised_at
+
+__all__ = ["Performer", "plain", "told"]
+
+_HERE = ("note", "resources", "tools")
+"""What a context has in the run's own process alone."""
+_LONGEST = 4000
+"""Characters of an error's message that are kept."""
+
+_DEEPEST = 200
+_WIDEST = 14_000
+"""Bits of an integer; Python writes and reads no more than 4300 digits."""
+
+
+@attrs.define(eq=False)
+class Performer:
+    """Runs bodies for one run, in its worker processes where they must be. Call it with an attempt.
+
+    `note` is told of progress, `redact` takes secrets out of messages, `grace` is in seconds.
+    """
+
+    workers: Workers
+    run_id: str
+    grace: float
+    note: Callable[[LiveAttempt, str, float | None], None]
+    redact: Callable[[str], str]
+    tools: Callable[[LiveAttempt, Callable[[str], None]], Mapping[tuple[str, str], Tool]]
+    """Gives what an attempt's body may run by itself; called with who hears of its progress."""
+    hurry: trio.Event = attrs.field(factory=trio.Event)
+    """Set when threads are not to be waited for any longer."""
+    folders: Folders | None = None
+    """Where bodies that outlive the engine are; None if they do not."""
+    said: Counter[str] = attrs.field(factory=Counter)
+    """How many of the lines that an attempt will tell, by its key, are known: another engine heard them."""
+    thread: int = attrs.field(factory=threading.get_ident, init=False)
+    token: trio.lowlevel.TrioToken = attrs.field(
+        factory=trio.lowlevel.current_trio_token, init=False
+    )
+    """The run's own thread, and the way into it."""
+
+    async def __call__(self, attempt: LiveAttempt) -> Outcome:
+        """Run the attempt's body to its end."""
+        task = attempt.body.task
+        assert task is not None
+        heard = (
+            output_capture.attend(partial(self._note, attempt))
+            if output_capture.listening()
+            else None
+        )
+        try:
+            if task.function is None:  # the common case, without a coroutine in between
+                inputs = attempt.inputs if attempt.body.with_.constant else _copied(attempt.inputs)
+                value = await task.body(
+                    inputs, self._context(attempt, partial(self._note, attempt))
+                )
+            else:
+                value = await self._value(attempt, task)
+        except BaseException as error:  # a task may raise anything, and here it becomes `error`
+            _let_pass(error)
+            return self._raised(error)
+        finally:
+            if heard is not None:
+                output_capture.leave(heard)
+        return self._outcome(attempt, task, value)
+
+    async def _value(self, attempt: LiveAttempt, task: Task) -> Any:
+        executor = executor_of(attempt)
+        if executor == "async":
+            return await task.body(
+                _copied(attempt.inputs), self._context(attempt, partial(self._note, attempt))
+            )
+        if executor == "process":
+            assert task.target is not None
+            return await self._in_worker(attempt, task.target)
+        return await self._in_thread(attempt, task)
+
+    async def _in_thread(self, attempt: LiveAttempt, task: Task) -> Any:
+        assert task.function is not None
+        function = task.function
+        context = self._context(attempt, partial(self._note, attempt))
+        inputs = _copied(attempt.inputs)
+
+        def call() -> Any:
+            return plain_result(function(**call_arguments(task, inputs, context)))
+
+        return await run_in_thread(call, self.grace, self.hurry, f"engine {attempt.path}")
+
+    async def _in_worker(self, attempt: LiveAttempt, target: str) -> Any:
+        context = self._context(attempt, partial(self._note, attempt))
+        fields = attrs.asdict(context, filter=lambda field, _: field.name not in _HERE)
+        reply = await self.workers.call(
+            target, (context.folder,), attempt.inputs, fields, self.grace, context.note
+        )
+        match reply:
+            case Value():
+                return reply.value
+            case Failed():
+                return Outcome(
+                    "error",
+                    error=reply.message,
+                    permanent=reply.permanent,
+                    retry_after=reply.retry_after,
+                )
+            case Died():
+                return Outcome("error", error=reply.message)
+            case Exit():
+                return reply
+
+    def _context(self, attempt: LiveAttempt, note: Callable[[str], None]) -> Context:
+        node, record = attempt.node, attempt.record
+        plan = node.run.plan
+        return Context(  # by place: names would cost a tenth of an attempt
+            self.run_id,
+            plan.name,
+            node.plan.name,
+            record.step,
+            record.visit,
+            record.attempt,
+            f"{self.run_id}/{attempt.key}",
+            plan.folder,
+            self.grace,
+            note,
+            attempt.resources,
+            self.folders.of(attempt) if self.folders else None,
+            [each.to_json() for each in node.attempts[:-1]] if len(node.attempts) > 1 else (),
+            node.steps or {},
+            node.run.values.state,
+            self.tools(attempt, note) if attempt.body.called else {},
+        )
+
+    def _note(self, attempt: LiveAttempt, message: str) -> None:
+        """From any thread; what a body says after its end is not heard."""
+        if self.said and self.said[attempt.key]:
+            self.said[attempt.key] -= 1
+            return
+        text = self.redact(str(message))
+        if threading.get_ident() == self.thread:
+            self._tell(attempt, text)
+        else:
+            in_trio(self.token, self._tell, attempt, text)
+
+    def _tell(self, attempt: LiveAttempt, text: str) -> None:
+        if attempt.over:
+            return
+        share, _, message = text.removeprefix(SHARE).partition(" ")
+        try:
+            progress = float(share) if text.startswith(SHARE) else None
+        except ValueError:  # it is no `report`
+            progress = None
+        told = text if progress is None else f"{progress:.0%} {message}".rstrip()
+        self.note(attempt, told, progress)
+
+    # -- how it ended -----------------------------------------------------------------------------
+
+    def _outcome(self, attempt: LiveAttempt, task: Task, value: Any) -> Outcome:
+        """An `Exit` or a plain value as an outcome; what the task may not give is `error`."""
+        if isinstance(value, Outcome):
+            return self._error(value.error or "", value.permanent, value.retry_after)
+        end = value if isinstance(value, Exit) else Exit(0, value)
+        code = end.code if type(end.code) is int else _code(attempt, end.code)
+        if code is None or not 0 <= code <= 255:
+            return self._error(
+                f"`{task.id}` has no exit `{end.code}`{_nearest_exit(attempt, end.code)}"
+            )
+        try:
+            output = None if end.output is None else plain(end.output)
+        except ValueError as error:
+            return self._error(f"the output is not JSON: {error}")
+        if (
+            task.output == "checked"
+            and task.output_schema is not None
+            and (code == 0 or output is not None)
+        ):
+            problems = misfits(task.output_schema, output)
+            if problems:
+                return self._error("output: " + "; ".join(map(str, problems)))
+        if end.retry_after is not None and _no_seconds(end.retry_after):
+            return self._error(_NO_SECONDS)
+        return Outcome(code, output, None, bool(end.permanent), end.retry_after)
+
+    def _raised(self, error: BaseException) -> Outcome:
+        message = told(error)
+        if isinstance(error, RetryAfter):
+            if _no_seconds(error.seconds):
+                return self._error(f"{message}: {_NO_SECONDS}")
+            return self._error(message, retry_after=error.seconds)
+        return self._error(message, permanent=isinstance(error, Permanent))
+
+    def _error(
+        self, message: str, permanent: bool = False, retry_after: float | None = None
+    ) -> Outcome:
+        message = self.redact(message)
+        if len(message) > _LONGEST:
+            message = message[:_LONGEST] + " …"
+        return Outcome("error", error=message, permanent=permanent, retry_after=retry_after)
+
+
+_NO_SECONDS = "the time to wait is no number of seconds"
+
+
+def _no_seconds(value: object) -> bool:
+    """Whether what a task asked to wait is no number of seconds."""
+    return isinstance(value, bool) or not isinstance(value, (int, float)) or not value >= 0
+
+
+def _let_pass(error: BaseException) -> None:
+    """Raise, out of its groups, what no task may keep for itself.
+
+    Errors beside a cancellation are of its making.
+    """
+    if isinstance(error, BaseExceptionGroup):
+        for part in error.exceptions:
+            _let_pass(part)
+    elif isinstance(error, (trio.Cancelled, KeyboardInterrupt, GeneratorExit)):
+        raise error
+
+
+def _code(attempt: LiveAttempt, code: object) -> int | None:
+    """The number of an exit that a task named or numbered; None if there is no such."""
+    if isinstance(code, str):
+        return _exits(attempt).get(code)
+    if isinstance(code, bool) or not isinstance(code, int):
+        return None
+    return int(code)
+
+
+def _nearest_exit(attempt: LiveAttempt, code: object) -> str:
+    guess = nearest(code, _exits(attempt)) if isinstance(code, str) else None
+    return f", did you mean `{guess}`?" if guess else ""
+
+
+def _exits(attempt: LiveAttempt) -> Mapping[str, int]:
+    state = attempt.node.state
+    assert state is not None
+    return attempt.node.plan.machine.steps[state.step].aliases
+
+
+def told(error: BaseException) -> str:
+    """What an exception says, and where it was raised; its type where that says more."""
+    if isinstance(error, BaseExceptionGroup):
+        return "; ".join(told(part) for part in error.exceptions)
+    try:
+        text = str(error).strip()
+    except Exception:  # the task's own, which cannot even say what it is
+        text = ""
+    if isinstance(error, (Failure, Permanent, RetryAfter)) and text:
+        return text
+    said = f"{type(error).__name__}: {text}" if text else type(error).__name__
+    place = raised_at(error)
+    return f"{said} ({place})" if place else said
+
+
+def plain(value: Any, depth: int = 0) -> Any:
+    """A copy of a value in JSON's types; ValueError names what JSON does not have."""
+    if value is None or value is True or value is False:
+        return value
+    if isinstance(value, str):
+        return _text(value)
+    if isinstance(value, int):
+        return _integer(value)
+    if isinstance(value, float):
+        if not math.isfinite(value):
+            raise ValueError(f"the number {value}")
+        return float(value)
+    if depth > _DEEPEST:
+        raise ValueError(f"it is nested more than {_DEEPEST} deep, or holds itself")
+    if isinstance(value, (list, tuple)):
+        return [plain(item, depth + 1) for item in value]
+    if isinstance(value, Mapping):
+        wrong = next((key for key in value if not isinstance(key, str)), None)
+        if wrong is not None:
+            raise ValueError(f"the key {wrong!r}, which is no string")
+        return {_text(key): plain(item, depth + 1) for key, item in value.items()}
+    raise ValueError(f"a value of type `{type(value).__name__}`")
+
+
+def _copied(value: Any) -> Any:
+    """A JSON value that a task may change without changing what others read."""
+    if isinstance(value, Mapping):
+        return {key: _copied(item) for key, item in value.items()}
+    return [_copied(item) for item in value] if isinstance(value, (list, tuple)) else value
+
+
+def _text(value: str) -> str:
+    try:
+        value.isascii() or value.encode()
+    except UnicodeEncodeError:
+        raise ValueError("a text with half a character, a lone surrogate") from None
+    return value if type(value) is str else str.__str__(value)
+
+
+def _integer(value: int) -> int:
+    if value.bit_length() > _WIDEST:
+        raise ValueError("an integer of more digits than JSON's readers take")
+    return int(value)

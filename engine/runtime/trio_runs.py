@@ -1,0 +1,104 @@
+"""A run of a plan in this trio thread: open one, follow its events, cancel it, get its result.
+
+What a run needs is checked before anything of it starts (`prepare`), then it is run to its end
+(`execute`). Does not know how the caller came to be in trio. Source: LANGUAGE.md sections 8 and 14.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from typing import Any
+
+import trio
+
+from engine.errors import EngineError
+from engine.plan.plan import Plan
+from engine.record.events import Event
+from engine.record.result import Result
+from engine.runtime.control import CANCELLED, Control, check_node
+from engine.runtime.exception_groups import unwrapped
+from engine.runtime.execution import execute
+from engine.runtime.options import Options
+from engine.runtime.preparation import Prepared, prepare
+
+__all__ = ["open_run", "run_plan"]
+
+
+class _TrioRun(Control):
+    """A run under way in this trio thread."""
+
+    reachable = True
+
+    def __init__(self, prepared: Prepared) -> None:
+        super().__init__()
+        self.id = prepared.run_id
+        self._plan = prepared.plan
+        self._send, self._receive = trio.open_memory_channel[Event](math.inf)
+        self._over = trio.Event()
+        self._result: Result | None = None
+
+    def cancel(self, reason: str = CANCELLED, *, node: str | None = None) -> None:
+        if node is not None:
+            check_node(node, self._plan.index, self._plan.closing_names)
+        super().cancel(reason, node=node)
+
+    async def result(self) -> Result:
+        await self._over.wait()
+        if self._result is None:
+            raise EngineError("the run was abandoned before its end")
+        return self._result
+
+    def __aiter__(self) -> AsyncIterator[Event]:
+        return self
+
+    async def __anext__(self) -> Event:
+        try:
+            return await self._receive.receive()
+        except trio.EndOfChannel:
+            raise StopAsyncIteration from None
+
+    async def work(self, prepared: Prepared) -> None:
+        """Run to the end, and let those who wait know."""
+        self._result = await execute(prepared, self, self._send.send_nowait)
+        self.leave()
+
+    def leave(self) -> None:
+        """There is nothing more to come.
+
+        Those in the block hear of a failure by being cancelled, not by this.
+        """
+        self._send.close()
+        self._over.set()
+
+
+@asynccontextmanager
+async def open_run(
+    plan: Plan, inputs: Mapping[str, Any] | None = None, options: Options | None = None
+) -> AsyncIterator[_TrioRun]:
+    """Start a run in the background; leaving the block waits for its end, an exception in the block
+    cancels it.
+
+    Raises InputError, before anything starts, for inputs that do not fit or names in `env` and
+    `secrets` that are not set.
+    """
+    prepared = prepare(plan, inputs, options or Options())
+    run = _TrioRun(prepared)
+    try:
+        with unwrapped():
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(run.work, prepared)
+                yield run
+    finally:
+        run.leave()
+
+
+async def run_plan(
+    plan: Plan, inputs: Mapping[str, Any] | None = None, options: Options | None = None
+) -> Result:
+    """Run a plan to its end.
+
+    Raises InputError as `open_run` does, and EngineError if the world fails.
+    """
+    return await execute(prepare(plan, inputs, options or Options()), Control())

@@ -1,0 +1,93 @@
+"""What a run need not do again: attempts that ended before, in the same run or in an earlier one.
+
+A run that is taken up with another spec, from a node on, or anew begins from its first node, and
+whatever attempt of it is known by its key ends at once as it ended then, without its body and
+without the wait before it. In the journal stands `taken_over`, then an `attempt_known` for each:
+what came before them in the same journal counts no more. Source: LANGUAGE.md section 15 (T6).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator, Mapping, Sequence
+
+import attrs
+
+from engine.record.events import Event
+from engine.record.result import ABSENT, Outcome
+
+__all__ = ["Known", "ends", "latest", "node_of", "outcome_of", "taken"]
+
+
+_ENDS = ("attempt_known", "attempt_ended")
+
+
+@attrs.frozen
+class Known:
+    """Attempts by key that end as they did; `only` are the nodes that may run others, None if all may."""
+
+    ends: Mapping[str, Outcome] = attrs.field(factory=dict)
+    only: frozenset[str] | None = None
+
+
+def latest(events: Sequence[Event]) -> tuple[Sequence[Event], Known]:
+    """The events since a journal was last taken over, and what was taken over then."""
+    start = next(
+        (at for at in range(len(events) - 1, -1, -1) if events[at].kind == "taken_over"), None
+    )
+    if start is None:
+        return events, Known()
+    own = events[start + 1 :]
+    known = {e.data["key"]: outcome_of(e) for e in own if e.kind == "attempt_known"}
+    only = events[start].data["only"]
+    return (
+        [event for event in own if event.kind != "attempt_known"],
+        Known(known, None if only is None else frozenset(only)),
+    )
+
+
+def ends(events: Sequence[Event]) -> dict[str, Event]:
+    """How attempts ended by the journal, by key: those taken over too; not those that were cancelled."""
+    found: dict[str, Event] = {}
+    for event in events:
+        if event.kind == "taken_over":
+            found.clear()
+        elif event.kind in _ENDS and event.data["outcome"] != "cancelled":
+            found[event.data["key"]] = event
+    return found
+
+
+def taken(
+    ended: Mapping[str, Event],
+    again: Collection[str],
+    marks: Mapping[str, int],
+    only: Collection[str] | None,
+    time: float,
+    why: str,
+) -> Iterator[Event]:
+    """The events of a takeover: all ends but those of the nodes `again`; `marks` gives attempts, by key, another exit."""
+    told = None if only is None else sorted(only)
+    yield Event("taken_over", time, "", {"only": told, "why": why})
+    for key, event in ended.items():
+        if key in marks:
+            yield _marked(event, key, marks[key], time)
+        elif node_of(key) not in again:
+            yield Event("attempt_known", time, event.path, dict(event.data))
+
+
+def _marked(event: Event, key: str, code: int, time: float) -> Event:
+    data = {"key": key, "outcome": code, "error": None, "output": event.data["output"]}
+    return Event("attempt_known", time, event.path, data)
+
+
+def node_of(path: str) -> str:
+    """The node of the outermost run that a path or a key lies in."""
+    return path.partition("/")[0].partition("[")[0]
+
+
+def outcome_of(event: Event) -> Outcome:
+    """How the body of an attempt ended, as its end was recorded."""
+    data = event.data
+    code = data["outcome"]
+    output = data["output"] if isinstance(code, int) else ABSENT
+    permanent, asked = data.get("permanent", False), data.get("retry_after")
+    return Outcome(code, output, data["error"], permanent, asked)

@@ -1,0 +1,87 @@
+"""Why a node ended so, in a sentence. Source: LANGUAGE.md sections 6 and 7."""
+
+from __future__ import annotations
+
+from engine.plan.machine import Stop
+from engine.plan.plan import Condition
+from engine.record.result import NodeResult, Reason
+from engine.scheduling.state import LiveFan, LiveNode
+
+__all__ = ["COMPLETED", "of_cancel", "of_fan", "of_needs", "of_stop"]
+
+COMPLETED = Reason("completed")
+
+_LONGEST = 200
+
+
+def of_needs(node: LiveNode) -> Reason:
+    """Skipped: the nodes whose edges are dead, and what became of them."""
+    nodes = [node.run.nodes[source] for source in sorted(node.refused or ())]
+    wanted = {edge.source: edge.condition for edge in node.plan.edges}
+    shown = [
+        f"`{source.plan.name}`{_for(wanted[source.plan.index])}{_was(source.result)}"
+        for source in nodes[:3]
+    ]
+    more = f" and {len(nodes) - 3} more" if len(nodes) > 3 else ""
+    return Reason(
+        "needs", f"needs {'; '.join(shown)}{more}", tuple(source.plan.name for source in nodes)
+    )
+
+
+def _for(condition: Condition) -> str:
+    return "" if condition.kind == "success" else f" ({condition})"
+
+
+def _was(result: NodeResult | None) -> str:
+    if result is None:
+        return ""
+    if result.result == "failed" and len(result.reason.message) < _LONGEST:
+        return f", which failed: {result.reason.message}"
+    was = {
+        "failed": "failed",
+        "succeeded": "succeeded",
+        "skipped": "was skipped",
+        "cancelled": "was cancelled",
+    }
+    return f", which {was[result.result]}"
+
+
+def of_fan(fan: LiveFan) -> Reason:
+    """A fan-out's end: how many items failed, how many may, and why the first did."""
+    first = next((at for at, each in enumerate(fan.results) if each.result == "failed"), None)
+    if first is None:
+        return COMPLETED
+    why = fan.results[first].reason.message[:_LONGEST]
+    allowed = f"{fan.allowed} {'are' if fan.allowed != 1 else 'is'} tolerated"
+    told = f"{fan.failed} of {len(fan.values)} items failed, and {allowed}; item {first}: {why}"
+    return Reason("tolerance" if fan.lost else "completed", told)
+
+
+def of_cancel(node: LiveNode) -> Reason:
+    """Why a node, or what is left of a fan-out, is cancelled."""
+    fan = node.fan
+    if fan is not None and fan.whole.deadline_struck:
+        return Reason("deadline", f"the deadline of `{node.plan.name}` struck")
+    whole = fan.whole if fan is not None else node
+    if whole.asked:
+        return Reason("requested", whole.asked)
+    if fan is not None and fan.given_up:
+        return Reason("failure", "more items failed than are tolerated")
+    return Reason(node.run.cause or "requested", node.run.message)
+
+
+def of_stop(node: LiveNode, stop: Stop, at: int) -> Reason:
+    """The machine's end: which exit of which step led there, and how often it was tried."""
+    if stop.reason == "completed":
+        return COMPLETED
+    record, steps = node.attempts[-1], node.plan.machine.steps
+    assert record.outcome is not None  # it has ended
+    outcome = f"exit {record.outcome}" if isinstance(record.outcome, int) else str(record.outcome)
+    name = steps[at].label(record.outcome)
+    if name not in (outcome, str(record.outcome)):
+        outcome += f" `{name}`"
+    where = f" of `{record.step}`" if len(steps) > 1 else ""
+    tries = f" after {record.attempt} attempts" if record.attempt > 1 else ""
+    detail = f" ({record.error})" if record.error and isinstance(record.outcome, str) else ""
+    tail = ", a bounded route was used up" if stop.reason == "exhausted" else ""
+    return Reason(stop.reason, f"{outcome}{where}{tries}{detail}{tail}")

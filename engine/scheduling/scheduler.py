@@ -1,0 +1,729 @@
+"""The run as a sans-I/O object: told what ended and what time it is, it says what to stop and what starts next.
+
+It holds the outermost run and all runs of sub-pipelines inside it. One instant goes: ends of attempts with all they cause, then
+cancellation after an unhandled failure, then deadlines from the outermost in (`strike`), then wake-ups, then places (`give`).
+Knows no clock (`now` is told), no trio, no bodies. Source: LANGUAGE.md sections 2 to 9, 11 and 14.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from functools import partial
+from typing import Any, Literal
+
+from engine.base.durations import whole
+from engine.expressions.model import EvaluationError
+from engine.plan.fan_out import Fan
+from engine.plan.machine import (
+    Retry,
+    Stop,
+    advance,
+    begin,
+)
+from engine.plan.plan import Body, Edge, Plan
+from engine.record.events import Event
+from engine.record.result import (
+    ABSENT,
+    Attempt,
+    ItemResult,
+    NodeResult,
+    Outcome,
+    Reason,
+    Result,
+    Status,
+)
+from engine.scheduling import attempts, event_data
+from engine.scheduling.carry_over import Known
+from engine.scheduling.reasons import (
+    of_cancel,
+    of_fan,
+    of_needs,
+    of_stop,
+)
+from engine.scheduling.scopes import of_node, of_run
+from engine.scheduling.slots import Limit, Places
+from engine.scheduling.state import (
+    LiveAttempt,
+    LiveFan,
+    LiveItem,
+    LiveNode,
+    LiveRun,
+    Stopping,
+    Why,
+    fan_of,
+)
+from engine.scheduling.timers import Alarms, Owner
+from engine.scheduling.values import Values
+
+__all__ = ["LiveAttempt", "Scheduler"]
+
+
+class Scheduler:
+    """One run. Call `strike` and `give` at an instant until neither has anything left, then sleep until `next_time`.
+
+    Of attempts that are `known` the caller gives the end at once: there is no wait before them. Time begins at `now`.
+    `listen`, if given, is called with every `Event` as it happens; `turn` counts the calls of `strike`.
+    """
+
+    def __init__(
+        self,
+        plan: Plan,
+        values: Values,
+        run_id: str,
+        seed: int | str = 0,
+        listen: Callable[[Event], None] | None = None,
+        known: Known | None = None,
+        now: float = 0.0,
+    ) -> None:
+        self.now = now
+        self._known = known or Known()
+        self.turn = 0
+        self._telling = self.brief = False
+        """`brief`: whoever listens wants kinds and paths alone."""
+        self.result: Result | None = None
+        self.run_id, self._seed, self.listen = run_id, seed, listen
+        self._places: Places[LiveNode] = Places()
+        self._ended: list[tuple[LiveAttempt, Outcome | None]] = []
+        self._deciding: list[LiveNode] = []
+        self._stops: list[LiveAttempt] = []
+        self._bodies = 0
+        self.asked = 0
+        """How many people are being asked."""
+        self._cancelling: list[LiveRun] = []
+        self._giving_up: list[LiveFan] = []
+        self._released: list[LiveRun] = []
+        self._cut: list[LiveNode] = []
+        self.unused: Callable[[LiveRun, str], None] | None = None
+        """Called when the last node that uses a resource of a run has its result, if that is open."""
+        self._alarms = Alarms()
+        self.root = LiveRun(plan, None, values)
+        if listen is not None:
+            self._tell("run_started", "", run=run_id, hash=plan.hash, **event_data.of_run(plan))
+        self._start_run(self.root)
+
+    # -- what the runtime tells --------------------------------------------------------------------------------
+
+    def ended(self, attempt: LiveAttempt, outcome: Outcome | None) -> None:
+        """An attempt's body is really over; None: it was stopped before it could end."""
+        self._ended.append((attempt, outcome))
+
+    def cancel(self, message: str, now: float) -> None:
+        """Somebody asks, at `now`, to cancel the run; done at the next `strike`, like the outermost deadline of its instant."""
+        if self.result is None and self.root.cause is None and not self.root.asked:
+            self.now = now
+            self.root.asked = True
+            self.root.message = self.root.message or message
+            self._tell_asked("", message)
+
+    def cancel_node(self, name: str, message: str, now: float) -> None:
+        """Somebody asks, at `now`, to cancel a node of the outermost run alone: what it runs stops, its edges are dead, and the rest goes
+        on. One that has its result, or is in no run, is let be."""
+        node = next((each for each in self.root.nodes if each.plan.name == name), None)
+        if node is None or node.over or node.asked or self.root.cause is not None:
+            return
+        self.now = now
+        node.asked = message
+        self._cut.append(node)
+        self._tell_asked(name, message)
+
+    def note(
+        self, attempt: LiveAttempt, message: str, now: float, progress: float | None = None
+    ) -> None:
+        """A line of progress from a body, at `now`."""
+        self.now = now
+        if self.listen is not None:
+            data = {"message": message} | ({} if progress is None else {"progress": progress})
+            self.listen(Event("attempt_noted", now, attempt.path, data, self.turn))
+
+    def rerun(self, attempt: LiveAttempt, now: float) -> LiveAttempt:
+        """The body of an attempt was lost without a trace: the same attempt once more, its time anew from `now`."""
+        self.now = now
+        again = LiveAttempt(attempt.node, attempt.body, attempt.record)
+        again.inputs, again.runs, again.scope = attempt.inputs, attempt.runs, attempt.scope
+        again.life = attempt.life + 1
+        attempt.over = True
+        attempt.node.attempt = again
+        if attempt.body.timeout is not None:
+            self._deadline(attempt.body.timeout, attempt.node.run, again)
+        self._tell("attempt_rerun", again.path, key=again.key)
+        return again
+
+    def opening(self, run: LiveRun, name: str, now: float) -> None:
+        """A resource is being opened: the run does not end before it is closed."""
+        self.now = now
+        run.held.add(name)
+        self._tell("resource_opening", run.prefix, resource=name)
+
+    def closed(self, run: LiveRun, name: str, error: str | None, now: float) -> None:
+        """It is closed, or could not be; what cannot be closed fails the run."""
+        self.now = now
+        run.held.discard(name)
+        self._tell("resource_closed", run.prefix, resource=name, error=error)
+        if error is not None and run.cause is None:
+            run.failed = run.failed or f"resource `{name}` could not be closed: {error}"
+        if run.over and not run.held:
+            self._released.append(run)
+
+    def run_at(self, prefix: str) -> LiveRun | None:
+        """The run under way whose paths begin so."""
+        return next((run for run in self.root.tree() if run.prefix == prefix), None)
+
+    def lose(self, now: float) -> None:
+        """What a run that goes on had open was lost with the engine that had it."""
+        for run in self.root.tree():
+            for name in sorted(run.held):
+                self.closed(run, name, None, now)
+
+    # -- what the runtime asks ---------------------------------------------------------------------------------
+
+    @property
+    def pending(self) -> bool:
+        """Whether this instant still has ends to be dealt with."""
+        if self._ended or self._deciding or self._giving_up or self._cancelling:
+            return True
+        if self._cut or self._released:
+            return True
+        return self.root.asked and self.root.cause is None and self.result is None
+
+    @property
+    def idle(self) -> bool:
+        """Whether nothing will ever happen unless a body ends."""
+        return not self.pending and self.next_time == math.inf and self.result is None
+
+    @property
+    def asking(self) -> bool:
+        """Whether nothing goes on but that people are asked: only they, or a deadline, will make something happen."""
+        alone = self.asked and self.asked == self._bodies and not self.pending
+        return bool(alone and self.result is None and not self._alarms.wakes and not self._stops)
+
+    def park(self, at: float, now: float) -> Result:
+        """The run as far as it has come, for it is to wait for people; `at` is the time of day, in seconds since 1970."""
+        asked = ", ".join(f"`{path}`" for path in self.running)
+        message = f"for an answer to {asked}"
+        self.now = now
+        self._tell("run_waiting", "", at=at, message=message)
+        return Result(
+            "waiting",
+            {node.plan.name: node.so_far for node in self.root.whole},
+            message=message,
+            id=self.run_id,
+            pipeline=self.root.plan.name,
+            state=self.root.values.state,
+        )
+
+    @property
+    def running(self) -> tuple[str, ...]:
+        """The paths of the attempts whose bodies are under way, in order."""
+        attempts = (attempt for run in self.root.tree() for attempt in run.attempts)
+        return tuple(attempt.path for attempt in attempts if attempt.child is None)
+
+    @property
+    def next_time(self) -> float:
+        """When something happens by the clock alone; infinity if nothing does."""
+        return self._alarms.next_time
+
+    def strike(self, now: float) -> list[LiveAttempt]:
+        """Ends, then cancellations, then deadlines up to `now`; gives the attempts whose bodies must be stopped.
+
+        Call it again until it gives none: bodies that stop at this instant end before what comes next.
+        """
+        self.now = now
+        self.turn += 1
+        self._settle_ends()
+        if not self._stops and (self._alarms.deadlines or self.root.asked):
+            self._strike_clock(now)
+        stops, self._stops = self._stops, []
+        return stops
+
+    def _strike_clock(self, now: float) -> None:
+        if self.root.asked and self.root.cause is None:
+            self._cancel(self.root, "requested", self.root.message)
+        owner = self._alarms.struck(now)
+        if owner is not None:
+            while owner is not None:
+                self._strike(owner)
+                owner = self._alarms.struck(now)
+            self._settle_ends()
+
+    def give(self, now: float) -> list[LiveAttempt]:
+        """Wake-ups up to `now`, then places: gives the attempts to start, in order."""
+        self.now = now
+        while self._alarms.wakes and (node := self._alarms.awake(now)) is not None:
+            self._ask(node)
+        starts: list[LiveAttempt] = []
+        while self._places and (self.root.cause is not None or not self.root.asked):
+            first = self._places.next()
+            if first is None:
+                break
+            attempt = self._begin(first)
+            if attempt is not None:
+                starts.append(attempt)
+        return starts
+
+    # -- runs --------------------------------------------------------------------------------------------------
+
+    def _start_run(self, run: LiveRun) -> None:
+        if run.plan.deadline is not None:
+            self._deadline(run.plan.deadline, run, run)
+        self._deciding += [node for node in run.nodes if not node.open]
+        self._decide_all()
+
+    def _end_run(self, run: LiveRun) -> None:
+        """All its nodes have their results: then those of `[finally]` begin, once; with theirs it is over."""
+        run = run.of or run
+        if run.plan.closing is not None and run.closing is None:
+            run.closing = LiveRun(run.plan.closing, run.parent, run.values, run)
+            self._start_run(run.closing)
+            return
+        if run.held:
+            return  # until its resources are closed
+        status, message, outputs = self._verdict(run)
+        nodes = {node.plan.name: node.result for node in run.whole if node.result}
+        state = run.values.state
+        result = Result(status, nodes, outputs, message, self.run_id, run.plan.name, state)
+        if run.parent is None:
+            self.result = result
+            self._tell("run_ended", "", status=status, message=message, outputs=outputs)
+        else:
+            run.parent.record.run = result
+            self._ended.append((run.parent, attempts.of_child(result)))
+
+    def _verdict(self, run: LiveRun) -> tuple[Status, str, dict[str, Any]]:
+        """How a run has ended, why, and what it gives; the first cause counts."""
+        if run.failed:
+            return "failed", run.failed, {}
+        if run.cause in ("deadline", "requested", "parent"):
+            return "cancelled", run.message, {}
+        if run.cut:
+            return "cancelled", run.cut, {}
+        if run.plan.outputs is None:
+            return "succeeded", run.message, {}
+        try:
+            return "succeeded", run.message, run.plan.outputs.evaluate(of_run(run, self.run_id))
+        except EvaluationError as error:
+            return "failed", f"outputs: {error}", {}
+
+    def _cancel(self, run: LiveRun, why: Why, message: str) -> None:
+        """Every node without a result becomes cancelled, at once or when its attempt has stopped."""
+        if run.cause is not None or run.over:
+            return
+        run.cause = why
+        run.message = run.message or message
+        for node in run.nodes:
+            if node.result is None:
+                self._stop_node(node, "cancelled")
+
+    # -- stopping and deadlines --------------------------------------------------------------------------------
+
+    def _stop_node(self, node: LiveNode, why: Stopping) -> None:
+        """A node gets its result at once, or when its attempts have stopped."""
+        if node.fan is not None:
+            node.fan.halted = True
+            for item in list(node.fan.live.values()):
+                if item.attempt is None:
+                    self._cancelled(item)
+                else:
+                    self._stop(item.attempt, why)
+        elif node.attempt is not None:
+            self._stop(node.attempt, why)
+        elif node.deadline_struck:
+            self._deadline_end(node)
+        else:
+            self._cancelled(node)
+
+    def _stop(self, attempt: LiveAttempt, why: Stopping) -> None:
+        if attempt.over:
+            return
+        first = not attempt.stopping
+        # A body may take its time to stop, and what ends more than the attempt may strike meanwhile.
+        if first or why == "cancelled" or attempt.stopping == "timeout":
+            attempt.stopping = why
+            self._tell("attempt_stopping", attempt.path, key=attempt.key, why=why)
+        if attempt.child is not None:
+            self._cancel(attempt.child, "parent", f"`{attempt.path}` was stopped")
+        elif first:
+            self._stops.append(attempt)
+
+    def _deadline(self, seconds: float, run: LiveRun, owner: Owner) -> None:
+        self._alarms.set_deadline(whole(self.now + seconds), run, owner)
+
+    def _strike(self, owner: Owner) -> None:
+        if owner.over:
+            return
+        if isinstance(owner, LiveRun):
+            self._cancel(owner, "deadline", f"the deadline of `{owner.plan.name}` struck")
+        elif isinstance(owner, LiveAttempt):
+            if not owner.stopping:
+                self._stop(owner, "timeout")
+        elif owner.run.cause is None:
+            owner.deadline_struck = True
+            self._stop_node(owner, "deadline")
+
+    def _deadline_end(self, node: LiveNode) -> None:
+        self._settle(node, "failed", Reason("deadline", "its deadline struck"), "timeout")
+
+    # -- attempts ----------------------------------------------------------------------------------------------
+
+    def _begin(self, node: LiveNode) -> LiveAttempt | None:
+        """Start the next attempt of a node that has its places; None if it is a sub-pipeline or already over."""
+        state = node.state
+        assert state is not None
+        body = node.plan.bodies[state.step]
+        step = node.plan.machine.steps[state.step].name
+        run = node.run
+        record = Attempt(step, state.visits[state.step], state.attempt, self.now)
+        attempt = LiveAttempt(node, body, record)
+        plan, first = node.plan, not node.attempts
+        node.attempts.append(record)
+        node.attempt = attempt
+        if first and (plan.deadline is not None or plan.fan is not None):
+            self._first(node)
+        if self.listen is not None:
+            self._tell_of("attempt_started", attempt.path, event_data.of_start, attempt)
+        if body.timeout is not None:
+            self._deadline(body.timeout, run, attempt)
+        problem = attempts.given(attempt, self.run_id)
+        if problem is not None:
+            self._ended.append((attempt, Outcome("error", error=problem, permanent=True)))
+        elif attempt.child is not None:
+            self._start_run(attempt.child)
+        else:
+            attempt.runs = True
+            self._bodies += 1
+            if body.asks:
+                self.asked += 1
+                self._tell("person_asked", attempt.path, key=attempt.key, **attempt.inputs)
+            return attempt
+        return None
+
+    def _first(self, node: LiveNode) -> None:
+        """The first attempt of a node, or of one of its items, starts: then the next item may."""
+        fan, deadline = node.fan, node.plan.deadline
+        if deadline is not None and not (fan and fan.begun):
+            self._deadline(deadline, node.run, fan.whole if fan else node)
+        if fan is not None:
+            fan.begun = True
+            self._open(fan)
+
+    def _settle_ends(self) -> None:
+        """Deal with every end and those they cause in turn, in the order of their nodes; then cancel what has failed."""
+        while True:
+            while self._ended or self._deciding or self._released:
+                while self._released:
+                    self._end_run(self._released.pop())
+                ended, self._ended = self._ended, []
+                if len(ended) > 1:
+                    ended.sort(key=_end_order)
+                for attempt, outcome in ended:
+                    self._end(attempt, outcome)
+                if self._deciding:
+                    self._decide_all()
+            if self._stops:  # what stops at this instant ends before anything is cancelled
+                return
+            if self._cut:
+                for node in self._cut:
+                    if not node.over:
+                        node.run.cut = node.run.cut or f"`{node.name}` was cancelled: {node.asked}"
+                        self._stop_node(node, "cancelled")
+                self._cut = []
+                continue
+            if self._giving_up:
+                given_up, self._giving_up = self._giving_up, []
+                for fan in given_up:
+                    if not fan.over:
+                        self._stop_node(fan.whole, "cancelled")
+                continue
+            if not self._cancelling:
+                return
+            failed, self._cancelling = self._cancelling, []
+            for run in sorted(failed, key=lambda run: run.depth):
+                self._cancel(run, "failure", run.failed)
+
+    def _end(self, attempt: LiveAttempt, outcome: Outcome | None) -> None:
+        node, record = attempt.node, attempt.record
+        attempt.over = True
+        node.attempt = None
+        if attempt.runs:
+            self._bodies -= 1
+            self.asked -= attempt.body.asks
+        self._places.free(node.limits)
+        record.ended = self.now
+        outcome = attempts.recorded(attempt, outcome)
+        written: dict[str, Any] = {}
+        if outcome is not None and type(outcome.code) is int and attempt.body.set is not None:
+            outcome, written = attempts.written(attempt, outcome, self.run_id)
+        if self.listen is not None:
+            self._tell_of("attempt_ended", attempt.path, event_data.of_end, attempt, outcome)
+            if written:
+                self._tell("state_set", attempt.path, state=written)
+        if outcome is not None:
+            self._advance(attempt, outcome)
+        elif node.deadline_struck:
+            self._deadline_end(node)
+        else:
+            self._cancelled(node)
+
+    def _advance(self, attempt: LiveAttempt, outcome: Outcome) -> None:
+        """Let the machine decide what follows."""
+        node = attempt.node
+        assert node.state is not None
+        machine, at = node.plan.machine, node.state.step
+        ends = attempt.record.outcome
+        assert ends is not None
+        assert ends != "cancelled"
+        if node.plan.remembers:
+            node.remember(attempt.record.step, outcome.output)
+        draw = partial(attempts.drawn, self._seed, attempt)
+        permanent, asked = outcome.permanent, outcome.retry_after
+        after, move = advance(machine, node.state, ends, draw, permanent, asked)
+        node.state = after
+        if isinstance(move, Stop):
+            self._stopped(node, move, at, outcome)
+            return
+        if self.listen is not None:
+            kind, data = event_data.of_move(attempt, after, move)
+            self._tell(kind, attempt.path, **data)
+        if move.delay and not self._is_known(node):
+            self._alarms.set_wake(whole(self.now + move.delay), node)
+        elif isinstance(move, Retry):
+            self._places.ask(node)  # the same step needs the same places
+        else:
+            self._ask(node)
+
+    def _is_known(self, node: LiveNode) -> bool:
+        """Whether the end of a node's next attempt is known."""
+        state = node.state
+        if not self._known.ends or state is None:
+            return False
+        step = node.plan.machine.steps[state.step].name
+        return node.key(step, state.visits[state.step], state.attempt) in self._known.ends
+
+    def _ask(self, node: LiveNode) -> None:
+        """Queue a node's next attempt, with the limits it needs a place of."""
+        node.limits = self._limits(node, node.plan.bodies[node.state.step])  # type: ignore[union-attr]
+        self._places.ask(node)
+
+    def _limits(self, node: LiveNode, body: Body) -> tuple[Limit, ...]:
+        run, pool = node.run, node.plan.pool
+        if body.asks:
+            return ()
+        own = () if body.plan is not None else run.limits
+        if node.fan is not None:
+            own = (*own, node.fan.limit)
+        return own if pool is None else (*own, run.pools[pool])
+
+    # -- results -----------------------------------------------------------------------------------------------
+
+    def _stopped(self, node: LiveNode, stop: Stop, at: int, outcome: Outcome) -> None:
+        """The machine is at an end: what does the node give?"""
+        output = outcome.output
+        if node.plan.outputs is not None and output is not ABSENT:
+            try:
+                output = node.plan.outputs.evaluate(of_node(node, self.run_id))
+            except EvaluationError as error:
+                self._settle(node, "failed", Reason("evaluation", f"outputs: {error}"), "error")
+                return
+        self._settle(node, stop.result, of_stop(node, stop, at), stop.label, output, stop.code, at)
+
+    def _cancelled(self, node: LiveNode) -> None:
+        self._settle(node, "cancelled", of_cancel(node))
+
+    def _settle(
+        self,
+        node: LiveNode,
+        result: Literal["succeeded", "failed", "skipped", "cancelled"],
+        reason: Reason,
+        label: str | None = None,
+        output: Any = ABSENT,
+        code: int | None = None,
+        at: int | None = None,
+    ) -> None:
+        """Give a node its result, settle its edges, and see whether its run has failed or ended."""
+        run, name, items = node.run, node.plan.name, None
+        node.queued = node.waking = 0
+        if node.fan is not None:
+            if isinstance(node, LiveItem):
+                assert result != "skipped"
+                self._settle_item(node, result, reason, label, output)
+                return
+            items = node.fan.fill(ItemResult("cancelled", of_cancel(node)))
+        attempts = tuple(node.attempts)
+        node.result = NodeResult(name, result, reason, label, output, attempts, items)
+        node.steps = None
+        if output is not ABSENT:
+            run.values.put(name, output)
+        if self.listen is not None:
+            self._tell_of("node_settled", node.path, event_data.of_node, node, node.result)
+        step = node.plan.machine.steps[at] if at is not None else None
+        handled = node.plan.allow_failure
+        for edge in run.plan.targets[node.plan.index]:
+            live = run.cause is None and edge.condition.holds(result, label, code, step)
+            handled = handled or (live and edge.condition.names_failure)
+            self._edge(run.nodes[edge.target], edge, live)
+        if result == "failed" and not handled:
+            node.doomed = run.plan.on_failure == "cancel"
+            self._unhandled(run, node)
+        if node.plan.uses:
+            self._let_go(node)
+        run.left -= 1
+        if not run.left:
+            self._end_run(run)
+
+    def _let_go(self, node: LiveNode) -> None:
+        """A node needs its resources no more."""
+        run = node.run.of or node.run
+        for name in node.plan.uses:
+            run.users[name] -= 1
+            if not run.users[name] and name in run.held and self.unused is not None:
+                self.unused(run, name)
+
+    def _unhandled(self, run: LiveRun, node: LiveNode) -> None:
+        run = run.of or run
+        if run.failed or run.cause is not None:
+            return
+        reason = node.result.reason if node.result else Reason("")
+        run.failed = f"`{node.plan.name}` failed: {reason.message}"
+        if run.plan.on_failure == "cancel":
+            self._cancelling.append(run)
+
+    # -- edges and joins ---------------------------------------------------------------------------------------
+
+    def _edge(self, target: LiveNode, edge: Edge, live: bool) -> None:
+        target.open -= 1
+        if live:
+            target.taken += edge.written
+        else:
+            if target.refused is None:
+                target.refused = []
+            target.refused.append(edge.source)
+        if not target.open and target.result is None:
+            self._deciding.append(target)
+
+    def _decide_all(self) -> None:
+        """Decide in the order of the file, and after that what these decisions let decide."""
+        while self._deciding:
+            deciding, self._deciding = self._deciding, []
+            if len(deciding) > 1:
+                deciding.sort(key=_file_order)
+            for node in deciding:
+                if node.result is None and node.run.cause is None:
+                    self._decide(node)
+
+    def _decide(self, node: LiveNode) -> None:
+        """All edges are settled: run, or be skipped; what would run behind a failure that ends the run is cancelled with the rest."""
+        run = node.run
+        if run.failed:
+            node.doomed = any(run.nodes[edge.source].doomed for edge in node.plan.edges)
+        if not node.joined:
+            self._settle(node, "skipped", of_needs(node))
+            return
+        if node.doomed:
+            return
+        only = self._known.only
+        if only is not None and node.run is self.root and node.plan.name not in only:
+            self._settle(node, "skipped", Reason("when", "this rerun leaves it out"))
+            return
+        when = node.plan.when
+        if when is not None:
+            try:
+                wanted = when.evaluate(of_node(node, self.run_id))
+                if not isinstance(wanted, bool):
+                    raise EvaluationError(f"expected true or false, found {type(wanted).__name__}")
+            except EvaluationError as error:
+                self._settle(node, "failed", Reason("evaluation", f"when: {error}"), "error")
+                return
+            if not wanted:
+                self._settle(node, "skipped", Reason("when", "its `when` is false"))
+                return
+        if node.plan.fan is not None:
+            self._fan_out(node, node.plan.fan)
+            return
+        node.state = begin(node.plan.machine)
+        self._ask(node)
+
+    # -- fan-outs ----------------------------------------------------------------------------------------------
+
+    def _fan_out(self, node: LiveNode, fan: Fan) -> None:
+        """The node starts: it has its list."""
+        try:
+            node.fan = fan_of(node, fan, of_node(node, self.run_id))
+        except EvaluationError as error:
+            self._settle(node, "failed", Reason("evaluation", f"for_each: {error}"), "error")
+            return
+        self._open(node.fan)
+
+    def _open(self, fan: LiveFan) -> None:
+        """The next item waits for its first attempt; without any the list is empty, or has been opened."""
+        item = fan.open()
+        if item is not None:
+            item.state = begin(item.plan.machine)
+            self._ask(item)
+        elif fan.over:
+            self._end_fan(fan)
+
+    def _settle_item(
+        self,
+        item: LiveItem,
+        result: Literal["succeeded", "failed", "cancelled"],
+        reason: Reason,
+        label: str | None,
+        output: Any,
+    ) -> None:
+        """An item has its result; with the last one its node has."""
+        fan = item.fan
+        assert fan is not None
+        fan.close(item, ItemResult(result, reason, label, output, tuple(item.attempts)))
+        if self.listen is not None:
+            self._tell_of("item_settled", item.path, event_data.of_item, item, fan)
+        if fan.over:
+            self._end_fan(fan)
+        elif fan.lost and not (fan.halted or fan.given_up) and fan.ends_run:
+            fan.given_up = True
+            self._giving_up.append(fan)
+
+    def _end_fan(self, fan: LiveFan) -> None:
+        whole = fan.whole
+        if whole.deadline_struck:
+            self._deadline_end(whole)
+        elif fan.given_up and fan.halted:
+            self._settle(whole, "failed", of_fan(fan), "failure")
+        elif fan.halted:
+            self._cancelled(whole)
+        elif fan.lost:
+            self._settle(whole, "failed", of_fan(fan), "failure", fan.outputs)
+        else:
+            self._settle(whole, "succeeded", of_fan(fan), "success", fan.outputs)
+
+    # -- events ---------------------------------------------------------------------------------------------------
+
+    def _tell_asked(self, path: str, message: str) -> None:
+        """Asked by who is being told of something, it changes the turn under way, else the next one."""
+        if self.listen is not None:
+            turn = self.turn if self._telling else self.turn + 1
+            self.listen(Event("cancel_asked", self.now, path, {"message": message}, turn))
+
+    def _tell_of(self, kind: Any, path: str, data: Callable[..., dict[str, Any]], *of: Any) -> None:
+        if self.listen is not None:
+            self._hear(kind, path, {} if self.brief else data(*of))
+
+    def _tell(self, kind: Any, path: str, **data: Any) -> None:
+        if self.listen is not None:
+            self._hear(kind, path, data)
+
+    def _hear(self, kind: Any, path: str, data: dict[str, Any]) -> None:
+        assert self.listen is not None
+        self._telling = True
+        self.listen(Event(kind, self.now, path, data, self.turn))
+        self._telling = False
+
+
+# -- helpers without state -------------------------------------------------------------------------------------
+
+
+def _end_order(ended: tuple[LiveAttempt, Outcome | None]) -> tuple[int, ...]:
+    return _file_order(ended[0].node)
+
+
+def _file_order(node: LiveNode) -> tuple[int, ...]:
+    return node.order[1::2]

@@ -1,0 +1,385 @@
+"""What is alive while runs are under way: runs, their nodes, their attempts. Changed by `scheduler` alone."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator
+from typing import Any, Literal
+
+from engine.expressions.model import EvaluationError, kind_of
+from engine.plan.fan_out import Fan
+from engine.plan.machine import State
+from engine.plan.plan import Body, Node, Plan
+from engine.record.result import (
+    ABSENT,
+    Attempt,
+    ItemResult,
+    NodeResult,
+    Reason,
+)
+from engine.scheduling.slots import Limit
+from engine.scheduling.values import Scope, Values
+
+__all__ = ["LiveAttempt", "LiveFan", "LiveItem", "LiveNode", "LiveRun", "Stopping", "Why", "fan_of"]
+
+Why = Literal["failure", "deadline", "requested", "parent"]
+"""Why a run is being cancelled."""
+Stopping = Literal["", "timeout", "deadline", "cancelled"]
+"""Why an attempt is being stopped."""
+
+
+class LiveAttempt:
+    """An attempt that has its places. `inputs` is what its body is given; `stopping` is why it is being stopped."""
+
+    __slots__ = (
+        *("_key", "body", "child", "handle", "inputs", "life"),
+        *("node", "over", "record", "resources", "runs", "scope", "stopping"),
+    )
+
+    def __init__(self, node: LiveNode, body: Body, record: Attempt) -> None:
+        self.node, self.body, self.record = node, body, record
+        self.inputs: dict[str, Any] = {}
+        self.resources: dict[str, Any] = {}
+        self.scope: Scope | None = None
+        """What its `with` is evaluated in once the resources that it reads are open."""
+        self.child: LiveRun | None = None
+        self.stopping: Stopping = ""
+        self.over = self.runs = False
+        """`runs`: whether it was given to the runtime."""
+        self.life = 1
+        """Which time its body is run, one more for each that was lost."""
+        self.handle: Any = None
+        """The runtime's own, to stop the body by."""
+        self._key = ""
+
+    @property
+    def order(self) -> tuple[int, ...]:
+        """The order of its node."""
+        return self.node.order
+
+    @property
+    def key(self) -> str:
+        """What tells it from all other attempts of its run, and is the same when the run is made again."""
+        if not self._key:
+            record = self.record
+            self._key = self.node.key(record.step, record.visit, record.attempt)
+        return self._key
+
+    @property
+    def path(self) -> str:
+        """`node/step`, with the parents' before it."""
+        return f"{self.node.path}/{self.record.step}"
+
+    @property
+    def killable(self) -> bool:
+        """Whether it may have to be stopped while the outermost run goes on."""
+        plan, run = self.node.plan, self.node.run
+        stops = plan.fan is not None and run.plan.on_failure == "cancel"
+        return bool(self.body.timeout or plan.deadline or run.parent or stops or run.outlived)
+
+
+class LiveNode:
+    """A node of a run under way. `settled` counts down the edges that are still open."""
+
+    __slots__ = (
+        "asked",
+        "attempt",
+        "attempts",
+        "deadline_struck",
+        "doomed",
+        "fan",
+        "limits",
+        "open",
+        "order",
+        "plan",
+        "queued",
+        "refused",
+        "result",
+        "run",
+        "state",
+        "steps",
+        "taken",
+        "waking",
+    )
+
+    def __init__(self, run: LiveRun, plan: Node) -> None:
+        self.run, self.plan = run, plan
+        self.order: tuple[int, ...] = (*run.order, plan.priority, plan.index)
+        self.open = len(plan.edges)
+        self.taken = 0
+        self.refused: list[int] | None = None
+        self.state: State | None = None
+        self.attempt: LiveAttempt | None = None
+        self.attempts: list[Attempt] = []
+        self.steps: dict[str, Any] | None = None
+        self.result: NodeResult | None = None
+        self.limits: tuple[Limit, ...] = ()
+        self.queued = 0
+        self.waking = 0
+        self.deadline_struck = False
+        self.asked = ""
+        """Why it is to be cancelled, alone."""
+        self.doomed = False
+        """Whether its failure ends the run, or that of a node before it."""
+        self.fan: LiveFan | None = None
+        """Of a fan-out, once it has its list; of an item, the one that it is of."""
+
+    def key(self, step: str, visit: int, attempt: int) -> str:
+        """The key of an attempt of this node."""
+        return f"{self.run.key}{self.name}/{step}/{visit}.{attempt}"
+
+    @property
+    def so_far(self) -> NodeResult:
+        """Its result, or what it has come to."""
+        if self.result is not None:
+            return self.result
+        result: Literal["running", "pending"] = (
+            "running" if self.attempts or self.fan else "pending"
+        )
+        return NodeResult(self.plan.name, result, Reason(""), attempts=tuple(self.attempts))
+
+    def remember(self, step: str, output: Any) -> None:
+        """The latest attempt of a step has this output; ABSENT: none."""
+        if self.steps is None:
+            self.steps = {}
+        if output is ABSENT:
+            self.steps.pop(step, None)
+        else:
+            self.steps[step] = output
+
+    @property
+    def joined(self) -> bool:
+        """Whether its join holds, all its edges having settled."""
+        if not self.refused:
+            return True
+        if self.plan.join == "all":
+            return False
+        written = {edge.source for edge in self.plan.edges if edge.written}
+        return self.taken > 0 and written.issuperset(self.refused)
+
+    @property
+    def over(self) -> bool:
+        """Whether it has its result."""
+        return self.result is not None
+
+    @property
+    def name(self) -> str:
+        """What it is called in paths."""
+        return self.plan.name
+
+    @property
+    def path(self) -> str:
+        """Its name, with the parents' `node/step` before it."""
+        return self.run.prefix + self.name
+
+    @property
+    def own(self) -> dict[str, Any]:
+        """What only its own expressions see, besides `run` and `steps`."""
+        return {}
+
+
+class LiveRun:
+    """A run under way: the outermost one, or that of a sub-pipeline (`parent` is the attempt it is)."""
+
+    __slots__ = (
+        "asked",
+        "cause",
+        "closing",
+        "cut",
+        "depth",
+        "failed",
+        "held",
+        "key",
+        "left",
+        "limits",
+        "message",
+        "nodes",
+        "of",
+        "order",
+        "parent",
+        "plan",
+        "pools",
+        "prefix",
+        "users",
+        "values",
+    )
+
+    def __init__(
+        self,
+        plan: Plan,
+        parent: LiveAttempt | None,
+        values: Values,
+        of: LiveRun | None = None,
+    ) -> None:
+        self.plan, self.parent, self.values = plan, parent, values
+        self.of = of
+        """Of the nodes in `[finally]`: the run that they are the end of; they share its places."""
+        self.closing: LiveRun | None = None
+        """Those nodes, once all others have their results."""
+        if plan.initial is not None:
+            values.write(plan.initial.evaluate({}))
+        outer = parent.node.run if parent else None
+        self.depth: int = outer.depth + 1 if outer else 0
+        self.order: tuple[int, ...] = parent.node.order if parent else ()
+        self.prefix = f"{parent.path}/" if parent else ""
+        self.key = f"{parent.key}/" if parent else ""
+        own = {name: Limit(count) for name, count in plan.pools.items()}
+        self.limits: tuple[Limit, ...]
+        self.pools: dict[str, Limit]
+        if of is not None:
+            self.limits, self.pools = of.limits, of.pools
+        else:
+            self.limits = (*(outer.limits if outer else ()), Limit(plan.max_parallel))
+            self.pools = {**own, **outer.pools} if outer else own
+        self.nodes = [LiveNode(self, node) for node in plan.nodes]
+        self.left = len(self.nodes)
+        self.users = Counter(each for node in plan.known.values() for each in node.uses)
+        """How many nodes have no result yet that use a resource, by its name."""
+        self.held: set[str] = set()
+        """The resources that are open, or being opened or closed."""
+        self.failed = self.cut = ""
+        """Why it has failed; which of its nodes was cancelled, and why."""
+        self.cause: Why | None = None
+        self.asked = False
+        self.message = ""
+
+    @property
+    def over(self) -> bool:
+        """Whether all its nodes have their results, those of `[finally]` too."""
+        if self.plan.closing is None:
+            return not self.left
+        return self.closing is not None and not self.closing.left
+
+    @property
+    def whole(self) -> list[LiveNode]:
+        """Its nodes, with those of `[finally]` once they have begun."""
+        return [*self.nodes, *self.closing.nodes] if self.closing else self.nodes
+
+    @property
+    def outlived(self) -> bool:
+        """Whether something of the outermost run may go on when it is cancelled."""
+        run = self
+        while run.parent is not None:
+            run = run.parent.node.run
+        return run.of is not None or run.plan.closes
+
+    @property
+    def attempts(self) -> list[LiveAttempt]:
+        """Those of its own nodes that are under way, those of items too."""
+        items = (node.fan.live.values() if node.fan else (node,) for node in self.whole)
+        return [each.attempt for some in items for each in some if each.attempt is not None]
+
+    def tree(self) -> Iterator[LiveRun]:
+        """This run, and those of sub-pipelines that are under way in it, the outer ones first."""
+        runs = [self]
+        for run in runs:
+            yield run
+            runs += [attempt.child for attempt in run.attempts if attempt.child is not None]
+
+
+class LiveFan:
+    """The items of `whole`: `values` as the list gave them, `results` in the same order as they come.
+
+    `live` are those opened that have no result yet, `allowed` of all may fail; `halted` when no further one is opened, `given_up`
+    where that is so since too many have failed.
+    """
+
+    __slots__ = (
+        *("allowed", "begun", "failed", "given_up", "halted"),
+        *("limit", "live", "results", "values", "whole"),
+    )
+
+    def __init__(self, whole: LiveNode, fan: Fan, values: list[Any]) -> None:
+        self.whole, self.values = whole, values
+        self.limit = Limit(fan.max_parallel)
+        self.allowed = fan.tolerate.allows(len(values))
+        self.live: dict[int, LiveItem] = {}
+        self.results: list[ItemResult] = []
+        self.failed = 0
+        self.begun = self.halted = self.given_up = False
+
+    def open(self) -> LiveItem | None:
+        """The next item; None if there is none, or there shall be none."""
+        at = len(self.results)
+        if self.halted or at == len(self.values):
+            return None
+        item = LiveItem(self.whole, self, at, self.values[at])
+        self.live[at] = item
+        self.results.append(_OPEN)
+        return item
+
+    def close(self, item: LiveItem, result: ItemResult) -> None:
+        """An item has its result."""
+        del self.live[item.at]
+        self.results[item.at] = result
+        self.failed += result.result == "failed"
+
+    @property
+    def done(self) -> int:
+        """How many items have their results."""
+        return len(self.results) - len(self.live)
+
+    @property
+    def over(self) -> bool:
+        """Whether all items that there shall be have their results."""
+        return not self.live and (self.halted or len(self.results) == len(self.values))
+
+    @property
+    def lost(self) -> bool:
+        """Whether more items have failed than are tolerated."""
+        return self.failed > self.allowed
+
+    @property
+    def ends_run(self) -> bool:
+        """Whether it ends its run if too many items fail: then none of the others is worth running."""
+        node, plan = self.whole.plan, self.whole.run.plan
+        handled = node.allow_failure or any(
+            edge.condition.names_failure and edge.condition.holds("failed", "failure", None, None)
+            for edge in plan.targets[node.index]
+        )
+        return plan.on_failure == "cancel" and not handled
+
+    @property
+    def outputs(self) -> list[Any]:
+        """What the items gave that succeeded; null for the others."""
+        return [
+            each.output if each.result == "succeeded" and each.output is not ABSENT else None
+            for each in self.results
+        ]
+
+    def fill(self, result: ItemResult) -> tuple[ItemResult, ...]:
+        """The results of all items, with one for those that were never opened."""
+        return (*self.results, *[result] * (len(self.values) - len(self.results)))
+
+
+class LiveItem(LiveNode):
+    """One item under way, with a machine of its own: what a node is that runs once."""
+
+    __slots__ = ("at", "value")
+
+    def __init__(self, whole: LiveNode, fan: LiveFan, at: int, value: Any) -> None:
+        super().__init__(whole.run, whole.plan)
+        self.order = (*whole.order, 0, at)
+        self.fan, self.at, self.value = fan, at, value
+
+    @property
+    def name(self) -> str:
+        """The node's name, and which item."""
+        return f"{self.plan.name}[{self.at}]"
+
+    @property
+    def own(self) -> dict[str, Any]:
+        """What only expressions of this item see."""
+        return {"item": self.value, "index": self.at}
+
+
+def fan_of(node: LiveNode, fan: Fan, scope: Scope) -> LiveFan:
+    """A fan-out that starts: it has its list. Raises EvaluationError."""
+    values = fan.items.evaluate(scope)
+    if not isinstance(values, list):
+        raise EvaluationError(f"expected an array, found {kind_of(values)}")
+    return LiveFan(node, fan, values)
+
+
+_OPEN = ItemResult("cancelled", Reason(""))
+"""Stands for a result to come."""

@@ -1,0 +1,131 @@
+"""The values a run's expressions see, and whether inputs and state fit their schemas. Source: LANGUAGE.md sections 1, 2, 9 and 11."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import attrs
+
+from engine.base.suggestions import nearest
+from engine.errors import Missing
+from engine.plan.plan import Body, Plan
+from engine.schemas.validation import misfits
+from engine.toml.key_paths import show
+
+__all__ = ["Scope", "Values", "child_inputs", "state_misfits", "task_inputs"]
+
+
+class Values:
+    """What one run knows: its inputs, the environment, its state, and the outputs of nodes as they
+    come."""
+
+    __slots__ = ("_known",)
+
+    def __init__(
+        self,
+        inputs: Mapping[str, Any],
+        env: Mapping[str, str] | None = None,
+        secrets: Mapping[str, str] | None = None,
+    ) -> None:
+        self._known: dict[str, Any] = {
+            "inputs": dict(inputs),
+            "env": env or {},
+            "secrets": secrets or {},
+            "state": {},
+        }
+
+    @property
+    def state(self) -> Mapping[str, Any]:
+        """The state as it is now; what is written makes a new one."""
+        found: Mapping[str, Any] = self._known["state"]
+        return found
+
+    def write(self, values: Mapping[str, Any]) -> None:
+        """States have new values, all at once."""
+        self._known["state"] = {**self._known["state"], **values}
+
+    def put(self, node: str, output: Any) -> None:
+        """A node has an output."""
+        self._known[node] = output
+
+    def child(self, inputs: Mapping[str, Any]) -> Values:
+        """The values a sub-pipeline starts with: its inputs, and the same environment."""
+        return Values(inputs, self._known["env"], self._known["secrets"])
+
+    def scope(
+        self,
+        run: Mapping[str, Any],
+        steps: Mapping[str, Any] | None = None,
+        more: Mapping[str, Any] | None = None,
+    ) -> Scope:
+        """What an expression sees; `more` are names that only this place has."""
+        return Scope(self._known, {"run": run, "steps": steps or {}, **(more or {})})
+
+
+@attrs.frozen(eq=False)
+class Scope(Mapping[str, Any]):
+    """Names of a run, and before them those of one attempt."""
+
+    _known: Mapping[str, Any]
+    _own: Mapping[str, Any]
+
+    def get(self, name: str, default: Any = None) -> Any:
+        """The value of a root name."""
+        if name in self._own:
+            return self._own[name]
+        return self._known.get(name, default)
+
+    def __getitem__(self, name: str) -> Any:
+        return self._own[name] if name in self._own else self._known[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter({**self._known, **self._own})
+
+    def __len__(self) -> int:
+        return len({**self._known, **self._own})
+
+
+def task_inputs(body: Body, given: dict[str, Any]) -> str | None:
+    """What is wrong with a task's inputs, or None."""
+    if body.schema is None:
+        return None
+    problems = misfits(body.schema, given)
+    return "inputs: " + "; ".join(map(str, problems)) if problems else None
+
+
+def state_misfits(plan: Plan, values: Mapping[str, Any]) -> str | None:
+    """What is wrong with new values of a plan's states, or None."""
+    problems = [
+        f"`{show(('state', name, *problem.path))}`: {problem.message}"
+        for name, value in values.items()
+        for problem in misfits(plan.state[name], value)
+    ]
+    return "; ".join(problems) or None
+
+
+def child_inputs(plan: Plan, given: Mapping[str, Any]) -> tuple[dict[str, Any], tuple[str, ...]]:
+    """A pipeline's inputs with defaults filled in, and everything that is wrong with those given."""
+    problems: list[str] = []
+    inputs: dict[str, Any] = {}
+    for name, schema in plan.inputs.items():
+        if name in given:
+            problems += [
+                f"input `{name}`: {_tail(problem)}" for problem in misfits(schema, given[name])
+            ]
+            inputs[name] = given[name]
+        elif "default" in schema:
+            inputs[name] = schema["default"]
+        else:
+            problems.append(Missing(f"input `{name}` is missing", "input", name))
+    for name in given:
+        if name not in plan.inputs:
+            guess = nearest(name, plan.inputs)
+            problems.append(
+                f"there is no input `{name}`" + (f", did you mean `{guess}`?" if guess else "")
+            )
+    return inputs, tuple(problems)
+
+
+def _tail(problem: Any) -> str:
+    return str(problem) if problem.path else str(problem.message)

@@ -1,0 +1,244 @@
+"""JSON Schema: does a value fit, and if not, where and why, in the engine's words.
+
+Draft 2020-12 through jsonschema, which is imported when the first schema is used. `true` is no
+number and `"3"` no integer. A schema may bring its own words for a pattern: `x-expected = "a URL"`.
+A `$ref` is looked up in its own schema and nowhere else; nothing is ever fetched. Source:
+LANGUAGE.md section 9; FEATURES.md 42 and 43.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator, Mapping
+from functools import lru_cache
+from typing import TYPE_CHECKING, Any
+
+import attrs
+
+from engine.base.suggestions import nearest
+from engine.schemas.fast_validation import Sure, is_schema, sure
+from engine.toml.key_paths import KeyPath, show
+
+if TYPE_CHECKING:
+    from jsonschema import Draft202012Validator
+
+__all__ = ["Problem", "misfits", "schema_error"]
+
+
+@attrs.frozen
+class Problem:
+    """One way in which a value does not fit: `kind` is `missing` (key `name`), `unknown` (key
+    `name`) or `misfit`."""
+
+    kind: str
+    path: KeyPath
+    message: str
+    name: str = ""
+    help: str | None = None
+    known: tuple[str, ...] = ()
+    """What an unknown key could have been."""
+
+    def __str__(self) -> str:
+        return f"`{show(self.path)}`: {self.message}" if self.path else self.message
+
+
+def misfits(schema: Mapping[str, Any], value: Any) -> list[Problem]:
+    """Every way in which a JSON value does not fit a schema, in the order of their places; empty if
+    it does."""
+    look = _look(_ById(schema))
+    if look is not None and look(value):
+        return []
+    validator = _validator(_ById(schema))
+    try:
+        errors = validator.iter_errors(value)
+        found = list(dict.fromkeys(problem for error in errors for problem in _problems(error)))
+    except RecursionError:
+        return [Problem("misfit", (), "its schema refers to itself without end")]
+    return sorted(found, key=lambda p: ([str(part) for part in p.path], p.message))
+
+
+def schema_error(schema: Any) -> tuple[KeyPath, str] | None:
+    """Where and why a table is no JSON Schema, or None."""
+    if is_schema(schema):
+        return None
+    from jsonschema import Draft202012Validator
+    from jsonschema.exceptions import best_match
+
+    checker = Draft202012Validator.FORMAT_CHECKER
+    metaschema = Draft202012Validator(Draft202012Validator.META_SCHEMA, format_checker=checker)
+    if error := best_match(metaschema.iter_errors(schema)):
+        return tuple(error.absolute_path), _why(error)
+    return next(_dangling(schema), None)
+
+
+def _dangling(schema: Any) -> Iterator[tuple[KeyPath, str]]:
+    """Every `$ref` that leads nowhere; what needs another document does."""
+    from jsonschema_specifications import REGISTRY
+    from referencing.exceptions import Unresolvable
+    from referencing.jsonschema import DRAFT202012
+
+    root = DRAFT202012.create_resource(schema)
+    resolver = REGISTRY.with_resource("", root).resolver()
+    for path, ref in _references(schema, ()):
+        try:
+            resolver.lookup(ref)
+        except Unresolvable:
+            yield path, f"there is no `{ref}` in it"
+
+
+def _references(value: Any, path: KeyPath) -> Iterator[tuple[KeyPath, str]]:
+    if isinstance(value, list):
+        for index, item in enumerate(value):
+            yield from _references(item, (*path, index))
+    elif isinstance(value, dict):
+        for key, item in value.items():
+            if key in ("$ref", "$dynamicRef") and isinstance(item, str):
+                yield (*path, key), item
+            elif key not in ("const", "enum", "default", "examples"):
+                yield from _references(item, (*path, key))
+
+
+class _ById:
+    """A schema as a key: the same object, whatever is in it; being held here, its id is not used
+    again."""
+
+    __slots__ = ("schema",)
+
+    def __init__(self, schema: Mapping[str, Any]) -> None:
+        self.schema = schema
+
+    def __hash__(self) -> int:
+        return id(self.schema)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, _ById) and self.schema is other.schema
+
+
+@lru_cache(maxsize=1024)
+def _look(key: _ById) -> Sure | None:
+    return sure(key.schema)
+
+
+@lru_cache(maxsize=1024)
+def _validator(key: _ById) -> Draft202012Validator:
+    from jsonschema import Draft202012Validator
+    from jsonschema_specifications import REGISTRY
+
+    return Draft202012Validator(key.schema, registry=REGISTRY)
+
+
+def _problems(error: Any) -> list[Problem]:
+    path = tuple(error.absolute_path)
+    if rivals := _rivals(error):
+        listed = " and ".join(f"`{name}`" for name in rivals)
+        return [Problem("misfit", path, f"{listed} exclude each other")]
+    match error.validator:
+        case "required":
+            return [_required(error, path)]
+        case "oneOf" | "anyOf" if name := _one_of(error):
+            return [Problem("missing", path, f"one of `{name}` is missing", name)]
+        case "dependentRequired":
+            return [Problem("misfit", path, _dependent(error))]
+        case "additionalProperties" if isinstance(error.instance, dict):
+            return _extra(error, path)
+    return [Problem("misfit", path, _why(error))]
+
+
+def _rivals(error: Any) -> list[str]:
+    """The keys that exclude each other, sorted, if that is what is wrong: several alternatives are there, or a key is there
+    whose `dependentSchemas` forbids others."""
+    where, rule = list(error.absolute_schema_path), error.validator_value
+    if error.validator == "oneOf" and not error.context:
+        return sorted(_given(rule, error.instance))
+    if error.validator == "not" and where[-3:-2] == ["dependentSchemas"] and "anyOf" in rule:
+        return sorted({str(where[-2]), *_given(rule["anyOf"], error.instance)})
+    return []
+
+
+def _given(alternatives: Any, instance: Any) -> Iterator[str]:
+    """The keys in a table that alternatives ask for, if that is all they ask."""
+    asks = [isinstance(each, Mapping) and [*each] == ["required"] for each in alternatives]
+    if all(asks) and isinstance(instance, Mapping):
+        yield from (key for each in alternatives for key in each["required"] if key in instance)
+
+
+def _one_of(error: Any) -> str | None:
+    """The keys of which one is missing, if the alternatives differ in required keys alone."""
+    if not error.context or any(inner.validator != "required" for inner in error.context):
+        return None
+    return "` or `".join(_required(inner, ()).name for inner in error.context)
+
+
+def _dependent(error: Any) -> str:
+    key, name = next(
+        (key, name)
+        for key, names in error.validator_value.items()
+        for name in names
+        if key in error.instance and name not in error.instance
+    )
+    return f"`{key}` needs `{name}`"
+
+
+def _extra(error: Any, path: KeyPath) -> list[Problem]:
+    known = list(error.schema.get("properties", {}))
+    patterns = list(error.schema.get("patternProperties", {}))
+    return [
+        _additional(name, path, known)
+        for name in error.instance
+        if name not in known and not any(re.search(pattern, name) for pattern in patterns)
+    ]
+
+
+def _required(error: Any, path: KeyPath) -> Problem:
+    name = next(n for n in error.validator_value if error.message.startswith(repr(n)))
+    return Problem("missing", path, f"`{name}` is missing", name)
+
+
+def _additional(name: str, path: KeyPath, known: list[str]) -> Problem:
+    guess = nearest(name, known)
+    listed = ", ".join(f"`{k}`" for k in sorted(known))
+    cure = f"did you mean `{guess}`?" if guess else f"known here: {listed}" if known else None
+    message = f"`{name}` is not known here"
+    return Problem("unknown", (*path, name), message, name, cure, tuple(known))
+
+
+def _why(error: Any) -> str:
+    """What a value should be, in a line."""
+    value, rule = error.validator_value, error.validator
+    shown = json.dumps(error.instance, ensure_ascii=False, default=str)
+    shown = shown if len(shown) <= 60 else shown[:57] + "…"
+    match rule:
+        case None:
+            return f"{shown} is not allowed here"
+        case "type":
+            kinds = " or ".join(value) if isinstance(value, list) else value
+            return f"expected {kinds}, found {shown}"
+        case "enum":
+            listed = ", ".join(json.dumps(v, ensure_ascii=False) for v in value)
+            return f"expected one of {listed}, found {shown}"
+        case "const":
+            return f"expected {json.dumps(value, ensure_ascii=False)}, found {shown}"
+        case "oneOf" if not error.context:
+            return f"{shown} fits more than one of the forms that exclude each other"
+        case "oneOf" | "anyOf":
+            return _why(max(error.context, key=lambda inner: len(inner.absolute_path)))
+        case "format":
+            return f"{shown} is no {value}"
+        case "uniqueItems":
+            return f"{shown} has an item twice"
+        case "multipleOf":
+            return f"{shown} is no multiple of {value}"
+        case "minimum" | "exclusiveMinimum":
+            return f"{shown} is below the minimum {value}"
+        case "maximum" | "exclusiveMaximum":
+            return f"{shown} is above the maximum {value}"
+        case "minLength" | "minItems" | "minProperties":
+            return f"{shown} is too short: at least {value}"
+        case "maxLength" | "maxItems" | "maxProperties":
+            return f"{shown} is too long: at most {value}"
+        case "pattern":
+            expected = error.schema.get("x-expected")
+            return f"{shown} is not {expected}" if expected else f"{shown} does not match {value}"
+        case _:
+            return f"{shown} does not fit `{rule}`"

@@ -1,0 +1,122 @@
+"""The language and the inputs of tasks as one JSON Schema, for editors.
+
+`language.schema.json` leaves open what `with` may hold; here each known task says it, by `if` and
+`then` on `task`. Wherever an input is no plain string, one with an expression will do too: what it
+gives is known when it runs. Source: LANGUAGE.md sections 1 and 9.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from engine.language.json_schema import schema
+from engine.sdk.task import Task
+
+__all__ = ["schema_with"]
+
+EXPRESSION = {"type": "string", "pattern": r"\$\{", "description": "An expression, `${…}`."}
+
+_SAID = ("title", "description", "default", "examples", "deprecated")
+_OF_OBJECTS = {"properties", "required", "propertyNames", "if", "allOf"}
+_SCHEMAS = ("if", "then", "else", "not", "items", "additionalProperties", "propertyNames")
+_LISTS = ("anyOf", "oneOf", "allOf", "prefixItems")
+_TABLES = ("properties", "patternProperties", "$defs")
+
+
+def schema_with(tasks: Iterable[Task]) -> dict[str, Any]:
+    """The JSON Schema (draft 2020-12) of a spec that uses these tasks, and maybe others."""
+    known = list(tasks)
+    made = schema()
+    defs = made["$defs"]
+    for task in known:
+        if task.input_schema is not None:
+            defs[_name(task)] = _inputs(task)
+    defs["taskInputs"] = {"allOf": [_rule(task) for task in known]}
+    for kind in ("node", "step"):
+        told = defs[kind]["properties"]["task"]
+        defs[kind]["properties"]["task"] = {
+            "description": told["description"],
+            "anyOf": [{"enum": [task.id for task in known]}, {"$ref": told["$ref"]}],
+        }
+        defs[kind]["allOf"] = [{"$ref": "#/$defs/taskInputs"}]
+    _say_open(made)
+    return made
+
+
+def _say_open(said: Any) -> None:
+    """Write out `additionalProperties` where it is the default: tombi takes objects for closed."""
+    if not isinstance(said, dict):
+        return
+    if said.keys() & _OF_OBJECTS or said.get("type") == "object":
+        said.setdefault("additionalProperties", True)
+    for key, value in said.items():
+        if key in _TABLES:
+            inner = list(value.values())
+        elif key in _LISTS:
+            inner = value
+        else:
+            inner = [value] if key in _SCHEMAS else []
+        for each in inner:
+            _say_open(each)
+
+
+def _name(task: Task) -> str:
+    return f"inputs of {task.id}"
+
+
+def _rule(task: Task) -> dict[str, Any]:
+    """What holds of a step with this task."""
+    told = task.description or task.name
+    then: dict[str, Any] = {"properties": {"with": {"description": told}}} if told else {}
+    if task.input_schema is not None:
+        then = {"properties": {"with": {"$ref": f"#/$defs/{_pointer(_name(task))}"}}}
+        then |= {"required": ["with"]} if task.input_schema.get("required") else {}
+    named = {"properties": {"task": {"const": task.id}}, "required": ["task"]}
+    return {"if": named, "then": then}
+
+
+def _inputs(task: Task) -> dict[str, Any]:
+    """The schema of a task's `with`; a table itself, whatever is in it."""
+    found: dict[str, Any] = _inside(task.input_schema, f"#/$defs/{_pointer(_name(task))}")
+    return found
+
+
+def _pointer(name: str) -> str:
+    """A name as it stands in a reference."""
+    from urllib.parse import quote
+
+    return quote(name.replace("~", "~0").replace("/", "~1"))
+
+
+def _open(said: Any, root: str) -> Any:
+    """A schema that takes expressions too, in itself and in what is inside."""
+    inside = _inside(said, root)
+    if not isinstance(inside, dict) or _takes_any_text(inside):
+        return inside
+    kept = {key: inside[key] for key in _SAID if key in inside}
+    rest = {key: value for key, value in inside.items() if key not in kept}
+    return {**kept, "anyOf": [rest, EXPRESSION]}
+
+
+def _takes_any_text(said: Mapping[str, Any]) -> bool:
+    return not set(said) - {*_SAID, "type"} and said.get("type", "string") == "string"
+
+
+def _inside(said: Any, root: str) -> Any:
+    """A schema in which what is inside takes expressions too, its references led to `root`."""
+    if not isinstance(said, Mapping):
+        return said
+    found = dict(said)
+    for key, value in said.items():
+        if key in _TABLES:
+            found[key] = {name: _open(inner, root) for name, inner in value.items()}
+        elif key in ("items", "additionalProperties"):
+            found[key] = _open(value, root)
+        elif key in _LISTS:
+            found[key] = [_inside(inner, root) for inner in value]
+        elif key == "$ref" and str(value).startswith("#"):
+            found[key] = root + value[1:]
+    if found.get("oneOf") != said.get("oneOf"):  # an expression may now fit several
+        found["anyOf"] = found.pop("oneOf")
+    return found

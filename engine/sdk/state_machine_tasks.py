@@ -1,0 +1,172 @@
+"""A class of several steps -> a `Task` with the machine that it is: `start`, `routes`, exits, and a method for each step.
+
+    class Letter:
+        id = "acme.letter"
+        start = "write"
+        exits = Exits                      # an IntEnum, or a table from names to codes
+        max_attempts = 3
+        routes = {
+            "write": {Exits.DONE: ("review", False)},
+            "review": {Exits.DONE: None, Exits.AGAIN: ("write", True), "error": (None, False)},
+        }
+
+        async def execute_write(self, inputs, context): ...
+
+A route leads to a step, or (None) to the end: a success after exit 0, else a failure. `(step, True)` is a retry, at most `max_attempts`
+attempts in all: of the step itself, or by way of the other one. Only what is a retry has a bound: a loop of other routes has none, and
+the check says so. Source: LANGUAGE.md sections 2 to 5.
+"""
+
+from __future__ import annotations
+
+import functools
+import inspect
+from collections.abc import Mapping
+from enum import IntEnum
+from typing import Any
+
+import attrs
+
+from engine.language.spec import Count, RetrySpec, RouteSpec
+from engine.schemas.type_hints import plain
+from engine.sdk.context import Context, Exit
+from engine.sdk.imports import TaskError
+from engine.sdk.task import Machinery, Task, check_exits
+
+__all__ = ["exits_of", "is_machine", "machinery"]
+
+
+def is_machine(cls: type) -> bool:
+    """Whether a class is one of several steps."""
+    return not hasattr(cls, "execute") and hasattr(cls, "routes") and hasattr(cls, "start")
+
+
+def machinery(
+    cls: Any, id: str, exits: Mapping[str, int], schema: Mapping[str, Any] | None
+) -> Machinery:
+    """The steps of a class, each a task of its own; TaskError for what does not fit together.
+
+    An exit that only other steps have a route for is a failure."""
+    routes, start = cls.routes, cls.start
+    most = getattr(cls, "max_attempts", 1)
+    if not isinstance(routes, Mapping) or not routes:
+        raise TaskError(f"`routes` of task `{id}` is no table from steps to their routes")
+    if not isinstance(most, int) or isinstance(most, bool) or not 1 <= most <= 1000:
+        raise TaskError(f"`max_attempts` of task `{id}` is no number from 1 to 1000")
+    if start not in routes:
+        raise TaskError(f"task `{id}` starts with `{start}`, which has no routes")
+    steps = {name: _step(cls, id, name, exits, schema) for name in routes}
+    table = {name: _routes(id, name, each, exits, routes, most) for name, each in routes.items()}
+    taken = {exit for own, _ in table.values() for exit in own} & set(exits)
+    rest = {exit: RouteSpec("fail") for exit in sorted(taken) if exits[exit] != 0}
+    return Machinery(
+        start, steps, {name: (rest | own, again) for name, (own, again) in table.items()}
+    )
+
+
+def exits_of(id: str, found: Any) -> dict[str, int]:
+    """The names of a class's exits: an IntEnum, or a table; `success` and `failure` where 0 and 1 have none."""
+    named: dict[str, int]
+    if isinstance(found, type) and issubclass(found, IntEnum):
+        named = {member.name.lower(): int(member) for member in found}
+    else:
+        named = dict(found or {})
+    check_exits(id, named)
+    usual = {"success": 0, "failure": 1}
+    return {name: code for name, code in usual.items() if code not in named.values()} | named
+
+
+def _step(
+    cls: Any, id: str, name: str, exits: Mapping[str, int], schema: Mapping[str, Any] | None
+) -> Task:
+    method = getattr(cls, f"execute_{name}", None)
+    if not inspect.iscoroutinefunction(method):
+        cure = f"define `async def execute_{name}(self, inputs, context)`"
+        raise TaskError(f"step `{name}` of task `{id}` has no method", cure)
+    count = len(inspect.signature(method).parameters)
+    if count not in (2, 3):
+        raise TaskError(
+            f"`execute_{name}` of task `{id}` must take `inputs`, or `inputs` and `context`"
+        )
+
+    async def body(inputs: dict[str, Any], context: Context) -> Any:
+        # Of a fresh one: what an attempt leaves in it, the next does not see.
+        own = getattr(cls(), f"execute_{name}")
+        return _result(await (own(inputs, context) if count == 3 else own(inputs)))
+
+    functools.update_wrapper(body, method, updated=())
+    description = inspect.cleandoc(method.__doc__ or "").partition("\n\n")[0]
+    return Task(
+        f"{id}/{name}",
+        body,
+        description=description,
+        input_schema=schema,
+        exits=exits,
+        remembers=True,
+    )
+
+
+def _result(returned: Any) -> Any:
+    """An exit (a member of an IntEnum), an exit with an output, an `Exit`, or an output."""
+    if isinstance(returned, IntEnum):
+        return Exit(int(returned))
+    if isinstance(returned, tuple) and len(returned) == 2 and isinstance(returned[0], IntEnum):
+        return Exit(int(returned[0]), plain(returned[1]))
+    if isinstance(returned, Exit):
+        return attrs.evolve(returned, output=plain(returned.output))
+    return plain(returned)
+
+
+def _routes(
+    id: str, step: str, table: Any, exits: Mapping[str, int], steps: Mapping[str, Any], most: int
+) -> tuple[dict[str, RouteSpec], tuple[RetrySpec, ...]]:
+    """The routes and retries of a step, as a spec has them."""
+    if not isinstance(table, Mapping):
+        raise TaskError(
+            f"the routes of step `{step}` of task `{id}` are no table from exits to steps"
+        )
+    routes: dict[str, RouteSpec] = {}
+    again: list[str | int] = []
+    for key, written in table.items():
+        exit, code = _exit(id, step, key, exits)
+        target, retry = _target(id, step, written, steps)
+        end = "done" if code == 0 else "fail"
+        if target == step and retry:
+            again.append(code if isinstance(code, int) else exit)
+            routes[exit] = RouteSpec(end)
+        elif target is None:
+            routes[exit] = RouteSpec("fail" if retry else end)
+        elif retry:
+            bound = Count(most - 1) if most > 1 else None
+            routes[exit] = RouteSpec(target, max=bound) if bound else RouteSpec("fail")
+        else:
+            routes[exit] = RouteSpec(target)
+    clause = (RetrySpec(Count(most), tuple(again)),) if again and most > 1 else ()
+    return routes, clause
+
+
+def _exit(id: str, step: str, key: Any, exits: Mapping[str, int]) -> tuple[str, int | str]:
+    """What a spec calls an exit, and its code, or `error` and the like."""
+    if isinstance(key, int) and not isinstance(key, bool):
+        name = next((name for name, code in exits.items() if code == key), str(int(key)))
+        return name, int(key)
+    if key in ("error", "timeout", "*"):
+        return key, key
+    if key in exits:
+        return key, exits[key]
+    known = ", ".join(f"`{name}`" for name in (*exits, "error", "timeout", "*"))
+    message = f"`{key}` in the routes of step `{step}` of task `{id}` is no exit"
+    raise TaskError(message, f"known here: {known}")
+
+
+def _target(id: str, step: str, written: Any, steps: Mapping[str, Any]) -> tuple[str | None, bool]:
+    target, retry = (
+        written if isinstance(written, tuple) and len(written) == 2 else (written, False)
+    )
+    if target is not None and target not in steps:
+        raise TaskError(
+            f"a route of step `{step}` of task `{id}` leads to `{target}`, which is no step"
+        )
+    if not isinstance(retry, bool):
+        raise TaskError(f"a route of step `{step}` of task `{id}` is no `(step, retry)`")
+    return target, retry

@@ -1,0 +1,127 @@
+"""What goes with a request of `http`, and where the answer goes: bodies, forms, files, credentials."""
+
+from __future__ import annotations
+
+import base64
+import json
+from collections.abc import Mapping
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+from engine.sdk.context import Context
+from engine.tasks.files import read_bytes, write_bytes
+from engine.tasks.schema_helpers import (
+    aside,
+    place,
+    table,
+    written,
+)
+
+if TYPE_CHECKING:
+    import httpx
+
+__all__ = ["CONTENT", "EXCLUDED", "FIELDS", "content_of", "kept"]
+
+
+async def content_of(inputs: Mapping[str, Any], context: Context) -> dict[str, Any]:
+    """What goes with the request, as httpx names it; its own `json` would send nothing for null."""
+    headers = _headers(inputs)
+    found: dict[str, Any] = {"headers": headers}
+    if "json" in inputs:
+        headers.setdefault("Content-Type", "application/json")
+        return found | {"content": json.dumps(inputs["json"], allow_nan=False)}
+    if "file" in inputs:
+        return found | {"content": await aside(partial(read_bytes, place(context, inputs["file"])))}
+    if "files" in inputs:
+        found["files"] = {
+            name: await _file(given, context) for name, given in inputs["files"].items()
+        }
+    names = {"data": "data", "body": "content"}
+    return found | {names[key]: inputs[key] for key in names if key in inputs}
+
+
+def _headers(inputs: Mapping[str, Any]) -> httpx.Headers:
+    import httpx
+
+    headers = httpx.Headers(inputs.get("headers"), encoding="utf-8")
+    if "bearer" in inputs:
+        headers["Authorization"] = f"Bearer {inputs['bearer']}"
+    if "basic" in inputs:
+        pair = f"{inputs['basic']['user']}:{inputs['basic']['password']}"
+        headers["Authorization"] = f"Basic {base64.b64encode(pair.encode()).decode()}"
+    return headers
+
+
+async def _file(given: Mapping[str, Any], context: Context) -> tuple[Any, ...]:
+    path = place(context, given["path"])
+    data = await aside(partial(read_bytes, path))
+    return given.get("name", path.name), data, given.get("type", "application/octet-stream")
+
+
+async def kept(path: str, data: bytes, context: Context) -> dict[str, Any]:
+    """Write what came into a file, as a whole or not at all."""
+    target = place(context, path)
+    size = await written(lambda stop: write_bytes(target, iter([data]), stop))
+    return {"path": str(target), "size": size}
+
+
+_SCALAR = ["string", "number", "boolean"]
+FIELDS = {"type": [*_SCALAR, "array"], "items": {"type": _SCALAR}}
+"""The schema of a value of a form or a query."""
+_PATH = {"type": "string", "minLength": 1}
+
+
+def _without(*others: str) -> dict[str, Any]:
+    return {"not": {"anyOf": [{"required": [other]} for other in others]}}
+
+
+EXCLUDED = {
+    "json": _without("data", "body", "file", "files"),
+    "data": _without("json", "body", "file"),
+    "body": _without("json", "data", "file", "files"),
+    "file": _without("json", "data", "body", "files"),
+    "files": _without("json", "body", "file"),
+    "bearer": _without("basic"),
+    "basic": _without("bearer"),
+}
+"""Which of these inputs forbids which others."""
+
+CONTENT = {
+    "json": {"description": "A value to send as JSON."},
+    "data": {
+        "type": "object",
+        "additionalProperties": FIELDS,
+        "description": "Fields to send as a form; a list repeats its key.",
+    },
+    "body": {"type": "string", "description": "Text to send as it is."},
+    "file": {
+        **_PATH,
+        "description": "A file to send as it is, relative to the spec's folder.",
+    },
+    "files": {
+        "type": "object",
+        "description": "Files to send as a form, beside `data`, by field.",
+        "additionalProperties": table(
+            {
+                "path": {**_PATH, "description": "The file, relative to the spec's folder."},
+                "name": {"type": "string", "description": "What to call it; default: its name."},
+                "type": {"type": "string", "description": "Its content type."},
+            },
+            ["path"],
+        ),
+    },
+    "bearer": {"type": "string", "description": "A token to be known by: `${secrets.NAME}`."},
+    "basic": table(
+        {
+            "user": {"type": "string", "description": "The user."},
+            "password": {"type": "string", "description": "The password: `${secrets.NAME}`."},
+        },
+        ["user", "password"],
+        description="Who to be known as.",
+    ),
+    "to": {
+        **_PATH,
+        "description": "A file to write the answer to, relative to the spec's folder: as a whole, or not at all.",
+    },
+}
+"""The schemas of these inputs."""

@@ -1,0 +1,113 @@
+"""`http.pages`: all pages of an answer that comes in pages, up to a number that has to be said.
+
+Each page is asked for as `http` asks; the next one is where the `Link` header of the last points, or where a field of its JSON
+does. One that fails ends it, with the exit that `http` has for that.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import Any
+from urllib.parse import urljoin, urlsplit
+
+from engine.sdk.context import Context, Exit, Failure
+from engine.sdk.task import Task
+from engine.tasks.http import request
+from engine.tasks.http.content import CONTENT, EXCLUDED
+from engine.tasks.schema_helpers import table
+
+__all__ = ["TASK", "body"]
+
+_LINK = re.compile(r'<([^>]*)>\s*;[^,]*\brel="?next"?')
+_EXITS = {**request.TASK.exits, "more": 7}
+
+
+async def body(inputs: dict[str, Any], context: Context) -> Exit:
+    """Ask for one page after the other."""
+    given = {
+        key: value for key, value in inputs.items() if key not in ("max_pages", "items", "next")
+    }
+    found: list[Any] = []
+    for number in range(1, inputs["max_pages"] + 1):
+        end = await request.body(given, context)
+        if end.code not in (0, "success"):
+            output = {"items": found, "pages": number - 1}
+            return Exit(end.code, output, end.permanent, end.retry_after)
+        found += _items(end.output["body"], inputs.get("items"))
+        after = _next(end.output, inputs.get("next"))
+        if after is None:
+            return Exit(0, {"items": found, "pages": number})
+        url = urljoin(end.output["url"], after)
+        # Credentials are for the place that was asked first.
+        keep = given if _place(url) == _place(inputs["url"]) else _without_credentials(given)
+        given = {**{key: value for key, value in keep.items() if key != "params"}, "url": url}
+        context.note(f"page {number}: {len(found)} items")
+    return Exit("more", {"items": found, "pages": inputs["max_pages"]})
+
+
+def _items(page: Any, path: str | None) -> list[Any]:
+    value = page if path is None else _at(page, path)
+    if not isinstance(value, list):
+        raise Failure(f"a page has no list{f' at `{path}`' if path else ''}")
+    return value
+
+
+def _next(output: Mapping[str, Any], path: str | None) -> str | None:
+    if path is None:
+        link = _LINK.search(output["headers"].get("link", ""))
+        return link[1] if link else None
+    value = _at(output["body"], path)
+    return value if isinstance(value, str) and value else None
+
+
+def _at(value: Any, path: str) -> Any:
+    for part in path.split("."):
+        value = value.get(part) if isinstance(value, dict) else None
+    return value
+
+
+def _place(url: str) -> tuple[str, str]:
+    parts = urlsplit(url)
+    return parts.scheme, parts.netloc.rpartition("@")[2]
+
+
+def _without_credentials(given: Mapping[str, Any]) -> dict[str, Any]:
+    return {key: value for key, value in given.items() if key not in ("bearer", "basic", "headers")}
+
+
+_OF_HTTP = request.TASK.input_schema or {}
+_TAKEN = ("url", "headers", "params", "verify", "max_bytes")
+
+TASK = Task(
+    id="http.pages",
+    body=body,
+    name="All pages of an answer",
+    description="Ask for all pages of an answer, up to a number; `more` if there are more.",
+    input_schema=table(
+        {
+            **{name: _OF_HTTP["properties"][name] for name in _TAKEN},
+            **{name: CONTENT[name] for name in ("bearer", "basic")},
+            "max_pages": {"type": "integer", "minimum": 1, "maximum": 10_000, "description": "The most pages to ask for."},
+            "items": {"type": "string", "minLength": 1, "description": "Where a page has its list, as `data.items`; default: it is one."},
+            "next": {"type": "string", "minLength": 1, "description": "Where a page says the URL of the next; default: the `Link` header."},
+        },
+        ["url", "max_pages"],
+        dependentSchemas={name: EXCLUDED[name] for name in ("bearer", "basic")},
+    ),
+    output_schema=table(
+        {
+            "items": {"type": "array", "description": "What the pages list, in order."},
+            "pages": {"type": "integer", "description": "How many pages there were."},
+        },
+        ["items", "pages"],
+    ),
+    output="exact",
+    exits=_EXITS,
+    example="""\
+[nodes.issues]
+task = "http.pages"
+timeout = "2m"
+with = { url = "https://api.example.org/issues", max_pages = 20, bearer = "${secrets.TOKEN}" }
+""",
+)  # fmt: skip

@@ -1,0 +1,347 @@
+"""`http`: sends one request; the class of the answer's status is the exit.
+
+It has no timeout of its own, the step's counts. Its messages name method, host and path: headers,
+query and the user part of a URL may hold secrets, and so may the texts of the libraries that
+complain of them.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
+from functools import lru_cache
+from typing import TYPE_CHECKING, Any
+
+import attrs
+
+from engine.sdk.context import (
+    Context,
+    Exit,
+    Failure,
+    Permanent,
+)
+from engine.sdk.task import Task
+from engine.tasks.http.content import (
+    CONTENT,
+    EXCLUDED,
+    FIELDS,
+    content_of,
+    kept,
+)
+from engine.tasks.http.errors import reason
+from engine.tasks.transfer_progress import Progress
+
+if TYPE_CHECKING:
+    import ssl
+
+    import httpx
+
+__all__ = ["TASK", "body"]
+
+_MAX_BYTES = 16 * 1024 * 1024
+_WORTH_A_RETRY = frozenset({408, 425})
+"""The client errors that say "not now"."""
+_FOR_ANYONE = frozenset({"accept", "accept-language", "content-type", "user-agent"})
+"""Headers given in `with` that a redirect to another place takes along."""
+
+
+async def body(inputs: dict[str, Any], context: Context) -> Exit:
+    """Send the request and read the answer; raises if there is none, or if it is not what its
+    headers say."""
+    import httpx
+
+    method = inputs.get("method", "GET").upper()
+    url = _url(inputs, method)
+    what = f"{method} {_plain(url)}"
+    trail = _Trail(url, {**inputs.get("headers", {}), "Authorization": ""})
+    client = httpx.AsyncClient(
+        timeout=None,
+        verify=_tls() if inputs.get("verify", True) else False,
+        follow_redirects=inputs.get("follow_redirects", True),
+        event_hooks={"request": [trail.follow]},
+    )
+    try:
+        content = await content_of(inputs, context)
+        async with client, client.stream(method, url, **content) as response:
+            length = response.headers.get("Content-Length", "")
+            progress = Progress(context, int(length) if length.isdecimal() else None)
+            limit = inputs.get("max_bytes", _MAX_BYTES)
+            data = await _read(response, limit, what + trail.tail, progress)
+    except httpx.LocalProtocolError:
+        raise Permanent(f"{what}: HTTP does not allow this request, look at its headers") from None
+    except httpx.RequestError as error:
+        raise Failure(f"{what}{trail.tail}: {reason(error)}") from None
+    what += trail.tail
+    end = _exit(response, data, inputs.get("expect"), what)
+    if "to" in inputs and end.code == 0:
+        end = attrs.evolve(
+            end, output=end.output | {"body": await kept(inputs["to"], data, context)}
+        )
+    if end.code != 0:
+        context.note(f"{what}: {response.status_code} {response.reason_phrase}".rstrip())
+    return end
+
+
+class _Trail:
+    """Where a request has gone, redirects followed: a header that was meant for one place is not given to another."""
+
+    def __init__(self, url: httpx.URL, headers: Mapping[str, str]) -> None:
+        self._first = self._last = url
+        self._meant = {name.lower() for name in headers} - _FOR_ANYONE
+
+    async def follow(self, request: httpx.Request) -> None:
+        """Look at a request before it is sent."""
+        self._last = request.url
+        if not _same_place(self._first, request.url):
+            for name in self._meant:
+                request.headers.pop(name, None)
+
+    @property
+    def tail(self) -> str:
+        """What to say after the URL asked for, if the request was sent on."""
+        return "" if self._last == self._first else f", redirected to {_plain(self._last)}"
+
+
+def _same_place(first: httpx.URL, other: httpx.URL) -> bool:
+    """Whether both are one server's; the step from http to https stays with it."""
+    safer = (first.scheme, other.scheme) == ("http", "https") and first.port is None
+    same = (first.host, first.port) == (other.host, other.port)
+    return same and (safer or first.scheme == other.scheme)
+
+
+def _url(inputs: Mapping[str, Any], method: str) -> httpx.URL:
+    """The URL with its parameters; what is wrong with one is not said in its words."""
+    import httpx
+
+    try:
+        url = httpx.URL(inputs["url"])
+    except httpx.InvalidURL:
+        raise Permanent(f"{method}: `url` is not a valid URL") from None
+    if url.scheme not in ("http", "https") or not url.host:
+        raise Permanent(f"{method}: `url` does not begin with http:// or https:// and a host")
+    if url.port is not None and not 0 < url.port < 65_536:
+        raise Permanent(f"{method} {_plain(url)}: there is no port {url.port}")
+    return url.copy_merge_params(inputs["params"]) if "params" in inputs else url
+
+
+async def _read(response: httpx.Response, limit: int, what: str, progress: Progress) -> bytes:
+    """The body, unpacked.
+
+    Async generators inside each other are closed only by what ends the innermost: it is read to its
+    end or cancelled, and unpacking, which may fail, comes after.
+    """
+    import trio
+
+    chunks, room = [], limit + limit // 64 + 1024  # for what packing may add
+    with trio.CancelScope() as scope:
+        async for chunk in response.aiter_raw():
+            chunks.append(chunk)
+            progress.add(len(chunk))
+            room -= len(chunk)
+            if room < 0:
+                scope.cancel()
+    data = bytearray()
+    for chunk in _unpack(response, chunks):
+        data += chunk
+        if len(data) > limit:
+            room = -1
+            break
+    if room < 0:
+        raise Failure(f"{what}: the body is longer than {limit} bytes")
+    return bytes(data)
+
+
+def _unpack(response: httpx.Response, chunks: list[bytes]) -> Iterator[bytes]:
+    import httpx
+
+    packed = httpx.Response(response.status_code, headers=response.headers, content=iter(chunks))
+    return packed.iter_bytes()
+
+
+def _exit(response: httpx.Response, data: bytes, expect: list[int] | None, what: str) -> Exit:
+    """The exit that the status means."""
+    status = response.status_code
+    good = response.is_success if expect is None else status in expect
+    output = {
+        "status": status,
+        "headers": dict(response.headers),
+        "body": body_of(response, data, what if good else None),
+        "url": _plain(response.url, query=True),
+    }
+    if good:
+        return Exit(0, output)
+    match status // 100:
+        case 3:
+            return Exit("redirect", output, permanent=True)
+        case 4 if status == 429:
+            return Exit("rate_limited", output, retry_after=_retry_after(response.headers))
+        case 4 if status not in _WORTH_A_RETRY:
+            return Exit("client_error", output, permanent=True)
+        case 4:
+            return Exit("client_error", output, retry_after=_retry_after(response.headers))
+        case 5:
+            return Exit("server_error", output, retry_after=_retry_after(response.headers))
+    raise Failure(f"{what}: the status {status} is not among those of `expect`")
+
+
+def body_of(response: httpx.Response, data: bytes, what: str | None) -> Any:
+    """JSON where the answer says so, else text; an answer that failed (no `what`) may say so
+    wrongly."""
+    kind = response.headers.get("content-type", "").partition(";")[0].strip().lower()
+    if kind == "application/json" or kind.endswith("+json"):
+        try:
+            return json.loads(data, parse_constant=_no_constant) if data.strip() else None
+        except (ValueError, RecursionError) as error:
+            why = "it is nested too deeply" if isinstance(error, RecursionError) else error
+            if what is not None:
+                raise Failure(f"{what}: the body is not the JSON it claims: {why}") from None
+    try:
+        return data.decode(response.charset_encoding or "utf-8", errors="replace")
+    except LookupError:
+        return data.decode(errors="replace")
+
+
+def _no_constant(name: str) -> None:
+    raise ValueError(f"`{name}` is not a JSON number")
+
+
+def _retry_after(headers: Mapping[str, str]) -> float | None:
+    """Seconds that the server asks for; a date counts from the server's own clock if it told the
+    time."""
+    value = headers.get("retry-after", "").strip()
+    if value.isascii() and value.isdigit():
+        return float(value)
+    until, now = _date(value), _date(headers.get("date", "")) or datetime.now(UTC)
+    return None if until is None else max(0.0, (until - now).total_seconds())
+
+
+def _date(text: str) -> datetime | None:
+    try:
+        found = parsedate_to_datetime(text)
+    except ValueError:
+        return None
+    return found if found.tzinfo else found.replace(tzinfo=UTC)
+
+
+def _plain(url: httpx.URL, *, query: bool = False) -> str:
+    """A URL to be shown: without its user part and fragment."""
+    plain = url.copy_with(userinfo=b"", fragment=None)
+    return str(plain if query else plain.copy_with(query=None))
+
+
+@lru_cache(maxsize=1)
+def _tls() -> ssl.SSLContext:
+    """Reading the certificates takes longer than most requests: once is enough."""
+    import httpx
+
+    return httpx.create_ssl_context()
+
+
+TASK = Task(
+    id="http",
+    body=body,
+    name="HTTP request",
+    description="""\
+Send one HTTP request; the class of the answer's status is the exit.
+
+A status in `expect`, by default 200 to 299, is `success`; else 300 to 399 is `redirect`, 429 `rate_limited`, 400 to 499 \
+`client_error`, 500 to 599 `server_error`. No answer is `error`. `redirect` and `client_error`, but for 408 and 425, are permanent: \
+a retry serves them only if its `on` names them. A `Retry-After` of the answer lengthens the wait before a retry.
+
+A redirect to another server (another host or port, or from https to http) takes along, of the headers given, only Accept, \
+Accept-Language, Content-Type and User-Agent; a body goes along with 307 and 308. Proxies \
+are those of the environment: HTTP_PROXY, HTTPS_PROXY, ALL_PROXY, NO_PROXY.""",
+    input_schema={
+        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        "type": "object",
+        "additionalProperties": False,
+        "required": ["url"],
+        "dependentSchemas": EXCLUDED,
+        "properties": {
+            "url": {
+                "type": "string",
+                "pattern": "^[Hh][Tt][Tt][Pp][Ss]?://",
+                "x-expected": "a URL that begins with http:// or https://",
+                "description": "Where to; begins with http:// or https://.",
+            },
+            "method": {
+                "type": "string",
+                "pattern": "^[A-Za-z]+$",
+                "default": "GET",
+                "description": "The method.",
+            },
+            "headers": {
+                "type": "object",
+                "additionalProperties": {"type": "string"},
+                "description": "Headers of the request.",
+            },
+            "params": {
+                "type": "object",
+                "additionalProperties": FIELDS,
+                "description": "Parameters, added to the query of `url`; a list repeats its key.",
+            },
+            **CONTENT,
+            "follow_redirects": {
+                "type": "boolean",
+                "default": True,
+                "description": "Whether to go where a redirect points; at most 20 times.",
+            },
+            "verify": {
+                "type": "boolean",
+                "default": True,
+                "description": "Whether the server's certificate must be valid.",
+            },
+            "max_bytes": {
+                "type": "integer",
+                "minimum": 0,
+                "default": _MAX_BYTES,
+                "description": "The longest body to accept, in bytes after decompression.",
+            },
+            "expect": {
+                "type": "array",
+                "items": {"type": "integer", "minimum": 100, "maximum": 599},
+                "minItems": 1,
+                "description": "The statuses that are a success; default 200 to 299.",
+            },
+        },
+    },
+    output="exact",
+    output_schema={
+        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        "type": "object",
+        "additionalProperties": False,
+        "required": ["status", "headers", "body", "url"],
+        "properties": {
+            "status": {"type": "integer", "description": "The status of the answer."},
+            "headers": {
+                "type": "object",
+                "additionalProperties": {"type": "string"},
+                "description": "Its headers, their names in lower case.",
+            },
+            "body": {
+                "description": "Its body: the value, if its content type says JSON, else its text; with `to` the `path` and "
+                "`size` of the file."
+            },
+            "url": {
+                "type": "string",
+                "description": "Where it came from, redirects followed, without user and password.",
+            },
+        },
+    },
+    exits={
+        "success": 0,
+        "redirect": 3,
+        "client_error": 4,
+        "server_error": 5,
+        "rate_limited": 6,
+    },
+    example="""\
+[nodes.search]
+task = "http"
+with = { url = "https://api.example.org/search", params = { q = "${inputs.topic}" } }
+timeout = "20s"
+retry = { attempts = 4, delay = "1s", factor = 2.0 }
+""",
+)

@@ -1,0 +1,186 @@
+"""`llm.chat`: one answer of a language model, at any endpoint that speaks the chat completions of OpenAI.
+
+The answer is streamed, its lines become progress. What keeps it from being used is an exit of its own: it is not of
+the schema asked for, it was cut off, it was refused, or it asks for tools. With tools and a bounded route back, an
+agent is a machine like any other, and the check bounds it. Too many requests and errors of the server are the
+outcome `error`, to be tried again.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping
+from typing import Any
+
+from engine.sdk.context import Context, Exit, Permanent
+from engine.sdk.task import Misfit, Task
+from engine.tasks.llm.client import OPENAI, ask
+from engine.tasks.schema_helpers import table
+
+__all__ = ["EXITS", "OUTPUT", "TASK", "WITH", "body", "exits_of", "filled", "messages_of"]
+
+EXITS = {"success": 0, "invalid": 2, "length": 3, "refused": 4, "tool_calls": 5}
+_VARIABLE = re.compile(r"\{\{\s*([A-Za-z_]\w*)\s*\}\}")
+
+
+async def body(inputs: dict[str, Any], context: Context) -> Exit:
+    """Ask, hear the answer, and look at it."""
+    return await ask(inputs, messages_of(inputs), context)
+
+
+def filled(text: str, variables: Mapping[str, Any]) -> str:
+    """A text with its `{{name}}`s replaced; Permanent for one that is not given."""
+
+    def value(found: re.Match[str]) -> str:
+        if found[1] not in variables:
+            raise Permanent(f"the prompt names `{found[1]}`, which is none of its variables")
+        given = variables[found[1]]
+        return given if isinstance(given, str) else json.dumps(given, ensure_ascii=False)
+
+    return _VARIABLE.sub(value, text)
+
+
+def exits_of(with_: Mapping[str, Any]) -> dict[str, int]:
+    """The exits there are; variables that are written out are those that the prompt names."""
+    texts = [with_.get("system", ""), with_.get("prompt", "")]
+    variables = with_.get("variables", {})
+    if isinstance(variables, dict) and all(isinstance(text, str) for text in texts):
+        named = {found[1] for text in texts for found in _VARIABLE.finditer(text)}
+        for name in variables.keys() - named if "prompt" in with_ else ():
+            raise Misfit(("variables", name), f"the prompt does not name `{{{{{name}}}}}`")
+        if missing := sorted(named - variables.keys()):
+            raise Misfit(
+                ("prompt",),
+                f"`{missing[0]}` is none of the prompt's variables",
+                "give it in `variables`",
+            )
+    return EXITS
+
+
+def messages_of(inputs: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """What the model is told first."""
+    variables = inputs.get("variables", {})
+    found: list[dict[str, Any]] = []
+    if "system" in inputs:
+        found.append({"role": "system", "content": filled(inputs["system"], variables)})
+    found += inputs.get("messages", ())
+    if "prompt" in inputs:
+        found.append({"role": "user", "content": filled(inputs["prompt"], variables)})
+    return found
+
+
+_TEXT = {"type": "string"}
+WITH = {
+    "model": {**_TEXT, "minLength": 1, "description": "The model's name."},
+    "base_url": {
+        **_TEXT,
+        "default": OPENAI,
+        "description": "Where the endpoint is, without `/chat/completions`.",
+    },
+    "api_key": {**_TEXT, "description": "Sent as a bearer token: `${secrets.NAME}`."},
+    "system": {**_TEXT, "description": "What the model is told about itself."},
+    "prompt": {
+        **_TEXT,
+        "description": "What it is asked; `{{name}}` is a variable, in `system` too.",
+    },
+    "variables": {"type": "object", "description": "The variables, all of which the prompt names."},
+    "messages": {
+        "type": "array",
+        "items": {"type": "object"},
+        "description": "What was said before, or instead of a prompt.",
+    },
+    "schema": {"type": "object", "description": "A JSON Schema that the answer must be of."},
+    "tools": {
+        "type": "array",
+        "description": "What the model may ask for: it then ends with `tool_calls`.",
+        "items": {
+            "type": "object",
+            "required": ["name"],
+            "properties": {"name": _TEXT, "description": _TEXT, "parameters": {"type": "object"}},
+        },
+    },
+    "temperature": {"type": "number", "minimum": 0, "description": "How freely it answers."},
+    "top_p": {
+        "type": "number",
+        "minimum": 0,
+        "maximum": 1,
+        "description": "Of how likely words it chooses.",
+    },
+    "max_tokens": {
+        "type": "integer",
+        "minimum": 1,
+        "description": "The longest answer; one that is cut off ends with `length`.",
+    },
+    "stop": {"type": ["string", "array"], "description": "Where it is to stop."},
+    "seed": {
+        "type": "integer",
+        "description": "For the same answer again, as far as the endpoint can.",
+    },
+    "prices": table(
+        {
+            "input": {"type": "number", "minimum": 0, "description": "Of a million tokens asked."},
+            "output": {
+                "type": "number",
+                "minimum": 0,
+                "description": "Of a million tokens answered.",
+            },
+        },
+        ["input", "output"],
+        description="What tokens cost, for `cost`.",
+    ),
+    "extra": {"type": "object", "description": "More fields of the request, as they are."},
+}
+_COUNT = {"type": "integer"}
+OUTPUT = {
+    "text": {**_TEXT, "description": "The answer."},
+    "value": {
+        "description": "With `schema`: the value that it is; null if it is not of the schema."
+    },
+    "problems": {"type": "array", "items": _TEXT, "description": "What is wrong with that."},
+    "calls": {
+        "type": "array",
+        "description": "The tools it asks for; arguments that are no JSON are null.",
+        "items": table({"id": _TEXT, "name": _TEXT, "arguments": {}}, ["id", "name", "arguments"]),
+    },
+    "messages": {
+        "type": "array",
+        "items": {"type": "object"},
+        "description": "All that was said, to go on with.",
+    },
+    "model": {**_TEXT, "description": "The model that answered."},
+    "usage": table(
+        {
+            "input_tokens": {**_COUNT, "description": "Asked."},
+            "output_tokens": {**_COUNT, "description": "Answered."},
+        },
+        ["input_tokens", "output_tokens"],
+        description="Tokens; 0 if the endpoint does not tell.",
+    ),
+    "cost": {"type": ["number", "null"], "description": "By `prices`; null without."},
+}
+
+
+TASK = Task(
+    id="llm.chat",
+    body=body,
+    exits_of=exits_of,
+    name="Ask a language model",
+    description="One answer of a language model, at any endpoint that speaks the chat completions of OpenAI.",
+    input_schema=table(
+        WITH, ["model"], anyOf=[{"required": ["prompt"]}, {"required": ["messages"]}]
+    ),
+    output_schema=table(OUTPUT, [*OUTPUT]),
+    output="exact",
+    exits=EXITS,
+    example="""\
+[nodes.summary]
+task = "llm.chat"
+timeout = "2m"
+retry = { attempts = 4, delay = "1s", factor = 2.0, on = ["error", "timeout"] }
+with.model = "gpt-4o-mini"
+with.api_key = "${secrets.OPENAI_API_KEY}"
+with.prompt = "Summarise in {{words}} words: {{text}}"
+with.variables = { words = 50, text = "${fetch.body}" }
+""",
+)

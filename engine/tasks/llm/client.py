@@ -1,0 +1,275 @@
+"""One question to a language model, and its answer as it comes: the chat completions of OpenAI, spoken over HTTP."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+import attrs
+
+from engine.sdk.context import (
+    Context,
+    Exit,
+    Failure,
+    Permanent,
+    RetryAfter,
+)
+from engine.tasks.http.errors import reason
+
+if TYPE_CHECKING:
+    import httpx
+
+__all__ = ["OPENAI", "ask", "cost_of"]
+
+OPENAI = "https://api.openai.com/v1"
+_FINISH = {"length": "length", "content_filter": "refused", "tool_calls": "tool_calls"}
+_MOST = 16 * 1024 * 1024
+
+
+async def ask(inputs: Mapping[str, Any], messages: list[dict[str, Any]], context: Context) -> Exit:
+    """Say the messages, and give what came of it: an exit of `llm.chat`, with its output."""
+    import httpx
+
+    url = f"{inputs.get('base_url', OPENAI).rstrip('/')}/chat/completions"
+    headers = {"Accept-Encoding": "identity"}
+    if inputs.get("api_key"):
+        headers["Authorization"] = f"Bearer {inputs['api_key']}"
+    answer = _Answer(context)
+    try:
+        async with (
+            httpx.AsyncClient(timeout=None, headers=headers) as client,
+            client.stream("POST", url, json=_request(inputs, messages)) as response,
+        ):
+            await _hear(response, answer)
+    except httpx.InvalidURL:
+        raise Permanent("`base_url` is not a valid URL") from None
+    except httpx.UnsupportedProtocol:
+        raise Permanent("`base_url` does not begin with http:// or https://") from None
+    except httpx.RequestError as error:
+        raise Failure(f"{inputs['model']}: {reason(error)}") from None
+    return answer.exit(inputs, messages)
+
+
+def _request(inputs: Mapping[str, Any], messages: list[dict[str, Any]]) -> dict[str, Any]:
+    found: dict[str, Any] = {
+        "model": inputs["model"],
+        "messages": messages,
+        "stream": True,
+        "stream_options": {"include_usage": True},
+    }
+    found |= {
+        key: inputs[key]
+        for key in ("temperature", "top_p", "max_tokens", "stop", "seed")
+        if key in inputs
+    }
+    if "schema" in inputs:
+        form = {"name": "answer", "schema": inputs["schema"], "strict": True}
+        found["response_format"] = {"type": "json_schema", "json_schema": form}
+    if inputs.get("tools"):
+        found["tools"] = [{"type": "function", "function": tool} for tool in inputs["tools"]]
+    found |= inputs.get("extra", {})
+    return found
+
+
+# -- the answer ------------------------------------------------------------------------------------
+
+
+async def _hear(response: httpx.Response, answer: _Answer) -> None:
+    """Read the answer to its end: what stops in the middle of it would leave generators that nobody closes."""
+    import trio
+
+    streams = response.headers.get("Content-Type", "").startswith("text/event-stream")
+    lines = _Lines(answer if streams and response.status_code == 200 else None)
+    with trio.CancelScope() as scope:
+        async for chunk in response.aiter_raw():
+            lines.feed(chunk)
+            if lines.wrong is not None:
+                scope.cancel()
+    if lines.wrong is not None:
+        raise lines.wrong
+    if response.status_code != 200:
+        raise _refusal(response, bytes(lines.data))
+    if not streams:
+        answer.whole(_parsed(lines.data.decode(errors="replace")))
+
+
+@attrs.define
+class _Lines:
+    """What a server sends: events for an answer, or (without one) one piece of data."""
+
+    answer: _Answer | None
+    data: bytearray = attrs.Factory(bytearray)
+    size: int = 0
+    wrong: Exception | None = None
+
+    def feed(self, chunk: bytes) -> None:
+        """The next bytes; what is wrong with them is noted."""
+        self.data += chunk
+        self.size += len(chunk)
+        try:
+            if self.size > _MOST:
+                raise Failure("the answer is longer than 16 MiB")
+            if self.answer is not None:
+                *lines, self.data = self.data.split(b"\n")
+                for line in lines:
+                    self._event(self.answer, line.decode(errors="replace").strip())
+        except Failure as error:
+            self.wrong = error
+
+    def _event(self, answer: _Answer, line: str) -> None:
+        data = line.removeprefix("data:").strip()
+        if data != line and data != "[DONE]":
+            answer.add(_parsed(data))
+
+
+def _parsed(text: str) -> dict[str, Any]:
+    try:
+        found = json.loads(text)
+    except (ValueError, RecursionError):
+        found = None
+    if not isinstance(found, dict):
+        raise Failure("the server does not speak the chat completions of OpenAI")
+    return found
+
+
+def _refusal(response: httpx.Response, data: bytes) -> Exception:
+    """What a status other than 200 means: 429 and 5xx are worth another try."""
+    try:
+        error = json.loads(data)["error"]
+        told = str(error.get("message", "")) if isinstance(error, dict) else str(error)
+    except (ValueError, KeyError, TypeError, RecursionError):
+        told = ""
+    status = response.status_code
+    message = f"the model's server answered {status}{f': {told[:500]}' if told else ''}"
+    if status != 429 and status < 500:
+        return Permanent(message)
+    asked = response.headers.get("Retry-After", "")
+    return RetryAfter(float(asked), message) if asked.isdigit() else Failure(message)
+
+
+@attrs.define
+class _Answer:
+    """An answer as it comes."""
+
+    context: Context
+    text: str = ""
+    told: int = 0
+    """How much of the text has become progress."""
+    refusal: str = ""
+    finish: str = ""
+    model: str = ""
+    calls: dict[int, dict[str, str]] = attrs.Factory(dict)
+    usage: Mapping[str, Any] = attrs.Factory(dict)
+
+    def add(self, part: Mapping[str, Any]) -> None:
+        """The next part of a stream."""
+        if isinstance(part.get("error"), dict):
+            raise Failure(f"the model's server broke off: {part['error'].get('message', '')}")
+        self.model = part.get("model") or self.model
+        self.usage = part.get("usage") or self.usage
+        for choice in part.get("choices") or ():
+            self._take(choice.get("delta") or {})
+            self.finish = choice.get("finish_reason") or self.finish
+
+    def whole(self, part: Mapping[str, Any]) -> None:
+        """All of it at once, of a server that does not stream."""
+        self.add(
+            {
+                **part,
+                "choices": [
+                    {**each, "delta": each.get("message")} for each in part.get("choices") or ()
+                ],
+            }
+        )
+
+    def _take(self, delta: Mapping[str, Any]) -> None:
+        self.text += delta.get("content") or ""
+        self.refusal += delta.get("refusal") or ""
+        for at, call in enumerate(delta.get("tool_calls") or ()):
+            known = self.calls.setdefault(
+                call.get("index", at), {"id": "", "name": "", "arguments": ""}
+            )
+            known["id"] += call.get("id") or ""
+            for key in ("name", "arguments"):
+                known[key] += (call.get("function") or {}).get(key) or ""
+        *lines, _ = self.text[self.told :].split("\n")
+        for line in lines:
+            self.told += len(line) + 1
+            self.context.note(line)
+
+    def exit(self, inputs: Mapping[str, Any], messages: list[dict[str, Any]]) -> Exit:
+        """What came of it."""
+        if self.text[self.told :]:
+            self.context.note(self.text[self.told :])
+        if not self.finish:
+            raise Failure("the answer broke off before its end")
+        calls = [self._call(call) for _, call in sorted(self.calls.items())]
+        end = (
+            "refused"
+            if self.refusal
+            else "tool_calls"
+            if calls
+            else _FINISH.get(self.finish, "success")
+        )
+        value: Any = None
+        problems: list[str] = []
+        if "schema" in inputs and end == "success":
+            value, problems = _of_schema(self.text, inputs["schema"])
+            end = "invalid" if problems else end
+        used = {name: int(self.usage.get(key) or 0) for name, key in _USAGE.items()}
+        output = {
+            "text": self.refusal or self.text,
+            "value": value,
+            "problems": problems,
+            "calls": calls,
+            "messages": [*messages, self._message()],
+            "model": self.model or inputs["model"],
+            "usage": used,
+            "cost": cost_of(used, inputs.get("prices")),
+        }
+        return Exit(end, output)
+
+    def _call(self, call: Mapping[str, str]) -> dict[str, Any]:
+        try:
+            arguments = json.loads(call["arguments"] or "{}")
+        except (ValueError, RecursionError):
+            arguments = None
+        return {"id": call["id"], "name": call["name"], "arguments": arguments}
+
+    def _message(self) -> dict[str, Any]:
+        found: dict[str, Any] = {"role": "assistant", "content": self.text or None}
+        if self.calls:
+            found["tool_calls"] = [
+                {
+                    "id": call["id"],
+                    "type": "function",
+                    "function": {"name": call["name"], "arguments": call["arguments"]},
+                }
+                for _, call in sorted(self.calls.items())
+            ]
+        return found
+
+
+_USAGE = {"input_tokens": "prompt_tokens", "output_tokens": "completion_tokens"}
+
+
+def _of_schema(text: str, schema: Mapping[str, Any]) -> tuple[Any, list[str]]:
+    """The value of an answer, and what is wrong with it."""
+    from engine.schemas.validation import misfits, schema_error
+
+    wrong = schema_error(schema)
+    if wrong is not None:
+        raise Permanent(f"`schema` is no JSON Schema: {wrong[1]}")
+    try:
+        value = json.loads(text)
+    except (ValueError, RecursionError) as error:
+        return None, [f"it is not JSON: {error}"]
+    problems = [str(problem) for problem in misfits(schema, value)]
+    return (None if problems else value), problems
+
+
+def cost_of(used: Mapping[str, int], prices: Mapping[str, float] | None) -> float | None:
+    if prices is None:
+        return None
+    return (used["input_tokens"] * prices["input"] + used["output_tokens"] * prices["output"]) / 1e6

@@ -1,0 +1,227 @@
+"""`mcp.server`, a resource, and `mcp.call`: the tools of a server that speaks the Model Context Protocol, through its official SDK.
+
+A server is a command, spoken with over its standard streams, or an address. It is opened once for all nodes that use it,
+so that it may remember what it was asked. Source: LANGUAGE.md section 12.
+"""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import AsyncIterator, Iterator, Mapping
+from contextlib import AsyncExitStack, asynccontextmanager
+from typing import TYPE_CHECKING, Any, TextIO, cast
+
+from engine.processes import children
+from engine.sdk.context import (
+    Context,
+    Exit,
+    Failure,
+    Permanent,
+)
+from engine.sdk.task import Named, Task
+from engine.tasks.schema_helpers import place, table
+
+if TYPE_CHECKING:
+    import mcp
+    import mcp.types
+
+__all__ = ["CALL", "SERVER", "ask", "body", "listed", "opens", "server_of"]
+
+_TAIL = 2000
+"""Characters of what a server wrote to standard error that are told when it cannot be opened."""
+
+
+@asynccontextmanager
+async def opens(inputs: dict[str, Any], context: Context) -> AsyncIterator[mcp.Client]:
+    """Start the server, or go to it, and agree with it on a version."""
+    token = children.new_token()
+    with tempfile.TemporaryFile("w+", errors="replace") as file:
+        said = cast("TextIO", file)
+        try:
+            async with AsyncExitStack() as stack:
+                try:
+                    client = await _client(inputs, context, token, said, stack)
+                except Exception as error:  # of its command, of the server, or of the SDK
+                    raise Failure(f"the MCP server cannot be opened: {_why(error, said)}") from None
+                yield client
+        finally:
+            if "command" in inputs:
+                await children.kill_strays(token)
+
+
+async def _client(
+    inputs: Mapping[str, Any], context: Context, token: str, said: TextIO, stack: AsyncExitStack
+) -> mcp.Client:
+    try:
+        import httpx2
+        from mcp import Client, StdioServerParameters, stdio_client
+        from mcp.client.streamable_http import streamable_http_client
+    except ImportError:
+        raise Failure("`mcp` needs its SDK: pip install 'engine[mcp]'") from None
+    if "url" in inputs:
+        timeout = httpx2.Timeout(30, read=None)
+        web = httpx2.AsyncClient(headers=inputs.get("headers"), timeout=timeout)
+        await stack.enter_async_context(web)
+        return await stack.enter_async_context(
+            Client(streamable_http_client(inputs["url"], http_client=web))
+        )
+    command, *args = inputs["command"]
+    env = children.tag(inputs.get("env", {}), token)
+    folder = place(context, inputs.get("cwd", "."))
+    server = StdioServerParameters(command=command, args=args, env=env, cwd=folder)
+    return await stack.enter_async_context(Client(stdio_client(server, errlog=said)))
+
+
+def _why(error: BaseException, said: TextIO) -> str:
+    while isinstance(error, BaseExceptionGroup):
+        error = error.exceptions[0]
+    said.seek(0)
+    tail = said.read()[-_TAIL:].strip()
+    return f"{error or type(error).__name__}" + (f"; it said: {tail}" if tail else "")
+
+
+# -- its tools -------------------------------------------------------------------------------------
+
+
+def server_of(context: Context, name: str) -> mcp.Client:
+    """The server that a node uses under this name."""
+    found: mcp.Client | None = context.resources.get(name)
+    if found is None or not hasattr(found, "call_tool"):
+        raise Permanent(f"resource `{name}` is no MCP server of this node")
+    return found
+
+
+async def listed(server: mcp.Client) -> list[mcp.types.Tool]:
+    """All its tools."""
+    found: list[mcp.types.Tool] = []
+    cursor: str | None = None
+    while True:
+        page = await _heard(server.list_tools(cursor=cursor))
+        found += page.tools
+        cursor = page.next_cursor
+        if cursor is None:
+            return found
+
+
+async def ask(
+    server: mcp.Client, tool: str, arguments: Mapping[str, Any], context: Context
+) -> tuple[bool, dict[str, Any]]:
+    """Whether a tool did what it was asked, and what it gave."""
+
+    async def heard(progress: float, total: float | None, message: str | None) -> None:
+        if total and 0 <= progress <= total:
+            context.report(progress / total, message or tool)
+        elif message:
+            context.note(message)
+
+    given = await _heard(server.call_tool(tool, dict(arguments), progress_callback=heard))
+    content = [each.model_dump(mode="json", by_alias=True, exclude_none=True) for each in given.content]  # fmt: skip
+    text = "\n".join(each["text"] for each in content if each["type"] == "text")
+    return not given.is_error, {"text": text, "value": given.structured_content, "content": content}
+
+
+async def _heard(question: Any) -> Any:
+    """The answer to a question; Failure if the server has none."""
+    import anyio
+    from mcp import MCPError
+
+    try:
+        return await question
+    except MCPError as error:
+        raise Failure(f"the MCP server answered: {error.message}") from None
+    except (anyio.ClosedResourceError, anyio.BrokenResourceError):
+        raise Failure("the MCP server has ended") from None
+
+
+async def body(inputs: dict[str, Any], context: Context) -> Exit:
+    """Call one tool."""
+    server = server_of(context, inputs["server"])
+    done, given = await ask(server, inputs["tool"], inputs.get("arguments", {}), context)
+    if not done:
+        context.note(given["text"])
+    return Exit("success" if done else "tool_error", given)
+
+
+def names(with_: Mapping[str, Any]) -> Iterator[Named]:
+    """The server is a resource that its node uses."""
+    server = with_.get("server")
+    if isinstance(server, str) and "${" not in server:
+        yield Named("resource", server, ("server",))
+
+
+async def _never(inputs: dict[str, Any], context: Context) -> None:
+    """Never run: a resource is no step."""
+    raise Permanent("`mcp.server` gives a resource, and is no step")
+
+
+_TEXT = {"type": "string"}
+_TEXTS = {"type": "object", "additionalProperties": _TEXT}
+
+SERVER = Task(
+    id="mcp.server",
+    body=_never,
+    opens=opens,
+    name="MCP server",
+    description="A resource: a server of the Model Context Protocol, open for the nodes that use it.",
+    input_schema=table(
+        {
+            "command": {"type": "array", "items": _TEXT, "minItems": 1, "description": "The program that it is, and its arguments."},
+            "env": {**_TEXTS, "description": "Its environment, beside what every program needs; a key comes from `${secrets.NAME}`."},
+            "cwd": {**_TEXT, "description": "Its folder, relative to the spec's, which is the default."},
+            "url": {**_TEXT, "pattern": "^https?://", "description": "Where it is, if it runs already (streamable HTTP)."},
+            "headers": {**_TEXTS, "description": "Sent with each request."},
+        },
+        oneOf=[
+            {"required": ["command"], "properties": {"headers": False}},
+            {"required": ["url"], "properties": {"env": False, "cwd": False}},
+        ],
+    ),
+    output_schema=table({}, description="An open session, for the tasks that use it: expressions see nothing of it."),
+    example="""\
+[resources.notes]
+task = "mcp.server"
+with = { command = ["uvx", "mcp-server-sqlite", "--db-path", "notes.db"] }
+
+[nodes.tables]
+task = "mcp.call"
+uses = ["notes"]
+with = { server = "notes", tool = "list_tables" }
+""",
+)  # fmt: skip
+
+CALL = Task(
+    id="mcp.call",
+    body=body,
+    names=names,
+    name="Call an MCP tool",
+    description="Call one tool of an MCP server that the node uses.",
+    input_schema=table(
+        {
+            "server": {**_TEXT, "description": "The resource that it is."},
+            "tool": {**_TEXT, "minLength": 1, "description": "The tool's name."},
+            "arguments": {"type": "object", "default": {}, "description": "What it is given."},
+        },
+        ["server", "tool"],
+    ),
+    output_schema=table(
+        {
+            "text": {**_TEXT, "description": "The texts of what it gave, a line each."},
+            "value": {"type": ["object", "null"], "description": "Its structured output; null if it has none."},
+            "content": {"type": "array", "items": {"type": "object"}, "description": "All that it gave, pictures and links too."},
+        },
+        ["text", "value", "content"],
+    ),
+    output="exact",
+    exits={"success": 0, "tool_error": 2},
+    may_ask=False,
+    example="""\
+[resources.notes]
+task = "mcp.server"
+with = { url = "http://localhost:8000/mcp", headers = { Authorization = "Bearer ${secrets.NOTES_KEY}" } }
+
+[nodes.find]
+task = "mcp.call"
+uses = ["notes"]
+with = { server = "notes", tool = "search", arguments = { query = "bees" } }
+""",
+)  # fmt: skip

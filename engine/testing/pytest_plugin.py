@@ -1,0 +1,37 @@
+"""Fixtures for pytest, there as soon as the project is installed: `engine_task` and `engine_simulate`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+if TYPE_CHECKING:
+    from engine.record.result import Result
+    from engine.testing.task_runs import Ran
+
+__all__ = ["engine_simulate", "engine_task"]
+
+
+@pytest.fixture
+def engine_task() -> Callable[..., Ran]:
+    """`engine_task(task, inputs)` runs one task for real and tells how it ended: see `engine.testing.run_task`."""
+    from engine.testing.task_runs import run_task
+
+    return run_task
+
+
+@pytest.fixture
+def engine_simulate() -> Callable[..., Result]:
+    """`engine_simulate(spec, script, inputs)` runs a spec (a path, or a Plan) with scripted bodies under a virtual clock."""
+    from engine.api import load_plan
+    from engine.plan.plan import Plan
+    from engine.testing.scripts import parse_script
+    from engine.testing.simulation import simulate
+
+    def run(spec: Any, script: Any = None, inputs: Any = None, **more: Any) -> Result:
+        plan = spec if isinstance(spec, Plan) else load_plan(spec)
+        return simulate(plan, parse_script(script or {}, plan), inputs, **more)
+
+    return run

@@ -1,0 +1,159 @@
+"""Scripts of simulations: how each attempt ends, read from a table."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from itertools import product
+from typing import Any, Literal
+
+import attrs
+
+from engine.base.suggestions import nearest
+from engine.errors import InputError
+from engine.plan.plan import Body, Plan
+
+__all__ = ["Ending", "Script", "addresses", "parse_script"]
+
+_KEYS = {"exit", "outcome", "duration", "output", "message", "permanent", "retry_after"}
+
+
+@attrs.frozen
+class Ending:
+    """How one scripted attempt ends, `duration` seconds after its start: an exit code, `error`, `interrupted`, or never."""
+
+    outcome: int | Literal["error", "interrupted", "hang"] = 0
+    duration: float = 1.0
+    output: Any = None
+    message: str = "scripted error"
+    permanent: bool = False
+    retry_after: float | None = None
+
+
+Script = Mapping[str, Sequence[Ending]]
+
+
+def parse_script(data: Any, plan: Plan) -> Script:
+    """The script in JSON data; InputError lists everything that is wrong with it."""
+    if not isinstance(data, dict):
+        raise InputError(("a script is an object from `node/step` to a list of ends",))
+    known = dict(_paths(plan, ""))
+    fans = set(_fans(plan, ""))
+    problems: list[str] = []
+    script: dict[str, tuple[Ending, ...]] = {}
+    for written, endings in data.items():
+        path = _INDEX.sub("", written)
+        problems += (f"`{node}` is no fan-out: it has no items" for node in _listed(written) - fans)
+        if any(step.startswith(f"{path}/") for step in known):
+            inner = next(step for step in known if step.startswith(f"{path}/"))
+            # Names go by twos, node and step: what has an odd number of them is a node.
+            what = "a sub-pipeline" if path.count("/") % 2 else "a node"
+            problems.append(f"`{path}` is {what}: script its steps, such as `{inner}`")
+        elif path not in known:
+            guess = nearest(path, known)
+            problems.append(
+                f"there is no step `{path}`" + (f", did you mean `{guess}`?" if guess else "")
+            )
+        elif not isinstance(endings, list) or not endings:
+            problems.append(f"`{path}`: expected a list with at least one end")
+        else:
+            script[written] = tuple(
+                _ending(written, index, entry, problems) for index, entry in enumerate(endings)
+            )
+            broken = any(ending.outcome == "interrupted" for ending in script[written])
+            if broken and known[path].on_interrupt != "route":
+                problems.append(f'`{written}` does not say `on_interrupt = "route"`')
+            task = known[path].task
+            asks = any(ending.retry_after is not None for ending in script[written])
+            if task is not None and asks and not task.may_ask:
+                problems.append(
+                    f"`{path}`: task `{task.id}` never asks for a wait: no `retry_after`"
+                )
+    if problems:
+        raise InputError(tuple(problems))
+    return script
+
+
+def _paths(plan: Plan, prefix: str) -> Iterator[tuple[str, Body]]:
+    for node in plan.known.values():
+        for step, body in zip(node.machine.steps, node.bodies, strict=True):
+            path = f"{prefix}{node.name}/{step.name}"
+            if body.plan is None:
+                yield path, body
+            else:
+                yield from _paths(body.plan, f"{path}/")
+
+
+def _fans(plan: Plan, prefix: str) -> Iterator[str]:
+    """The paths of all fan-outs."""
+    for node in plan.known.values():
+        if node.fan is not None:
+            yield f"{prefix}{node.name}"
+        for step, body in zip(node.machine.steps, node.bodies, strict=True):
+            if body.plan is not None:
+                yield from _fans(body.plan, f"{prefix}{node.name}/{step.name}/")
+
+
+_INDEX = re.compile(r"\[[0-9]+\](?=/|$)")
+
+
+def _listed(path: str) -> set[str]:
+    """The nodes of which a path names an item."""
+    return {_INDEX.sub("", path[: found.start()]) for found in _INDEX.finditer(path)}
+
+
+def _ending(path: str, index: int, entry: Any, problems: list[str]) -> Ending:
+    where = f"`{path}`, end {index + 1}"
+    if not isinstance(entry, dict):
+        problems.append(f"{where}: expected an object")
+        return Ending()
+    for key in entry:
+        if key not in _KEYS:
+            guess = nearest(key, _KEYS)
+            problems.append(
+                f"{where}: unknown key `{key}`" + (f", did you mean `{guess}`?" if guess else "")
+            )
+    outcome = _outcome(entry, where, problems)
+    duration = _seconds(entry, "duration", 1.0, where, problems)
+    asked = _seconds(entry, "retry_after", None, where, problems)
+    message, permanent = entry.get("message", "scripted error"), entry.get("permanent", False)
+    if not isinstance(message, str) or not isinstance(permanent, bool):
+        problems.append(f"{where}: `message` is a string, `permanent` true or false")
+    return Ending(outcome, duration or 0.0, entry.get("output"), message, permanent, asked)
+
+
+def _outcome(entry: Mapping[str, Any], where: str, problems: list[str]) -> Any:
+    code, word = entry.get("exit", 0), entry.get("outcome")
+    if "exit" in entry and "outcome" in entry:
+        problems.append(f"{where}: `exit` and `outcome` exclude each other")
+    elif "outcome" in entry and "output" in entry:
+        problems.append(f"{where}: `output` goes with an exit, not with `outcome`")
+    if type(code) is not int or not 0 <= code <= 255:
+        problems.append(f"{where}: `exit` is a code from 0 to 255")
+    if "outcome" in entry and word not in ("error", "interrupted", "hang"):
+        problems.append(f'{where}: `outcome` is "error", "interrupted" or "hang"')
+    return code if word is None else word
+
+
+def _seconds(
+    entry: Mapping[str, Any], key: str, default: float | None, where: str, problems: list[str]
+) -> float | None:
+    value = entry.get(key, default)
+    if value is not None and (type(value) not in (int, float) or not 0 <= value < 1e9):
+        problems.append(f"{where}: `{key}` is a number of seconds, 0 or more")
+        return default
+    return None if value is None else float(value)
+
+
+def addresses(path: str) -> Iterator[str]:
+    """How a script may call the path of an attempt: its items, then some, then all items of a node."""
+    yield path
+    if "[" in path:
+        parts = [(part, _INDEX.sub("", part)) for part in path.split("/")]
+        yield from ("/".join(each) for each in product(*parts))
+
+
+def _placeholders(names: Mapping[str, bool], known: Mapping[str, str], form: str) -> dict[str, str]:
+    """The variables or secrets that must be set; one that is not stands for itself, in a text that
+    is long enough to be hidden."""
+    return {name: known.get(name, form.format(name)) for name, needed in names.items() if needed}

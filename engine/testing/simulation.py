@@ -1,0 +1,152 @@
+"""Try a plan without its effects: scripted bodies under a virtual clock, everything else real.
+
+A script maps `"node/step"` (in a sub-pipeline with the parent's `"node/step/"` before it) to a list of ends, one an attempt, the last
+repeats; what is not in it ends with exit 0 after a second. Of a fan-out `"node/step"` serves each item by itself, and
+`"node[3]/step"` before it that one. Source: LANGUAGE.md sections 2 to 9; FEATURES.md 74.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import attrs
+
+from engine.base.durations import whole
+from engine.plan.plan import Node, Plan
+from engine.record.events import Event
+from engine.record.result import Outcome, Result
+from engine.scheduling.scheduler import LiveAttempt
+from engine.testing.scripts import (
+    _INDEX,
+    Ending,
+    Script,
+    _placeholders,
+    addresses,
+)
+
+__all__ = ["simulate"]
+
+
+def scripted(script: Script) -> Callable[[LiveAttempt], Any]:
+    """Bodies that do what the script says, by trio's clock."""
+    used: dict[str, int] = {}
+
+    async def perform(attempt: LiveAttempt) -> Outcome:
+        import trio
+
+        ending = _next(script, used, attempt.path)
+        if ending.outcome == "hang":
+            await trio.sleep_forever()
+        # times are whole nanoseconds, as the scheduler's are, so that what is due at one instant is
+        await trio.sleep_until(whole(trio.current_time() + ending.duration))
+        if ending.outcome == "error":
+            return Outcome(
+                "error",
+                error=ending.message,
+                permanent=ending.permanent,
+                retry_after=ending.retry_after,
+            )
+        if ending.outcome == "interrupted":
+            return Outcome("interrupted", error=ending.message)
+        assert isinstance(ending.outcome, int)
+        return Outcome(ending.outcome, ending.output, None, ending.permanent, ending.retry_after)
+
+    return perform
+
+
+def _next(script: Script, used: dict[str, int], path: str) -> Ending:
+    endings = next((script[each] for each in addresses(path) if each in script), (Ending(),))
+    count = used.get(path, 0)
+    used[path] = count + 1
+    return endings[min(count, len(endings) - 1)]
+
+
+def simulate(
+    plan: Plan,
+    script: Script | None = None,
+    inputs: Mapping[str, Any] | None = None,
+    *,
+    on_event: Callable[[Event], None] | None = None,
+    seed: int | str = 0,
+    cancel_at: float | None = None,
+) -> Result:
+    """Run a plan with scripted bodies under a virtual clock; blocks for milliseconds, whatever the times in it.
+
+    `cancel_at` asks for cancellation at that many seconds. Raises InputError for inputs that do not fit, EngineError for a run that
+    could never end.
+    """
+    import os
+
+    import trio
+    from trio.testing import MockClock
+
+    from engine.runtime.options import Options
+    from engine.runtime.trio_runs import open_run
+
+    options = Options(
+        env=_placeholders(plan.env, os.environ, "<{}>"),
+        secrets=_placeholders(plan.secrets, {}, "<secret {}>"),
+        run_id="simulation",
+        seed=seed,
+        on_event=on_event,
+        perform=scripted(script or {}),
+        exact=True,
+    )
+
+    async def main() -> Result:
+        async with open_run(plan, inputs, options) as run:
+            if cancel_at is not None:
+                await trio.sleep_until(cancel_at)
+                run.cancel("the simulation's caller asked")
+            return await run.result()
+
+    result = trio.run(main, clock=MockClock(autojump_threshold=0))
+    return _explained(plan, result, script or {}, "")
+
+
+_NULL = re.compile(r"null `(?:steps\.)?(?P<name>\w+)` has no (?:field `[^`]*`|item \d+)")
+
+
+def _explained(plan: Plan, result: Result, script: Script, prefix: str) -> Result:
+    """The result; where an output was read that the script does not give, its message says so."""
+    nodes = {}
+    for name, node in result.nodes.items():
+        children = _children(plan.known[name])
+        inner = f"{prefix}{name}/"
+
+        def told(text: str, own: str = inner) -> str:
+            return _with_cause(plan, text, script, prefix, own)
+
+        for attempt in node.ran():
+            attempt.error = None if attempt.error is None else told(attempt.error)
+            if attempt.run is not None:
+                child, within = children[attempt.step], f"{inner}{attempt.step}/"
+                attempt.run = _explained(child, attempt.run, script, within)
+        reason = attrs.evolve(node.reason, message=told(node.reason.message))
+        items = node.items and tuple(
+            attrs.evolve(i, reason=attrs.evolve(i.reason, message=told(i.reason.message)))
+            for i in node.items
+        )
+        nodes[name] = attrs.evolve(node, reason=reason, items=items)
+    message = _with_cause(plan, result.message, script, prefix, "")
+    return attrs.evolve(result, nodes=nodes, message=message)
+
+
+def _children(node: Node) -> dict[str, Plan]:
+    """The sub-pipelines of a node's steps."""
+    bodies = zip(node.machine.steps, node.bodies, strict=True)
+    return {step.name: body.plan for step, body in bodies if body.plan is not None}
+
+
+def _with_cause(plan: Plan, text: str, script: Script, prefix: str, own: str) -> str:
+    found = _NULL.search(text)
+    if found is None or "the script gives" in text:
+        return text
+    name = found["name"]
+    node = plan.known.get(name)
+    last = f"{prefix}{name}/{node.machine.steps[0].name}" if node else f"{own}{name}"
+    if any(_INDEX.sub("", path) == last for path in script):
+        return text
+    return f"{text[: found.end()]}: the script gives `{last}` no output{text[found.end() :]}"

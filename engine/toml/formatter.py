@@ -1,0 +1,227 @@
+"""TOML -> the same TOML in one layout: white space and blank lines alone change.
+
+Keys and headers stand at the margin, `=` between single spaces, a header after one blank line (with
+the comments right above it), never two blank lines. An array that was on one line stays there, one
+over several lines keeps its lines, indented by two. Comments keep their text and their
+distance. Values, keys and their order, quotes and commas are as they were.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+
+import attrs
+
+from engine.toml.scanner import LITERAL, PART
+
+__all__ = ["formatted"]
+
+INDENT = 2
+
+_BLANKS = re.compile(r"[ \t]*+")
+_NEWLINES = re.compile(r"(?:[ \t]*+\r?\n)++")
+_COMMENT = re.compile(r"#[^\r\n]*+")
+_EQUALS = re.compile(r"[ \t]*+=[ \t]*+")
+_BRACKETS = re.compile(r"\[\[?|\]\]?")
+_SKIPPED = re.compile(r"[ \t\r\n]*+")
+_BREAK = "\0"
+"""The end of a line, but for those in strings; no TOML holds it."""
+
+
+def formatted(text: str) -> str:
+    """A text that is TOML, laid out; raises AssertionError if that would change what it says."""
+    cursor = _Cursor(text)
+    lines = list(_spaced(list(_statements(cursor))))
+    laid = _BREAK.join([*lines, ""]).replace(_BREAK, cursor.end or "\n")
+    import tomli
+
+    # as texts: not a number is not even equal to itself
+    assert repr(tomli.loads(laid)) == repr(tomli.loads(text)), "the layout changes what it says"
+    return laid
+
+
+@attrs.define
+class _Cursor:
+    """A text and how far it is read; `end` is the first end of a line that is not in a string."""
+
+    text: str
+    pos: int = 0
+    end: str = ""
+
+    @property
+    def next(self) -> str:
+        """The next character, empty at the end."""
+        return self.text[self.pos : self.pos + 1]
+
+    def take(self, pattern: re.Pattern[str]) -> re.Match[str]:
+        """What the pattern matches here."""
+        match = pattern.match(self.text, self.pos)
+        assert match is not None, "not TOML"
+        self.pos = match.end()
+        return match
+
+    def skip(self, pattern: re.Pattern[str]) -> int:
+        """Pass over blanks and ends of lines, and count these."""
+        blanks = self.take(pattern)[0]
+        if not self.end and "\n" in blanks:
+            self.end = "\r\n" if blanks.partition("\n")[0].endswith("\r") else "\n"
+        return blanks.count("\n")
+
+
+# -- statements --------------------------------------------------------------------------------
+
+
+@attrs.frozen
+class _Statement:
+    """A comment, header or pair; `blank`: with an empty line before it."""
+
+    kind: str
+    text: str
+    blank: bool
+
+
+def _statements(cursor: _Cursor) -> Iterator[_Statement]:
+    while True:
+        blank = cursor.skip(_SKIPPED) > 1
+        if not cursor.next:
+            return
+        if cursor.next == "#":
+            yield _Statement("comment", cursor.take(_COMMENT)[0].rstrip(), blank)
+        elif cursor.next == "[":
+            opening = cursor.take(_BRACKETS)[0]
+            key = _key(cursor)
+            yield _Statement(
+                "header", opening + key + cursor.take(_BRACKETS)[0] + _tail(cursor), blank
+            )
+        else:
+            key = _key(cursor)
+            cursor.take(_EQUALS)
+            value = _value(cursor)
+            yield _Statement("pair", f"{key} = {value}{_tail(cursor)}", blank)
+
+
+def _key(cursor: _Cursor) -> str:
+    parts = []
+    while True:
+        part = cursor.take(PART)
+        parts.append(part[1])
+        if not part[2]:
+            return ".".join(parts)
+
+
+def _tail(cursor: _Cursor) -> str:
+    """The comment at the end of a line with the space before it."""
+    gap = cursor.take(_BLANKS)[0]
+    if cursor.next != "#":
+        return ""
+    return _gap(gap) + cursor.take(_COMMENT)[0].rstrip()
+
+
+def _gap(blanks: str) -> str:
+    return " " * max(1, len(blanks.expandtabs(4)))
+
+
+def _spaced(statements: list[_Statement]) -> Iterator[str]:
+    """Their lines, empty ones between them."""
+    above, begins = "", _begins_header(statements)
+    for statement, begin in zip(statements, begins, strict=True):
+        goes_on = above == "comment" and not statement.blank
+        if above and (statement.blank or (begin and not goes_on)):
+            yield ""
+        yield statement.text
+        above = statement.kind
+
+
+def _begins_header(statements: list[_Statement]) -> list[bool]:
+    """For each statement whether a header comes there, after comments that belong to it at most."""
+    found = []
+    follows = False
+    for statement in reversed(statements):
+        begins = statement.kind == "header" or (statement.kind == "comment" and follows)
+        found.append(begins)
+        follows = begins and not statement.blank
+    return found[::-1]
+
+
+# -- values ------------------------------------------------------------------------------------
+
+_Token = tuple[str, str]
+"""Kind (`open`, `close`, `comma`, `key`, `literal`, `comment`, `break`) and text."""
+
+
+def _tokens(cursor: _Cursor) -> Iterator[_Token]:
+    """The tokens of one value; `key` has its `=`, `comment` the space before it."""
+    open: list[str] = []
+    while True:
+        gap = cursor.take(_BLANKS)[0]
+        match cursor.next:
+            case "[" | "{" as bracket:
+                open.append(bracket)
+                yield _single(cursor, "open")
+            case "]" | "}":
+                open.pop()
+                yield _single(cursor, "close")
+            case ",":
+                yield _single(cursor, "comma")
+            case "#":
+                yield "comment", _gap(gap) + cursor.take(_COMMENT)[0].rstrip()
+                continue
+            case "\r" | "\n":
+                yield "break", "\n" * cursor.skip(_NEWLINES)
+                continue
+            case _:
+                yield "literal", cursor.take(LITERAL)[0]
+        if not open:
+            return
+        if open[-1] == "{" and cursor.text[cursor.pos - 1] in "{,":
+            yield from _member(cursor)
+
+
+def _single(cursor: _Cursor, kind: str) -> _Token:
+    cursor.pos += 1
+    return kind, cursor.text[cursor.pos - 1]
+
+
+def _member(cursor: _Cursor) -> Iterator[_Token]:
+    """The key of the next pair of an inline table, if there is one."""
+    cursor.take(_BLANKS)
+    if cursor.next != "}":
+        key = _key(cursor)
+        cursor.take(_EQUALS)
+        yield "key", f"{key} = "
+
+
+def _value(cursor: _Cursor) -> str:
+    lines, line, fresh, before = list[str](), list[str](), False, ("", "")
+    open: list[int] = []
+    indent = 0
+    for token in _tokens(cursor):
+        kind, text = token
+        if kind == "break":
+            lines += ["".join(line).rstrip(" ")] + [""] * (len(text) > 1)
+            line, fresh = [], True
+            continue
+        if fresh:
+            indent = open[-1] + INDENT * (kind != "close")
+            line, text = [" " * indent], text.lstrip(" ") if kind == "comment" else text
+        else:
+            line.append(_between(before, token))
+        line.append(text)
+        fresh, before = False, token
+        if kind == "open":
+            open.append(indent)
+        elif kind == "close":
+            open.pop()
+    return _BREAK.join([*lines, "".join(line)])
+
+
+def _between(before: _Token, token: _Token) -> str:
+    """The space between two tokens of a line."""
+    if before[0] in ("", "key") or token[0] in ("comma", "comment"):
+        return ""
+    if token[1] == "}" and token[0] == "close":
+        return "" if before == ("open", "{") else " "
+    if before == ("open", "{") or (before[0] == "comma" and token[0] != "close"):
+        return " "
+    return ""

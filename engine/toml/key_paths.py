@@ -1,0 +1,32 @@
+"""Key paths: where in a TOML document a value stands, as keys and indexes."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    pass
+
+__all__ = ["KeyPath", "show"]
+
+KeyPath = tuple[str | int, ...]
+"""The keys that lead to a value; an int is an index into an array, or into an array of tables."""
+
+
+def _part(part: str | int) -> str:
+    return f"item {part}" if isinstance(part, int) else f"field `{part}`"
+
+
+def show(path: Sequence[str | int]) -> str:
+    """A path as it is written."""
+    text = ""
+    for part in path:
+        if isinstance(part, int):
+            text += f"[{part}]"
+        elif not text:
+            text = part
+        else:
+            text += f".{part}" if part.isidentifier() else f"[{json.dumps(part)}]"
+    return text

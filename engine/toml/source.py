@@ -1,0 +1,251 @@
+"""Source: a spec's text, and where each key path and each value in it is written.
+
+bytes -> Source -> plain data, or `Syntax`. Positions cost nothing until one is asked for. Lines end
+at "\\n" (a "\\r" before it is no part of the line); a byte order mark is dropped and not counted.
+Knows nothing of specs.
+"""
+
+from __future__ import annotations
+
+import bisect
+import errno
+import itertools
+import os
+import pathlib
+import re
+import stat
+from collections.abc import Iterator
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+import attrs
+
+from engine.toml import lines, scanner, syntax_errors
+from engine.toml.key_paths import KeyPath
+
+if TYPE_CHECKING:
+    import tomli
+
+__all__ = ["Source", "Span", "Syntax", "parse", "read", "read_bytes"]
+
+_MOST = 20
+"""Mistakes in a text that are told at once."""
+
+
+@attrs.frozen(order=True)
+class Span:
+    """A range of a text: lines, and columns in code points, from 1; the end is exclusive."""
+
+    line: int
+    column: int
+    end_line: int
+    end_column: int
+
+
+class Syntax(ValueError):
+    """The text is not TOML; `span` is where that shows. `more` are further mistakes in the text."""
+
+    def __init__(self, message: str, span: Span, more: tuple[Syntax, ...] = ()) -> None:
+        self.message = message
+        self.span = span
+        self.more = more
+        super().__init__(message)
+
+
+def _without_mark(text: str) -> str:
+    return text.removeprefix("\ufeff")
+
+
+@attrs.frozen
+class Source:
+    """A text and the path it came from; `undecodable` is the first byte that is not UTF-8."""
+
+    path: pathlib.PurePath | str
+    text: str = attrs.field(converter=_without_mark, repr=False)
+    undecodable: Span | None = attrs.field(default=None, eq=False)
+
+    def has(self, path: KeyPath) -> bool:
+        """Whether there is something at `path`."""
+        return self._find(path)[1]
+
+    def key(self, path: KeyPath) -> Span:
+        """Where the last key of `path` is written: of a table in its own header, if it has one.
+
+        An element of an array is its value. What is not in the text is its nearest ancestor that
+        is; `()` is the start of the text.
+        """
+        return self.span(*_key(self._find(path)[0]))
+
+    def written(self, path: KeyPath) -> tuple[Span, ...]:
+        """Every place where the last key of `path` is written, in headers and dotted keys too, in
+        the order of the text; none if it is not there, or is an index."""
+        place, complete = self._find(path)
+        if not complete or place.key[0] == place.key[1]:
+            return ()
+        return tuple(self.span(*each) for each in sorted({place.key, *(place.again or ())}))
+
+    def count(self, path: KeyPath) -> int:
+        """How many keys or items there are in what stands at `path`."""
+        place, complete = self._find(path)
+        return len(place.children) if complete else 0
+
+    def value(self, path: KeyPath) -> Span:
+        """Where the literal at `path` is written, quotes included; for a `[table]` as `key`."""
+        place, _ = self._find(path)
+        return self.span(*(place.value or _key(place)))
+
+    def within(self, path: KeyPath, start: int, end: int) -> Span:
+        """Where the characters `start` to `end` of the decoded string at `path` are written.
+
+        Where there are none (no string, or a shorter one) as `value`; an empty range before a
+        character is empty.
+        """
+        place, complete = self._find(path)
+        if not complete or place.value is None or not 0 <= start <= end:
+            return self.value(path)
+        written = scanner.characters(self.text, place.value)
+        wanted = list(itertools.islice(written, start, max(end, start + 1)))
+        if not wanted or len(wanted) < end - start:
+            return self.value(path)
+        return self.span(wanted[0][0], wanted[-1][1] if end > start else wanted[0][0])
+
+    @property
+    def newline(self) -> str:
+        """What its lines end with."""
+        return "\r\n" if "\r\n" in self.text else "\n"
+
+    def line(self, number: int) -> str:
+        """The text of a line, from 1, without its end; empty beyond the last."""
+        if not 1 <= number <= len(self._starts):
+            return ""
+        start = self._starts[number - 1]
+        end = self._starts[number] - 1 if number < len(self._starts) else len(self.text)
+        return self.text[start:end].removesuffix("\r")
+
+    def span(self, start: int, end: int) -> Span:
+        """The span from character `start` to before character `end` of the text."""
+        return Span(*self._line_column(start), *self._line_column(end))
+
+    def at(self, span: Span) -> str:
+        """The text of a span."""
+        start = self.offset(span.line, span.column)
+        return self.text[start : self.offset(span.end_line, span.end_column)]
+
+    def offset(self, line: int, column: int) -> int:
+        """How many characters stand before a line and column of the text, at most all."""
+        end = len(self.text)
+        return min(self._starts[line - 1] + column - 1, end) if line <= len(self._starts) else end
+
+    def _line_column(self, offset: int) -> tuple[int, int]:
+        line = bisect.bisect_right(self._starts, offset)
+        return line, offset - self._starts[line - 1] + 1
+
+    def _find(self, path: KeyPath) -> tuple[scanner.Place, bool]:
+        place = self._places
+        for key in path:
+            child = place.children.get(key)
+            if child is None:
+                return place, False
+            place = child
+        return place, True
+
+    @cached_property
+    def _places(self) -> scanner.Place:
+        return scanner.places(self.text)
+
+    @cached_property
+    def _starts(self) -> list[int]:
+        return [0, *(match.end() for match in re.finditer("\n", self.text))]
+
+
+def read(path: str | os.PathLike[str]) -> Source:
+    """The source in a file; bytes that are not UTF-8 become U+FFFD, `undecodable` tells of them.
+
+    Raises OSError as it comes when there is no such file or it cannot be read.
+    """
+    data = read_bytes(path)
+    try:
+        return Source(pathlib.Path(path), data.decode())
+    except UnicodeDecodeError as error:
+        source = Source(pathlib.Path(path), data.decode(errors="replace"))
+        start = len(data[: error.start].decode().removeprefix("\ufeff"))
+        return attrs.evolve(source, undecodable=source.span(start, start + 1))
+
+
+_LARGEST = 64 * 1024 * 1024
+"""Bytes of a pipe that are read; a file's size is its owner's business."""
+
+
+def read_bytes(path: str | os.PathLike[str]) -> bytes:
+    """What is in a file, or in a pipe that this process was given (`/dev/stdin`, `<(…)` of a shell).
+
+    Raises OSError for everything else: a device or a FIFO might never end.
+    """
+    name = os.fspath(path)
+    mode = os.stat(name).st_mode
+    given = stat.S_ISFIFO(mode) and name.startswith(("/dev/", "/proc/self/fd/"))
+    if not (stat.S_ISREG(mode) or stat.S_ISDIR(mode) or given):
+        raise OSError(errno.EINVAL, "it is not a file", name)
+    with open(name, "rb") as file:
+        data = file.read(_LARGEST + 1 if given else -1)
+    if given and len(data) > _LARGEST:
+        raise OSError(errno.EFBIG, f"it has more than {_LARGEST} bytes", name)
+    return data
+
+
+def parse(source: Source) -> dict[str, Any]:
+    """The data of a source: dicts, lists, strings, numbers, booleans, dates and times.
+
+    Raises Syntax, and nothing else, for every text that is no TOML 1.0, and for what no reader
+    could hold: integers of thousands of digits, nesting deeper than `syntax.DEEPEST`.
+    """
+    import tomli
+
+    if source.undecodable is not None:
+        raise Syntax("the file is not UTF-8 text", source.undecodable)
+    plain = lines.loads(source.text) if len(source.text) > lines.WORTH else None
+    if plain is not None:
+        return plain
+    try:
+        data = tomli.loads(source.text)
+    except tomli.TOMLDecodeError as error:
+        first, *more = _mistakes(source, error)
+        raise Syntax(first.message, first.span, tuple(more)) from None
+    except (ValueError, RecursionError):
+        raise _refused(source, syntax_errors.beyond_limits(source.text)) from None
+    if syntax_errors.is_suspect(source.text, data):
+        found = syntax_errors.beyond_limits(source.text)
+        if found is not None:
+            raise _refused(source, found)
+    return data
+
+
+def _mistakes(source: Source, error: tomli.TOMLDecodeError) -> Iterator[Syntax]:
+    """What tomli has found, and what it finds when that is blanked out, some rounds long."""
+    import tomli
+
+    text = source.text
+    for _ in range(_MOST):
+        at = source.offset(error.lineno, error.colno)
+        yield _refused(source, syntax_errors.explain(text, error, at))
+        left = syntax_errors.without(text, error, at)
+        if left is None:
+            return
+        text = left
+        try:
+            tomli.loads(text)
+            return
+        except tomli.TOMLDecodeError as next_error:
+            error = next_error
+        except (ValueError, RecursionError):
+            return
+
+
+def _refused(source: Source, found: tuple[str, scanner.Extent] | None) -> Syntax:
+    message, extent = found or ("the text cannot be read as TOML", (0, 0))
+    return Syntax(message, source.span(*extent))
+
+
+def _key(place: scanner.Place) -> scanner.Extent:
+    is_element = place.key[0] == place.key[1] and place.value is not None
+    return place.value if is_element and place.value else place.key
