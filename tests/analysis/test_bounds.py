@@ -15,7 +15,6 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from engine import testing
 from engine.analysis.bounds import (
     Bound,
     bounds_of,
@@ -23,7 +22,7 @@ from engine.analysis.bounds import (
     pipeline_costs,
 )
 from engine.record.result import Attempt, Result
-from engine.testing.scripts import parse_script
+from engine.testing.scripts import _paths, parse_script
 from engine.testing.simulation import simulate
 from tests.oracle import exhaustive, exhaustive_costs
 from tests.support.plans import plan_of
@@ -280,7 +279,7 @@ def few_places_keep_to_it(case: tuple[Doc, int, Random]) -> None:
             | ({"outcome": "error"} if random.random() < 0.3 else {"exit": random.randrange(3)})
             for _ in range(8)
         ]
-        for path, _ in testing._paths(plan, "")
+        for path, _ in _paths(plan, "")
     }
     result = simulate(plan, parse_script(script, plan), {})
     attempts = list(attempts_of(result))

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from engine import diagnostics
+from engine.base import suggestions
 from engine.base.suggestions import nearest
 from engine.compile import references
 from engine.expressions.templates import template
@@ -38,7 +38,7 @@ def test_of_many_names_few_are_compared(monkeypatch: pytest.MonkeyPatch) -> None
             compared.append(self)
             return super().ratio()
 
-    monkeypatch.setattr(diagnostics.difflib, "SequenceMatcher", Counting)  # type: ignore[attr-defined]
+    monkeypatch.setattr(suggestions.difflib, "SequenceMatcher", Counting)  # type: ignore[attr-defined]
     assert (
         nearest("collect_all", [f"node_{at}" for at in range(1000)] + ["collect_al"])
         == "collect_al"

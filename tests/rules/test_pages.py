@@ -23,7 +23,7 @@ from engine.toml.source import Source
 FOLDER = Path(rules.__file__).parent
 FIXTURES = Path(__file__).parents[1] / "fixtures"
 ALL = (*CODES, *(rule for rule, _ in RULES))
-NOT_RULES = {"__init__", "fates", "spans"}
+NOT_RULES = {"__init__", "locations", "scenario_notes"}
 CONTRACT = """
     E101 syntax E102 unknown-key E103 wrong-type E104 bad-name E105 missing-key
     E201 unknown-name E202 dependency-cycle E203 unknown-exit E204 pipeline-recursion

@@ -103,9 +103,9 @@ def test_a_long_line_of_progress_has_no_part_of_a_secret() -> None:
     assert note == "x" * (4096 - 20) + HIDDEN + "…"
 
 
-def _shell(argv: list[str]) -> engine.source.Source:
+def _shell(argv: list[str]) -> engine.Source:
     text = f'engine = 1\n[nodes.a]\ntask = "shell"\nwith = {{ argv = {json.dumps(argv)} }}\n'
-    return engine.source.Source("a.toml", text)
+    return engine.Source("a.toml", text)
 
 
 # -- what is not hidden -----------------------------------------------------------------------------
@@ -125,7 +125,7 @@ def test_the_engines_own_words_stay(secret: str) -> None:
 
 def test_the_names_of_outputs_stay() -> None:
     plan = engine.load_plan(
-        engine.source.Source(
+        engine.Source(
             "a.toml",
             'engine = 1\n[nodes.a]\ntask = "collect"\nwith = { t = "${secrets.TOKEN}" }\n'
             '[outputs]\ntoken = "${a.t}"\n',

@@ -30,7 +30,7 @@ from engine.record.history import history
 from engine.journal.store import NoSuchRun, Store
 spec, store, grace, durability = sys.argv[1], sys.argv[2], float(sys.argv[3]), sys.argv[4]
 options = {"grace": grace, "durability": durability}
-import engine.runtime.blocking, engine.runtime.attempts
+import engine.runtime.blocking, engine.runtime.task_runner
 print("up", flush=True)
 try:
     result = stored.resume("crash", store=store, **options)
