@@ -25,6 +25,20 @@ atexit.register(shutil.rmtree, state, ignore_errors=True)
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "suite"))
 
 
+SLOW = frozenset(
+    ("analysis", "checking", "cli", "compile", "journal", "oracle", "processes", "repo", "rules")
+    + ("runtime", "scheduling", "sdk", "tasks", "testing")
+)
+"""Folders whose tests start processes and servers, or try thousands of random specs."""
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark as `quick` the fast tests, which a contributor runs after every change."""
+    for item in items:
+        if item.path.parent.name not in SLOW:
+            item.add_marker("quick")
+
+
 @pytest.fixture(scope="session")
 def postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """The URL of a real PostgreSQL, on a socket."""

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.test_specs import serving
+from tests.repo.test_specs import serving
 
 PAGE = (Path(__file__).parents[2] / "docs" / "tutorial.md").read_text(encoding="utf-8")
 SPECS = re.findall(r"^```toml.*\n((?:.*\n)*?)```$", PAGE, re.MULTILINE)
