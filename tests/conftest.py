@@ -1,10 +1,14 @@
-"""Hypothesis: the same examples on every run of the suite; `HYPOTHESIS_PROFILE=explore` looks for new ones."""
+"""What all tests share: Hypothesis's profiles, signals as a terminal gives them, the quick tests, a PostgreSQL.
+
+The examples are the same on every run of the suite; `HYPOTHESIS_PROFILE=explore` looks for new ones.
+"""
 
 from __future__ import annotations
 
 import atexit
 import os
 import shutil
+import signal
 import tempfile
 import warnings
 from collections.abc import Iterator
@@ -21,6 +25,12 @@ settings.register_profile(
 os.environ["XDG_STATE_HOME"] = state = tempfile.mkdtemp(prefix="engine-state-")
 atexit.register(shutil.rmtree, state, ignore_errors=True)
 """Runs of the command line are kept there, and not in the home of who tests."""
+
+for number in (signal.SIGHUP, signal.SIGQUIT, signal.SIGTERM):
+    signal.signal(
+        number, signal.SIG_DFL
+    )  # what `nohup` or `&` ignores, an engine under test would ignore too
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "suite"))
 

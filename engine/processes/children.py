@@ -63,6 +63,8 @@ _CHUNK = 65_536
 _LINE = 4_096
 _POLL = 0.01
 _QUIET = 3
+_AGAIN = 0.1
+"""Seconds till a second SIGTERM."""
 _UNCLEAR = 100
 """Looks at processes amid `exec` before they are taken for what they seem."""
 
@@ -181,17 +183,23 @@ async def exited(process: trio.Process) -> None:
         os.close(fd)
 
 
-async def stop(process: trio.Process, grace: float) -> None:
+async def stop(process: trio.Process, grace: float, *, twice: bool = False) -> None:
     """End a child that is not reaped: SIGTERM to its group, SIGKILL after `grace` seconds.
 
     The grace is the whole group's: a shell dies at once, the command it ran may have something to
-    save. Cannot be cancelled.
+    save. With `twice` the child itself gets a second SIGTERM if the first does not end it at once:
+    Python misses a signal that comes in the moment before a blocking call begins. Cannot be
+    cancelled.
     """
     import trio
 
     with trio.CancelScope(shield=True):
         terminate(process.pid)
         with trio.move_on_after(grace):
+            if twice:
+                with trio.move_on_after(_AGAIN):
+                    await exited(process)
+                os.kill(process.pid, signal.SIGTERM)  # a zombie takes it too
             await exited(process)
             while _living(process.pid):
                 await trio.sleep(_POLL)

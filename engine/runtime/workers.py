@@ -195,7 +195,7 @@ class _Worker:
 
     async def end(self, grace: float) -> int:
         """End the worker and all it started, and give its status; cannot be cancelled."""
-        await children.stop(self.process, grace)
+        await children.stop(self.process, grace, twice=True)
         status = await children.reap(self.process)
         await children.kill_strays(self._token)
         self._requests.close()

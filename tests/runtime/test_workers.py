@@ -79,6 +79,10 @@ def spin(context): context.note("ready"); sum(itertools.repeat(1))
 def save(context, path):
     try: context.note("ready"); time.sleep(600)
     finally: open(path, "w").write("saved")
+def deaf_once(context, path):
+    unwind = signal.getsignal(signal.SIGTERM)
+    signal.signal(signal.SIGTERM, lambda *_: signal.signal(signal.SIGTERM, unwind))
+    save(context, path)
 def stubborn(context):
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
     context.note("ready")
@@ -392,8 +396,9 @@ def test_cancel_kills_what_does_not_listen(bench, name):
     assert bench.cancel(name, grace=0.05) == []
 
 
-def test_cancel_unwinds_the_function(bench, tmp_path):
-    bench.cancel("save", path=str(tmp_path / "saved"))
+@pytest.mark.parametrize("name", ["save", "deaf_once"])
+def test_cancel_unwinds_the_function(bench, tmp_path, name):
+    bench.cancel(name, path=str(tmp_path / "saved"))
     assert (tmp_path / "saved").read_text() == "saved"
 
 
