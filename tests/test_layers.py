@@ -45,7 +45,7 @@ LAYERS = (
     "__main__",
 )
 RANK = {name: rank for rank, row in enumerate(LAYERS) for name in row.split()}
-HEAVY = {"trio", "networkx", "httpx", "jsonschema", "cel"}
+HEAVY = {"trio", "networkx", "httpx", "jsonschema", "jsonschema_rs", "cel"}
 MAY_BE_HEAVY = {"runtime", "cel"}
 TYPES_ONLY = {("errors", "diagnostics")}
 LATE = {("registry", "functions"), ("expressions", "cel"), ("testing", "api")}
