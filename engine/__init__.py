@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from engine.api import analyse, check, default_registry, load_plan, run
     from engine.context import Context, Exit, Permanent, RetryAfter
     from engine.diagnostics import Diagnostic, Diagnostics
+    from engine.dumper import dump
     from engine.errors import EngineError, InputError, JournalError, SpecError
     from engine.events import Event
     from engine.functions import task
@@ -41,6 +42,7 @@ __all__ = [
     "analyse",
     "check",
     "default_registry",
+    "dump",
     "load_plan",
     "run",
     "runtime",
@@ -55,6 +57,7 @@ _HOMES = {
     "engine.api": ("analyse", "check", "default_registry", "load_plan", "run"),
     "engine.context": ("Context", "Exit", "Permanent", "RetryAfter"),
     "engine.diagnostics": ("Diagnostic", "Diagnostics"),
+    "engine.dumper": ("dump",),
     "engine.errors": ("EngineError", "InputError", "JournalError", "SpecError"),
     "engine.events": ("Event",),
     "engine.functions": ("task",),
