@@ -11,15 +11,17 @@ from collections.abc import Callable, Iterator, Mapping
 from functools import lru_cache
 from glob import escape
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import attrs
 
 from engine.diagnostics import Severity, nearest
 from engine.errors import EngineError, SettingsError
-from engine.hooks import Hook
 from engine.selection import Settings, UnknownRule, ignored, rules_of
 from engine.source import KeyPath, Source, Syntax, parse, read
+
+if TYPE_CHECKING:
+    from engine.hooks import Hook
 
 __all__ = ["FILE", "hooks_for", "settings_for", "with_words"]
 
@@ -56,6 +58,8 @@ def hooks_for(spec: str | os.PathLike[str]) -> tuple[Hook, ...]:
 
 def _loaded(name: str) -> Hook:
     from importlib.metadata import entry_points
+
+    from engine.hooks import Hook
 
     found = entry_points(group=_HOOKS, name=name)
     if not found:

@@ -10,11 +10,13 @@ from __future__ import annotations
 import json
 import os
 from functools import partial
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from engine import processes, shim
 from engine.context import Context, Exit, Failure, Permanent
 from engine.registry import Task
+
+if TYPE_CHECKING:
+    from engine.processes import Completed
 
 __all__ = ["TASK", "body", "decoded", "texted"]
 
@@ -26,6 +28,8 @@ async def body(inputs: dict[str, Any], context: Context) -> Exit:
     _refuse(argv, inputs)
     done = await _run(argv, inputs, context)
     if done.returncode < 0:
+        from engine import processes
+
         raise Failure(f"killed by {processes.signal_name(-done.returncode)}")
     output = {
         "stdout": decoded(done, inputs.get("output", "text"), argv[0]),
@@ -50,7 +54,9 @@ def _refuse(argv: list[str], inputs: dict[str, Any]) -> None:
         raise Permanent("the name of an environment variable is empty")
 
 
-async def _run(argv: list[str], inputs: dict[str, Any], context: Context) -> processes.Completed:
+async def _run(argv: list[str], inputs: dict[str, Any], context: Context) -> Completed:
+    from engine import processes, shim  # a check, which asks for the schema alone, does without
+
     stdin, place = inputs.get("stdin"), context.place
     start = processes.run if place is None else partial(shim.run, place=place)
     try:
@@ -67,7 +73,7 @@ async def _run(argv: list[str], inputs: dict[str, Any], context: Context) -> pro
         raise Failure(str(error)) from None
 
 
-def decoded(done: processes.Completed, form: str, command: str) -> Any:
+def decoded(done: Completed, form: str, command: str) -> Any:
     """What a command wrote to standard output, as text, lines or JSON."""
     match form:
         case "lines":
