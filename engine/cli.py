@@ -119,10 +119,7 @@ def _parser(argv: list[str]) -> argparse.ArgumentParser:
         description="Pipelines as TOML specs: checked before they run.",
     )
     parser.add_argument("--version", action="version", version=f"engine {__version__}")
-    # With a `prog` given, argparse does not lay out a usage, for which it imports shutil, to get one.
-    commands = parser.add_subparsers(
-        dest="command", metavar="COMMAND", required=True, prog=parser.prog
-    )
+    commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
     # Of all commands only a help that lists them asks.
     for name in argv[:1] if argv and argv[0] in COMMANDS else COMMANDS:
         module = _module(name)
