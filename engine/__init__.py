@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from engine.diagnostics import Diagnostic, Diagnostics
     from engine.errors import EngineError, InputError, JournalError, SpecError
     from engine.hooks import Hook, HookContext
+    from engine.language.dumper import dump
     from engine.plan.plan import Plan
     from engine.record.events import Event
     from engine.record.result import ItemResult, NodeResult, Result
@@ -53,6 +54,7 @@ __all__ = [
     "analyse",
     "check",
     "default_registry",
+    "dump",
     "load_plan",
     "run",
     "runtime",
@@ -65,6 +67,7 @@ _HOMES = {
     "engine.api": ("analyse", "check", "default_registry", "load_plan", "run"),
     "engine.sdk.context": ("Context", "Exit", "Permanent", "RetryAfter"),
     "engine.diagnostics": ("Diagnostic", "Diagnostics"),
+    "engine.language.dumper": ("dump",),
     "engine.errors": ("EngineError", "InputError", "JournalError", "SpecError"),
     "engine.record.events": ("Event",),
     "engine.sdk.decorator": ("task",),

@@ -41,10 +41,11 @@ def default_registry(tasks: Iterable[object] = (), allow: Iterable[str] | None =
     """A registry with the built-in tasks, entry points, and the tasks given; of the former only those that `allow`
     has, ids or patterns like "file.*"."""
     from engine import tasks as builtin
-    from engine.sdk.decorator import as_task
 
     given = [*tasks]
     if allow is not None:
+        from engine.sdk.decorator import as_task
+
         allow = [*allow, *(as_task(task).id for task in given)]
     registry = Registry({id: _loader(id) for id in builtin.ids()}, allow=allow)
     for task in given:

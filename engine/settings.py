@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator, Mapping
 from functools import lru_cache
 from glob import escape
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import attrs
 
@@ -24,7 +24,6 @@ from engine.checking.selection import (
 )
 from engine.diagnostics import Severity
 from engine.errors import EngineError, SettingsError
-from engine.hooks import Hook
 from engine.toml.key_paths import KeyPath
 from engine.toml.source import (
     Source,
@@ -32,6 +31,9 @@ from engine.toml.source import (
     parse,
     read,
 )
+
+if TYPE_CHECKING:
+    from engine.hooks import Hook
 
 __all__ = ["FILE", "hooks_for", "settings_for", "with_words"]
 
@@ -68,6 +70,8 @@ def hooks_for(spec: str | os.PathLike[str]) -> tuple[Hook, ...]:
 
 def _loaded(name: str) -> Hook:
     from importlib.metadata import entry_points
+
+    from engine.hooks import Hook
 
     found = entry_points(group=_HOOKS, name=name)
     if not found:

@@ -33,14 +33,18 @@ from engine.language.value_hooks import LANGUAGE
 __all__ = ["dump"]
 
 
-def dump(spec: Spec) -> str:
-    """The text of a spec, with the pipelines inside it and without those in other files.
+def dump(spec: Spec | Mapping[str, Any]) -> str:
+    """The TOML text of a spec, or of the tables of one, as importers and scaffolds make them.
 
-    A spec with broken nodes is written as far as it was understood.
+    The tables stand in their order, after `engine = 1` where they do not say it: `dump({"nodes": {"a": {"task": "pass"}}})` is
+    `engine = 1`, then `[nodes.a]` with `task = "pass"`. What the text of a Spec loads to is equal to it; it has the pipelines inside
+    the spec and not those in other files, and of broken nodes what was understood. Tables are not checked: a
+    value that TOML cannot hold, such as None, raises TypeError.
     """
     import tomli_w
 
-    return tomli_w.dumps({"engine": LANGUAGE, **_CONVERTER.unstructure(spec)})
+    data = _CONVERTER.unstructure(spec) if isinstance(spec, Spec) else spec
+    return tomli_w.dumps({"engine": LANGUAGE, **data})
 
 
 # -- what has a short and a long form ------------------------------------------------------------

@@ -5,11 +5,14 @@ Source: LANGUAGE.md section 10.
 
 from __future__ import annotations
 
-from fractions import Fraction
+from typing import TYPE_CHECKING
 
 import attrs
 
 from engine.expressions.model import Template
+
+if TYPE_CHECKING:
+    from fractions import Fraction
 
 __all__ = ["Fan", "Tolerance", "tolerance_of"]
 
@@ -40,6 +43,8 @@ def tolerance_of(written: int | str) -> Tolerance:
     """The tolerance that a spec writes, a number or a share such as `10%`."""
     if isinstance(written, int):
         return Tolerance(written)
+    from fractions import Fraction
+
     share = Fraction(written.removesuffix("%")) / 100
     return Tolerance(share=share) if share else Tolerance()
 

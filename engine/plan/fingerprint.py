@@ -7,7 +7,6 @@ by their own hash, tasks by their id.
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -55,6 +54,8 @@ def of_nodes(spec: Spec, nodes: Sequence[Node]) -> dict[str, str]:
 
 
 def _hash(meaning: Any) -> str:
+    import hashlib  # a check asks for no hash, and OpenSSL takes its time
+
     text = json.dumps(meaning, sort_keys=True, separators=(",", ":"), default=str)
     return hashlib.sha256(text.encode()).hexdigest()
 

@@ -12,7 +12,7 @@ import functools
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from types import ModuleType
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 import attrs
 
@@ -156,12 +156,19 @@ class _Entry:
 
 
 def _entry(source: object, origin: str | None = None) -> _Entry:
-    from engine.sdk.decorator import as_task, marked
-
-    task = as_task(source)
+    task, source = _task_of(source)
     check_declaration(task)
     check_schemas(task)
-    return _Entry(task, origin or _written_at(task), marked(source) or source)
+    return _Entry(task, origin or _written_at(task), source)
+
+
+def _task_of(source: object) -> tuple[Task, object]:
+    """A task, and what makes it the same when it is registered again; what is one already needs no signature read."""
+    if issubclass(type(source), Task) and cast("Task", source).function is None:
+        return cast("Task", source), source
+    from engine.sdk.decorator import as_task, marked
+
+    return as_task(source), marked(source) or source
 
 
 def _add(entries: dict[str, _Entry], entry: _Entry, known: _Entry | None) -> None:

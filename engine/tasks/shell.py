@@ -2,7 +2,8 @@
 
 A list of arguments goes to the program as it is, no shell in between; only `command` with `shell =
 true` is given to `/bin/sh`. Lines on stderr become progress of the attempt; of a
-stream those on stdout too, in one order. Source: LANGUAGE.md section 3.
+stream those on stdout too, in one order. A check asks for the schema alone, so what starts
+processes is imported when it is used. Source: LANGUAGE.md section 3.
 """
 
 from __future__ import annotations
@@ -10,9 +11,8 @@ from __future__ import annotations
 import json
 import os
 from functools import partial
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from engine.processes import children, detached
 from engine.sdk.context import (
     Context,
     Exit,
@@ -20,6 +20,9 @@ from engine.sdk.context import (
     Permanent,
 )
 from engine.sdk.task import Task
+
+if TYPE_CHECKING:
+    from engine.processes.children import Completed
 
 __all__ = ["TASK", "body", "decoded", "texted"]
 
@@ -31,6 +34,8 @@ async def body(inputs: dict[str, Any], context: Context) -> Exit:
     _refuse(argv, inputs)
     done = await _run(argv, inputs, context)
     if done.returncode < 0:
+        from engine.processes import children
+
         raise Failure(f"killed by {children.signal_name(-done.returncode)}")
     output = {
         "stdout": decoded(done, inputs.get("output", "text"), argv[0]),
@@ -55,7 +60,9 @@ def _refuse(argv: list[str], inputs: dict[str, Any]) -> None:
         raise Permanent("the name of an environment variable is empty")
 
 
-async def _run(argv: list[str], inputs: dict[str, Any], context: Context) -> children.Completed:
+async def _run(argv: list[str], inputs: dict[str, Any], context: Context) -> Completed:
+    from engine.processes import children, detached
+
     stdin, place = inputs.get("stdin"), context.place
     start = children.run if place is None else partial(detached.run, place=place)
     try:
@@ -72,7 +79,7 @@ async def _run(argv: list[str], inputs: dict[str, Any], context: Context) -> chi
         raise Failure(str(error)) from None
 
 
-def decoded(done: children.Completed, form: str, command: str) -> Any:
+def decoded(done: Completed, form: str, command: str) -> Any:
     """What a command wrote to standard output, as text, lines or JSON."""
     match form:
         case "lines":

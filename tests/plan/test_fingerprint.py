@@ -12,6 +12,7 @@ import tomli_w
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+import engine
 from engine.base.durations import LONGEST, format_duration, parse_duration
 from engine.compile.compiler import compile as compile_spec
 from engine.language.dumper import dump
@@ -411,3 +412,19 @@ def _shuffled(value: Any, shuffle: Callable[[list[Any]], None], key: str = "") -
     if key not in ("nodes", "finally"):
         shuffle(keys)
     return {k: _shuffled(value[k], shuffle, k) for k in keys}
+
+
+def test_tables_are_dumped_in_their_order_and_checked_by_nobody() -> None:
+    tables = {"nodes": {"b": {"task": "pass"}, "a": {"task": "pass", "needs": ["b"]}}}
+    text = engine.dump(tables)
+    assert tomli.loads(text) == {"engine": 1, **tables}
+    assert text.index("nodes.b") < text.index("nodes.a")
+    assert not engine.check(Source("x.toml", text)).errors
+    assert "engine = 7" in engine.dump({**tables, "engine": 7})
+    with pytest.raises(TypeError):
+        engine.dump({"inputs": {"x": None}})
+
+
+def test_what_tables_mean_is_what_their_dump_means() -> None:
+    spec = spec_of(engine.dump({"nodes": {"a": {"task": "pass"}}}))
+    assert spec_of(engine.dump(spec)) == spec

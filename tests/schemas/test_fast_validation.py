@@ -1,7 +1,14 @@
-"""The quick look at a value: it says yes only where jsonschema does, and to what plain schemas mean."""
+"""The quick look at a value says yes only where jsonschema does, and to what plain schemas mean."""
 
 from __future__ import annotations
 
+import subprocess
+import sys
+from collections import OrderedDict
+from datetime import date
+from decimal import Decimal
+from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import pytest
@@ -9,9 +16,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from jsonschema import Draft202012Validator
 
+from benchmarks.startup import SMALL
 from engine.schemas.fast_validation import is_schema, sure, texts_alike
 from engine.schemas.validation import misfits
 from engine.tasks import load
+from tests.schemas import test_any_schema
 
 SCALARS = st.one_of(
     st.none(),
@@ -21,6 +30,11 @@ SCALARS = st.one_of(
     st.sampled_from(["", "a", "b", "ab", "1"]),
 )
 KEYS = st.sampled_from(["a", "b", "c"])
+ODD = [float("nan"), float("inf"), 2**70, 2.0**70, 2**53 + 1, 2.0**53, -0.0, 1e308, "a\n", "٣", "é"]
+ANY_VALUES = st.recursive(
+    SCALARS | test_any_schema.SCALARS | st.sampled_from([*ODD, (), (1, "a"), Decimal(1)]),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(KEYS, inner, max_size=3),
+)
 VALUES = st.recursive(
     SCALARS, lambda inner: st.lists(inner, max_size=3) | st.dictionaries(KEYS, inner, max_size=3)
 )
@@ -45,7 +59,16 @@ def keywords(inner: st.SearchStrategy[Any]) -> st.SearchStrategy[dict[str, Any]]
         "oneOf": required | some,
         "anyOf": some,
         "dependentRequired": st.dictionaries(KEYS, names, max_size=2),
-        "pattern": st.sampled_from(["^a", "b$", "1"]),
+        "pattern": st.sampled_from(["^a", "b$", "1", r"^\D$", r"\w", "^$"]),
+        "multipleOf": st.sampled_from([1, 2, 0.5, 0.1]),
+        "uniqueItems": st.booleans(),
+        "contains": inner,
+        "allOf": some,
+        "if": inner,
+        "then": inner,
+        "else": inner,
+        "propertyNames": inner,
+        "dependentSchemas": st.dictionaries(KEYS, inner, max_size=2),
         "not": inner,
         "format": st.just("date"),
         "title": st.just("a"),
@@ -61,7 +84,7 @@ def keywords(inner: st.SearchStrategy[Any]) -> st.SearchStrategy[dict[str, Any]]
 SCHEMAS = st.recursive(st.booleans() | keywords(st.booleans()), keywords, max_leaves=5)
 
 
-@given(SCHEMAS, st.lists(VALUES, min_size=1, max_size=8))
+@given(SCHEMAS, st.lists(VALUES | ANY_VALUES, min_size=1, max_size=8))
 @settings(max_examples=1500, deadline=None)
 def test_what_is_sure_to_fit_fits(schema: Any, values: list[Any]) -> None:
     look = sure(schema)
@@ -92,6 +115,18 @@ def test_what_is_surely_a_schema_is_one(schema: Any, wrong: tuple[str, Any] | No
         schema = {**schema, wrong[0]: wrong[1]}
     if is_schema(schema):
         Draft202012Validator.check_schema(schema)
+
+
+@given(test_any_schema.SCHEMAS | test_any_schema.LIKELY, st.lists(ANY_VALUES, max_size=8))
+@settings(max_examples=1500, deadline=None)
+def test_any_schema_has_the_verdict_of_jsonschema(schema: Any, values: list[Any]) -> None:
+    """All keywords, those of other drafts too, and values that are no JSON."""
+    checker = Draft202012Validator.FORMAT_CHECKER
+    valid = Draft202012Validator(Draft202012Validator.META_SCHEMA, format_checker=checker)
+    assert not is_schema(schema) or valid.is_valid(schema)
+    look = sure(schema) if valid.is_valid(schema) else None
+    for value in values:
+        assert look is None or not look(value) or Draft202012Validator(schema).is_valid(value)
 
 
 def test_plain_inputs_are_surely_schemas() -> None:
@@ -147,6 +182,78 @@ def test_plain_tasks_have_schemas_that_are_looked_at_quickly(id: str) -> None:
     assert sure(load(id).input_schema) is not None
 
 
-def test_what_is_not_known_is_left_to_the_library() -> None:
-    assert sure({"type": "object", "properties": {"a": {"not": {}}}}) is None
-    assert sure(False) is None
+@pytest.mark.parametrize(
+    "schema",
+    [
+        {"$ref": "#/$defs/a", "$defs": {"a": {}}},
+        {"$ref": "http://localhost:1/never-fetched"},
+        {"$schema": "http://localhost:1/never-fetched"},
+        {"properties": {"a": {"$id": "http://localhost:1/x"}}},
+        {"items": {"patternProperties": {"^a": {}}}},
+        {"multipleOf": 0.1},
+        {"enum": [float("nan")]},
+        {"default": (1, 2)},
+        {"default": date(2026, 1, 1)},
+        {"pattern": "("},
+    ],
+)
+def test_what_is_not_known_is_left_to_the_library(schema: Any) -> None:
+    assert sure(schema) is None
+    assert not is_schema(schema)
+
+
+NO_JSON = [
+    *(float("nan"), float("inf"), (), (1, "a"), Decimal(1), date(2026, 1, 1), b"a", {1}, {1: 2}),
+    *(MappingProxyType({}), OrderedDict(), object()),
+]
+
+
+@pytest.mark.parametrize("value", NO_JSON)
+def test_what_is_no_json_is_never_sure(value: Any) -> None:
+    look, inner = sure({}), sure({"type": "object", "properties": {"a": {}}})
+    assert look is not None
+    assert inner is not None
+    assert not look(value)
+    assert not inner({"a": value})
+    assert not inner({"b": [value]})
+
+
+@pytest.mark.parametrize(
+    ("schema", "value", "fits"),
+    [
+        ({"type": "integer"}, True, False),
+        ({"type": "number"}, False, False),
+        ({"type": "integer"}, 1.0, True),
+        ({"type": "integer"}, 2**70, True),
+        ({"maximum": 2**53}, 2**53 + 1, False),
+        ({"maximum": 2.0**53}, 2**53 + 1, False),
+        ({"const": 2.0**53}, 2**53 + 1, False),
+        ({"const": [1]}, [True], False),
+        ({"enum": [0]}, False, False),
+        ({"const": 1}, 1.0, True),
+        ({"format": "date"}, "no date", True),
+        ({"pattern": "a$"}, "a\n", True),
+        ({"pattern": "^\\d$"}, "٣", True),
+        ({"pattern": "^\\D$"}, "٣", False),
+        ({"pattern": "^(?P<a>a)(?P=a)$"}, "aa", True),
+        ({"initial": 3, "x-a": [1]}, 1, True),
+        ({"minLength": 1.0}, "é", True),
+    ],
+)
+def test_json_schema_is_that_of_python(schema: Any, value: Any, fits: bool) -> None:
+    assert Draft202012Validator(schema).is_valid(value) is fits
+    look = sure(schema)
+    assert look is not None
+    assert look(value) is fits
+    assert (misfits(schema, value) == []) is fits
+
+
+def test_a_check_of_a_small_spec_does_without_the_library(tmp_path: Path) -> None:
+    spec = tmp_path / "small.toml"
+    spec.write_text(SMALL, encoding="utf-8")
+    code = (
+        "import sys; from engine.__main__ import main; status = main();"
+        "sys.exit(status or ('jsonschema' in sys.modules))"
+    )
+    command = [sys.executable, "-c", code, "check", str(spec)]
+    subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
