@@ -6,7 +6,6 @@ Source: LANGUAGE.md sections 2 to 5.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from functools import partial
 
 import attrs
 
@@ -15,9 +14,8 @@ from engine.diagnostics import Diagnostic, Rule
 from engine.durations import LONGEST
 from engine.expressions import show
 from engine.mistakes import whose
-from engine.moulds import wherever
 from engine.source import KeyPath
-from engine.spec import NodeSpec, RetrySpec, RouteSpec, Spec, StepSpec, alike
+from engine.spec import NodeSpec, RetrySpec, RouteSpec, Spec, StepSpec
 from engine.written import in_file, whole
 
 __all__ = ["across"]
@@ -52,11 +50,12 @@ def across(spec: Spec) -> Iterator[Diagnostic]:
     for name in spec.before & spec.nodes.keys():
         message = f"there is a node `{name}` in `[nodes]` too"
         yield tell(codes.BAD_NAME, message, (spec.table, name), "give one of them another name")
-    yield from wherever(alike(spec.nodes), partial(_node, tell))
+    for name, node in spec.nodes.items():
+        yield from _node(tell, name, node)
 
 
-def _node(tell: _Tell, named: tuple[str, NodeSpec]) -> Iterator[Diagnostic]:
-    path, node = (tell.spec.table, named[0]), named[1]
+def _node(tell: _Tell, called: str, node: NodeSpec) -> Iterator[Diagnostic]:
+    path = (tell.spec.table, called)
     for key in ("max_parallel", "tolerate"):
         if (
             getattr(node, key) is not None

@@ -30,7 +30,7 @@ import attrs
 from engine.ends import Ending, can_be_done, ends_of
 from engine.fan import Fan
 from engine.machine import End, Outcome, Route, Verdict
-from engine.once import per_plan
+from engine.once import once
 from engine.plan import Condition, Edge, Node, Plan, misreads
 
 __all__ = [
@@ -89,7 +89,7 @@ class Choices:
     """Of nodes that this is asked of, the bit that says: ended without an output."""
 
 
-@per_plan
+@once
 def choices_of(plan: Plan) -> Choices:
     """The choices of all nodes of a plan; its sub-pipelines are not looked into."""
     return _choices(plan, plan.on_failure, frozenset())

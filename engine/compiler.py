@@ -15,7 +15,6 @@ import attrs
 
 from engine import codes
 from engine.bodies import node_of, rule_of
-from engine.casts import cast_of
 from engine.diagnostics import Diagnostics
 from engine.draft import Draft
 from engine.edges import with_edges
@@ -23,12 +22,12 @@ from engine.expressions import template
 from engine.modules import TaskError
 from engine.nesting import nested_too_deep
 from engine.order import cycle_of
-from engine.plan import Node, Plan
+from engine.plan import Plan
 from engine.pools import pool_deadlocks
 from engine.references import Place, values
 from engine.registry import Registry
 from engine.schemas import misfits, schema_error
-from engine.spec import NodeSpec, Spec
+from engine.spec import Spec
 from engine.unfold import unfolded
 from engine.work import Session, Work, plan_of
 from engine.written import whole
@@ -143,29 +142,12 @@ def _pipelines(work: Work) -> None:
 def _bodies(work: Work) -> None:
     """Machines and bodies of all nodes, without edges."""
     for index, (name, spec) in enumerate(work.draft.spec.nodes.items()):
-        cast = work.casts.get(spec.mould)
-        if cast is not None:
-            work.cast.add(index)
-            work.nodes.append(cast.again(work.draft, index, name, spec, work.places))
-        elif spec.mould is not None and spec.mould.first == name:
-            told = len(work.draft.found)
-            work.nodes.append(_first(work, told, spec, node_of(work, index, name, spec)))
-        else:
-            work.nodes.append(node_of(work, index, name, spec))
-
-
-def _first(work: Work, told: int, spec: NodeSpec, node: Node) -> Node:
-    """The first node of a mould, of which the others are made if nothing was found in it."""
-    fillings = tuple(work.places[each] for each in spec.names)
-    moulded = attrs.evolve(node, mould=spec.mould, fillings=fillings)
-    cast = cast_of(work.draft, spec, moulded) if len(work.draft.found) == told else None
-    work.casts[spec.mould] = cast
-    return moulded if cast else node
+        work.nodes.append(node_of(work, index, name, spec))
 
 
 def _edges(work: Work) -> None:
     """What `needs` writes and references imply."""
-    work.nodes[:] = with_edges(work.draft, work.nodes, work.places, work.cast)
+    work.nodes[:] = with_edges(work.draft, work.nodes, work.places)
 
 
 def _cycles(work: Work) -> None:

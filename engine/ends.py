@@ -13,7 +13,8 @@ from collections.abc import Iterable, Iterator, Sequence
 
 import attrs
 
-from engine.machine import End, Machine, Outcome, Route, Step, Target, Verdict, per_shape
+from engine.machine import End, Machine, Outcome, Route, Step, Target, Verdict
+from engine.once import once
 from engine.order import led_to
 
 __all__ = [
@@ -59,7 +60,7 @@ class Survey:
     open: frozenset[int] = frozenset()
 
 
-@per_shape
+@once
 def survey(machine: Machine) -> Survey:
     """The steps and used-up routes of all runs of the node."""
     routes = [taken_routes(step) for step in machine.steps]
@@ -85,7 +86,7 @@ def ends_of(machine: Machine, apart: Iterable[int] | None = None) -> frozenset[E
     return known[told]
 
 
-@per_shape
+@once
 def _ends_known(machine: Machine) -> dict[frozenset[int] | None, frozenset[Ending]]:
     """What `ends_of` has found, by the codes told apart."""
     return {}
@@ -109,13 +110,13 @@ def _ends(machine: Machine, told: frozenset[int] | None) -> Iterator[Ending]:
                     yield Ending(target.result, label, named, at, code)
 
 
-@per_shape
+@once
 def can_be_done(machine: Machine) -> bool:
     """Whether some run of the node ends well."""
     return any(ending.result == "succeeded" for ending in ends_of(machine, ()))
 
 
-@per_shape
+@once
 def trapped_steps(machine: Machine) -> frozenset[int]:
     """Steps from which no end can be reached over `to` and `then` of outcomes that can come."""
     leads_to: list[list[int]] = [[] for _ in machine.steps]

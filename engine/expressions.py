@@ -24,7 +24,6 @@ __all__ = [
     "STRING",
     "BadExpression",
     "EvaluationError",
-    "Late",
     "Read",
     "Scope",
     "Template",
@@ -79,24 +78,6 @@ class Template:
     reads: tuple[Read, ...]
     constant: bool
     evaluate: Callable[[Scope], Any] = attrs.field(repr=False)
-
-
-class Late(Template):
-    """A template known to be right, made of its value when that is asked for."""
-
-    __slots__ = ("value",)
-
-    def __init__(self, value: Any, constant: bool) -> None:
-        object.__setattr__(self, "constant", constant)
-        object.__setattr__(self, "value", value)
-
-    def __getattr__(self, name: str) -> Any:
-        if name not in ("reads", "evaluate"):
-            raise AttributeError(name)
-        made = template(self.value)
-        object.__setattr__(self, "reads", made.reads)
-        object.__setattr__(self, "evaluate", made.evaluate)
-        return getattr(made, name)
 
 
 # -- values ------------------------------------------------------------------------------------

@@ -20,8 +20,7 @@ from engine.choices import (
     joined,
     when_of,
 )
-from engine.kin import first_ones
-from engine.once import per_plan
+from engine.once import once
 from engine.plan import Plan
 from engine.search import Cause, Search, TooMuch
 
@@ -48,7 +47,7 @@ class Feasibility:
     undecided: tuple[int, ...]
 
 
-@per_plan
+@once
 def decide(plan: Plan) -> Feasibility:
     """Which nodes some assignment of exits (and timing) makes run; sub-pipelines are not judged."""
     if _goes_well(plan):
@@ -60,7 +59,7 @@ def decide(plan: Plan) -> Feasibility:
     return _searched(plan, choices, runs)
 
 
-@per_plan
+@once
 def usual(plan: Plan) -> frozenset[int]:
     """The nodes of the run in which each ends well if it can."""
     return frozenset(_trial(choices_of(plan), (), _most))
@@ -113,7 +112,7 @@ def _goes_well(plan: Plan) -> bool:
         can_succeed(node)
         and when_of(node) != "never"
         and all(edge.condition.kind in _LIVE_AFTER_SUCCESS for edge in node.edges)
-        for node in first_ones(plan)
+        for node in plan.nodes
     )
 
 

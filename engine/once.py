@@ -1,31 +1,33 @@
-"""What is worked out of a plan once, however many rules ask for it.
+"""What is worked out of a value once, however many ask for it: facts of a plan, facts of a machine.
 
-`per_plan` keeps a function's answer for as long as the plan lives; plans are frozen, so it stays
-true.
+`once` keeps a function's answer for as long as the value lives; plans and machines are frozen, so it
+stays true. It goes by identity: machines that are equal are one object (see `interned`).
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from functools import wraps
-from typing import TypeVar
-from weakref import WeakKeyDictionary
+from typing import Any, TypeVar
+from weakref import ref
 
-from engine.plan import Plan
+__all__ = ["once"]
 
-__all__ = ["per_plan"]
-
+V = TypeVar("V")
 T = TypeVar("T")
 
 
-def per_plan(function: Callable[[Plan], T]) -> Callable[[Plan], T]:
-    """A function of a plan that is called once for each."""
-    known: WeakKeyDictionary[Plan, T] = WeakKeyDictionary()
+def once(function: Callable[[V], T]) -> Callable[[V], T]:
+    """A function of a value that is called once for each."""
+    known: dict[int, tuple[ref[Any], T]] = {}
 
     @wraps(function)
-    def once(plan: Plan) -> T:
-        if plan not in known:
-            known[plan] = function(plan)
-        return known[plan]
+    def ask(value: V) -> T:
+        key = id(value)
+        found = known.get(key)
+        if found is None:
+            answer = function(value)
+            found = known[key] = (ref(value, lambda _: known.pop(key, None)), answer)
+        return found[1]
 
-    return once
+    return ask

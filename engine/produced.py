@@ -34,9 +34,8 @@ from engine.choices import (
 )
 from engine.ends import ends_of, survey
 from engine.feasibility import decide
-from engine.kin import readers
 from engine.latest import END, Walk, absences, ended
-from engine.once import per_plan
+from engine.once import once
 from engine.plan import Edge, Node, Plan
 from engine.questions import Fates, Questions
 from engine.reads import Site, sites_at_end, sites_in
@@ -65,11 +64,12 @@ class Produced:
     undecided: tuple[Site, ...]
 
 
-@per_plan
+@once
 def missing_outputs(plan: Plan) -> Produced:
     """The reads of outputs, of nodes and of steps, that some run does not serve."""
     reads = _Reads(plan)
-    for site in (*readers(plan, reads.open), *sites_at_end(plan)):
+    inside = (site for node in plan.nodes for site in reads.open(node))
+    for site in (*inside, *sites_at_end(plan)):
         if not site.read.guarded:
             reads.add(site)
     missing: list[Missing] = []
@@ -96,10 +96,10 @@ class _Reads:
     _served: dict[object, bool] = attrs.Factory(dict)
     _names: dict[int, dict[str, int]] = attrs.Factory(dict)
 
-    def open(self, plan: Plan, node: Node) -> Iterator[Site]:
+    def open(self, node: Node) -> Iterator[Site]:
         """The reads of a node, if its edges do not serve them all."""
         for site in sites_in(node):
-            source = plan.index.get(str(site.read.path[0]))
+            source = self.plan.index.get(str(site.read.path[0]))
             edge = None if source is None else node.sources.get(source)
             if site.read.path[0] == "steps" or (edge is not None and not self._serves(edge)):
                 return sites_in(node)

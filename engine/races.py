@@ -19,7 +19,7 @@ import attrs
 from engine.choices import choices_of
 from engine.ends import survey
 from engine.feasibility import decide, usual
-from engine.once import per_plan
+from engine.once import once
 from engine.plan import Node, Plan
 from engine.produced import evaluated
 from engine.questions import Fates, Questions
@@ -61,7 +61,7 @@ class Races:
     undecided: tuple[tuple[Access, Access], ...]
 
 
-@per_plan
+@once
 def races(plan: Plan) -> Races:
     """The races of a plan; its sub-pipelines have states of their own."""
     found: list[Race] = []

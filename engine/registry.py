@@ -17,7 +17,6 @@ from typing import TYPE_CHECKING, Any, Literal
 import attrs
 
 from engine.context import Context
-from engine.light import light
 from engine.modules import NoSuchTask, TaskError, cause, gathered, import_module, member, together
 from engine.schemas import Problem, schema_error
 
@@ -75,7 +74,7 @@ ExitsOf = Callable[[Mapping[str, Any]], Mapping[str, int]]
 raises `Misfit`."""
 
 
-@light
+@attrs.frozen
 class Named:
     """Something that a `with` names: a task or a pipeline that the body runs, or a resource that it needs, at `path` below it."""
 

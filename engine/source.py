@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any
 
 import attrs
 
-from engine import lines, positions, syntax
+from engine import positions, syntax
 
 if TYPE_CHECKING:
     import tomli
@@ -205,9 +205,6 @@ def parse(source: Source) -> dict[str, Any]:
 
     if source.undecodable is not None:
         raise Syntax("the file is not UTF-8 text", source.undecodable)
-    plain = lines.loads(source.text) if len(source.text) > lines.WORTH else None
-    if plain is not None:
-        return plain
     try:
         data = tomli.loads(source.text)
     except tomli.TOMLDecodeError as error:

@@ -31,7 +31,6 @@ from tests.test_bounds import (
     pipeline_costs_agree,
 )
 from tests.test_feasibility import machine_agrees, pipeline_agrees, verdicts_agree
-from tests.test_moulds import alike_or_not, texts
 from tests.test_produced import nodes_agree, reads_hold, scripted, steps_agree
 from tests.test_races import races_agree
 
@@ -51,7 +50,6 @@ PROPERTIES: tuple[tuple[Any, Callable[[Any], None]], ...] = (
     (costly_pipelines(), pipeline_costs_agree),
     (cases(), a_run_keeps_to_it),
     (crowded(), few_places_keep_to_it),
-    (texts(), alike_or_not),
 )
 
 

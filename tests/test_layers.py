@@ -11,7 +11,7 @@ import pytest
 ROOT = Path(__file__).parents[1] / "engine"
 
 LAYERS = (
-    "alive docstrings durations errors forms frames hints language light lines moulds order pause places positions prints processes quick",
+    "alive docstrings durations errors forms frames hints language once order pause places positions prints processes quick",
     "context events machine result shim",
     "syntax ends formatter",
     "source",
@@ -22,14 +22,13 @@ LAYERS = (
     "mistakes",
     "misnamed plan structure dumper signatures tasks machines unfold declared",
     "classes",
-    "functions draft editor fingerprint across latest once reads stray unset values",
-    "kin",
+    "functions draft editor fingerprint across latest reads stray unset values",
     "choices",
     "live",
     "alarms items journal scopes takeover",
     "attempts reasons told hooks",
     "exits fits pools references search loader scheduler",
-    "casts edges fans feasibility history outputs replay usage",
+    "edges fans feasibility history outputs replay usage",
     "bounds questions verdicts",
     "produced",
     "races work",

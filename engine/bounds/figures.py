@@ -13,7 +13,7 @@ import attrs
 from engine.bounds.measure import Measure
 from engine.bounds.paths import Link, Most
 from engine.bounds.weights import ATTEMPTS, TIME, VISITS, Weight
-from engine.once import per_plan
+from engine.once import once
 from engine.plan import Body, Node, Plan
 
 __all__ = ["Bound", "Bounds", "Endless", "NodeBound", "bounds_of"]
@@ -84,7 +84,7 @@ class Bounds:
     uncounted: tuple[str, ...] = ()
 
 
-@per_plan
+@once
 def bounds_of(plan: Plan) -> Bounds | None:
     """The worst case of a plan as the outermost run; None if a machine in it is not bounded, or it has errors."""
     return None if _untold(plan) else _bounds(Measure(plan, frozenset()))

@@ -10,7 +10,6 @@ from collections.abc import Iterator
 
 from engine.diagnostics import Diagnostic, Rule
 from engine.ends import survey, taken_routes
-from engine.kin import everywhere
 from engine.machine import Machine, Outcome, Route, Step
 from engine.plan import Node, Plan
 from engine.rules.spans import route_path
@@ -22,7 +21,8 @@ RULE = Rule("W305", "dead-route", "a route that no run takes, or a `max` that no
 
 def check(plan: Plan) -> Iterator[Diagnostic]:
     """One finding for each dead route and each idle bound, in order."""
-    return everywhere(plan, _in_node)
+    for node in plan.nodes:
+        yield from _in_node(plan, node)
 
 
 def _in_node(plan: Plan, node: Node) -> Iterator[Diagnostic]:

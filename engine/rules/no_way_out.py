@@ -9,7 +9,6 @@ from collections.abc import Iterator
 
 from engine.diagnostics import Diagnostic, Rule
 from engine.ends import reach, trapped_steps
-from engine.kin import everywhere
 from engine.machine import Hop, Machine
 from engine.plan import Node, Plan
 from engine.rules.spans import step_span
@@ -21,7 +20,8 @@ RULE = Rule("E303", "no-way-out", "a step from which no end can be reached")
 
 def check(plan: Plan) -> Iterator[Diagnostic]:
     """One finding for each trapped step, in order."""
-    return everywhere(plan, _in_node)
+    for node in plan.nodes:
+        yield from _in_node(plan, node)
 
 
 def _in_node(plan: Plan, node: Node) -> Iterator[Diagnostic]:

@@ -8,7 +8,6 @@ from engine.diagnostics import Diagnostic, Rule
 from engine.ends import survey, taken_routes
 from engine.expressions import show
 from engine.feasibility import decide
-from engine.kin import everywhere
 from engine.plan import Node, Plan
 from engine.produced import missing_outputs
 from engine.races import races
@@ -34,7 +33,8 @@ def check(plan: Plan) -> Iterator[Diagnostic]:
         node = plan.nodes[index]
         message = f"whether any run starts `{node.name}` is not decided"
         yield _note(plan, message, source.key(plan.place(node)), node, None)
-    yield from everywhere(plan, _in_node)
+    for node in plan.nodes:
+        yield from _in_node(plan, node)
     for site in missing_outputs(plan).undecided:
         yield _read(plan, site)
     for one, other in races(plan).undecided:

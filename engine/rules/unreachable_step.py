@@ -7,7 +7,6 @@ from collections.abc import Iterator, Mapping
 
 from engine.diagnostics import Diagnostic, Note, Rule
 from engine.ends import Survey, survey, taken_routes
-from engine.kin import everywhere
 from engine.machine import Route, Step
 from engine.plan import Node, Plan
 from engine.rules.spans import route_path, step_span
@@ -22,7 +21,8 @@ RULE = Rule("E302", "unreachable-step", "a step that no run of its node visits")
 
 def check(plan: Plan) -> Iterator[Diagnostic]:
     """One finding for each step that is never visited, in order."""
-    return everywhere(plan, _in_node)
+    for node in plan.nodes:
+        yield from _in_node(plan, node)
 
 
 def _in_node(plan: Plan, node: Node) -> Iterator[Diagnostic]:

@@ -10,7 +10,6 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from engine.diagnostics import Diagnostic, Rule
-from engine.kin import everywhere
 from engine.machine import Step
 from engine.plan import Node, Plan
 from engine.rules.spans import step_path
@@ -22,7 +21,8 @@ RULE = Rule("W304", "unrouted-exit", "a declared exit that routes leave to the d
 
 def check(plan: Plan) -> Iterator[Diagnostic]:
     """One finding for each step that leaves exits out, in order."""
-    return everywhere(plan, _in_node)
+    for node in plan.nodes:
+        yield from _in_node(plan, node)
 
 
 def _in_node(plan: Plan, node: Node) -> Iterator[Diagnostic]:
