@@ -27,8 +27,8 @@ from typing import Literal
 
 import attrs
 
-from engine.analysis.memo import per_plan
 from engine.analysis.step_reachability import Ending, can_be_done, ends_of
+from engine.base.memo import once
 from engine.plan.fan_out import Fan
 from engine.plan.machine import (
     End,
@@ -100,7 +100,7 @@ class Choices:
     """Of nodes that this is asked of, the bit that says: ended without an output."""
 
 
-@per_plan
+@once
 def choices_of(plan: Plan) -> Choices:
     """The choices of all nodes of a plan; its sub-pipelines are not looked into."""
     return _choices(plan, plan.on_failure, frozenset())

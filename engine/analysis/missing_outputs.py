@@ -32,8 +32,6 @@ from engine.analysis.choices import (
     successes_of,
     union,
 )
-from engine.analysis.kin import readers
-from engine.analysis.memo import per_plan
 from engine.analysis.node_reachability import decide
 from engine.analysis.reads import Site, sites_at_end, sites_in
 from engine.analysis.scenarios import Fates, Questions
@@ -45,6 +43,7 @@ from engine.analysis.step_outputs import (
     ended,
 )
 from engine.analysis.step_reachability import ends_of, survey
+from engine.base.memo import once
 from engine.plan.plan import Edge, Node, Plan
 
 __all__ = ["EFFORT", "Missing", "Produced", "evaluated", "missing_outputs"]
@@ -70,11 +69,12 @@ class Produced:
     undecided: tuple[Site, ...]
 
 
-@per_plan
+@once
 def missing_outputs(plan: Plan) -> Produced:
     """The reads of outputs, of nodes and of steps, that some run does not serve."""
     reads = _Reads(plan)
-    for site in (*readers(plan, reads.open), *sites_at_end(plan)):
+    inside = (site for node in plan.nodes for site in reads.open(node))
+    for site in (*inside, *sites_at_end(plan)):
         if not site.read.guarded:
             reads.add(site)
     missing: list[Missing] = []
@@ -101,10 +101,10 @@ class _Reads:
     _served: dict[object, bool] = attrs.Factory(dict)
     _names: dict[int, dict[str, int]] = attrs.Factory(dict)
 
-    def open(self, plan: Plan, node: Node) -> Iterator[Site]:
+    def open(self, node: Node) -> Iterator[Site]:
         """The reads of a node, if its edges do not serve them all."""
         for site in sites_in(node):
-            source = plan.index.get(str(site.read.path[0]))
+            source = self.plan.index.get(str(site.read.path[0]))
             edge = None if source is None else node.sources.get(source)
             if site.read.path[0] == "steps" or (edge is not None and not self._serves(edge)):
                 return sites_in(node)

@@ -20,9 +20,8 @@ from engine.analysis.choices import (
     joined,
     when_of,
 )
-from engine.analysis.kin import first_ones
-from engine.analysis.memo import per_plan
 from engine.analysis.search import Cause, Search, TooMuch
+from engine.base.memo import once
 from engine.plan.plan import Plan
 
 __all__ = [
@@ -48,7 +47,7 @@ class Feasibility:
     undecided: tuple[int, ...]
 
 
-@per_plan
+@once
 def decide(plan: Plan) -> Feasibility:
     """Which nodes some assignment of exits (and timing) makes run; sub-pipelines are not judged."""
     if _goes_well(plan):
@@ -60,7 +59,7 @@ def decide(plan: Plan) -> Feasibility:
     return _searched(plan, choices, runs)
 
 
-@per_plan
+@once
 def usual(plan: Plan) -> frozenset[int]:
     """The nodes of the run in which each ends well if it can."""
     return frozenset(_trial(choices_of(plan), (), _most))
@@ -113,7 +112,7 @@ def _goes_well(plan: Plan) -> bool:
         can_succeed(node)
         and when_of(node) != "never"
         and all(edge.condition.kind in _LIVE_AFTER_SUCCESS for edge in node.edges)
-        for node in first_ones(plan)
+        for node in plan.nodes
     )
 
 

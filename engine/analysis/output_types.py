@@ -13,10 +13,9 @@ from typing import Any, Literal
 import attrs
 
 from engine.analysis.choices import endings_of, excused, gives_output
-from engine.analysis.kin import first_ones, readers
-from engine.analysis.memo import per_plan
 from engine.analysis.reads import Site, sites_at_end, sites_in
 from engine.analysis.step_reachability import Ending, ends_of, outcomes_of
+from engine.base.memo import once
 from engine.expressions.model import BadExpression, Read
 from engine.expressions.templates import is_text, template
 from engine.language.invalid_names import means_either
@@ -67,11 +66,11 @@ class Wrong:
     kinds: tuple[str, ...]
 
 
-@per_plan
+@once
 def outputs_of(plan: Plan) -> Outputs:
     """What the references of a plan give."""
     found = Outputs(plan)
-    if any(map(_follows, first_ones(plan))):
+    if any(map(_follows, plan.nodes)):
         # In the order of the edges, so that a long chain of references takes no deep recursion.
         for index in plan.order:
             found.follow(plan.nodes[index])
@@ -88,7 +87,7 @@ def _echoes(body: Body) -> bool:
     return body.task is not None and body.task.output == "inputs"
 
 
-@per_plan
+@once
 def wrong_paths(plan: Plan) -> tuple[tuple[Site, Wrong], ...]:
     """The reads, but for those in flawed nodes, with the first part of their path that what it is
     in does not surely have."""
@@ -97,10 +96,9 @@ def wrong_paths(plan: Plan) -> tuple[tuple[Site, Wrong], ...]:
     def wrong(found: Iterable[Site]) -> Iterator[tuple[Site, Wrong]]:
         return ((site, wrong) for site in found if (wrong := outputs.wrong(site)))
 
-    def in_node(plan: Plan, node: Node) -> Iterator[tuple[Site, Wrong]]:
-        return wrong(() if node.name in plan.flawed else sites_in(node))
-
-    return (*readers(plan, in_node), *wrong(sites_at_end(plan)))
+    sound = (node for node in plan.nodes if node.name not in plan.flawed)
+    inside = (site for node in sound for site in sites_in(node))
+    return (*wrong(inside), *wrong(sites_at_end(plan)))
 
 
 @attrs.define(eq=False)

@@ -17,13 +17,13 @@ from collections.abc import Iterable, Iterator, Mapping
 import attrs
 
 from engine.analysis.choices import choices_of
-from engine.analysis.memo import per_plan
 from engine.analysis.missing_outputs import evaluated
 from engine.analysis.node_reachability import decide, usual
 from engine.analysis.reads import Site, sites
 from engine.analysis.scenarios import Fates, Questions
 from engine.analysis.search import TooMuch
 from engine.analysis.step_reachability import survey
+from engine.base.memo import once
 from engine.plan.plan import Node, Plan
 
 __all__ = ["EFFORT", "Access", "Race", "Races", "meets_itself", "races"]
@@ -61,7 +61,7 @@ class Races:
     undecided: tuple[tuple[Access, Access], ...]
 
 
-@per_plan
+@once
 def races(plan: Plan) -> Races:
     """The races of a plan; its sub-pipelines have states of their own."""
     found: list[Race] = []

@@ -12,23 +12,22 @@ from __future__ import annotations
 import attrs
 
 from engine.analysis.choices import can_succeed, choices_of, spoils
-from engine.analysis.kin import first_ones
-from engine.analysis.memo import per_plan
 from engine.analysis.node_reachability import decide, skips_all
+from engine.base.memo import once
 from engine.plan.plan import Plan
 
 __all__ = ["child_codes", "failing", "never_succeeds"]
 
 
-@per_plan
+@once
 def failing(plan: Plan) -> tuple[int, ...]:
     """The nodes that fail unhandled, or never end, in every run that they are in."""
-    if all(map(can_succeed, first_ones(plan))):
+    if all(map(can_succeed, plan.nodes)):
         return ()
     return tuple(sorted(choices_of(_careful(plan)).stuck))
 
 
-@per_plan
+@once
 def never_succeeds(plan: Plan) -> bool | None:
     """Whether no run of the plan succeeds; None where the effort did not suffice to tell."""
     if not failing(plan):
@@ -37,7 +36,7 @@ def never_succeeds(plan: Plan) -> bool | None:
     return None if skipped is None else not skipped
 
 
-@per_plan
+@once
 def child_codes(plan: Plan) -> frozenset[int]:
     """The exits that the plan can give as a sub-pipeline: 0 `success`, 1 `failure`."""
     parts = [plan, *([plan.closing] if plan.closing else [])]
@@ -52,7 +51,7 @@ def _can_fail(plan: Plan) -> bool:
     return any(node.index not in never and spoils(plan, node) for node in plan.nodes)
 
 
-@per_plan
+@once
 def _careful(plan: Plan) -> Plan:
     """The plan with runs that end at the first failure: those that succeed are the same."""
     return plan if plan.on_failure == "cancel" else attrs.evolve(plan, on_failure="cancel")

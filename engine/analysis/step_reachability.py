@@ -14,6 +14,7 @@ from collections.abc import Iterable, Iterator, Sequence
 import attrs
 
 from engine.base.graphs import led_to
+from engine.base.memo import once
 from engine.plan.machine import (
     End,
     Machine,
@@ -22,7 +23,6 @@ from engine.plan.machine import (
     Step,
     Target,
     Verdict,
-    per_shape,
 )
 
 __all__ = [
@@ -68,7 +68,7 @@ class Survey:
     open: frozenset[int] = frozenset()
 
 
-@per_shape
+@once
 def survey(machine: Machine) -> Survey:
     """The steps and used-up routes of all runs of the node."""
     routes = [taken_routes(step) for step in machine.steps]
@@ -94,7 +94,7 @@ def ends_of(machine: Machine, apart: Iterable[int] | None = None) -> frozenset[E
     return known[told]
 
 
-@per_shape
+@once
 def _ends_known(machine: Machine) -> dict[frozenset[int] | None, frozenset[Ending]]:
     """What `ends_of` has found, by the codes told apart."""
     return {}
@@ -118,13 +118,13 @@ def _ends(machine: Machine, told: frozenset[int] | None) -> Iterator[Ending]:
                     yield Ending(target.result, label, named, at, code)
 
 
-@per_shape
+@once
 def can_be_done(machine: Machine) -> bool:
     """Whether some run of the node ends well."""
     return any(ending.result == "succeeded" for ending in ends_of(machine, ()))
 
 
-@per_shape
+@once
 def trapped_steps(machine: Machine) -> frozenset[int]:
     """Steps from which no end can be reached over `to` and `then` of outcomes that can come."""
     leads_to: list[list[int]] = [[] for _ in machine.steps]

@@ -11,16 +11,14 @@ from typing import Any
 
 import attrs
 
-from engine.compile.casts import Cast
 from engine.compile.references import names_set
 from engine.compile.reporter import Draft
 from engine.expressions.model import Template
 from engine.language.invalid_names import ambiguous
-from engine.language.moulds import Mould, wherever
 from engine.language.omissions import whole
 from engine.language.spec import Spec
 from engine.plan.fingerprint import fingerprint
-from engine.plan.machine import Hop, unbounded_loops
+from engine.plan.machine import unbounded_loops
 from engine.plan.plan import Node, Plan
 from engine.sdk.registry import Registry
 
@@ -60,9 +58,6 @@ class Work:
     initial: Template | None = None
     parts: dict[str, Plan] = attrs.Factory(dict)
     """What else the document holds, by the field of its Plan."""
-    casts: dict[Mould | None, Cast | None] = attrs.Factory(dict)
-    cast: set[int] = attrs.Factory(set)
-    """The nodes that were made by a cast."""
 
     @cached_property
     def places(self) -> Mapping[str, int]:
@@ -77,7 +72,7 @@ def plan_of(work: Work) -> Plan:
     children = [body.plan for body in bodies if body.plan]
     children += [each for body in bodies for each in (body.called or {}).values()]
     children += work.parts.values()
-    loops = tuple(wherever(((node.mould, node) for node in nodes), _loops))
+    loops = tuple((n.index, loop) for n in nodes for loop in unbounded_loops(n.machine))
     return Plan(
         name=spec.name,
         nodes=nodes,
@@ -98,10 +93,6 @@ def plan_of(work: Work) -> Plan:
         **work.parts,
         flawed=frozenset(_flawed(work.draft)),
     )
-
-
-def _loops(node: Node) -> Iterator[tuple[int, tuple[Hop, ...]]]:
-    return ((node.index, loop) for loop in unbounded_loops(node.machine))
 
 
 def _flawed(draft: Draft) -> Iterator[str]:

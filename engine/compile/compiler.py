@@ -14,7 +14,6 @@ from typing import Any
 import attrs
 
 from engine.base.graphs import cycle_of
-from engine.compile.casts import cast_of
 from engine.compile.compilation import Session, Work, plan_of
 from engine.compile.edges import with_edges
 from engine.compile.expansion import unfolded
@@ -26,8 +25,8 @@ from engine.diagnostics import Diagnostics, codes
 from engine.expressions.templates import template
 from engine.language.nesting import nested_too_deep
 from engine.language.omissions import whole
-from engine.language.spec import NodeSpec, Spec
-from engine.plan.plan import Node, Plan
+from engine.language.spec import Spec
+from engine.plan.plan import Plan
 from engine.schemas.validation import misfits, schema_error
 from engine.sdk.imports import TaskError
 from engine.sdk.registry import Registry
@@ -142,29 +141,12 @@ def _pipelines(work: Work) -> None:
 def _bodies(work: Work) -> None:
     """Machines and bodies of all nodes, without edges."""
     for index, (name, spec) in enumerate(work.draft.spec.nodes.items()):
-        cast = work.casts.get(spec.mould)
-        if cast is not None:
-            work.cast.add(index)
-            work.nodes.append(cast.again(work.draft, index, name, spec, work.places))
-        elif spec.mould is not None and spec.mould.first == name:
-            told = len(work.draft.found)
-            work.nodes.append(_first(work, told, spec, node_of(work, index, name, spec)))
-        else:
-            work.nodes.append(node_of(work, index, name, spec))
-
-
-def _first(work: Work, told: int, spec: NodeSpec, node: Node) -> Node:
-    """The first node of a mould, of which the others are made if nothing was found in it."""
-    fillings = tuple(work.places[each] for each in spec.names)
-    moulded = attrs.evolve(node, mould=spec.mould, fillings=fillings)
-    cast = cast_of(work.draft, spec, moulded) if len(work.draft.found) == told else None
-    work.casts[spec.mould] = cast
-    return moulded if cast else node
+        work.nodes.append(node_of(work, index, name, spec))
 
 
 def _edges(work: Work) -> None:
     """What `needs` writes and references imply."""
-    work.nodes[:] = with_edges(work.draft, work.nodes, work.places, work.cast)
+    work.nodes[:] = with_edges(work.draft, work.nodes, work.places)
 
 
 def _cycles(work: Work) -> None:

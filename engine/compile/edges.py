@@ -5,7 +5,7 @@ Source: LANGUAGE.md sections 6 and 7 (E201, E203).
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence, Set
+from collections.abc import Iterator, Mapping, Sequence
 
 import attrs
 
@@ -33,17 +33,10 @@ _ENDING = (
 """What decides with which labels a node can end."""
 
 
-def with_edges(
-    draft: Draft, nodes: Sequence[Node], names: Mapping[str, int], cast: Set[int]
-) -> list[Node]:
-    """The nodes of a document with their incoming edges, the written ones first; those that are
-    `cast` have them. `names` are the indexes of all nodes."""
-    return [
-        node
-        if node.index in cast
-        else attrs.evolve(node, edges=tuple(_incoming(draft, nodes, node, names)))
-        for node in nodes
-    ]
+def with_edges(draft: Draft, nodes: Sequence[Node], names: Mapping[str, int]) -> list[Node]:
+    """The nodes of a document with their incoming edges, the written ones first. `names` are the
+    indexes of all nodes."""
+    return [attrs.evolve(node, edges=tuple(_incoming(draft, nodes, node, names))) for node in nodes]
 
 
 def _incoming(

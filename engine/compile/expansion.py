@@ -63,7 +63,7 @@ def _unfolded(node: NodeSpec, found: Machinery) -> NodeSpec:
         for name, (routes, retry) in table.items()
     }
     new = {"steps": steps, "start": found.start, "single": False, "unfolded": True}
-    return attrs.evolve(node, **new, mould=None, names=())  # type: ignore[arg-type]
+    return attrs.evolve(node, **new)  # type: ignore[arg-type]
 
 
 def _of_step(routes: Mapping[str, RouteSpec], step: str, found: Machinery) -> dict[str, RouteSpec]:

@@ -14,8 +14,8 @@ from itertools import pairwise
 
 import attrs
 
-from engine.analysis.memo import per_plan
 from engine.base.graphs import cycle_of
+from engine.base.memo import once
 from engine.diagnostics import Diagnostic, Note, codes
 from engine.language.spec import Spec
 from engine.language.structuring_errors import whose
@@ -76,8 +76,6 @@ def _finding(message: str, held: _Held, help: str, notes: Iterable[_Held]) -> Di
 def _parts(spec: Spec, nodes: Iterable[Node]) -> Iterator[tuple[Node, Plan, KeyPath]]:
     """The sub-pipelines of a document, each with its node and the place where it is named."""
     for node in nodes:
-        if node.mould is not None:
-            continue  # made of tasks alone
         for step, body in zip(node.machine.steps, node.bodies, strict=True):
             if body.plan is not None:
                 steps = () if spec.nodes[node.name].single else ("steps", step.name)
@@ -91,7 +89,7 @@ def _own(spec: Spec, nodes: Iterable[Node]) -> Iterator[_Held]:
                 yield _Held(node.name, node.pool, wanted, spec, path)
 
 
-@per_plan
+@once
 def _wanted(plan: Plan) -> frozenset[str]:
     """The pools that nodes of a plan, or of those inside it, wait for."""
     inside = [_wanted(inner) for _, inner, _ in _parts(plan.spec, plan.nodes)]
@@ -111,7 +109,7 @@ def _all(spec: Spec, nodes: Sequence[Node]) -> dict[tuple[str, str], _Held]:
     return found
 
 
-@per_plan
+@once
 def _inside(plan: Plan) -> dict[tuple[str, str], _Held]:
     return _all(plan.spec, plan.nodes)
 
@@ -137,7 +135,7 @@ def _told_inside(nodes: Iterable[Node]) -> frozenset[frozenset[str]]:
     return frozenset[frozenset[str]]().union(*map(_told, plans))
 
 
-@per_plan
+@once
 def _told(plan: Plan) -> frozenset[frozenset[str]]:
     """The pools of each cycle found in a plan or inside it."""
     own = (frozenset(h.pool for h in cycle) for cycle in _cycles(plan.spec, plan.nodes, plan.pools))

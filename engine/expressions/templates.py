@@ -32,25 +32,7 @@ from engine.expressions.model import (
 )
 from engine.toml.key_paths import KeyPath
 
-__all__ = ["Late", "bare", "is_text", "template"]
-
-
-class Late(Template):
-    """A template known to be right, made of its value when that is asked for."""
-
-    __slots__ = ("value",)
-
-    def __init__(self, value: Any, constant: bool) -> None:
-        object.__setattr__(self, "constant", constant)
-        object.__setattr__(self, "value", value)
-
-    def __getattr__(self, name: str) -> Any:
-        if name not in ("reads", "evaluate"):
-            raise AttributeError(name)
-        made = template(self.value)
-        object.__setattr__(self, "reads", made.reads)
-        object.__setattr__(self, "evaluate", made.evaluate)
-        return getattr(made, name)
+__all__ = ["bare", "is_text", "template"]
 
 
 # -- values ------------------------------------------------------------------------------------

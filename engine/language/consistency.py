@@ -6,13 +6,11 @@ Source: LANGUAGE.md sections 2 to 5.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from functools import partial
 
 import attrs
 
 from engine.base.durations import LONGEST
 from engine.diagnostics import Diagnostic, Rule, codes
-from engine.language.moulds import wherever
 from engine.language.omissions import in_file, whole
 from engine.language.spec import (
     NodeSpec,
@@ -20,7 +18,6 @@ from engine.language.spec import (
     RouteSpec,
     Spec,
     StepSpec,
-    alike,
 )
 from engine.language.structuring_errors import whose
 from engine.toml.key_paths import KeyPath, show
@@ -57,11 +54,12 @@ def across(spec: Spec) -> Iterator[Diagnostic]:
     for name in spec.before & spec.nodes.keys():
         message = f"there is a node `{name}` in `[nodes]` too"
         yield tell(codes.BAD_NAME, message, (spec.table, name), "give one of them another name")
-    yield from wherever(alike(spec.nodes), partial(_node, tell))
+    for name, node in spec.nodes.items():
+        yield from _node(tell, name, node)
 
 
-def _node(tell: _Tell, named: tuple[str, NodeSpec]) -> Iterator[Diagnostic]:
-    path, node = (tell.spec.table, named[0]), named[1]
+def _node(tell: _Tell, called: str, node: NodeSpec) -> Iterator[Diagnostic]:
+    path = (tell.spec.table, called)
     for key in ("max_parallel", "tolerate"):
         if (
             getattr(node, key) is not None

@@ -21,7 +21,6 @@ import attrs
 from engine.diagnostics import Diagnostic, Diagnostics, Fix, Rule, codes
 from engine.diagnostics.fixes import mend_key, mend_value
 from engine.language.consistency import across
-from engine.language.moulds import wherever
 from engine.language.nesting import DEEPEST, is_file, too_deep
 from engine.language.omissions import shifted
 from engine.language.spec import (
@@ -29,7 +28,6 @@ from engine.language.spec import (
     NodeSpec,
     Spec,
     StepSpec,
-    alike,
 )
 from engine.language.stray_expressions import strays, with_strays
 from engine.language.structuring import Misnamed, structure
@@ -111,8 +109,7 @@ def _structured(data: dict[str, Any]) -> tuple[Spec, list[Mistake]]:
     """The Spec of what is right in the data, with what was left out for it, and all that is
     wrong."""
     spec, wrong = _tried(data)
-    stray = list(strays(data)) if wrong else _strays(data, spec)
-    wrong = found = with_strays(_without_echo(wrong), stray)
+    wrong = found = with_strays(_without_echo(wrong), list(strays(data)))
     meant = [(*m.path[:-1], m.meant) for m in found if m.rule is codes.UNKNOWN_KEY and m.meant]
     broken: set[KeyPath] = set(meant)
     misnamed: set[KeyPath] = set()
@@ -127,12 +124,6 @@ def _structured(data: dict[str, Any]) -> tuple[Spec, list[Mistake]]:
         misnamed |= named
         spec, wrong = _tried(data)
     return attrs.evolve(spec, broken=frozenset(broken), misnamed=frozenset(misnamed)), found
-
-
-def _strays(data: dict[str, Any], spec: Spec) -> list[Mistake]:
-    """All of them; where the first node of each mould has none, no other node has one."""
-    first = {name: data["nodes"][name] for name, node in spec.nodes.items() if node.leads(name)}
-    return list(strays({**data, "nodes": first})) and list(strays(data))
 
 
 def _tried(data: dict[str, Any]) -> tuple[Spec, list[Mistake]]:
@@ -220,7 +211,7 @@ def _placed(spec: Spec, source: Source, at: KeyPath, name: str) -> Spec:
         inputs={**{name: {} for name in _named(broken, "inputs")}, **spec.inputs},
         state={**{name: {"initial": None} for name in _named(broken, "state")}, **spec.state},
         pools={**dict.fromkeys(_named(broken, "pools"), Limit(1)), **spec.pools},
-        nodes=_held(spec.nodes, _named(broken, "nodes")) if broken or spec.misnamed else spec.nodes,
+        nodes=_held(spec.nodes, _named(broken, "nodes")),
         finally_=_held(spec.finally_, _named(broken, "finally")),
         pipelines={
             key: _placed(_inside(child, spec, key), source, ("pipelines", key), key)
@@ -230,11 +221,9 @@ def _placed(spec: Spec, source: Source, at: KeyPath, name: str) -> Spec:
 
 
 def _held(nodes: Mapping[str, NodeSpec], broken: Iterable[str]) -> dict[str, NodeSpec]:
-    """The nodes of which none is taken for another, for in a file with mistakes they may have differed; and a place held for
-    each that is left out."""
-    unlike = {name: attrs.evolve(node, mould=None) for name, node in nodes.items()}
+    """The nodes, and a place held for each that is left out."""
     held = {name: NodeSpec({name: StepSpec()}, name, single=True) for name in broken}
-    return unlike | {name: node for name, node in held.items() if name not in unlike}
+    return {**nodes, **{name: node for name, node in held.items() if name not in nodes}}
 
 
 def _named(broken: Iterable[KeyPath], table: str) -> list[str]:
@@ -299,13 +288,13 @@ def _with_files(
 def _named_files(spec: Spec) -> Iterator[tuple[KeyPath, str]]:
     """The steps that are a pipeline in another file, each with its place."""
     for document in _documents(spec):
-        yield from wherever(alike(document.nodes), partial(_named_in, spec, document))
+        for name, node in document.nodes.items():
+            yield from _named_in(spec, document, name, node)
 
 
 def _named_in(
-    spec: Spec, document: Spec, named: tuple[str, NodeSpec]
+    spec: Spec, document: Spec, name: str, node: NodeSpec
 ) -> Iterator[tuple[KeyPath, str]]:
-    name, node = named
     for step_name, step in node.steps.items():
         called = step.pipeline
         if called is not None and is_file(called) and called not in spec.pipelines:

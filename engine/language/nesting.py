@@ -53,9 +53,8 @@ class _Document:
 
 
 def _named(spec: Spec) -> Iterator[str]:
-    for name, node in spec.nodes.items():
-        if node.leads(name):
-            yield from (step.pipeline for step in node.steps.values() if step.pipeline is not None)
+    for node in spec.nodes.values():
+        yield from (step.pipeline for step in node.steps.values() if step.pipeline is not None)
 
 
 def nested_too_deep(spec: Spec) -> frozenset[tuple[int, str]]:

@@ -7,14 +7,12 @@ Source: LANGUAGE.md sections 1 to 9.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from functools import cached_property
 from typing import Any, Literal, NewType
 
 import attrs
 
-from engine.base.light import light
-from engine.language.moulds import Mould
 from engine.toml.key_paths import KeyPath
 from engine.toml.source import Source
 
@@ -38,7 +36,6 @@ __all__ = [
     "Share",
     "Spec",
     "StepSpec",
-    "alike",
 ]
 
 Duration = NewType("Duration", float)
@@ -86,7 +83,7 @@ class RouteSpec:
     delay: Delay | None = None
 
 
-@light
+@attrs.frozen
 class StepSpec:
     """One step of a node: exactly one of `task` and `pipeline` is set."""
 
@@ -102,7 +99,7 @@ class StepSpec:
     description: str = ""
 
 
-@light
+@attrs.frozen
 class NodeSpec:
     """One node. `single` tells that its step is written in the node's own table."""
 
@@ -128,23 +125,11 @@ class NodeSpec:
     unfolded: bool = attrs.field(default=False, eq=False, repr=False)
     """Whether the steps are those of its task, a class: see `unfold`."""
     description: str = ""
-    mould: Mould | None = attrs.field(default=None, eq=False, repr=False)
-    """What it has in common with others, and the nodes that fill it: see `moulds`."""
-    names: tuple[str, ...] = attrs.field(default=(), eq=False, repr=False)
 
     @property
     def flat(self) -> bool:
         """Whether what its steps say is written in the table of the node."""
         return self.single or self.unfolded
-
-    def leads(self, name: str) -> bool:
-        """Whether this node, of that name, is the first of its mould."""
-        return self.mould is None or self.mould.first == name
-
-
-def alike(nodes: Mapping[str, NodeSpec]) -> Iterator[tuple[Mould | None, tuple[str, NodeSpec]]]:
-    """The nodes with their moulds, for `moulds.wherever`."""
-    return ((node.mould, (name, node)) for name, node in nodes.items())
 
 
 @attrs.frozen

@@ -8,8 +8,7 @@ sections 1 to 5.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Mapping
-from operator import attrgetter
+from collections.abc import Callable, Mapping
 from typing import Any, Literal, get_origin
 
 import attrs
@@ -18,7 +17,6 @@ from cattrs.errors import ForbiddenExtraKeysError
 from cattrs.gen import make_dict_structure_fn, override
 
 from engine.diagnostics import codes
-from engine.language.moulds import Mould, poured
 from engine.language.spec import (
     CONDITIONS,
     Code,
@@ -149,11 +147,11 @@ def _label(_: int, value: Any) -> str | int:
 def _named(hook: Hook, check: Callable[[str], None] = lambda name: None) -> Hook:
     """A table from names that pass `check` to what `hook(name, value)` gives."""
     one = _of_name(hook, check)
-    return lambda value, _: _by_name(_table(value), one)
 
+    def read(value: Any, _: Any) -> dict[str, Any]:
+        return {str(name): made for name, made in each(_table(value).items(), one).items()}
 
-def _by_name(table: dict[str, Any], one: Callable[[str, Any], Any]) -> dict[str, Any]:
-    return {str(name): made for name, made in each(table.items(), one).items()}
+    return read
 
 
 def _of_name(hook: Hook, check: Callable[[str], None]) -> Hook:
@@ -195,68 +193,6 @@ def _beside(wrong: list[Exception], make: Callable[[], Any]) -> Any:
     if wrong:
         raise ExceptionGroup("", wrong)
     return made
-
-
-def _nodes(value: Any, _: Any) -> dict[str, NodeSpec]:
-    """The table of all nodes; those of one mould are made of the first."""
-    table = _table(value)
-    known: dict[Hashable, _First] = {}
-    named: Callable[[str, Any], NodeSpec] = _of_name(_node, identifier)
-
-    def one(name: str, item: Any) -> NodeSpec:
-        found = poured(name, item, table)
-        if found is None or type(name) is not str:
-            return named(name, item)
-        key, names = found
-        if key in known:
-            identifier(name)
-            return known[key].again(name, item, names)
-        first = attrs.evolve(named(name, item), mould=Mould(name, key[0]), names=names)
-        known[key] = _First.of(first)
-        return first
-
-    return _by_name(table, one)
-
-
-_VARIED = ("steps", "start", "single", "needs")
-_LAST = ("description", "mould", "names")
-"""The first and the last fields of a node's spec."""
-_more = attrgetter(*[field.name for field in attrs.fields(NodeSpec)][len(_VARIED) : -len(_LAST)])
-_of_step = attrgetter(*[field.name for field in attrs.fields(StepSpec)])
-
-
-@attrs.frozen(eq=False)
-class _First:
-    """The first node of a mould, of which the others are made: what all of them share."""
-
-    spec: NodeSpec
-    more: tuple[Any, ...]
-    steps: Mapping[str, Callable[[Any], StepSpec]]
-
-    @classmethod
-    def of(cls, spec: NodeSpec) -> _First:
-        steps = {name: cls._step(step) for name, step in spec.steps.items()}
-        return cls(spec, _more(spec), steps)
-
-    @staticmethod
-    def _step(like: StepSpec) -> Callable[[Any], StepSpec]:
-        task, pipeline, _, *rest = _of_step(like)
-        return lambda with_: StepSpec(task, pipeline, with_, *rest)
-
-    def again(self, name: str, table: dict[str, Any], names: tuple[str, ...]) -> NodeSpec:
-        """The spec of another node of the mould."""
-        like = self.spec
-        if like.single:
-            [own] = self.steps.values()
-            start, steps = name, {name: own(table.get("with", {}))}
-        else:
-            start, tables = like.start, table["steps"]
-            steps = {key: make(tables[key].get("with", {})) for key, make in self.steps.items()}
-        needs = like.needs
-        if needs:
-            needs = dict(zip(table["needs"], needs.values(), strict=True))
-        shared: Any = (*self.more, table.get("description", ""), like.mould, names)
-        return NodeSpec(steps, start, like.single, needs, *shared)
 
 
 def _astray(key: str) -> Wrong:
@@ -386,8 +322,8 @@ _SPEC = _reader(
     inputs=_named(lambda _, value: _object(value, "a JSON Schema (a table)"), identifier),
     state=_named(_state, identifier),
     pools=_named(lambda _, value: CONVERTER.structure(value, Limit), word),
-    nodes=_nodes,
-    finally_=_nodes,
+    nodes=_named(_node, identifier),
+    finally_=_named(_node, identifier),
     services=_named(lambda _, value: _SERVICE(value, ServiceSpec), identifier),
     resources=_named(lambda _, value: _RESOURCE(value, ResourceSpec), identifier),
     outputs=lambda value, _: _object(value),

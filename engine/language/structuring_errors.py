@@ -40,7 +40,7 @@ INTERNAL = {
     Spec: frozenset(
         {"source", "at", "name", "files", "broken", "misnamed", "table", "before"},
     ),
-    NodeSpec: frozenset({"single", "mould", "names", "unfolded"}),
+    NodeSpec: frozenset({"single", "unfolded"}),
 }
 """Fields that no key of a file fills."""
 

@@ -25,7 +25,7 @@ __all__ = ["fingerprint", "of_nodes"]
 
 VERSION = 1
 _NO_MEANING = frozenset(
-    {"description", "group", "single", "mould", "names", "source", "at", "files", "broken"}
+    {"description", "group", "single", "source", "at", "files", "broken"}
     | {"pipelines", "steps", "unfolded"}
 )
 

@@ -8,13 +8,11 @@ resolved: steps are indexes, exits are codes. Knows no clock, no task, no data. 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from functools import wraps
-from typing import Literal, TypeVar
-from weakref import WeakKeyDictionary
+from typing import Literal
 
 import attrs
 
-from engine.base.light import light
+from engine.base.memo import once
 
 __all__ = [
     "ASK_LIMIT",
@@ -27,14 +25,12 @@ __all__ = [
     "Outcome",
     "Retry",
     "Route",
-    "Shape",
     "State",
     "Step",
     "Stop",
     "Target",
     "advance",
     "begin",
-    "per_shape",
     "unbounded_loops",
 ]
 
@@ -109,7 +105,7 @@ class Clause:
         return seconds
 
 
-@light
+@attrs.frozen
 class Step:
     """One state: what its exits are called and where they lead."""
 
@@ -153,20 +149,6 @@ class Step:
         found = self.routes.get(outcome)
         return found if found or outcome == 0 else self.default
 
-    def renamed(self, name: str) -> Step:
-        """The same step of another name."""
-        return Step(
-            name,
-            self.codes,
-            self.names,
-            self.aliases,
-            self.routes,
-            self.default,
-            self.retry,
-            self.times_out,
-            self.interrupts,
-        )
-
     def written(self) -> Iterator[Route]:
         """Every route as written."""
         yield from self.routes.values()
@@ -174,42 +156,19 @@ class Step:
             yield self.default
 
 
-class Shape:
-    """What machines that differ in nothing but the names of their steps have in common: itself."""
-
-    __slots__ = ("__weakref__",)
-
-
-@light
+@attrs.frozen
 class Machine:
     """The steps of a node; it starts in `steps[start]` and has `counters` bounded routes."""
 
     steps: tuple[Step, ...]
     start: int = 0
     counters: int = 0
-    shape: Shape = attrs.field(factory=Shape, eq=False, repr=False)
-
-
-T = TypeVar("T")
-
-
-def per_shape(function: Callable[[Machine], T]) -> Callable[[Machine], T]:
-    """A function of a machine, of all but its names, that is called once for each shape."""
-    known: WeakKeyDictionary[Shape, T] = WeakKeyDictionary()
-
-    @wraps(function)
-    def once(machine: Machine) -> T:
-        if machine.shape not in known:
-            known[machine.shape] = function(machine)
-        return known[machine.shape]
-
-    return once
 
 
 # -- the transition --------------------------------------------------------------------------------------------
 
 
-@light
+@attrs.frozen
 class State:
     """Where a machine is. Counts are tuples: `visits` by step, `taken` by bounded route, `served` by clause of this visit."""
 
@@ -332,7 +291,7 @@ class Hop:
     by_then: bool
 
 
-@per_shape
+@once
 def unbounded_loops(machine: Machine) -> tuple[tuple[Hop, ...], ...]:
     """Loops that can be reached, one for each route (or `then`) that must be bounded, which is its last hop; empty if the machine
     is bounded. Source: section 5."""

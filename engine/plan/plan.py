@@ -14,9 +14,7 @@ from typing import TYPE_CHECKING, Any, Literal, get_args
 import attrs
 
 from engine.base.graphs import topological
-from engine.base.light import light
 from engine.expressions.model import Read, Template
-from engine.language.moulds import Mould
 from engine.language.spec import Spec
 from engine.plan.fan_out import Fan
 from engine.plan.machine import Hop, Machine, Step
@@ -89,7 +87,7 @@ PLAIN: Mapping[str, Condition] = {
 """The conditions that name no labels."""
 
 
-@light
+@attrs.frozen
 class Edge:
     """`target` waits for `source`; implied by a reference, or `written` in `needs`. Nodes by index."""
 
@@ -99,7 +97,7 @@ class Edge:
     written: bool
 
 
-@light(eq=False)
+@attrs.frozen(eq=False)
 class Body:
     """What a step runs: a task or a sub-pipeline, and the table it is given."""
 
@@ -135,7 +133,7 @@ class Body:
         return self.with_.constant and self.schema is None and self.plan is None
 
 
-@light(eq=False, slots=False)
+@attrs.frozen(eq=False, slots=False)
 class Node:
     """One node; `bodies` stand beside `machine.steps`."""
 
@@ -165,9 +163,6 @@ class Node:
     """The services that must be well before a run begins."""
     group: str = ""
     description: str = ""
-    mould: Mould | None = attrs.field(default=None, repr=False)
-    """What it has in common with others, and the nodes by which they differ: see `kin`."""
-    fillings: tuple[int, ...] = attrs.field(default=(), repr=False)
 
     def templates(self) -> Iterator[tuple[int | None, Key, Template]]:
         """Its expressions, each with the step whose they are (None: the node's own) and their key."""

@@ -12,8 +12,6 @@ from typing import Any, Literal
 
 import attrs
 
-from engine.base.light import light
-
 __all__ = [
     "ABSENT",
     "Attempt",
@@ -44,7 +42,7 @@ class _Absent:
 ABSENT = _Absent()
 
 
-@light
+@attrs.frozen
 class Outcome:
     """How a body ended: an exit `code`, or `error` or `interrupted` with a message; a code comes with an output (which may be null).
     `timeout` only where it is known to have ended so before."""

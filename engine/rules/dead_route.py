@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from engine.analysis.kin import everywhere
 from engine.analysis.step_reachability import survey, taken_routes
 from engine.diagnostics import Diagnostic, Rule
 from engine.plan.machine import (
@@ -27,7 +26,8 @@ RULE = Rule("W305", "dead-route", "a route that no run takes, or a `max` that no
 
 def check(plan: Plan) -> Iterator[Diagnostic]:
     """One finding for each dead route and each idle bound, in order."""
-    return everywhere(plan, _in_node)
+    for node in plan.nodes:
+        yield from _in_node(plan, node)
 
 
 def _in_node(plan: Plan, node: Node) -> Iterator[Diagnostic]:

@@ -6,7 +6,6 @@ import math
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-from engine.analysis.kin import first_ones
 from engine.base.durations import format_duration
 from engine.diagnostics import Diagnostic, Rule
 from engine.plan.plan import Node, Plan
@@ -22,7 +21,7 @@ RULE = Rule("W602", "deadline-too-short", "a deadline below the worst case of wh
 
 def check(plan: Plan) -> Iterator[Diagnostic]:
     """One finding for each deadline, and for each timeout of a sub-pipeline, that cuts a run off."""
-    if plan.deadline is None and not any(map(_limited, first_ones(plan))):
+    if plan.deadline is None and not any(map(_limited, plan.nodes)):
         return
     from engine.analysis.bounds import bounds_of  # most specs have no limits
 

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from engine.analysis.kin import everywhere
 from engine.analysis.step_reachability import reach, trapped_steps
 from engine.diagnostics import Diagnostic, Rule
 from engine.plan.machine import Hop, Machine
@@ -21,7 +20,8 @@ RULE = Rule("E303", "no-way-out", "a step from which no end can be reached")
 
 def check(plan: Plan) -> Iterator[Diagnostic]:
     """One finding for each trapped step, in order."""
-    return everywhere(plan, _in_node)
+    for node in plan.nodes:
+        yield from _in_node(plan, node)
 
 
 def _in_node(plan: Plan, node: Node) -> Iterator[Diagnostic]:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from engine.analysis.kin import everywhere
 from engine.analysis.missing_outputs import missing_outputs
 from engine.analysis.node_reachability import decide
 from engine.analysis.races import races
@@ -33,7 +32,8 @@ def check(plan: Plan) -> Iterator[Diagnostic]:
         node = plan.nodes[index]
         message = f"whether any run starts `{node.name}` is not decided"
         yield _note(plan, message, source.key(plan.place(node)), node, None)
-    yield from everywhere(plan, _in_node)
+    for node in plan.nodes:
+        yield from _in_node(plan, node)
     for site in missing_outputs(plan).undecided:
         yield _read(plan, site)
     for one, other in races(plan).undecided:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 
-from engine.analysis.kin import everywhere
 from engine.diagnostics import Diagnostic, Rule
 from engine.plan.plan import Node, Plan
 from engine.rules.locations import retry_path
@@ -16,7 +15,8 @@ RULE = Rule("W306", "retry-on-success", "a retry clause that tries again what ha
 
 def check(plan: Plan) -> Iterator[Diagnostic]:
     """One finding for each clause that names exit 0, at its name."""
-    return everywhere(plan, _in_node)
+    for node in plan.nodes:
+        yield from _in_node(plan, node)
 
 
 def _in_node(plan: Plan, node: Node) -> Iterator[Diagnostic]:

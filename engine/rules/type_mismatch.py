@@ -7,12 +7,10 @@ Source: LANGUAGE.md sections 7, 9 and 16.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from functools import partial
 from typing import Any, Literal
 
 import attrs
 
-from engine.analysis.kin import readers
 from engine.analysis.output_types import outputs_of
 from engine.diagnostics import Diagnostic
 from engine.diagnostics.codes import TYPE_MISMATCH
@@ -40,7 +38,9 @@ _LIST = form_of({"type": "array"})
 def check(plan: Plan) -> Iterator[Diagnostic]:
     """One finding for each `when`, each string of a `with` or `set` that can never fit, and each
     `for_each` of no list."""
-    return readers(plan, partial(_in_node, _Takes()))
+    takes = _Takes()
+    for node in plan.nodes:
+        yield from _in_node(takes, plan, node)
 
 
 def _in_node(takes: _Takes, plan: Plan, node: Node) -> Iterator[Diagnostic]:

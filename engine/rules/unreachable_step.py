@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterator, Mapping
 
-from engine.analysis.kin import everywhere
 from engine.analysis.step_reachability import Survey, survey, taken_routes
 from engine.diagnostics import Diagnostic, Note, Rule
 from engine.plan.machine import Route, Step
@@ -22,7 +21,8 @@ RULE = Rule("E302", "unreachable-step", "a step that no run of its node visits")
 
 def check(plan: Plan) -> Iterator[Diagnostic]:
     """One finding for each step that is never visited, in order."""
-    return everywhere(plan, _in_node)
+    for node in plan.nodes:
+        yield from _in_node(plan, node)
 
 
 def _in_node(plan: Plan, node: Node) -> Iterator[Diagnostic]:

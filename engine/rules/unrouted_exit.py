@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from engine.analysis.kin import everywhere
 from engine.diagnostics import Diagnostic, Rule
 from engine.plan.machine import Step
 from engine.plan.plan import Node, Plan
@@ -22,7 +21,8 @@ RULE = Rule("W304", "unrouted-exit", "a declared exit that routes leave to the d
 
 def check(plan: Plan) -> Iterator[Diagnostic]:
     """One finding for each step that leaves exits out, in order."""
-    return everywhere(plan, _in_node)
+    for node in plan.nodes:
+        yield from _in_node(plan, node)
 
 
 def _in_node(plan: Plan, node: Node) -> Iterator[Diagnostic]:

@@ -12,7 +12,6 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Set
 
-from engine.analysis.kin import first_ones, moulded
 from engine.diagnostics import Diagnostic, Rule
 from engine.language.spec import NodeSpec, Spec
 from engine.plan.machine import Step
@@ -32,10 +31,8 @@ def check(plan: Plan) -> Iterator[Diagnostic]:
     if plan.spec.table == "nodes":
         yield from _of_document(plan)
     asked = _asked(plan)
-    for nodes in moulded(plan):
-        if any(_exits(plan, nodes[0], frozenset())):
-            for node in nodes:
-                yield from _exits(plan, node, asked[node.index])
+    for node in plan.nodes:
+        yield from _exits(plan, node, asked[node.index])
 
 
 def _of_document(plan: Plan) -> Iterator[Diagnostic]:
@@ -84,8 +81,8 @@ def _pipelines_named(spec: Spec) -> Iterator[str]:
 
 
 def _nodes(spec: Spec) -> Iterator[NodeSpec]:
-    """The nodes of a document, one of each mould, with those of `[finally]`."""
-    yield from (node for name, node in spec.nodes.items() if node.leads(name))
+    """The nodes of a document, with those of `[finally]`."""
+    yield from spec.nodes.values()
     yield from spec.finally_.values()
 
 
@@ -104,8 +101,8 @@ def _states_set(spec: Spec) -> Iterator[str]:
 
 
 def _paths(plan: Plan) -> Iterator[KeyPath]:
-    """What is read, but for the nodes that fill a mould."""
-    for node in first_ones(plan):
+    """What is read."""
+    for node in plan.nodes:
         for _, template in templates(plan, node):
             yield from (read.path for read in template.reads)
     if plan.outputs is not None:
@@ -128,9 +125,9 @@ def _exits(plan: Plan, node: Node, asked: Set[str | int]) -> Iterator[Diagnostic
 def _asked(plan: Plan) -> Mapping[int, Set[str | int]]:
     """The labels that other nodes ask of a node."""
     found: dict[int, set[str | int]] = defaultdict(set)
-    for nodes in moulded(plan):
-        if any(edge.condition.kind == "labels" for edge in nodes[0].edges):
-            for edge in (edge for node in nodes for edge in node.edges):
+    for node in plan.nodes:
+        for edge in node.edges:
+            if edge.condition.kind == "labels":
                 found[edge.source] |= edge.condition.names | edge.condition.codes
     return found
 

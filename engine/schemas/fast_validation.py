@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator, Mapping
 from math import isfinite
 from typing import Any
 
-__all__ = ["Sure", "is_schema", "sure", "texts_alike"]
+__all__ = ["Sure", "is_schema", "sure"]
 
 Sure = Callable[[Any], bool]
 """True: the value fits. False: it may or may not."""
@@ -110,57 +110,3 @@ class _Pattern:
         """Raise if a text does not match."""
         if isinstance(value, str) and self._find(value) is None:
             raise ValueError
-
-
-# -- texts --------------------------------------------------------------------------------------------
-
-_SILENT = frozenset(
-    {
-        *("$schema", "$comment", "title", "description", "default", "examples", "deprecated"),
-        *("format", "initial"),
-    }
-)
-"""What says nothing about a value; `format` is not asserted, `initial` is a word of `[state]`."""
-_COUNTED = frozenset({"required", "minItems", "maxItems", "minProperties", "maxProperties"})
-_BLIND = _SILENT | _COUNTED | {"type", "properties", "items", "additionalProperties"}
-"""What does not look into a text, nor lets one thing depend on another."""
-
-
-def texts_alike(schema: Any, value: Any) -> bool:
-    """Whether it does not matter to the schema what the texts in a value say.
-
-    A text with an expression is not judged itself, only what it lies in. False: it may matter.
-    """
-    if schema is True or schema == {}:
-        return True
-    if not isinstance(schema, Mapping):
-        return False
-    if isinstance(value, str) and "${" in value:
-        return True
-    known = _BLIND | {"dependentRequired"}
-    if not all(key in known or key.startswith("x-") or _only_keys(schema, key) for key in schema):
-        return not (isinstance(value, (str, list, Mapping)) and _has_text(value))
-    if isinstance(value, Mapping):
-        return all(texts_alike(_inside(schema, key), item) for key, item in value.items())
-    if isinstance(value, list):
-        return all(texts_alike(schema.get("items", True), item) for item in value)
-    return True
-
-
-def _only_keys(schema: Mapping[str, Any], key: str) -> bool:
-    """Whether a choice is one between the keys of a table."""
-    return key in ("oneOf", "anyOf") and all(
-        isinstance(each, Mapping) and each.keys() == {"required"} for each in schema[key]
-    )
-
-
-def _inside(schema: Mapping[str, Any], key: str) -> Any:
-    known = schema.get("properties", {})
-    return known[key] if key in known else schema.get("additionalProperties", True)
-
-
-def _has_text(value: Any) -> bool:
-    """Whether there is any text in a value."""
-    if isinstance(value, Mapping):
-        return any(map(_has_text, value.values()))
-    return any(map(_has_text, value)) if isinstance(value, list) else isinstance(value, str)

@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import attrs
 
-from engine.base.light import light
 from engine.schemas.validation import Problem, schema_error
 from engine.sdk.context import Context
 from engine.sdk.imports import TaskError, together
@@ -65,7 +64,7 @@ ExitsOf = Callable[[Mapping[str, Any]], Mapping[str, int]]
 raises `Misfit`."""
 
 
-@light
+@attrs.frozen
 class Named:
     """Something that a `with` names: a task or a pipeline that the body runs, or a resource that it needs, at `path` below it."""
 

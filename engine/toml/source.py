@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any
 
 import attrs
 
-from engine.toml import lines, scanner, syntax_errors
+from engine.toml import scanner, syntax_errors
 from engine.toml.key_paths import KeyPath
 
 if TYPE_CHECKING:
@@ -203,9 +203,6 @@ def parse(source: Source) -> dict[str, Any]:
 
     if source.undecodable is not None:
         raise Syntax("the file is not UTF-8 text", source.undecodable)
-    plain = lines.loads(source.text) if len(source.text) > lines.WORTH else None
-    if plain is not None:
-        return plain
     try:
         data = tomli.loads(source.text)
     except tomli.TOMLDecodeError as error:

@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from jsonschema import Draft202012Validator
 
 from benchmarks.startup import SMALL
-from engine.schemas.fast_validation import is_schema, sure, texts_alike
+from engine.schemas.fast_validation import is_schema, sure
 from engine.schemas.validation import misfits
 from engine.tasks import load
 from tests.schemas import test_any_schema
@@ -133,29 +133,6 @@ def test_plain_inputs_are_surely_schemas() -> None:
     assert is_schema({"type": "string", "default": "x", "description": "what", "pattern": "^x"})
     assert is_schema({**PLAIN, "x-note": 3})
     assert not any(is_schema({key: value}) for key, value in PAIRS)
-
-
-def other_texts(value: Any, text: str) -> Any:
-    if isinstance(value, dict):
-        return {key: other_texts(item, text) for key, item in value.items()}
-    if isinstance(value, list):
-        return [other_texts(item, text) for item in value]
-    return text if isinstance(value, str) else value
-
-
-@given(SCHEMAS, VALUES, st.sampled_from(["", "a", "b1", "zzz"]))
-@settings(max_examples=1500, deadline=None)
-def test_where_texts_are_alike_another_fits_as_well(schema: Any, value: Any, text: str) -> None:
-    if isinstance(schema, dict) and texts_alike(schema, value):
-        found, others = misfits(schema, value), misfits(schema, other_texts(value, text))
-        assert [(p.kind, p.path) for p in found] == [(p.kind, p.path) for p in others]
-
-
-def test_texts_of_plain_tasks_are_alike() -> None:
-    schema = load("shell").input_schema
-    assert texts_alike(schema, {"argv": ["a", "${n.x}"], "cwd": "b", "env": {"K": "v"}})
-    assert texts_alike(schema, {"argv": ["a"], "output": "${n.x}"})
-    assert not texts_alike(schema, {"argv": ["a"], "output": "json"})
 
 
 PLAIN = {

@@ -32,7 +32,6 @@ from tests.analysis.test_reachability import (
     pipeline_agrees,
     verdicts_agree,
 )
-from tests.language.test_moulds import alike_or_not, texts
 from tests.support.small_strategies import (
     costly_machines,
     costly_pipelines,
@@ -60,7 +59,6 @@ PROPERTIES: tuple[tuple[Any, Callable[[Any], None]], ...] = (
     (costly_pipelines(), pipeline_costs_agree),
     (cases(), a_run_keeps_to_it),
     (crowded(), few_places_keep_to_it),
-    (texts(), alike_or_not),
 )
 
 

@@ -18,7 +18,7 @@ from engine.analysis.bounds.weights import (
     VISITS,
     Weight,
 )
-from engine.analysis.memo import per_plan
+from engine.base.memo import once
 from engine.plan.plan import Body, Node, Plan
 
 __all__ = ["Bound", "Bounds", "Endless", "NodeBound", "bounds_of"]
@@ -89,7 +89,7 @@ class Bounds:
     uncounted: tuple[str, ...] = ()
 
 
-@per_plan
+@once
 def bounds_of(plan: Plan) -> Bounds | None:
     """The worst case of a plan as the outermost run; None if a machine in it is not bounded, or it has errors."""
     return None if _untold(plan) else _bounds(Measure(plan, frozenset()))
