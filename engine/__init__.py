@@ -16,12 +16,7 @@ if TYPE_CHECKING:
     from engine.plan.plan import Plan
     from engine.record.events import Event
     from engine.record.result import ItemResult, NodeResult, Result
-    from engine.sdk.context import (
-        Context,
-        Exit,
-        Permanent,
-        RetryAfter,
-    )
+    from engine.sdk.context import Context, Exit, Permanent, RetryAfter
     from engine.sdk.decorator import task
     from engine.sdk.registry import Registry, TaskError
     from engine.sdk.task import Task

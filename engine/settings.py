@@ -16,21 +16,11 @@ from typing import TYPE_CHECKING, Any
 import attrs
 
 from engine.base.suggestions import nearest
-from engine.checking.selection import (
-    Settings,
-    UnknownRule,
-    ignored,
-    rules_of,
-)
+from engine.checking.selection import Settings, UnknownRule, ignored, rules_of
 from engine.diagnostics import Severity
 from engine.errors import EngineError, SettingsError
 from engine.toml.key_paths import KeyPath
-from engine.toml.source import (
-    Source,
-    Syntax,
-    parse,
-    read,
-)
+from engine.toml.source import Source, Syntax, parse, read
 
 if TYPE_CHECKING:
     from engine.hooks import Hook

@@ -20,13 +20,7 @@ from engine.journal.store import Store
 from engine.plan.fingerprint import of_nodes
 from engine.plan.plan import Plan
 from engine.record.history import node_names
-from engine.record.questions import (
-    Answer,
-    Question,
-    answered,
-    found,
-    open_questions,
-)
+from engine.record.questions import Answer, Question, answered, found, open_questions
 from engine.sdk.registry import Registry
 from engine.toml.source import Source, read
 

@@ -30,19 +30,8 @@ import attrs
 from engine.analysis.step_reachability import Ending, can_be_done, ends_of
 from engine.base.memo import once
 from engine.plan.fan_out import Fan
-from engine.plan.machine import (
-    End,
-    Outcome,
-    Route,
-    Verdict,
-)
-from engine.plan.plan import (
-    Condition,
-    Edge,
-    Node,
-    Plan,
-    misreads,
-)
+from engine.plan.machine import End, Outcome, Route, Verdict
+from engine.plan.plan import Condition, Edge, Node, Plan, misreads
 
 __all__ = [
     "Choices",

@@ -36,12 +36,7 @@ from engine.analysis.node_reachability import decide
 from engine.analysis.reads import Site, sites_at_end, sites_in
 from engine.analysis.scenarios import Fates, Questions
 from engine.analysis.search import TooMuch
-from engine.analysis.step_outputs import (
-    END,
-    Walk,
-    absences,
-    ended,
-)
+from engine.analysis.step_outputs import END, Walk, absences, ended
 from engine.analysis.step_reachability import ends_of, survey
 from engine.base.memo import once
 from engine.plan.plan import Edge, Node, Plan

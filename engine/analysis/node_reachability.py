@@ -13,13 +13,7 @@ from typing import Any
 
 import attrs
 
-from engine.analysis.choices import (
-    Choices,
-    can_succeed,
-    choices_of,
-    joined,
-    when_of,
-)
+from engine.analysis.choices import Choices, can_succeed, choices_of, joined, when_of
 from engine.analysis.search import Cause, Search, TooMuch
 from engine.base.memo import once
 from engine.plan.plan import Plan

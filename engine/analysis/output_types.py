@@ -20,12 +20,7 @@ from engine.expressions.model import BadExpression, Read
 from engine.expressions.templates import is_text, template
 from engine.language.invalid_names import means_either
 from engine.plan.fan_out import Fan
-from engine.plan.plan import (
-    Body,
-    Condition,
-    Node,
-    Plan,
-)
+from engine.plan.plan import Body, Condition, Node, Plan
 from engine.schemas.value_types import (
     OPEN,
     Form,

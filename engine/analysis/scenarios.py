@@ -13,19 +13,8 @@ from typing import Literal
 
 import attrs
 
-from engine.analysis.choices import (
-    Choices,
-    Link,
-    ending_of,
-    fits,
-    joined,
-)
-from engine.analysis.search import (
-    SKIPPED,
-    Found,
-    Search,
-    TooMuch,
-)
+from engine.analysis.choices import Choices, Link, ending_of, fits, joined
+from engine.analysis.search import SKIPPED, Found, Search, TooMuch
 from engine.analysis.step_reachability import Ending
 from engine.plan.plan import Plan
 

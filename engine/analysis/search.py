@@ -13,16 +13,7 @@ from itertools import combinations
 
 import attrs
 
-from engine.analysis.choices import (
-    Choices,
-    Link,
-    Lit,
-    common,
-    fits,
-    joined,
-    live,
-    union,
-)
+from engine.analysis.choices import Choices, Link, Lit, common, fits, joined, live, union
 from engine.plan.plan import Edge, Plan
 
 __all__ = ["SKIPPED", "Cause", "Clash", "Dead", "Found", "Search", "Shut", "Stuck", "TooMuch"]

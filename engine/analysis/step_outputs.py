@@ -15,12 +15,7 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 import attrs
 
 from engine.analysis.step_reachability import outcomes_of, survey
-from engine.plan.machine import (
-    End,
-    Outcome,
-    Route,
-    Target,
-)
+from engine.plan.machine import End, Outcome, Route, Target
 from engine.plan.plan import Node
 
 __all__ = ["EFFORT", "END", "Absences", "Walk", "absences", "ended"]

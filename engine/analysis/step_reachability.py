@@ -15,15 +15,7 @@ import attrs
 
 from engine.base.graphs import led_to
 from engine.base.memo import once
-from engine.plan.machine import (
-    End,
-    Machine,
-    Outcome,
-    Route,
-    Step,
-    Target,
-    Verdict,
-)
+from engine.plan.machine import End, Machine, Outcome, Route, Step, Target, Verdict
 
 __all__ = [
     "EFFORT",

@@ -14,12 +14,7 @@ from functools import cache
 import attrs
 
 from engine.base.suggestions import nearest
-from engine.diagnostics import (
-    Diagnostic,
-    Diagnostics,
-    Rule,
-    Severity,
-)
+from engine.diagnostics import Diagnostic, Diagnostics, Rule, Severity
 from engine.rules import ALL
 
 __all__ = [

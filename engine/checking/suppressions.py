@@ -14,14 +14,7 @@ import attrs
 
 from engine.base.suggestions import nearest
 from engine.checking.selection import ignorable, known, unignorable
-from engine.diagnostics import (
-    Diagnostic,
-    Diagnostics,
-    Edit,
-    Fix,
-    Safety,
-    codes,
-)
+from engine.diagnostics import Diagnostic, Diagnostics, Edit, Fix, Safety, codes
 from engine.toml import scanner
 from engine.toml.source import Source, Span
 

@@ -16,12 +16,7 @@ from engine.compile.reporter import Draft
 from engine.diagnostics import codes
 from engine.language.invalid_names import ambiguous
 from engine.language.spec import NeedSpec, Spec
-from engine.plan.plan import (
-    PLAIN,
-    Condition,
-    Edge,
-    Node,
-)
+from engine.plan.plan import PLAIN, Condition, Edge, Node
 from engine.toml.key_paths import KeyPath
 
 __all__ = ["with_edges"]

@@ -25,12 +25,7 @@ from engine.compile.placement import (
     executor_of,
     misplaced,
 )
-from engine.compile.references import (
-    Place,
-    condition,
-    is_input_of,
-    values,
-)
+from engine.compile.references import Place, condition, is_input_of, values
 from engine.compile.reporter import Draft
 from engine.compile.steps import exits_of, make_step, written_exits
 from engine.diagnostics import Rule, codes
@@ -38,12 +33,7 @@ from engine.expressions.model import Template
 from engine.language.nesting import is_file, too_deep
 from engine.language.spec import NodeSpec, StepSpec
 from engine.plan.machine import Machine, Step
-from engine.plan.plan import (
-    Body,
-    Callee,
-    Node,
-    Plan,
-)
+from engine.plan.plan import Body, Callee, Node, Plan
 from engine.sdk.imports import NoSuchTask, TaskError
 from engine.sdk.task import Task
 from engine.toml.key_paths import KeyPath

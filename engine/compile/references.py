@@ -16,12 +16,7 @@ from engine.base.suggestions import nearest
 from engine.compile.reporter import Draft
 from engine.diagnostics import Fix, codes
 from engine.diagnostics.fixes import mend_read
-from engine.expressions.model import (
-    BadExpression,
-    EvaluationError,
-    Read,
-    Template,
-)
+from engine.expressions.model import BadExpression, EvaluationError, Read, Template
 from engine.expressions.templates import bare, template
 from engine.language.invalid_names import Make, means_either
 from engine.language.spec import Spec

@@ -14,12 +14,7 @@ from typing import Any
 import attrs
 
 from engine.base.suggestions import nearest
-from engine.diagnostics import (
-    Diagnostic,
-    Fix,
-    Note,
-    Rule,
-)
+from engine.diagnostics import Diagnostic, Fix, Note, Rule
 from engine.diagnostics.fixes import mend_key, mend_value
 from engine.language.invalid_names import Make, with_stand_ins
 from engine.language.omissions import in_file, whole

@@ -16,15 +16,7 @@ from engine.diagnostics import codes
 from engine.language.spec import RetrySpec, RouteSpec, StepSpec
 from engine.language.structuring_errors import Wrong
 from engine.language.value_hooks import NAME, OUTCOMES, exit_name
-from engine.plan.machine import (
-    Clause,
-    End,
-    Outcome,
-    Route,
-    Step,
-    Target,
-    Verdict,
-)
+from engine.plan.machine import Clause, End, Outcome, Route, Step, Target, Verdict
 from engine.sdk.task import Misfit, Task
 from engine.toml.key_paths import KeyPath
 

@@ -22,12 +22,7 @@ from typing import Any
 import attrs
 
 from engine.base.suggestions import nearest
-from engine.expressions.cel_messages import (
-    check_integers,
-    failure,
-    misplaced,
-    no_json,
-)
+from engine.expressions.cel_messages import check_integers, failure, misplaced, no_json
 from engine.expressions.model import (
     QUOTED,
     STRING,

@@ -12,13 +12,7 @@ import attrs
 from engine.base.durations import LONGEST
 from engine.diagnostics import Diagnostic, Rule, codes
 from engine.language.omissions import in_file, whole
-from engine.language.spec import (
-    NodeSpec,
-    RetrySpec,
-    RouteSpec,
-    Spec,
-    StepSpec,
-)
+from engine.language.spec import NodeSpec, RetrySpec, RouteSpec, Spec, StepSpec
 from engine.language.structuring_errors import whose
 from engine.toml.key_paths import KeyPath, show
 

@@ -23,29 +23,13 @@ from engine.diagnostics.fixes import mend_key, mend_value
 from engine.language.consistency import across
 from engine.language.nesting import DEEPEST, is_file, too_deep
 from engine.language.omissions import shifted
-from engine.language.spec import (
-    Limit,
-    NodeSpec,
-    Spec,
-    StepSpec,
-)
+from engine.language.spec import Limit, NodeSpec, Spec, StepSpec
 from engine.language.stray_expressions import strays, with_strays
 from engine.language.structuring import Misnamed, structure
-from engine.language.structuring_errors import (
-    Mistake,
-    Wrong,
-    mistakes,
-    whose,
-)
+from engine.language.structuring_errors import Mistake, Wrong, mistakes, whose
 from engine.language.value_hooks import LANGUAGE
 from engine.toml.key_paths import KeyPath
-from engine.toml.source import (
-    Source,
-    Span,
-    Syntax,
-    parse,
-    read,
-)
+from engine.toml.source import Source, Span, Syntax, parse, read
 
 __all__ = ["load"]
 

@@ -38,13 +38,7 @@ from engine.language.spec import (
     Spec,
     StepSpec,
 )
-from engine.language.structuring_errors import (
-    INTERNAL,
-    RENAMED,
-    STEP_KEYS,
-    Own,
-    Wrong,
-)
+from engine.language.structuring_errors import INTERNAL, RENAMED, STEP_KEYS, Own, Wrong
 from engine.language.value_hooks import (
     Hook,
     between,

@@ -13,12 +13,7 @@ from typing import Any
 
 import attrs
 
-from engine.language.spec import (
-    NodeSpec,
-    RouteSpec,
-    Spec,
-    StepSpec,
-)
+from engine.language.spec import NodeSpec, RouteSpec, Spec, StepSpec
 from engine.plan.plan import Body, Node, Plan
 
 __all__ = ["fingerprint", "of_nodes"]

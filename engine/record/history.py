@@ -15,15 +15,7 @@ import attrs
 import tomli
 
 from engine.record.events import Event
-from engine.record.result import (
-    ABSENT,
-    Attempt,
-    ItemResult,
-    NodeResult,
-    Reason,
-    Result,
-    Unended,
-)
+from engine.record.result import ABSENT, Attempt, ItemResult, NodeResult, Reason, Result, Unended
 
 __all__ = ["history", "lines_of", "node_names"]
 

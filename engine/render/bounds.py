@@ -11,12 +11,7 @@ import math
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from engine.analysis.bounds import (
-    Bound,
-    Bounds,
-    Endless,
-    NodeBound,
-)
+from engine.analysis.bounds import Bound, Bounds, Endless, NodeBound
 from engine.render.text import Paint, Piece, Styled, elapsed, painter, printable, table, wrap
 
 __all__ = ["as_json", "report"]

@@ -15,19 +15,8 @@ from typing import Literal
 import attrs
 
 from engine.base.durations import format_duration
-from engine.plan.machine import (
-    End,
-    Machine,
-    Route,
-    Step,
-    Target,
-)
-from engine.plan.plan import (
-    Body,
-    Edge,
-    Node,
-    Plan,
-)
+from engine.plan.machine import End, Machine, Route, Step, Target
+from engine.plan.plan import Body, Edge, Node, Plan
 from engine.render.text import clip, printable
 
 __all__ = ["dot", "mermaid"]

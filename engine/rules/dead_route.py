@@ -10,12 +10,7 @@ from collections.abc import Iterator
 
 from engine.analysis.step_reachability import survey, taken_routes
 from engine.diagnostics import Diagnostic, Rule
-from engine.plan.machine import (
-    Machine,
-    Outcome,
-    Route,
-    Step,
-)
+from engine.plan.machine import Machine, Outcome, Route, Step
 from engine.plan.plan import Node, Plan
 from engine.rules.locations import route_path
 

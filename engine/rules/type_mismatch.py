@@ -16,15 +16,7 @@ from engine.diagnostics import Diagnostic
 from engine.diagnostics.codes import TYPE_MISMATCH
 from engine.expressions.model import Template
 from engine.plan.plan import Node, Plan
-from engine.schemas.value_types import (
-    OPEN,
-    Form,
-    apart,
-    field,
-    form_of,
-    kinds,
-    table,
-)
+from engine.schemas.value_types import OPEN, Form, apart, field, form_of, kinds, table
 from engine.sdk.task import Task
 from engine.toml.key_paths import KeyPath
 

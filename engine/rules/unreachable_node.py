@@ -6,20 +6,9 @@ from collections.abc import Iterator, Mapping
 
 from engine.analysis.choices import endings_of
 from engine.analysis.node_reachability import decide
-from engine.analysis.search import (
-    Cause,
-    Clash,
-    Dead,
-    Shut,
-    Stuck,
-)
+from engine.analysis.search import Cause, Clash, Dead, Shut, Stuck
 from engine.diagnostics import Diagnostic, Note, Rule
-from engine.plan.plan import (
-    Condition,
-    Edge,
-    Node,
-    Plan,
-)
+from engine.plan.plan import Condition, Edge, Node, Plan
 from engine.rules.locations import edge_span, needs_span
 
 __all__ = ["RULE", "check"]

@@ -12,13 +12,7 @@ from collections.abc import Awaitable, Callable, Mapping
 import trio
 
 from engine.errors import InputError
-from engine.record.questions import (
-    Answer,
-    Question,
-    answered,
-    found,
-    question_of,
-)
+from engine.record.questions import Answer, Question, answered, found, question_of
 from engine.record.result import Outcome
 from engine.scheduling.scheduler import LiveAttempt
 

@@ -11,13 +11,7 @@ from typing import Any
 
 import attrs
 
-from engine.record.result import (
-    ABSENT,
-    Attempt,
-    ItemResult,
-    NodeResult,
-    Result,
-)
+from engine.record.result import ABSENT, Attempt, ItemResult, NodeResult, Result
 from engine.runtime.secret_encodings import heads, pattern
 
 __all__ = ["HIDDEN", "SHORTEST", "Redactor"]

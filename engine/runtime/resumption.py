@@ -23,12 +23,7 @@ from engine.record.questions import Answer
 from engine.runtime.journal_writer import Place
 from engine.runtime.options import Options
 from engine.runtime.preparation import Prepared, header_of, prepare
-from engine.scheduling.carry_over import (
-    ends,
-    latest,
-    node_of,
-    taken,
-)
+from engine.scheduling.carry_over import ends, latest, node_of, taken
 
 __all__ = ["Wish", "prepare_again", "prepare_rerun"]
 

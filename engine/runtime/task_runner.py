@@ -26,15 +26,7 @@ from engine.runtime.threads import in_trio, run_in_thread
 from engine.runtime.workers import Died, Failed, Value, Workers
 from engine.scheduling.scheduler import LiveAttempt
 from engine.schemas.validation import misfits
-from engine.sdk.context import (
-    SHARE,
-    Context,
-    Exit,
-    Failure,
-    Permanent,
-    RetryAfter,
-    Tool,
-)
+from engine.sdk.context import SHARE, Context, Exit, Failure, Permanent, RetryAfter, Tool
 from engine.sdk.decorator import call_arguments, plain_result
 from engine.sdk.task import Task
 from engine.sdk.tracebacks import raised_at

@@ -12,12 +12,7 @@ from engine.plan.machine import Enter, Retry, State
 from engine.plan.plan import Plan
 from engine.record.events import Kind
 from engine.record.result import ABSENT, NodeResult, Outcome
-from engine.scheduling.state import (
-    LiveAttempt,
-    LiveFan,
-    LiveItem,
-    LiveNode,
-)
+from engine.scheduling.state import LiveAttempt, LiveFan, LiveItem, LiveNode
 
 __all__ = ["of_end", "of_item", "of_move", "of_node", "of_run", "of_start"]
 

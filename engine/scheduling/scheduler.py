@@ -15,12 +15,7 @@ from typing import Any, Literal
 from engine.base.durations import whole
 from engine.expressions.model import EvaluationError
 from engine.plan.fan_out import Fan
-from engine.plan.machine import (
-    Retry,
-    Stop,
-    advance,
-    begin,
-)
+from engine.plan.machine import Retry, Stop, advance, begin
 from engine.plan.plan import Body, Edge, Plan
 from engine.record.events import Event
 from engine.record.result import (
@@ -35,12 +30,7 @@ from engine.record.result import (
 )
 from engine.scheduling import attempts, event_data
 from engine.scheduling.carry_over import Known
-from engine.scheduling.reasons import (
-    of_cancel,
-    of_fan,
-    of_needs,
-    of_stop,
-)
+from engine.scheduling.reasons import of_cancel, of_fan, of_needs, of_stop
 from engine.scheduling.scopes import of_node, of_run
 from engine.scheduling.slots import Limit, Places
 from engine.scheduling.state import (

@@ -10,13 +10,7 @@ from engine.expressions.model import EvaluationError, kind_of
 from engine.plan.fan_out import Fan
 from engine.plan.machine import State
 from engine.plan.plan import Body, Node, Plan
-from engine.record.result import (
-    ABSENT,
-    Attempt,
-    ItemResult,
-    NodeResult,
-    Reason,
-)
+from engine.record.result import ABSENT, Attempt, ItemResult, NodeResult, Reason
 from engine.scheduling.slots import Limit
 from engine.scheduling.values import Scope, Values
 

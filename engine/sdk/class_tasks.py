@@ -12,12 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from engine.errors import EngineError
 from engine.sdk.context import Context
-from engine.sdk.declaration import (
-    Given,
-    exits_given,
-    first_paragraph,
-    plain_result,
-)
+from engine.sdk.declaration import Given, exits_given, first_paragraph, plain_result
 from engine.sdk.imports import TaskError, gathered
 from engine.sdk.signatures import called, return_schema
 from engine.sdk.state_machine_tasks import exits_of, is_machine, machinery

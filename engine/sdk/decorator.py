@@ -21,22 +21,10 @@ import attrs
 from engine.errors import EngineError
 from engine.sdk.class_tasks import of_class
 from engine.sdk.context import Context
-from engine.sdk.declaration import (
-    Given,
-    exits_given,
-    first_paragraph,
-    plain_result,
-)
+from engine.sdk.declaration import Given, exits_given, first_paragraph, plain_result
 from engine.sdk.imports import TaskError, gathered, look_up
 from engine.sdk.signatures import Signature, called, read_signature
-from engine.sdk.task import (
-    MARK,
-    Body,
-    Executor,
-    Opens,
-    Task,
-    check_declaration,
-)
+from engine.sdk.task import MARK, Body, Executor, Opens, Task, check_declaration
 
 if TYPE_CHECKING:
     pass

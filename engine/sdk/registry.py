@@ -16,14 +16,7 @@ from typing import TYPE_CHECKING, cast
 
 import attrs
 
-from engine.sdk.imports import (
-    NoSuchTask,
-    TaskError,
-    cause,
-    gathered,
-    import_module,
-    member,
-)
+from engine.sdk.imports import NoSuchTask, TaskError, cause, gathered, import_module, member
 from engine.sdk.task import Task, check_declaration, check_schemas
 
 if TYPE_CHECKING:

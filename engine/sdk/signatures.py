@@ -15,15 +15,7 @@ from typing import Any
 
 import attrs
 
-from engine.schemas.type_hints import (
-    any_of,
-    build,
-    is_json,
-    members,
-    plain,
-    resolve,
-    schema_of,
-)
+from engine.schemas.type_hints import any_of, build, is_json, members, plain, resolve, schema_of
 from engine.sdk.context import Context, Exit
 from engine.sdk.docstrings import parameters
 from engine.sdk.imports import TaskError, together

@@ -17,13 +17,7 @@ from typing import Any
 from engine.sdk.context import Context, Exit, Failure
 from engine.sdk.task import Task
 from engine.tasks.files import LIMIT, MISSING, decoded, read_bytes, write_bytes
-from engine.tasks.schema_helpers import (
-    NotThere,
-    aside,
-    place,
-    table,
-    written,
-)
+from engine.tasks.schema_helpers import NotThere, aside, place, table, written
 
 __all__ = ["READ_CSV", "READ_JSON", "READ_LINES", "WRITE_CSV", "WRITE_JSON", "WRITE_LINES"]
 

@@ -19,14 +19,7 @@ from typing import IO, Any
 
 from engine.sdk.context import Context, Exit, Failure
 from engine.sdk.task import Task
-from engine.tasks.schema_helpers import (
-    NotThere,
-    aside,
-    place,
-    table,
-    told,
-    written,
-)
+from engine.tasks.schema_helpers import NotThere, aside, place, table, told, written
 from engine.tasks.transfer_progress import Progress
 
 __all__ = [

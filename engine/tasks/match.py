@@ -12,12 +12,7 @@ import sys
 from collections.abc import Mapping
 from typing import Any
 
-from engine.sdk.context import (
-    Context,
-    Exit,
-    Failure,
-    Permanent,
-)
+from engine.sdk.context import Context, Exit, Failure, Permanent
 from engine.sdk.task import Misfit, Task
 from engine.tasks.schema_helpers import table
 

@@ -12,12 +12,7 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from typing import TYPE_CHECKING, Any, TextIO, cast
 
 from engine.processes import children
-from engine.sdk.context import (
-    Context,
-    Exit,
-    Failure,
-    Permanent,
-)
+from engine.sdk.context import Context, Exit, Failure, Permanent
 from engine.sdk.task import Named, Task
 from engine.tasks.schema_helpers import place, table
 

@@ -14,12 +14,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from engine.processes import children
-from engine.sdk.context import (
-    Context,
-    Exit,
-    Failure,
-    Permanent,
-)
+from engine.sdk.context import Context, Exit, Failure, Permanent
 from engine.sdk.task import Task
 from engine.tasks.schema_helpers import table
 from engine.tasks.shell import decoded, texted

@@ -13,12 +13,7 @@ import os
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from engine.sdk.context import (
-    Context,
-    Exit,
-    Failure,
-    Permanent,
-)
+from engine.sdk.context import Context, Exit, Failure, Permanent
 from engine.sdk.task import Task
 
 if TYPE_CHECKING:

@@ -18,13 +18,7 @@ from engine.plan.plan import Node, Plan
 from engine.record.events import Event
 from engine.record.result import Outcome, Result
 from engine.scheduling.scheduler import LiveAttempt
-from engine.testing.scripts import (
-    _INDEX,
-    Ending,
-    Script,
-    _placeholders,
-    addresses,
-)
+from engine.testing.scripts import _INDEX, Ending, Script, _placeholders, addresses
 
 __all__ = ["simulate"]
 

@@ -15,12 +15,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from engine.analysis.bounds import (
-    Bound,
-    bounds_of,
-    heaviest_runs,
-    pipeline_costs,
-)
+from engine.analysis.bounds import Bound, bounds_of, heaviest_runs, pipeline_costs
 from engine.record.result import Attempt, Result
 from engine.testing.scripts import _paths, parse_script
 from engine.testing.simulation import simulate

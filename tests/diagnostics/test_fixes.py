@@ -14,12 +14,7 @@ from hypothesis import strategies as st
 
 from engine.api import check
 from engine.base.suggestions import only_nearest
-from engine.diagnostics import (
-    Diagnostics,
-    Edit,
-    Fix,
-    Safety,
-)
+from engine.diagnostics import Diagnostics, Edit, Fix, Safety
 from engine.diagnostics.fixer import apply, mend
 from engine.toml.source import Source, Span
 

@@ -14,13 +14,7 @@ from hypothesis import strategies as st
 
 from engine.api import check
 from engine.language.loader import load
-from engine.language.spec import (
-    NodeSpec,
-    RetrySpec,
-    RouteSpec,
-    Spec,
-    StepSpec,
-)
+from engine.language.spec import NodeSpec, RetrySpec, RouteSpec, Spec, StepSpec
 from engine.toml.source import Source
 from tests.language.test_json_schema import near_misses
 from tests.support.marks import Found, marked, shown

@@ -17,12 +17,7 @@ from engine.record.result import Outcome, Result
 from engine.runtime.options import Options
 from engine.runtime.trio_runs import run_plan
 from engine.scheduling.scheduler import LiveAttempt
-from engine.testing.scripts import (
-    Ending,
-    Script,
-    addresses,
-    parse_script,
-)
+from engine.testing.scripts import Ending, Script, addresses, parse_script
 from engine.testing.simulation import simulate
 from tests.support.plans import comparable, plan_of
 from tests.support.strategies import cases

@@ -8,13 +8,7 @@ from typing import Any
 
 import attrs
 
-from engine.record.result import (
-    Attempt,
-    ItemResult,
-    NodeResult,
-    Reason,
-    Result,
-)
+from engine.record.result import Attempt, ItemResult, NodeResult, Reason, Result
 from engine.render.results import as_json, nodes, report
 
 

@@ -21,15 +21,7 @@ import tomli_w
 import trio
 
 import engine
-from engine import (
-    Context,
-    Exit,
-    InputError,
-    Permanent,
-    RetryAfter,
-    Task,
-    task,
-)
+from engine import Context, Exit, InputError, Permanent, RetryAfter, Task, task
 from engine.api import default_registry
 from engine.plan.plan import Plan
 from engine.processes import children

@@ -16,13 +16,7 @@ from engine.runtime.control import Control
 from engine.runtime.execution import execute
 from engine.runtime.options import Options
 from engine.runtime.preparation import prepare
-from engine.scheduling.carry_over import (
-    Known,
-    ends,
-    latest,
-    node_of,
-    taken,
-)
+from engine.scheduling.carry_over import Known, ends, latest, node_of, taken
 from engine.scheduling.scheduler import LiveAttempt
 from tests.oracle.test_confluence import defined, ordered, timeless
 from tests.scheduling.test_replay import Lives

@@ -12,14 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from jsonschema import Draft202012Validator
 
-from engine.schemas.type_hints import (
-    build,
-    is_json,
-    members,
-    plain,
-    resolve,
-    schema_of,
-)
+from engine.schemas.type_hints import build, is_json, members, plain, resolve, schema_of
 
 
 class Colour(Enum):

@@ -20,13 +20,7 @@ import trio.testing
 import engine.sdk.context
 from engine.errors import EngineError
 from engine.sdk.context import Context, Exit
-from engine.sdk.decorator import (
-    as_task,
-    call_arguments,
-    marked,
-    plain_result,
-    task,
-)
+from engine.sdk.decorator import as_task, call_arguments, marked, plain_result, task
 from engine.sdk.registry import TaskError
 from engine.sdk.task import MARK, Task
 

@@ -20,18 +20,9 @@ from tests.analysis.test_bounds import (
     machine_costs_agree,
     pipeline_costs_agree,
 )
-from tests.analysis.test_missing_outputs import (
-    nodes_agree,
-    reads_hold,
-    scripted,
-    steps_agree,
-)
+from tests.analysis.test_missing_outputs import nodes_agree, reads_hold, scripted, steps_agree
 from tests.analysis.test_races import races_agree
-from tests.analysis.test_reachability import (
-    machine_agrees,
-    pipeline_agrees,
-    verdicts_agree,
-)
+from tests.analysis.test_reachability import machine_agrees, pipeline_agrees, verdicts_agree
 from tests.support.small_strategies import (
     costly_machines,
     costly_pipelines,

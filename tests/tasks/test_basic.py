@@ -14,12 +14,7 @@ from jsonschema import Draft202012Validator
 
 import engine
 from engine import tasks
-from engine.sdk.context import (
-    Context,
-    Exit,
-    Failure,
-    Permanent,
-)
+from engine.sdk.context import Context, Exit, Failure, Permanent
 
 
 def context(folder: Any = ".", notes: list[str] | None = None) -> Context:

@@ -10,12 +10,7 @@ from typing import Any
 import pytest
 
 import engine
-from engine.sdk.context import (
-    SHARE,
-    Exit,
-    Failure,
-    Permanent,
-)
+from engine.sdk.context import SHARE, Exit, Failure, Permanent
 from engine.tasks import transfer_progress
 from engine.toml.source import Source
 from tests.tasks.test_basic import context, do

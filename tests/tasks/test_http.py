@@ -10,12 +10,7 @@ import trio
 from jsonschema import Draft202012Validator
 
 from engine.schemas.validation import misfits
-from engine.sdk.context import (
-    Context,
-    Exit,
-    Failure,
-    Permanent,
-)
+from engine.sdk.context import Context, Exit, Failure, Permanent
 from engine.tasks.http.request import TASK
 
 CONTEXT = Context("r", "p", "n", "s", 1, 1, "k")

@@ -7,12 +7,7 @@ from typing import Any
 import pytest
 
 import engine
-from engine.sdk.context import (
-    Exit,
-    Failure,
-    Permanent,
-    RetryAfter,
-)
+from engine.sdk.context import Exit, Failure, Permanent, RetryAfter
 from engine.toml.source import Source
 from tests.support.model_server import serving, text, tools
 from tests.tasks.test_basic import context, do

@@ -15,13 +15,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from engine.toml.key_paths import KeyPath
-from engine.toml.source import (
-    Source,
-    Span,
-    Syntax,
-    parse,
-    read,
-)
+from engine.toml.source import Source, Span, Syntax, parse, read
 
 CORPUS = pathlib.Path(__file__).parents[3] / "shared" / "corpora" / "toml_test.jsonl"
 

@@ -4,12 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from engine.toml.source import (
-    Source,
-    Span,
-    Syntax,
-    parse,
-)
+from engine.toml.source import Source, Span, Syntax, parse
 from engine.toml.syntax_errors import DEEPEST
 
 

@@ -2,12 +2,6 @@
 
 from __future__ import annotations
 
-from engine.analysis.bounds.bounds import (
-    Bound,
-    Bounds,
-    Endless,
-    NodeBound,
-    bounds_of,
-)
+from engine.analysis.bounds.bounds import Bound, Bounds, Endless, NodeBound, bounds_of
 
 __all__ = ["Bound", "Bounds", "Endless", "NodeBound", "bounds_of"]

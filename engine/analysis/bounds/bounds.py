@@ -12,12 +12,7 @@ import attrs
 
 from engine.analysis.bounds.heaviest_runs import Link, Most
 from engine.analysis.bounds.pipeline_costs import Measure
-from engine.analysis.bounds.weights import (
-    ATTEMPTS,
-    TIME,
-    VISITS,
-    Weight,
-)
+from engine.analysis.bounds.weights import ATTEMPTS, TIME, VISITS, Weight
 from engine.base.memo import once
 from engine.plan.plan import Body, Node, Plan
 

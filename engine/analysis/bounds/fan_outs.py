@@ -13,16 +13,7 @@ import math
 
 import attrs
 
-from engine.analysis.bounds.weights import (
-    CHAIN,
-    NOTHING,
-    SERIAL,
-    TIME,
-    WORK,
-    Weight,
-    more,
-    often,
-)
+from engine.analysis.bounds.weights import CHAIN, NOTHING, SERIAL, TIME, WORK, Weight, more, often
 from engine.plan.fan_out import Fan
 from engine.plan.plan import Node
 

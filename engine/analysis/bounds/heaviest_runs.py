@@ -20,13 +20,7 @@ from typing import Literal
 import attrs
 
 from engine.analysis.bounds.node_costs import Option
-from engine.analysis.bounds.weights import (
-    NOTHING,
-    TIME,
-    Weight,
-    more,
-    plus,
-)
+from engine.analysis.bounds.weights import NOTHING, TIME, Weight, more, plus
 from engine.analysis.choices import Choices, joined
 
 __all__ = ["EFFORT", "WIDTH", "Link", "Most", "Status", "Trail", "heaviest"]

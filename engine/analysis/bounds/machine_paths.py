@@ -16,22 +16,8 @@ from collections.abc import Iterator, Mapping, Sequence
 
 import attrs
 
-from engine.analysis.bounds.transitions import (
-    BASE,
-    Move,
-    Sort,
-    Sorts,
-    moves_of,
-)
-from engine.analysis.bounds.weights import (
-    ATTEMPTS,
-    TIME,
-    Visit,
-    Weight,
-    more,
-    plus,
-    times,
-)
+from engine.analysis.bounds.transitions import BASE, Move, Sort, Sorts, moves_of
+from engine.analysis.bounds.weights import ATTEMPTS, TIME, Visit, Weight, more, plus, times
 from engine.analysis.step_reachability import reach
 from engine.base.graphs import parts_of
 from engine.plan.machine import Machine, Step

@@ -15,15 +15,7 @@ import attrs
 
 from engine.analysis.bounds.fan_outs import Items, solid
 from engine.analysis.bounds.machine_paths import Budget, Course, course_of
-from engine.analysis.bounds.weights import (
-    NOTHING,
-    TIME,
-    Visit,
-    Weight,
-    capped,
-    more,
-    times,
-)
+from engine.analysis.bounds.weights import NOTHING, TIME, Visit, Weight, capped, more, times
 from engine.analysis.choices import Effects, effects_of, endings_of
 from engine.analysis.step_reachability import Ending
 from engine.plan.fan_out import Fan

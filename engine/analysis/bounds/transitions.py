@@ -11,23 +11,9 @@ from typing import Any
 
 import attrs
 
-from engine.analysis.bounds.weights import (
-    ATTEMPTS,
-    TIME,
-    Visit,
-    Weight,
-    more,
-    plus,
-    waiting,
-)
+from engine.analysis.bounds.weights import ATTEMPTS, TIME, Visit, Weight, more, plus, waiting
 from engine.analysis.step_reachability import Ending, outcomes_of
-from engine.plan.machine import (
-    End,
-    Outcome,
-    Route,
-    Step,
-    Target,
-)
+from engine.plan.machine import End, Outcome, Route, Step, Target
 
 __all__ = ["BASE", "Move", "Sort", "Sorts", "moves_of"]
 

@@ -8,13 +8,7 @@ import time
 from typing import TYPE_CHECKING
 
 from engine.cli.console import Console
-from engine.cli.store_arguments import (
-    GOING,
-    PAUSE,
-    add_run,
-    opened,
-    store_of,
-)
+from engine.cli.store_arguments import GOING, PAUSE, add_run, opened, store_of
 
 if TYPE_CHECKING:
     from engine.journal.records import Kept

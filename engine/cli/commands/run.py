@@ -11,13 +11,7 @@ from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING, Any
 
 from engine.cli.console import Console
-from engine.cli.run_arguments import (
-    add_inputs,
-    inputs_of,
-    load_plan,
-    read_secrets,
-    seconds,
-)
+from engine.cli.run_arguments import add_inputs, inputs_of, load_plan, read_secrets, seconds
 from engine.cli.store_arguments import add_store, store_of
 from engine.errors import EngineError, InputError
 from engine.render.text import plural, printable

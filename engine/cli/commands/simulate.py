@@ -9,12 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from engine.cli.commands.run import show
 from engine.cli.console import Console
-from engine.cli.run_arguments import (
-    add_inputs,
-    inputs_of,
-    load_plan,
-    read_json,
-)
+from engine.cli.run_arguments import add_inputs, inputs_of, load_plan, read_json
 from engine.errors import EngineError, InputError
 
 if TYPE_CHECKING:

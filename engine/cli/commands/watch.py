@@ -7,12 +7,7 @@ import sys
 import time
 
 from engine.cli.console import Console
-from engine.cli.store_arguments import (
-    PAUSE,
-    add_run,
-    opened,
-    seen,
-)
+from engine.cli.store_arguments import PAUSE, add_run, opened, seen
 
 __all__ = ["EXAMPLES", "SUMMARY", "configure", "execute"]
 

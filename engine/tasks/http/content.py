@@ -10,12 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from engine.sdk.context import Context
 from engine.tasks.files import read_bytes, write_bytes
-from engine.tasks.schema_helpers import (
-    aside,
-    place,
-    table,
-    written,
-)
+from engine.tasks.schema_helpers import aside, place, table, written
 
 if TYPE_CHECKING:
     import httpx

@@ -16,20 +16,9 @@ from typing import TYPE_CHECKING, Any
 
 import attrs
 
-from engine.sdk.context import (
-    Context,
-    Exit,
-    Failure,
-    Permanent,
-)
+from engine.sdk.context import Context, Exit, Failure, Permanent
 from engine.sdk.task import Task
-from engine.tasks.http.content import (
-    CONTENT,
-    EXCLUDED,
-    FIELDS,
-    content_of,
-    kept,
-)
+from engine.tasks.http.content import CONTENT, EXCLUDED, FIELDS, content_of, kept
 from engine.tasks.http.errors import reason
 from engine.tasks.transfer_progress import Progress
 

@@ -13,12 +13,7 @@ from typing import Any
 
 from engine.language.spec import Count, RouteSpec
 from engine.sdk.context import Context, Exit
-from engine.sdk.task import (
-    Machinery,
-    Misfit,
-    Routes,
-    Task,
-)
+from engine.sdk.task import Machinery, Misfit, Routes, Task
 from engine.tasks.llm import chat, tools
 from engine.tasks.llm.client import ask, cost_of
 from engine.tasks.schema_helpers import table

@@ -8,13 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import attrs
 
-from engine.sdk.context import (
-    Context,
-    Exit,
-    Failure,
-    Permanent,
-    RetryAfter,
-)
+from engine.sdk.context import Context, Exit, Failure, Permanent, RetryAfter
 from engine.tasks.http.errors import reason
 
 if TYPE_CHECKING:

@@ -15,12 +15,7 @@ from typing import Any, Literal
 
 import attrs
 
-from engine.sdk.context import (
-    Context,
-    Failure,
-    Permanent,
-    Tool,
-)
+from engine.sdk.context import Context, Failure, Permanent, Tool
 from engine.sdk.task import Misfit, Named
 from engine.tasks import mcp_client
 from engine.tasks.schema_helpers import table
