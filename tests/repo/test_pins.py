@@ -65,7 +65,7 @@ PUBLIC = {
         *("check", "analyse", "load_plan", "run", "default_registry", "task", "Context", "Exit"),
         *("Permanent", "RetryAfter", "Plan", "Registry", "Task", "TaskError", "Result"),
         *("NodeResult", "ItemResult", "Event", "Diagnostic", "Diagnostics", "EngineError"),
-        *("SpecError", "InputError", "JournalError", "Source", "Hook", "HookContext"),
+        *("SpecError", "InputError", "JournalError", "Source", "Hook", "HookContext", "dump"),
     ),
     "engine.runtime": ("run", "start", "Run", "Options"),
     "engine.stored": (

@@ -13,7 +13,7 @@ import attrs
 __all__ = ["page"]
 
 _NAMES = {
-    "engine": "check analyse load_plan run default_registry task Context Exit Permanent RetryAfter Source Plan Registry Task "
+    "engine": "check analyse load_plan run dump default_registry task Context Exit Permanent RetryAfter Source Plan Registry Task "
     "TaskError Result NodeResult ItemResult Event Diagnostic Diagnostics Hook HookContext EngineError SpecError InputError "
     "JournalError",
     "engine.runtime": "run start Run Options",
