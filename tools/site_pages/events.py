@@ -25,17 +25,17 @@ FIELDS: dict[str, tuple[str, str]] = {
     "item_settled": ("An item of a fan-out has its result.", "result reason message label done failed items output"),
     "node_settled": ("A node has its result.", "result reason message label because items gathered output"),
     "cancel_asked": ("The run, or one node, is to be cancelled.", "message"),
-    "run_waiting": ("Only people can make the run go on. `at` is the time of day, in seconds since 1970.", "at message"),
+    "run_waiting": ("The run waits for answers of people. `at` is the time of day, in seconds since 1970.", "at message"),
     "run_ended": ("The run ended. `status` is `succeeded`, `failed` or `cancelled`.", "status message outputs"),
-    "taken_over": ("A resumed run, or one made by `rerun`, takes over what is known.", "only why"),
+    "taken_over": ("A resumed run, or one made by `rerun`, takes over the results of earlier attempts.", "only why"),
 }  # fmt: skip
 """Of each kind: what happened, and the fields that it may have besides `event`, `time` and `path`."""
 
 _HEAD = """\
 # Events
 
-A run tells what happens as a sequence of events. `--events FILE` writes each as one line of JSON, `--webhook URL` posts them,
-and `engine show RUN --events` prints those of a kept run. In Python they are `engine.Event` with `kind`, `time`, `path` and `data`.
+A run reports its progress as a sequence of events. `--events FILE` writes each as one line of JSON, `--webhook URL` posts them,
+and `engine show RUN --events` prints those of a stored run. In Python they are `engine.Event` with `kind`, `time`, `path` and `data`.
 
 Every event has these fields; its kind decides the others. A field without a value is null or left out.
 

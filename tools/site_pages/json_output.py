@@ -41,22 +41,22 @@ with = { argv = ["true"] }
 timout = "10m"
 """
 _COMMANDS = (
-    ("check --format json", "check wrong.toml --format json", "All findings of all files; `bounds` is there with `--worst-case`."),
+    ("check --format json", "check wrong.toml --format json", "All findings of all files. With `--worst-case` it is an object: `diagnostics` has this array, and `worst_case` the figures of each file."),
     ("run --json", "run spec.toml --json --store runs.db", "The result of the run. `resume`, `rerun` and `show` print the same with `--json`."),
-    ("run --dry-run --json", "run spec.toml --json --dry-run", "What would be run."),
-    ("runs --json", "runs --json --store runs.db", "The kept runs, latest first."),
-    ("simulate --json", "simulate spec.toml --json", "A result for each script, and what no script has covered."),
+    ("run --dry-run --json", "run spec.toml --json --dry-run", "What the run would do."),
+    ("runs --json", "runs --json --store runs.db", "The stored runs, latest first."),
+    ("simulate --json", "simulate spec.toml --json", "The result of the simulation. With several scripts or `--coverage` it is an object: `runs` has a result for each script, and `coverage` the parts that none reaches."),
     ("tasks --json", "tasks shell --json", "One task. Without a name, an array of all tasks."),
-    ("explain --json", "explain E301 --json", "The rules that were asked for, or all."),
+    ("explain --json", "explain E301 --json", "The named rules, or all rules."),
 )  # fmt: skip
-_NAMES = {"greet", "fails", "argv", "who", "said", "stdout", "stderr", "status", "spec.toml"}
+_NAMES = {"greet", "fails", "argv", "who", "said", "stdout", "stderr", "spec.toml"}
 
 _HEAD = """\
 # JSON output
 
-This page is generated from what the commands print. `[]` stands for every element of an array and `NAME` for any name.
-Fields are added in later versions, so ignore those that you do not know. `schema` prints a JSON Schema as it is; `show --events` and
-`logs` print lines, see [Events](events.md). `check` also has the formats `sarif`, `github`, `junit` and `jsonl`, which has one finding a line.
+This page is generated from the output of the commands. `[]` stands for every element of an array, and `NAME` for any name.
+Later versions may add fields, so ignore fields that you do not know. `schema` prints a JSON Schema. `show --events` and
+`logs` print lines, see [Events](events.md). `check` also has the formats `sarif`, `github`, `junit`, and `jsonl` with one finding in each line.
 
 """
 

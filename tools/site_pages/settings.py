@@ -11,7 +11,7 @@ _ABOUT = {
     "ignore": ("array of codes", "Do not report these. Wins over `select`.", "none"),
     "levels": ('table from codes to `"error"`, `"warning"` or `"off"`', "The level of a rule. The longest matching word wins.", "each rule's own"),
     "per-file-ignores": ("table from globs to arrays of codes", "Codes that are ignored in some specs. Globs are relative to the folder of the `pyproject.toml`.", "none"),
-    "store": ("string", "Where runs are kept: the path of a SQLite file, relative to the folder of the `pyproject.toml`, or a `postgresql://` URL.", "`runs.db` in the user's state directory"),
+    "store": ("string", "Where runs are stored: the path of a SQLite file, relative to the folder of the `pyproject.toml`, or a `postgresql://` URL.", "`runs.db` in the user's state directory"),
     "tasks": ("array of ids or patterns", "The tasks that specs may use, such as `http` or `file.*`. Any other is an error.", "all"),
     "hooks": ("array of names", "Entry points of the group `engine.hooks` that every run calls.", "none"),
 }  # fmt: skip
