@@ -1012,7 +1012,7 @@ def test_explain_as_json(write: Write, capsys: pytest.CaptureFixture[str]) -> No
         "code": "E105",
         "name": "missing-key",
         "severity": "error",
-        "summary": "a required key is not there",
+        "summary": "a required key is missing",
     }
 
 
