@@ -41,13 +41,13 @@ with = { argv = ["true"] }
 timout = "10m"
 """
 _COMMANDS = (
-    ("check --format json", "check wrong.toml --format json", "All findings of all files; `bounds` is there with `--worst-case`."),
+    ("check --format json", "check wrong.toml --format json", "All findings of all files; `bounds` is present only with `--worst-case`."),
     ("run --json", "run spec.toml --json --store runs.db", "The result of the run. `resume`, `rerun` and `show` print the same with `--json`."),
-    ("run --dry-run --json", "run spec.toml --json --dry-run", "What would be run."),
-    ("runs --json", "runs --json --store runs.db", "The kept runs, latest first."),
-    ("simulate --json", "simulate spec.toml --json", "A result for each script, and what no script has covered."),
+    ("run --dry-run --json", "run spec.toml --json --dry-run", "The plan of the run, which is not started."),
+    ("runs --json", "runs --json --store runs.db", "The stored runs, latest first."),
+    ("simulate --json", "simulate spec.toml --json", "A result for each script, and what no script covers."),
     ("tasks --json", "tasks shell --json", "One task. Without a name, an array of all tasks."),
-    ("explain --json", "explain E301 --json", "The rules that were asked for, or all."),
+    ("explain --json", "explain E301 --json", "The rules that are named, or all rules."),
 )  # fmt: skip
 _NAMES = {"greet", "fails", "argv", "who", "said", "stdout", "stderr", "status", "spec.toml"}
 
@@ -55,8 +55,8 @@ _HEAD = """\
 # JSON output
 
 This page is generated from what the commands print. `[]` stands for every element of an array and `NAME` for any name.
-Fields are added in later versions, so ignore those that you do not know. `schema` prints a JSON Schema as it is; `show --events` and
-`logs` print lines, see [Events](events.md). `check` also has the formats `sarif`, `github`, `junit` and `jsonl`, which has one finding a line.
+Later versions may add fields, so ignore fields that you do not know. `schema` prints a JSON Schema. `show --events`
+prints one event on each line, see [Events](events.md), and `logs` prints text. `check` also has the formats `sarif`, `github`, `junit` and `jsonl` (one finding on each line).
 
 """
 

@@ -13,7 +13,7 @@ __all__ = ["page"]
 _HEAD = """\
 # Keys
 
-Every key of a spec, from the JSON Schema that `engine schema` prints. [The language](../language.md) says what they mean together.
+All keys of a spec, generated from the JSON Schema that `engine schema` prints. [The language](../language.md) explains how they work together.
 
 """
 _TABLES = (

@@ -7,20 +7,20 @@ from engine.settings import _KEYS
 __all__ = ["page"]
 
 _ABOUT = {
-    "select": ("array of codes", "Report only these. A word is a code, the beginning of a code, or a name.", "all"),
-    "ignore": ("array of codes", "Do not report these. Wins over `select`.", "none"),
-    "levels": ('table from codes to `"error"`, `"warning"` or `"off"`', "The level of a rule. The longest matching word wins.", "each rule's own"),
-    "per-file-ignores": ("table from globs to arrays of codes", "Codes that are ignored in some specs. Globs are relative to the folder of the `pyproject.toml`.", "none"),
-    "store": ("string", "Where runs are kept: the path of a SQLite file, relative to the folder of the `pyproject.toml`, or a `postgresql://` URL.", "`runs.db` in the user's state directory"),
-    "tasks": ("array of ids or patterns", "The tasks that specs may use, such as `http` or `file.*`. Any other is an error.", "all"),
-    "hooks": ("array of names", "Entry points of the group `engine.hooks` that every run calls.", "none"),
+    "select": ("array of codes", "Report only these rules. Each entry is a code, the beginning of a code, or the name of a rule.", "all"),
+    "ignore": ("array of codes", "Do not report these rules. `ignore` takes precedence over `select`.", "none"),
+    "levels": ('table from codes to `"error"`, `"warning"` or `"off"`', "The level of each rule. If several entries match a rule, the longest applies.", "each rule's own"),
+    "per-file-ignores": ("table from globs to arrays of codes", "Rules to ignore in the specs that match a glob. Globs are relative to the folder of the `pyproject.toml`.", "none"),
+    "store": ("string", "Where runs are stored: the path of a SQLite file, relative to the folder of the `pyproject.toml`, or a `postgresql://` URL.", "`runs.db` in the user's state directory"),
+    "tasks": ("array of ids or patterns", "The tasks that specs may use, such as `http` or `file.*`. Any other task is an error.", "all"),
+    "hooks": ("array of names", "The entry points of the group `engine.hooks` whose hooks every run calls.", "none"),
 }  # fmt: skip
 
 _HEAD = """\
 # Settings
 
-Settings stand in the table `[tool.engine]` of a `pyproject.toml`. For each spec, the engine takes the nearest `pyproject.toml`
-in the folders above it that has this table. A mistake in the table is reported with its place, and the command ends with status 2.
+Settings are in the table `[tool.engine]` of a `pyproject.toml`. For each spec, the engine searches the folder of the spec and the folders
+above it, and uses the first `pyproject.toml` with this table. An invalid table is reported with its place, and the command ends with status 2.
 
 Only warnings, notes, and E302, E303, E401 and E402 can be ignored or lowered. `--select` on the command line replaces `select`;
 `--ignore` adds to `ignore`.
