@@ -13,7 +13,8 @@ __all__ = ["page"]
 _HEAD = """\
 # Keys
 
-All keys of a spec, generated from the JSON Schema that `engine schema` prints. [The language](../language.md) explains how they work together.
+All keys of a spec, generated from the JSON Schema that `engine schema` prints.
+[The language](../language.md) explains how they work together.
 
 """
 _TABLES = (
