@@ -1,4 +1,4 @@
-"""W602: a deadline below the worst case of what it holds. Source: LANGUAGE.md section 16."""
+"""W602: a deadline or timeout that is shorter than the worst case. Source: LANGUAGE.md section 16."""
 
 from __future__ import annotations
 
@@ -16,7 +16,9 @@ if TYPE_CHECKING:
 
 __all__ = ["RULE", "check"]
 
-RULE = Rule("W602", "deadline-too-short", "a deadline below the worst case of what it holds")
+RULE = Rule(
+    "W602", "deadline-too-short", "a deadline or timeout that is shorter than the worst case"
+)
 
 
 def check(plan: Plan) -> Iterator[Diagnostic]:

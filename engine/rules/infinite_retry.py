@@ -18,7 +18,7 @@ __all__ = ["RULE", "check"]
 
 _BOUND = "max = 3"
 
-RULE = Rule("E301", "infinite-retry", "steps that can follow each other for ever")
+RULE = Rule("E301", "infinite-retry", "steps that can repeat for ever")
 
 
 def check(plan: Plan) -> Iterator[Diagnostic]:

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 __all__ = ["RULE", "check"]
 
-RULE = Rule("E601", "limit-exceeded", "a worst case over `[limits]`")
+RULE = Rule("E601", "limit-exceeded", "a worst case that exceeds `[limits]`")
 
 _SHOWN = 3
 """Nodes that are named as those with the most."""

@@ -18,7 +18,7 @@ from engine.toml.key_paths import show
 
 __all__ = ["RULE", "check"]
 
-RULE = Rule("E501", "missing-value", "a reference to what is not there in some run")
+RULE = Rule("E501", "missing-value", "a reference to a value that some runs do not have")
 
 
 def check(plan: Plan) -> Iterator[Diagnostic]:

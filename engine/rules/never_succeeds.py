@@ -1,4 +1,4 @@
-"""E402: a pipeline of which no run can succeed. Source: LANGUAGE.md sections 8 and 15 (T3).
+"""E402: a pipeline that can never succeed. Source: LANGUAGE.md sections 8 and 15 (T3).
 
 Where a machine is unbounded E301 says it already.
 """
@@ -13,7 +13,7 @@ from engine.plan.plan import Plan
 
 __all__ = ["RULE", "check"]
 
-RULE = Rule("E402", "never-succeeds", "a pipeline of which no run can succeed")
+RULE = Rule("E402", "never-succeeds", "a pipeline that can never succeed")
 
 _SHOWN = 3
 

@@ -18,7 +18,7 @@ from engine.toml.source import Span
 
 __all__ = ["RULE", "check"]
 
-RULE = Rule("N001", "not-decided", "a question that takes more effort than the check makes")
+RULE = Rule("N001", "not-decided", "a question that the check could not decide within its limits")
 
 
 def check(plan: Plan) -> Iterator[Diagnostic]:

@@ -10,7 +10,7 @@ from engine.rules.locations import retry_path
 
 __all__ = ["RULE", "check"]
 
-RULE = Rule("W306", "retry-on-success", "a retry clause that tries again what has succeeded")
+RULE = Rule("W306", "retry-on-success", "a retry clause that retries a success")
 
 
 def check(plan: Plan) -> Iterator[Diagnostic]:

@@ -12,7 +12,7 @@ from engine.rules.scenario_notes import SHOWN, ends, fate_notes
 
 __all__ = ["RULE", "check"]
 
-RULE = Rule("E506", "state-race", "a state that one node writes and another may use meanwhile")
+RULE = Rule("E506", "state-race", "a state that one node writes while another may use it")
 
 
 def check(plan: Plan) -> Iterator[Diagnostic]:

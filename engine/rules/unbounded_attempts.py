@@ -9,7 +9,11 @@ from engine.plan.plan import Plan
 
 __all__ = ["RULE", "check"]
 
-RULE = Rule("W604", "unbounded-attempts", "`[limits] attempts` asked for, and a list has no bound")
+RULE = Rule(
+    "W604",
+    "unbounded-attempts",
+    "an `attempts` limit that cannot be checked, because a list has no maximum length",
+)
 
 
 def check(plan: Plan) -> Iterator[Diagnostic]:

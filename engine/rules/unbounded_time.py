@@ -15,7 +15,11 @@ if TYPE_CHECKING:
 __all__ = ["RULE", "check"]
 
 _LIST = "give the schema of that list `maxItems`, or the node a `deadline`"
-RULE = Rule("W603", "unbounded-time", "`[limits] duration` asked for, and a step has no timeout")
+RULE = Rule(
+    "W603",
+    "unbounded-time",
+    "a `duration` limit that cannot be checked, because a step has no timeout",
+)
 
 
 def check(plan: Plan) -> Iterator[Diagnostic]:

@@ -13,7 +13,7 @@ from engine.toml.key_paths import show
 
 __all__ = ["RULE", "check"]
 
-RULE = Rule("E503", "unknown-field", "a path that the output's schema does not have")
+RULE = Rule("E503", "unknown-field", "a field that the schema does not have")
 
 
 def check(plan: Plan) -> Iterator[Diagnostic]:

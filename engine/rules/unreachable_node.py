@@ -13,7 +13,7 @@ from engine.rules.locations import edge_span, needs_span
 
 __all__ = ["RULE", "check"]
 
-RULE = Rule("E401", "unreachable-node", "a node that no assignment of exits makes run")
+RULE = Rule("E401", "unreachable-node", "a node that never runs")
 
 _SHOWN = 3
 

@@ -16,7 +16,7 @@ from engine.rules.locations import step_path
 
 __all__ = ["RULE", "check"]
 
-RULE = Rule("W304", "unrouted-exit", "a declared exit that routes leave to the default `fail`")
+RULE = Rule("W304", "unrouted-exit", "an exit with a name that has no route")
 
 
 def check(plan: Plan) -> Iterator[Diagnostic]:

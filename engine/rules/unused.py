@@ -21,7 +21,7 @@ from engine.toml.key_paths import KeyPath
 
 __all__ = ["RULE", "check"]
 
-RULE = Rule("W701", "unused", "something declared that nothing uses")
+RULE = Rule("W701", "unused", "a declaration that nothing uses")
 
 
 def check(plan: Plan) -> Iterator[Diagnostic]:

@@ -19,14 +19,14 @@ TASK = Task(
     id="collect",
     body=body,
     name="Collect",
-    description="Bring the results of several nodes into one table.",
+    description="Collect the results of several nodes in one table.",
     input_schema={
         "$schema": "https://json-schema.org/draft/2020-12/schema",
         "type": "object",
-        "description": "Any table; it becomes the output as it is.",
+        "description": "Any table. It becomes the output, unchanged.",
     },
     output="inputs",
-    output_schema={"type": "object", "description": "The table given as `with`."},
+    output_schema={"type": "object", "description": "The table in `with`."},
     may_ask=False,
     example="""\
 [nodes.summary]

@@ -168,53 +168,56 @@ def _as_lines(inputs: Mapping[str, Any]) -> Iterator[bytes]:
 _PATH = {
     "type": "string",
     "minLength": 1,
-    "description": "The file, relative to the spec's folder.",
+    "description": "The path of the file, relative to the spec's folder.",
 }
 _SIZE = {
     "type": "integer",
     "minimum": 1,
     "default": LIMIT,
-    "description": "The most bytes it may have.",
+    "description": "The maximum size of the file in bytes; a larger file is an error.",
 }
 _DELIMITER = {
     "type": "string",
     "minLength": 1,
     "maxLength": 1,
     "default": ",",
-    "description": "What stands between cells.",
+    "description": "The character between two cells.",
 }
 _COLUMNS = {"type": "array", "items": {"type": "string"}, "minItems": 1}
 _MODE = {
     "enum": ["replace", "new"],
     "default": "replace",
-    "description": "Whether one that is there is replaced, or an error.",
+    "description": "What happens if the file exists: it is replaced, or the attempt fails.",
 }
 _ANY_MODE = {
     "enum": ["replace", "new", "append"],
     "default": "replace",
-    "description": "Whether one that is there is replaced, an error, or added to.",
+    "description": "What happens if the file exists: it is replaced, the attempt fails, or the content is appended.",
 }
 _WRITTEN = {
-    "path": {"type": "string", "description": "Where it is."},
-    "size": {"type": "integer", "description": "Its length in bytes."},
-    "count": {"type": "integer", "description": "How many rows it has."},
+    "path": {"type": "string", "description": "The path of the file."},
+    "size": {"type": "integer", "description": "The size of the file in bytes."},
+    "count": {
+        "type": "integer",
+        "description": "The number of rows written.",
+    },
 }
-_ROWS = {"type": "array", "description": "A row each.", "items": {"type": "object"}}
-_ANY_ROWS = {"type": "array", "description": "A value each."}
+_ROWS = {"type": "array", "description": "The rows, each an object.", "items": {"type": "object"}}
+_ANY_ROWS = {"type": "array", "description": "The values, one for each line."}
 
 READ_CSV = Task(
     id="csv.read",
     body=_reader("rows", _rows, []),
     name="Read CSV",
-    description="Read the rows of a CSV file as objects.",
+    description="Read a CSV file. Each row becomes an object.",
     input_schema=table(
         {
             "path": _PATH,
             "delimiter": _DELIMITER,
-            "columns": {**_COLUMNS, "description": "Names of the columns of a file without a head."},
+            "columns": {**_COLUMNS, "description": "The names of the columns, if the file has no header row."},
             "types": {
                 "type": "object",
-                "description": "What cells of a column are; by default text. An empty one is null, but for text.",
+                "description": "The types of columns, by name; text by default. An empty cell is null, except in a column of text.",
                 "additionalProperties": {"enum": ["text", "integer", "number", "boolean"]},
             },
             "max_size": _SIZE,
@@ -232,13 +235,19 @@ WRITE_CSV = Task(
     id="csv.write",
     body=_writer(_csv),
     name="Write CSV",
-    description="Write rows as a CSV file: as a whole, or not at all.",
+    description="Write rows to a CSV file, completely or not at all.",
     input_schema=table(
         {
             "path": _PATH,
-            "rows": {**_ROWS, "description": "A row each; null is an empty cell, what is no text is JSON."},
-            "columns": {**_COLUMNS, "description": "Which columns, in this order; default: all, as they first come."},
-            "head": {"type": "boolean", "default": True, "description": "Whether the first line has their names."},
+            "rows": {
+                **_ROWS,
+                "description": "The rows, each an object. Null becomes an empty cell; a value that is not text is written as JSON.",
+            },
+            "columns": {
+                **_COLUMNS,
+                "description": "The columns to write, in this order; by default all columns, in the order in which they first occur.",
+            },
+            "head": {"type": "boolean", "default": True, "description": "Whether the first line has the names of the columns."},
             "delimiter": _DELIMITER,
             "mode": _MODE,
         },
@@ -254,9 +263,9 @@ READ_JSON = Task(
     id="json.read",
     body=_reader("value", _json, None),
     name="Read JSON",
-    description="Read the value in a JSON file.",
+    description="Read a JSON file.",
     input_schema=table({"path": _PATH, "max_size": _SIZE}, ["path"]),
-    output_schema=table({"value": {"description": "What is in it."}}, ["value"]),
+    output_schema=table({"value": {"description": "The value in the file."}}, ["value"]),
     output="exact",
     exits=MISSING,
     may_ask=False,
@@ -267,12 +276,15 @@ WRITE_JSON = Task(
     id="json.write",
     body=_writer(_as_json),
     name="Write JSON",
-    description="Write a value as a JSON file: as a whole, or not at all.",
+    description="Write a value to a JSON file, completely or not at all.",
     input_schema=table(
         {
             "path": _PATH,
-            "value": {"description": "What is to be in it."},
-            "indent": {"type": "integer", "minimum": 0, "maximum": 8, "default": 2, "description": "Spaces a level; 0: one line."},
+            "value": {"description": "The value to write."},
+            "indent": {
+                "type": "integer", "minimum": 0, "maximum": 8, "default": 2,
+                "description": "The number of spaces for each level; 0 writes everything on one line.",
+            },
             "mode": _MODE,
         },
         ["path", "value"],
@@ -287,7 +299,7 @@ READ_LINES = Task(
     id="jsonl.read",
     body=_reader("rows", _lines, []),
     name="Read JSON lines",
-    description="Read the values of a file with a JSON value in each line.",
+    description="Read a file that has one JSON value on each line.",
     input_schema=table({"path": _PATH, "max_size": _SIZE}, ["path"]),
     output_schema=table({"rows": _ANY_ROWS}, ["rows"]),
     output="exact",
@@ -300,7 +312,7 @@ WRITE_LINES = Task(
     id="jsonl.write",
     body=_writer(_as_lines),
     name="Write JSON lines",
-    description="Write values as a file with one in each line: as a whole, or not at all.",
+    description="Write values to a file, one JSON value on each line, completely or not at all.",
     input_schema=table(
         {
             "path": _PATH,

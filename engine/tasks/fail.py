@@ -32,23 +32,23 @@ TASK = Task(
     id="fail",
     body=body,
     name="Fail",
-    description="Fail with a message; never succeeds.",
+    description="Fail with a message.",
     input_schema=table(
         {
-            "message": {"type": "string", "description": "Why it fails."},
+            "message": {"type": "string", "description": "The message."},
             "code": {
                 "type": "integer",
                 "minimum": 1,
                 "maximum": 255,
                 "default": 1,
-                "description": "The exit.",
+                "description": "The exit code.",
             },
         },
         ["message"],
     ),
     output="exact",
     output_schema=table(
-        {"message": {"type": "string", "description": "The message given."}}, ["message"]
+        {"message": {"type": "string", "description": "The message in `with`."}}, ["message"]
     ),
     exits={"failure": 1},
     exits_of=exits_of,

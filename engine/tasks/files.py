@@ -213,13 +213,13 @@ async def hash_(inputs: dict[str, Any], context: Context) -> Exit:
 _PATH = {
     "type": "string",
     "minLength": 1,
-    "description": "The file, relative to the spec's folder.",
+    "description": "The path of the file, relative to the spec's folder.",
 }
-_SIZE = {"type": "integer", "description": "Its length in bytes."}
+_SIZE = {"type": "integer", "description": "The size of the file in bytes."}
 _MODE = {
     "enum": ["replace", "new", "append"],
     "default": "replace",
-    "description": "Whether one that is there is replaced, an error, or added to.",
+    "description": "What happens if the file exists: it is replaced, the attempt fails, or the content is appended.",
 }
 
 READ = Task(
@@ -230,13 +230,19 @@ READ = Task(
     input_schema=table(
         {
             "path": _PATH,
-            "as": {"enum": ["text", "lines", "base64"], "default": "text", "description": "What it is read as; text is UTF-8."},
-            "max_size": {"type": "integer", "minimum": 1, "default": LIMIT, "description": "The most bytes it may have."},
+            "as": {
+                "enum": ["text", "lines", "base64"], "default": "text",
+                "description": "The form of `content`; text and lines are decoded as UTF-8.",
+            },
+            "max_size": {
+                "type": "integer", "minimum": 1, "default": LIMIT,
+                "description": "The maximum size of the file in bytes; a larger file is an error.",
+            },
         },
         ["path"],
     ),
     output_schema=table(
-        {"content": {"description": "What is in it; null if it is not there."}, "size": _SIZE}, ["content", "size"]
+        {"content": {"description": "The content of the file; null if there is no such file."}, "size": _SIZE}, ["content", "size"]
     ),
     output="exact",
     exits=MISSING,
@@ -248,12 +254,12 @@ WRITE = Task(
     id="file.write",
     body=write,
     name="Write a file",
-    description="Write a file: as a whole, or not at all.",
+    description="Write a file, completely or not at all.",
     input_schema=table(
         {
             "path": _PATH,
-            "content": {"description": "What is to be in it: a text as it is; anything else as JSON."},
-            "as": {"enum": ["text", "lines", "base64"], "default": "text", "description": "What `content` is."},
+            "content": {"description": "The content to write. Text is written unchanged, any other value as JSON."},
+            "as": {"enum": ["text", "lines", "base64"], "default": "text", "description": "The form of `content`."},
             "mode": _MODE,
         },
         ["path", "content"],
@@ -268,7 +274,7 @@ WRITE = Task(
             },
         ],
     ),
-    output_schema=table({"path": {"type": "string", "description": "Where it is."}, "size": _SIZE}, ["path", "size"]),
+    output_schema=table({"path": {"type": "string", "description": "The path of the file."}, "size": _SIZE}, ["path", "size"]),
     output="exact",
     may_ask=False,
     example='[nodes.keep]\ntask = "file.write"\nwith = { path = "out/report.md", content = "${report.text}" }\n',
@@ -278,18 +284,21 @@ GLOB = Task(
     id="file.glob",
     body=glob,
     name="Find files",
-    description="Find files by a pattern, in the order of their names.",
+    description="Find files that match a pattern, sorted by path.",
     input_schema=table(
         {
-            "pattern": {"type": "string", "minLength": 1, "description": "Such as `*.csv`, or `**/*.csv` with all folders below."},
-            "folder": {"type": "string", "default": ".", "description": "Where to look, relative to the spec's folder."},
-            "kind": {"enum": ["files", "folders", "all"], "default": "files", "description": "What to find."},
-            "max": {"type": "integer", "minimum": 1, "default": 100_000, "description": "The most paths; more are an error."},
+            "pattern": {
+                "type": "string", "minLength": 1,
+                "description": "The pattern, such as `*.csv`; `**/*.csv` also searches all folders below.",
+            },
+            "folder": {"type": "string", "default": ".", "description": "The folder to search, relative to the spec's folder."},
+            "kind": {"enum": ["files", "folders", "all"], "default": "files", "description": "Whether to find files, folders or both."},
+            "max": {"type": "integer", "minimum": 1, "default": 100_000, "description": "The maximum number of paths; more are an error."},
         },
         ["pattern"],
     ),
     output_schema=table(
-        {"paths": {"type": "array", "items": {"type": "string"}, "description": "Their paths, from `folder` on."}}, ["paths"]
+        {"paths": {"type": "array", "items": {"type": "string"}, "description": "The paths found, relative to `folder`."}}, ["paths"]
     ),
     output="exact",
     may_ask=False,
@@ -300,16 +309,19 @@ COPY = Task(
     id="file.copy",
     body=copy,
     name="Copy a file",
-    description="Copy a file: as a whole, or not at all.",
+    description="Copy a file, completely or not at all.",
     input_schema=table(
         {
-            "from": {**_PATH, "description": "The file to copy, relative to the spec's folder."},
-            "to": {**_PATH, "description": "The new file, relative to the spec's folder."},
-            "mode": {**_MODE, "enum": ["replace", "new"], "description": "Whether one that is there is replaced, or an error."},
+            "from": {**_PATH, "description": "The path of the file to copy, relative to the spec's folder."},
+            "to": {**_PATH, "description": "The path of the copy, relative to the spec's folder."},
+            "mode": {
+                **_MODE, "enum": ["replace", "new"],
+                "description": "What happens if the file exists: it is replaced, or the attempt fails.",
+            },
         },
         ["from", "to"],
     ),
-    output_schema=table({"path": {"type": "string", "description": "Where the copy is."}, "size": _SIZE}, ["path", "size"]),
+    output_schema=table({"path": {"type": "string", "description": "The path of the copy."}, "size": _SIZE}, ["path", "size"]),
     output="exact",
     exits=MISSING,
     may_ask=False,
@@ -320,16 +332,23 @@ HASH = Task(
     id="file.hash",
     body=hash_,
     name="Hash a file",
-    description="The hash of a file.",
+    description="Compute the hash of a file.",
     input_schema=table(
         {
             "path": _PATH,
-            "algorithm": {"enum": ["sha256", "sha512", "sha1", "md5", "blake2b"], "default": "sha256", "description": "Which hash."},
+            "algorithm": {
+                "enum": ["sha256", "sha512", "sha1", "md5", "blake2b"], "default": "sha256",
+                "description": "The hash algorithm.",
+            },
         },
         ["path"],
     ),
     output_schema=table(
-        {"hash": {"type": ["string", "null"], "description": "Hexadecimal; null without the file."}, "size": _SIZE}, ["hash", "size"]
+        {
+            "hash": {"type": ["string", "null"], "description": "The hash in hexadecimal digits; null if there is no such file."},
+            "size": _SIZE,
+        },
+        ["hash", "size"],
     ),
     output="exact",
     exits=MISSING,

@@ -157,21 +157,27 @@ SERVER = Task(
     body=_never,
     opens=opens,
     name="MCP server",
-    description="A resource: a server of the Model Context Protocol, open for the nodes that use it.",
+    description="A resource: a session with a server of the Model Context Protocol, open for the nodes that use it.",
     input_schema=table(
         {
-            "command": {"type": "array", "items": _TEXT, "minItems": 1, "description": "The program that it is, and its arguments."},
-            "env": {**_TEXTS, "description": "Its environment, beside what every program needs; a key comes from `${secrets.NAME}`."},
-            "cwd": {**_TEXT, "description": "Its folder, relative to the spec's, which is the default."},
-            "url": {**_TEXT, "pattern": "^https?://", "description": "Where it is, if it runs already (streamable HTTP)."},
-            "headers": {**_TEXTS, "description": "Sent with each request."},
+            "command": {
+                "type": "array", "items": _TEXT, "minItems": 1,
+                "description": "The program to start as the server, and its arguments.",
+            },
+            "env": {
+                **_TEXTS,
+                "description": "Environment variables for the server, in addition to the basic ones. Use `${secrets.NAME}` for a key.",
+            },
+            "cwd": {**_TEXT, "description": "The working directory of the server, relative to the spec's folder, which is the default."},
+            "url": {**_TEXT, "pattern": "^https?://", "description": "The URL of a server that runs already (streamable HTTP)."},
+            "headers": {**_TEXTS, "description": "The headers to send with each request."},
         },
         oneOf=[
             {"required": ["command"], "properties": {"headers": False}},
             {"required": ["url"], "properties": {"env": False, "cwd": False}},
         ],
     ),
-    output_schema=table({}, description="An open session, for the tasks that use it: expressions see nothing of it."),
+    output_schema=table({}, description="An open session for the tasks that use it. Expressions cannot read it."),
     example="""\
 [resources.notes]
 task = "mcp.server"
@@ -189,20 +195,23 @@ CALL = Task(
     body=body,
     names=names,
     name="Call an MCP tool",
-    description="Call one tool of an MCP server that the node uses.",
+    description="Call a tool of an MCP server. The node must have the server in `uses`.",
     input_schema=table(
         {
-            "server": {**_TEXT, "description": "The resource that it is."},
-            "tool": {**_TEXT, "minLength": 1, "description": "The tool's name."},
-            "arguments": {"type": "object", "default": {}, "description": "What it is given."},
+            "server": {**_TEXT, "description": "The name of the server's resource."},
+            "tool": {**_TEXT, "minLength": 1, "description": "The name of the tool."},
+            "arguments": {"type": "object", "default": {}, "description": "The arguments for the tool."},
         },
         ["server", "tool"],
     ),
     output_schema=table(
         {
-            "text": {**_TEXT, "description": "The texts of what it gave, a line each."},
-            "value": {"type": ["object", "null"], "description": "Its structured output; null if it has none."},
-            "content": {"type": "array", "items": {"type": "object"}, "description": "All that it gave, pictures and links too."},
+            "text": {**_TEXT, "description": "The texts in the result, each on a line of its own."},
+            "value": {"type": ["object", "null"], "description": "The structured content of the result; null if it has none."},
+            "content": {
+                "type": "array", "items": {"type": "object"},
+                "description": "The whole content of the result, including images and links.",
+            },
         },
         ["text", "value", "content"],
     ),

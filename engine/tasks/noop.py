@@ -13,7 +13,7 @@ TASK = attrs.evolve(
     collect.TASK,
     id="pass",
     name="Pass",
-    description="Do nothing and succeed, with its inputs as output.",
+    description="Do nothing and succeed. The output is the inputs.",
     example="""\
 [nodes.defaults]
 task = "pass"

@@ -171,31 +171,33 @@ _TEXT = {"type": "string", "minLength": 1}
 _ARGV = {
     "type": "array",
     "items": {"type": "string"},
-    "description": "The program and its arguments, each as it is.",
+    "description": "The program and its arguments, passed on unchanged.",
 }
 _ENV = {
     "type": "object",
     "additionalProperties": {"type": "string"},
-    "description": "Environment variables of the command.",
+    "description": "The environment variables of the command.",
 }
 _COMMON = {
     "env": _ENV,
-    "stdin": {"type": "string", "description": "Text for standard input; default empty."},
+    "stdin": {"type": "string", "description": "The text for standard input; empty by default."},
     "output": {
         "enum": ["text", "json", "lines"],
         "default": "text",
-        "description": "What `stdout` becomes: text, the JSON value it is, or its lines.",
+        "description": "The form of `stdout`: text, the JSON value in it, or an array of its lines.",
     },
 }
 _OUTPUT = table(
     {
-        "stdout": {"description": "What it wrote to standard output, in the form of `output`."},
-        "stderr": {"type": "string", "description": "What it wrote to standard error."},
+        "stdout": {
+            "description": "What the command wrote to standard output, in the form that `output` asks for."
+        },
+        "stderr": {"type": "string", "description": "What the command wrote to standard error."},
         "status": {
             "type": "integer",
             "minimum": 0,
             "maximum": 255,
-            "description": "The status it ended with.",
+            "description": "The exit status of the command.",
         },
     },
     ["stdout", "stderr", "status"],
@@ -205,30 +207,30 @@ DOCKER = Task(
     id="docker.run",
     body=docker,
     name="Docker container",
-    description="Run a command in a new container, through the client `docker`; the status it ends with is the exit.",
+    description="Run a command in a new container, with the client `docker`. The exit status of the command is the exit.",
     input_schema=table(
         {
-            "image": {**_TEXT, "pattern": "^[^-]", "description": "The image."},
-            "argv": {**_ARGV, "description": "The command and its arguments; default: the image's."},
-            "entrypoint": {**_TEXT, "description": "In the place of the image's."},
+            "image": {**_TEXT, "pattern": "^[^-]", "description": "The image of the container."},
+            "argv": {**_ARGV, "description": "The command and its arguments; by default those of the image."},
+            "entrypoint": {**_TEXT, "description": "The entry point, instead of the one of the image."},
             "volumes": {
                 "type": "array",
-                "description": "Folders and files of this machine that it sees.",
+                "description": "Folders and files of this machine to mount in the container.",
                 "items": table(
                     {
-                        "from": {**_TEXT, "pattern": "^[^,]*$", "description": "Here, relative to the spec's folder."},
-                        "to": {**_TEXT, "pattern": "^[^,]*$", "description": "There."},
-                        "read_only": {"type": "boolean", "default": True, "description": "Whether it cannot write there."},
+                        "from": {**_TEXT, "pattern": "^[^,]*$", "description": "The path on this machine, relative to the spec's folder."},
+                        "to": {**_TEXT, "pattern": "^[^,]*$", "description": "The path in the container."},
+                        "read_only": {"type": "boolean", "default": True, "description": "Whether the container can only read it."},
                     },
                     ["from", "to"],
                 ),
             },
-            "workdir": {**_TEXT, "description": "The folder it begins in."},
-            "user": {**_TEXT, "description": "Who it is there."},
-            "network": {**_TEXT, "description": "Its network, such as `none`."},
-            "memory": {**_TEXT, "description": "The most memory, such as `512m`."},
-            "cpus": {"type": "number", "exclusiveMinimum": 0, "description": "The most processors."},
-            "pull": {"enum": ["missing", "always", "never"], "description": "When the image is fetched."},
+            "workdir": {**_TEXT, "description": "The working directory in the container."},
+            "user": {**_TEXT, "description": "The user in the container."},
+            "network": {**_TEXT, "description": "The network of the container, such as `none`."},
+            "memory": {**_TEXT, "description": "The maximum memory, such as `512m`."},
+            "cpus": {"type": "number", "exclusiveMinimum": 0, "description": "The maximum number of processors; fractions are allowed."},
+            "pull": {"enum": ["missing", "always", "never"], "description": "When to pull the image."},
             **_COMMON,
         },
         ["image"],
@@ -252,17 +254,17 @@ SSH = Task(
     id="ssh.run",
     body=ssh,
     name="Command on another machine",
-    description="Run a command on another machine, through the client `ssh`; the status it ends with is the exit.",
+    description="Run a command on another machine, with the client `ssh`. The exit status of the command is the exit.",
     input_schema=table(
         {
-            "host": {**_TEXT, "description": "The machine, or its name in the client's configuration."},
+            "host": {**_TEXT, "description": "The host, or its name in the configuration of `ssh`."},
             "argv": {**_ARGV, "minItems": 1},
-            "user": {**_TEXT, "description": "Who to be there."},
-            "port": {"type": "integer", "minimum": 1, "maximum": 65535, "description": "The port; default 22."},
-            "identity": {**_TEXT, "description": "The file of the key, relative to the spec's folder."},
-            "known_hosts": {**_TEXT, "description": "The file of known hosts, relative to the spec's folder."},
-            "connect_timeout": {"type": "integer", "minimum": 1, "default": 10, "description": "Seconds to wait for the machine."},
-            "cwd": {**_TEXT, "description": "The folder to run in, there."},
+            "user": {**_TEXT, "description": "The user on the other machine."},
+            "port": {"type": "integer", "minimum": 1, "maximum": 65535, "description": "The port; 22 by default."},
+            "identity": {**_TEXT, "description": "The path of the private key, relative to the spec's folder."},
+            "known_hosts": {**_TEXT, "description": "The path of the file of known hosts, relative to the spec's folder."},
+            "connect_timeout": {"type": "integer", "minimum": 1, "default": 10, "description": "The seconds to wait for a connection."},
+            "cwd": {**_TEXT, "description": "The working directory on the other machine."},
             **_COMMON,
         },
         ["host", "argv"],

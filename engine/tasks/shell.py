@@ -104,7 +104,7 @@ TASK = Task(
     id="shell",
     body=body,
     name="Shell command",
-    description="Run a command; the status it ends with is the exit.",
+    description="Run a command. Its exit status is the exit.",
     input_schema={
         "$schema": "https://json-schema.org/draft/2020-12/schema",
         "type": "object",
@@ -116,34 +116,34 @@ TASK = Task(
                 "type": "array",
                 "items": {"type": "string"},
                 "minItems": 1,
-                "description": "The program and its arguments, each as it is; no shell reads them.",
+                "description": "The program and its arguments, passed on unchanged, without a shell.",
             },
             "command": {
                 "type": "string",
-                "description": "A line for `/bin/sh -c`; needs `shell = true`.",
+                "description": "A command line for `/bin/sh -c`; it needs `shell = true`.",
             },
             "shell": {
                 "const": True,
-                "description": "Says that `command` is meant to be read by a shell.",
+                "description": "Confirms that a shell is to interpret `command`.",
             },
             "cwd": {
                 "type": "string",
-                "description": "The folder to run in, relative to the spec's; default that folder.",
+                "description": "The working directory, relative to the spec's folder, which is the default.",
             },
             "env": {
                 "type": "object",
                 "additionalProperties": {"type": "string"},
-                "description": "Environment variables, added to those of the engine.",
+                "description": "Environment variables, in addition to those of the engine.",
             },
             "stdin": {
                 "type": "string",
-                "description": "Text for standard input; default empty.",
+                "description": "The text for standard input; empty by default.",
             },
             "output": {
                 "enum": ["text", "json", "lines", "stream"],
                 "default": "text",
-                "description": "What `stdout` becomes: text, the JSON value it is, or its lines; of a stream nothing: "
-                "its lines are told as they come, with those of standard error.",
+                "description": "The form of `stdout`: text, the JSON value in it, or an array of its lines. With `stream`, "
+                "it is empty, and each line is reported as progress when it is written, in one order with those of standard error.",
             },
         },
     },
@@ -154,16 +154,18 @@ TASK = Task(
         "additionalProperties": False,
         "required": ["stdout", "stderr", "status"],
         "properties": {
-            "stdout": {"description": "What it wrote to standard output, in the form of `output`."},
+            "stdout": {
+                "description": "What the command wrote to standard output, in the form that `output` asks for."
+            },
             "stderr": {
                 "type": "string",
-                "description": "What it wrote to standard error, less one newline at the end.",
+                "description": "What the command wrote to standard error, without one newline at the end.",
             },
             "status": {
                 "type": "integer",
                 "minimum": 0,
                 "maximum": 255,
-                "description": "The status it ended with.",
+                "description": "The exit status of the command.",
             },
         },
     },

@@ -31,24 +31,24 @@ TASK = Task(
     id="sleep",
     body=body,
     name="Sleep",
-    description="Wait for a time.",
+    description="Wait for some time.",
     input_schema={
         "$schema": "https://json-schema.org/draft/2020-12/schema",
         "type": "object",
         "additionalProperties": False,
         "oneOf": [{"required": ["seconds"]}, {"required": ["duration"]}],
         "properties": {
-            "seconds": {"type": "number", "minimum": 0, "description": "How long, in seconds."},
+            "seconds": {"type": "number", "minimum": 0, "description": "The time in seconds."},
             "duration": {
                 "type": "string",
                 "pattern": r"^([0-9]+(\.[0-9]+)?(ms|[dhms]))+$",
                 "x-expected": 'a duration such as "1m30s"',
-                "description": 'How long, as a duration such as "1m30s".',
+                "description": 'The time as a duration, such as "1m30s".',
             },
         },
     },
     output="exact",
-    output_schema={"type": "null", "description": "Nothing."},
+    output_schema={"type": "null", "description": "Always null."},
     may_ask=False,
     example="""\
 [nodes.pause]

@@ -182,19 +182,22 @@ def exits_of(with_: Mapping[str, Any]) -> dict[str, int]:
 _URL = {
     "type": "string",
     "minLength": 1,
-    "description": "Where the database is: `sqlite:///file.db` (relative to the spec's folder), "
-    "`postgresql://user:${secrets.PASSWORD}@host/name`, or what else SQLAlchemy knows.",
+    "description": "The URL of the database: `sqlite:///file.db` (relative to the spec's folder), "
+    "`postgresql://user:${secrets.PASSWORD}@host/name`, or any other URL that SQLAlchemy supports.",
 }
 _STATEMENT = {
     "type": "string",
     "minLength": 1,
-    "description": "One statement; `:name` is a value of that name.",
+    "description": "An SQL statement; `:name` stands for the value with that name.",
 }
-_VALUES = {"type": "object", "description": "The values it names, bound to it."}
+_VALUES = {
+    "type": "object",
+    "description": "The values of the statement, by name. They are bound as parameters.",
+}
 _SEVERAL = {
     "type": "array",
     "items": {"type": "object"},
-    "description": "Values for each time that it is to run.",
+    "description": "Several sets of values. The statement runs once for each.",
 }
 
 QUERY = Task(
@@ -202,19 +205,22 @@ QUERY = Task(
     body=query,
     exits_of=exits_of,
     name="Query a database",
-    description="Ask a database for rows.",
+    description="Query a database.",
     input_schema=table(
         {
             "url": _URL,
             "statement": _STATEMENT,
             "values": _VALUES,
-            "max_rows": {"type": "integer", "minimum": 1, "default": 10_000, "description": "The most rows; more are an error."},
+            "max_rows": {
+                "type": "integer", "minimum": 1, "default": 10_000,
+                "description": "The maximum number of rows; more are an error.",
+            },
         },
         ["url", "statement"],
     ),
     output_schema=table(
         {
-            "rows": {"type": "array", "items": {"type": "object"}, "description": "An object each; dates and decimals are text."},
+            "rows": {"type": "array", "items": {"type": "object"}, "description": "The rows, each an object. Dates and decimals are text."},
             "columns": {"type": "array", "items": {"type": "string"}, "description": "The names of the columns, in order."},
         },
         ["rows", "columns"],
@@ -236,7 +242,7 @@ EXECUTE = Task(
     body=execute,
     exits_of=exits_of,
     name="Change a database",
-    description="Run statements in one transaction: all of them, or none.",
+    description="Run statements in one transaction, so that all of them take effect or none.",
     input_schema=table(
         {
             "url": _URL,
@@ -246,7 +252,7 @@ EXECUTE = Task(
             "statements": {
                 "type": "array",
                 "minItems": 1,
-                "description": "Several statements, in order, each with its own `values` or `rows`.",
+                "description": "Several statements to run in order, each with its own `values` or `rows`.",
                 "items": table({"statement": _STATEMENT, "values": _VALUES, "rows": _SEVERAL}, ["statement"]),
             },
         },
@@ -256,8 +262,8 @@ EXECUTE = Task(
     ),
     output_schema=table(
         {
-            "count": {"type": "integer", "description": "How many rows were changed in all."},
-            "counts": {"type": "array", "items": {"type": "integer"}, "description": "By statement."},
+            "count": {"type": "integer", "description": "The total number of rows changed."},
+            "counts": {"type": "array", "items": {"type": "integer"}, "description": "The number of rows changed, by statement."},
         },
         ["count", "counts"],
     ),

@@ -38,21 +38,21 @@ TASK = Task(
     body=body,
     opens=opens,
     name="Temporary folder",
-    description="A resource: an empty folder, removed with all that is in it after its last user.",
+    description="A resource: an empty folder, which is removed with its contents after its last user has ended.",
     input_schema=table(
         {
             "prefix": {
                 "type": "string",
-                "description": "How its name begins; default: the pipeline's name.",
+                "description": "The beginning of the folder's name; by default the name of the pipeline.",
             },
             "in": {
                 "type": "string",
-                "description": "The folder to make it in, relative to the spec's folder; default: the system's for such.",
+                "description": "The parent folder, relative to the spec's folder; by default the system's folder for temporary files.",
             },
         }
     ),
     output_schema=table(
-        {"path": {"type": "string", "description": "Its path, absolute."}}, ["path"]
+        {"path": {"type": "string", "description": "The absolute path of the folder."}}, ["path"]
     ),
     output="exact",
     example="""\

@@ -57,16 +57,16 @@ TASK = Task(
     function=fill,
     arguments=lambda inputs, context: {"inputs": inputs, "context": context},
     name="Template",
-    description="Make a text of a Jinja template and values; a name that is not given is an error.",
+    description="Render a Jinja template with values. A name without a value is an error.",
     input_schema=table(
         {
-            "text": {"type": "string", "description": "The template."},
-            "file": {"type": "string", "description": "The file it stands in, relative to the spec's folder."},
-            "values": {"type": "object", "description": "What it may name."},
+            "text": {"type": "string", "description": "The text of the template."},
+            "file": {"type": "string", "description": "The path of a file with the template, relative to the spec's folder."},
+            "values": {"type": "object", "description": "The values that the template can use, by name."},
         },
         oneOf=[{"required": ["text"]}, {"required": ["file"]}],
     ),
-    output_schema=table({"text": {"type": "string", "description": "The text."}}, ["text"]),
+    output_schema=table({"text": {"type": "string", "description": "The text that was rendered."}}, ["text"]),
     output="exact",
     may_ask=False,
     example="""\

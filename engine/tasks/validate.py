@@ -45,11 +45,11 @@ TASK = Task(
     body=body,
     exits_of=exits_of,
     name="Validate",
-    description="Whether a value is of a JSON Schema.",
+    description="Check whether a value fits a JSON Schema.",
     input_schema=table(
         {
-            "value": {"description": "What is looked at."},
-            "schema": {"type": ["object", "boolean"], "description": "A JSON Schema (draft 2020-12)."},
+            "value": {"description": "The value to check."},
+            "schema": {"type": ["object", "boolean"], "description": "The JSON Schema (draft 2020-12)."},
         },
         ["value", "schema"],
     ),
@@ -57,11 +57,11 @@ TASK = Task(
         {
             "problems": {
                 "type": "array",
-                "description": "All that is wrong.",
+                "description": "All the problems that were found.",
                 "items": table(
                     {
-                        "path": {"type": "array", "description": "The keys and numbers that lead to it."},
-                        "message": {"type": "string", "description": "What is wrong."},
+                        "path": {"type": "array", "description": "The keys and indexes that lead to the place."},
+                        "message": {"type": "string", "description": "What is wrong there."},
                     },
                     ["path", "message"],
                 ),

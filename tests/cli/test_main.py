@@ -928,7 +928,7 @@ def test_tasks_lists_all(capsys: pytest.CaptureFixture[str]) -> None:
 def test_tasks_shows_one(capsys: pytest.CaptureFixture[str]) -> None:
     status, out, _ = printed(capsys, "tasks", "sleep")
     assert status == 0
-    assert out.startswith("sleep  Sleep (built-in)\nWait for a time.\n\ninputs\n")
+    assert out.startswith("sleep  Sleep (built-in)\nWait for some time.\n\ninputs\n")
 
 
 def test_tasks_as_json(capsys: pytest.CaptureFixture[str]) -> None:
@@ -1012,7 +1012,7 @@ def test_explain_as_json(write: Write, capsys: pytest.CaptureFixture[str]) -> No
         "code": "E105",
         "name": "missing-key",
         "severity": "error",
-        "summary": "a required key is not there",
+        "summary": "a required key is missing",
     }
 
 

@@ -42,8 +42,8 @@ def index() -> str:
     """The list of all rules."""
     parts = [
         (
-            "# Rules\n\nEvery finding of `engine check` has a code and a name, and both never change. A code beginning with E is an "
-            "error: the spec does not run. W is a warning, N a note. `engine explain CODE` prints the page of a rule.\n"
+            "# Rules\n\nEvery finding of `engine check` has a code and a name, which never change. Codes that begin with E "
+            "are errors: the spec does not run. W is a warning, and N is a note. `engine explain CODE` prints the page of a rule.\n"
         )
     ]
     for codes, title in GROUPS:

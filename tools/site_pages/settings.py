@@ -19,8 +19,8 @@ _ABOUT = {
 _HEAD = """\
 # Settings
 
-Settings stand in the table `[tool.engine]` of a `pyproject.toml`. For each spec, the engine takes the nearest `pyproject.toml`
-in the folders above it that has this table. A mistake in the table is reported with its place, and the command ends with status 2.
+Settings are in the table `[tool.engine]` of a `pyproject.toml`. For each spec, the engine searches the folder of the spec and the folders
+above it, and uses the first `pyproject.toml` with this table. An invalid table is reported with its place, and the command ends with status 2.
 
 Only warnings, notes, and E302, E303, E401 and E402 can be ignored or lowered. `--select` on the command line replaces `select`;
 `--ignore` adds to `ignore`.

@@ -86,37 +86,46 @@ CONTENT = {
     "data": {
         "type": "object",
         "additionalProperties": FIELDS,
-        "description": "Fields to send as a form; a list repeats its key.",
+        "description": "The fields of a form to send; a list repeats its key.",
     },
-    "body": {"type": "string", "description": "Text to send as it is."},
+    "body": {"type": "string", "description": "Text to send unchanged."},
     "file": {
         **_PATH,
-        "description": "A file to send as it is, relative to the spec's folder.",
+        "description": "The path of a file to send unchanged, relative to the spec's folder.",
     },
     "files": {
         "type": "object",
-        "description": "Files to send as a form, beside `data`, by field.",
+        "description": "The files of a form to send, by field, in addition to `data`.",
         "additionalProperties": table(
             {
-                "path": {**_PATH, "description": "The file, relative to the spec's folder."},
-                "name": {"type": "string", "description": "What to call it; default: its name."},
-                "type": {"type": "string", "description": "Its content type."},
+                "path": {
+                    **_PATH,
+                    "description": "The path of the file, relative to the spec's folder.",
+                },
+                "name": {
+                    "type": "string",
+                    "description": "The file name to send; by default the name of the file.",
+                },
+                "type": {"type": "string", "description": "The content type of the file."},
             },
             ["path"],
         ),
     },
-    "bearer": {"type": "string", "description": "A token to be known by: `${secrets.NAME}`."},
+    "bearer": {
+        "type": "string",
+        "description": "A bearer token for authentication: `${secrets.NAME}`.",
+    },
     "basic": table(
         {
             "user": {"type": "string", "description": "The user."},
             "password": {"type": "string", "description": "The password: `${secrets.NAME}`."},
         },
         ["user", "password"],
-        description="Who to be known as.",
+        description="User and password for basic authentication.",
     ),
     "to": {
         **_PATH,
-        "description": "A file to write the answer to, relative to the spec's folder: as a whole, or not at all.",
+        "description": "The path of a file for the response body, relative to the spec's folder. It is written completely or not at all.",
     },
 }
 """The schemas of these inputs."""

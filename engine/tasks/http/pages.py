@@ -83,22 +83,28 @@ TASK = Task(
     id="http.pages",
     body=body,
     name="All pages of an answer",
-    description="Ask for all pages of an answer, up to a number; `more` if there are more.",
+    description="Get all pages of a paginated response, up to a maximum. The exit is `more` if there are more pages.",
     input_schema=table(
         {
             **{name: _OF_HTTP["properties"][name] for name in _TAKEN},
             **{name: CONTENT[name] for name in ("bearer", "basic")},
-            "max_pages": {"type": "integer", "minimum": 1, "maximum": 10_000, "description": "The most pages to ask for."},
-            "items": {"type": "string", "minLength": 1, "description": "Where a page has its list, as `data.items`; default: it is one."},
-            "next": {"type": "string", "minLength": 1, "description": "Where a page says the URL of the next; default: the `Link` header."},
+            "max_pages": {"type": "integer", "minimum": 1, "maximum": 10_000, "description": "The maximum number of pages to request."},
+            "items": {
+                "type": "string", "minLength": 1,
+                "description": "The path of the list in each page, such as `data.items`; by default the page itself is the list.",
+            },
+            "next": {
+                "type": "string", "minLength": 1,
+                "description": "The path of the URL of the next page; by default the URL in the `Link` header is used.",
+            },
         },
         ["url", "max_pages"],
         dependentSchemas={name: EXCLUDED[name] for name in ("bearer", "basic")},
     ),
     output_schema=table(
         {
-            "items": {"type": "array", "description": "What the pages list, in order."},
-            "pages": {"type": "integer", "description": "How many pages there were."},
+            "items": {"type": "array", "description": "The items of all pages, in order."},
+            "pages": {"type": "integer", "description": "The number of pages that were read."},
         },
         ["items", "pages"],
     ),

@@ -233,15 +233,16 @@ TASK = Task(
     body=body,
     name="HTTP request",
     description="""\
-Send one HTTP request; the class of the answer's status is the exit.
+Send one HTTP request. The class of the response status decides the exit.
 
-A status in `expect`, by default 200 to 299, is `success`; else 300 to 399 is `redirect`, 429 `rate_limited`, 400 to 499 \
-`client_error`, 500 to 599 `server_error`. No answer is `error`. `redirect` and `client_error`, but for 408 and 425, are permanent: \
-a retry serves them only if its `on` names them. A `Retry-After` of the answer lengthens the wait before a retry.
+A status in `expect`, by default 200 to 299, is `success`. Otherwise 300 to 399 is `redirect`, 429 is `rate_limited`, any other \
+400 to 499 is `client_error`, and 500 to 599 is `server_error`. If there is no response, the outcome is `error`. `redirect` and \
+`client_error` are permanent, except for the statuses 408 and 425: a retry applies to them only if its `on` names them. A \
+`Retry-After` header in the response lengthens the wait before a retry.
 
-A redirect to another server (another host or port, or from https to http) takes along, of the headers given, only Accept, \
-Accept-Language, Content-Type and User-Agent; a body goes along with 307 and 308. Proxies \
-are those of the environment: HTTP_PROXY, HTTPS_PROXY, ALL_PROXY, NO_PROXY.""",
+On a redirect to another server (another host or port, or from https to http), only these of the given headers are sent: Accept, \
+Accept-Language, Content-Type and User-Agent. The body is sent again only with 307 and 308. Proxies are taken from the environment: \
+HTTP_PROXY, HTTPS_PROXY, ALL_PROXY, NO_PROXY.""",
     input_schema={
         "$schema": "https://json-schema.org/draft/2020-12/schema",
         "type": "object",
@@ -253,29 +254,29 @@ are those of the environment: HTTP_PROXY, HTTPS_PROXY, ALL_PROXY, NO_PROXY.""",
                 "type": "string",
                 "pattern": "^[Hh][Tt][Tt][Pp][Ss]?://",
                 "x-expected": "a URL that begins with http:// or https://",
-                "description": "Where to; begins with http:// or https://.",
+                "description": "The URL; it begins with http:// or https://.",
             },
             "method": {
                 "type": "string",
                 "pattern": "^[A-Za-z]+$",
                 "default": "GET",
-                "description": "The method.",
+                "description": "The HTTP method.",
             },
             "headers": {
                 "type": "object",
                 "additionalProperties": {"type": "string"},
-                "description": "Headers of the request.",
+                "description": "The headers of the request.",
             },
             "params": {
                 "type": "object",
                 "additionalProperties": FIELDS,
-                "description": "Parameters, added to the query of `url`; a list repeats its key.",
+                "description": "Parameters to add to the query of `url`; a list repeats its key.",
             },
             **CONTENT,
             "follow_redirects": {
                 "type": "boolean",
                 "default": True,
-                "description": "Whether to go where a redirect points; at most 20 times.",
+                "description": "Whether to follow redirects, at most 20 of them.",
             },
             "verify": {
                 "type": "boolean",
@@ -286,13 +287,13 @@ are those of the environment: HTTP_PROXY, HTTPS_PROXY, ALL_PROXY, NO_PROXY.""",
                 "type": "integer",
                 "minimum": 0,
                 "default": _MAX_BYTES,
-                "description": "The longest body to accept, in bytes after decompression.",
+                "description": "The maximum size of the response body, in bytes after decompression.",
             },
             "expect": {
                 "type": "array",
                 "items": {"type": "integer", "minimum": 100, "maximum": 599},
                 "minItems": 1,
-                "description": "The statuses that are a success; default 200 to 299.",
+                "description": "The statuses that count as a success; 200 to 299 by default.",
             },
         },
     },
@@ -303,19 +304,19 @@ are those of the environment: HTTP_PROXY, HTTPS_PROXY, ALL_PROXY, NO_PROXY.""",
         "additionalProperties": False,
         "required": ["status", "headers", "body", "url"],
         "properties": {
-            "status": {"type": "integer", "description": "The status of the answer."},
+            "status": {"type": "integer", "description": "The status of the response."},
             "headers": {
                 "type": "object",
                 "additionalProperties": {"type": "string"},
-                "description": "Its headers, their names in lower case.",
+                "description": "The headers of the response, with names in lower case.",
             },
             "body": {
-                "description": "Its body: the value, if its content type says JSON, else its text; with `to` the `path` and "
+                "description": "The body of the response: a value if the content type is JSON, else text; with `to`, the `path` and "
                 "`size` of the file."
             },
             "url": {
                 "type": "string",
-                "description": "Where it came from, redirects followed, without user and password.",
+                "description": "The URL of the response, after redirects, without user and password.",
             },
         },
     },

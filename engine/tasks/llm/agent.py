@@ -98,11 +98,14 @@ def routes_of(with_: Mapping[str, Any]) -> Routes:
 
 
 _LIMITS = {
-    "max_turns": {"type": "integer", "minimum": 1, "maximum": 1000, "description": "The most answers of the model."},
+    "max_turns": {
+        "type": "integer", "minimum": 1, "maximum": 1000,
+        "description": "The maximum number of turns, each one answer of the model.",
+    },
     "max_total_tokens": {
         "type": "integer",
         "minimum": 1,
-        "description": "The most tokens asked and answered, of all turns; the last turn may exceed it by what it is asked.",
+        "description": "The maximum number of input and output tokens of all turns. The input of the last turn can exceed it.",
     },
 }  # fmt: skip
 _WITH = {**chat.WITH, "tools": tools.TOOLS, **_LIMITS}
@@ -129,7 +132,7 @@ _STEPS = {
         id="llm.agent/act",
         body=act,
         names=tools.named,
-        description="The tools that it asks for.",
+        description="The tool calls of one turn.",
         input_schema=_SCHEMA,
         output_schema=table(_MESSAGES, [*_MESSAGES]),
         output="exact",
@@ -149,7 +152,7 @@ TASK = Task(
     body=_never,
     machine=Machinery("ask", _STEPS, routes_of({}), routes_of),
     name="Ask a language model that may use tools",
-    description="A language model that answers with the help of tools: tasks, pipelines and MCP servers. Turns and tokens are limited.",
+    description="Let a language model answer with the help of tools: tasks, pipelines and MCP servers. Turns and tokens are limited.",
     input_schema=_SCHEMA,
     output_schema=table(chat.OUTPUT, [*chat.OUTPUT]),
     output="exact",

@@ -72,92 +72,119 @@ def messages_of(inputs: Mapping[str, Any]) -> list[dict[str, Any]]:
 
 _TEXT = {"type": "string"}
 WITH = {
-    "model": {**_TEXT, "minLength": 1, "description": "The model's name."},
+    "model": {**_TEXT, "minLength": 1, "description": "The name of the model."},
     "base_url": {
         **_TEXT,
         "default": OPENAI,
-        "description": "Where the endpoint is, without `/chat/completions`.",
+        "description": "The URL of the endpoint, without `/chat/completions`.",
     },
-    "api_key": {**_TEXT, "description": "Sent as a bearer token: `${secrets.NAME}`."},
-    "system": {**_TEXT, "description": "What the model is told about itself."},
+    "api_key": {**_TEXT, "description": "The API key, sent as a bearer token: `${secrets.NAME}`."},
+    "system": {**_TEXT, "description": "The system prompt."},
     "prompt": {
         **_TEXT,
-        "description": "What it is asked; `{{name}}` is a variable, in `system` too.",
+        "description": "The prompt. `{{name}}` inserts a variable, in `system` as well.",
     },
-    "variables": {"type": "object", "description": "The variables, all of which the prompt names."},
+    "variables": {
+        "type": "object",
+        "description": "The values of the variables. The prompts must use each of them.",
+    },
     "messages": {
         "type": "array",
         "items": {"type": "object"},
-        "description": "What was said before, or instead of a prompt.",
+        "description": "Earlier messages of the conversation. The prompt, if any, comes after them.",
     },
-    "schema": {"type": "object", "description": "A JSON Schema that the answer must be of."},
+    "schema": {
+        "type": "object",
+        "description": "A JSON Schema for the answer, which is then a JSON value.",
+    },
     "tools": {
         "type": "array",
-        "description": "What the model may ask for: it then ends with `tool_calls`.",
+        "description": "The tools that the model can call. If it calls any, the exit is `tool_calls`.",
         "items": {
             "type": "object",
             "required": ["name"],
             "properties": {"name": _TEXT, "description": _TEXT, "parameters": {"type": "object"}},
         },
     },
-    "temperature": {"type": "number", "minimum": 0, "description": "How freely it answers."},
+    "temperature": {
+        "type": "number",
+        "minimum": 0,
+        "description": "The sampling temperature; a higher value gives more varied answers.",
+    },
     "top_p": {
         "type": "number",
         "minimum": 0,
         "maximum": 1,
-        "description": "Of how likely words it chooses.",
+        "description": "The probability mass for nucleus sampling.",
     },
     "max_tokens": {
         "type": "integer",
         "minimum": 1,
-        "description": "The longest answer; one that is cut off ends with `length`.",
+        "description": "The maximum number of tokens of an answer. If the answer is cut off, the exit is `length`.",
     },
-    "stop": {"type": ["string", "array"], "description": "Where it is to stop."},
+    "stop": {
+        "type": ["string", "array"],
+        "description": "The text, or texts, at which the model stops.",
+    },
     "seed": {
         "type": "integer",
-        "description": "For the same answer again, as far as the endpoint can.",
+        "description": "A seed for repeatable answers, if the endpoint supports it.",
     },
     "prices": table(
         {
-            "input": {"type": "number", "minimum": 0, "description": "Of a million tokens asked."},
+            "input": {
+                "type": "number",
+                "minimum": 0,
+                "description": "The price of a million input tokens.",
+            },
             "output": {
                 "type": "number",
                 "minimum": 0,
-                "description": "Of a million tokens answered.",
+                "description": "The price of a million output tokens.",
             },
         },
         ["input", "output"],
-        description="What tokens cost, for `cost`.",
+        description="The prices of tokens, used to compute `cost`.",
     ),
-    "extra": {"type": "object", "description": "More fields of the request, as they are."},
+    "extra": {
+        "type": "object",
+        "description": "Further fields of the request, passed on unchanged.",
+    },
 }
 _COUNT = {"type": "integer"}
 OUTPUT = {
-    "text": {**_TEXT, "description": "The answer."},
+    "text": {**_TEXT, "description": "The text of the answer."},
     "value": {
-        "description": "With `schema`: the value that it is; null if it is not of the schema."
+        "description": "With `schema`, the answer as a value; null if it does not fit the schema."
     },
-    "problems": {"type": "array", "items": _TEXT, "description": "What is wrong with that."},
+    "problems": {
+        "type": "array",
+        "items": _TEXT,
+        "description": "Why the answer does not fit the schema.",
+    },
     "calls": {
         "type": "array",
-        "description": "The tools it asks for; arguments that are no JSON are null.",
+        "description": "The tool calls of the answer. Arguments that are not valid JSON are null.",
         "items": table({"id": _TEXT, "name": _TEXT, "arguments": {}}, ["id", "name", "arguments"]),
     },
     "messages": {
         "type": "array",
         "items": {"type": "object"},
-        "description": "All that was said, to go on with.",
+        "description": "The whole conversation, which a later attempt can continue.",
     },
-    "model": {**_TEXT, "description": "The model that answered."},
+    "model": {**_TEXT, "description": "The name of the model that answered."},
     "usage": table(
         {
-            "input_tokens": {**_COUNT, "description": "Asked."},
-            "output_tokens": {**_COUNT, "description": "Answered."},
+            "input_tokens": {**_COUNT, "description": "The number of input tokens."},
+            "output_tokens": {**_COUNT, "description": "The number of output tokens."},
         },
         ["input_tokens", "output_tokens"],
-        description="Tokens; 0 if the endpoint does not tell.",
+        description="The number of tokens used; 0 if the endpoint does not report it.",
     ),
-    "cost": {"type": ["number", "null"], "description": "By `prices`; null without."},
+    "cost": {
+        "type": ["number", "null"],
+        "description": "The cost according to `prices`; null without `prices`.",
+    },
 }
 
 
@@ -166,7 +193,7 @@ TASK = Task(
     body=body,
     exits_of=exits_of,
     name="Ask a language model",
-    description="One answer of a language model, at any endpoint that speaks the chat completions of OpenAI.",
+    description="Get one answer from a language model, at any endpoint that supports OpenAI's chat completions.",
     input_schema=table(
         WITH, ["model"], anyOf=[{"required": ["prompt"]}, {"required": ["messages"]}]
     ),

@@ -209,13 +209,13 @@ _TOOL: dict[str, Any] = table(
     {
         "task": {**_TEXT, "description": "A task of the project."},
         "pipeline": {**_TEXT, "description": "A pipeline of this file."},
-        "mcp": {**_TEXT, "description": "A resource, `mcp.server`: all its tools, or those of `only`."},
-        "name": {**_TEXT, "description": "What the model calls it; default: its id, `_` for each dot."},
-        "description": {**_TEXT, "description": "What the model is told of it; default: its own."},
-        "with": {"type": "object", "description": "Inputs that are not the model's to choose."},
-        "only": {"type": "array", "items": _TEXT, "description": "Patterns of the names of a server's tools, `read_*`."},
-        "prefix": {**_TEXT, "description": "Put before the names of a server's tools."},
+        "mcp": {**_TEXT, "description": "The name of a resource that is an `mcp.server`. It offers all its tools, or those of `only`."},
+        "name": {**_TEXT, "description": "The name for the model; by default the id, with `_` for each dot."},
+        "description": {**_TEXT, "description": "The description for the model; by default the tool's own."},
+        "with": {"type": "object", "description": "Inputs with fixed values, which the model cannot choose."},
+        "only": {"type": "array", "items": _TEXT, "description": "Patterns for the names of the server's tools, such as `read_*`."},
+        "prefix": {**_TEXT, "description": "A prefix for the names of the server's tools."},
     },
 )  # fmt: skip
-TOOLS = {"type": "array", "items": _TOOL, "description": "What the model may ask for."}
+TOOLS = {"type": "array", "items": _TOOL, "description": "The tools that the model can call."}
 """The schema of `tools`."""
