@@ -65,6 +65,7 @@ class Scheduler:
         listen: Callable[[Event], None] | None = None,
         known: Known | None = None,
         now: float = 0.0,
+        unused: Callable[[LiveRun, str], None] | None = None,
     ) -> None:
         self.now = now
         self._known = known or Known()
@@ -84,7 +85,7 @@ class Scheduler:
         self._giving_up: list[LiveFan] = []
         self._released: list[LiveRun] = []
         self._cut: list[LiveNode] = []
-        self.unused: Callable[[LiveRun, str], None] | None = None
+        self.unused = unused
         """Called when the last node that uses a resource of a run has its result, if that is open."""
         self._alarms = Alarms()
         self.root = LiveRun(plan, None, values)
