@@ -7,20 +7,16 @@ by themselves.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import attrs
 
-from engine.base.gc_pause import without_collecting
-from engine.checking.checker import check as check_plan
-from engine.checking.selection import Settings, chosen
-from engine.checking.suppressions import silence
-from engine.compile.compiler import outline
+from engine.checking.checker import Reader, examine
+from engine.checking.selection import Settings
 from engine.diagnostics import Diagnostics
 from engine.errors import EngineError, SpecError
-from engine.language.loader import load
 from engine.plan.plan import Plan
 from engine.sdk.registry import Registry
 from engine.settings import hooks_for, settings_for
@@ -34,7 +30,6 @@ if TYPE_CHECKING:
 __all__ = ["analyse", "check", "default_registry", "load_plan", "run", "worst_case"]
 
 Spec = str | os.PathLike[str] | Source
-Reader = Callable[[Path], Source]
 
 
 def default_registry(tasks: Iterable[object] = (), allow: Iterable[str] | None = None) -> Registry:
@@ -100,18 +95,12 @@ def _examined(
     settings: Settings | None,
     reader: Reader = read,
 ) -> tuple[Plan | None, Diagnostics]:
-    """The plan as far as it is understood, and all findings."""
+    """The check of a path or a Source, with the settings of its project and the registry of these tasks by default."""
     if settings is None:
         settings = Settings() if isinstance(spec, Source) else settings_for(spec)
     source = spec if isinstance(spec, Source) else _read(spec)
     registry = registry if registry is not None else default_registry(tasks, settings.tasks)
-    with without_collecting():
-        loaded, found = load(source, reader)
-        if loaded is None:
-            return None, found
-        plan, more = outline(loaded, registry)
-        told = silence(source, [*found, *more, *check_plan(plan)])
-        return plan, chosen(told, settings)
+    return examine(source, registry, settings, reader)
 
 
 def _read(path: str | os.PathLike[str]) -> Source:

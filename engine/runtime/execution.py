@@ -8,6 +8,7 @@ from __future__ import annotations
 import hashlib
 import secrets as random_source
 from collections import Counter
+from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager, nullcontext
 from functools import partial
 
@@ -29,13 +30,14 @@ from engine.runtime.listeners import Hear, Listeners
 from engine.runtime.preparation import Prepared
 from engine.runtime.questions import People
 from engine.runtime.recovery import Folders, recovered, said_by
-from engine.runtime.resources import CannotOpen, Resources
+from engine.runtime.resources import CannotOpen, Opening, Resources
 from engine.runtime.service_checks import required, unwell
 from engine.runtime.task_runner import Performer
 from engine.runtime.tool_calls import tools_of
 from engine.runtime.workers import Workers
 from engine.scheduling.replay import Replayed, replay
 from engine.scheduling.scheduler import LiveAttempt, Scheduler
+from engine.scheduling.state import LiveRun
 
 __all__ = ["execute"]
 
@@ -108,13 +110,22 @@ async def _supervise(
     def note(attempt: LiveAttempt, message: str, progress: float | None) -> None:
         runner.note(attempt, message, progress)
 
+    def park() -> None:
+        runner.park()
+
+    over = False
+
+    def hears() -> Runner | None:
+        return None if over else runner
+
     async with (
         Workers() as workers,
         _journal(prepared, control) as writer,
-        _resources(prepared) as resources,
+        _resources(prepared, hears) as resources,
         hooking.telling() if hooking is not None else nullcontext(),
     ):
-        again = _begun(prepared, _heard(prepared, writer, listen))
+        unused = resources.unused if resources is not None else None
+        again = _begun(prepared, _heard(prepared, writer, listen), unused)
         if prepared.before:
             again.scheduler.lose(again.scheduler.now)
         folders = _folders(prepared)
@@ -130,7 +141,7 @@ async def _supervise(
             folders,
             said,
         )
-        people = People(options.ask, writer is not None, prepared.answers)
+        people = People(options.ask, writer is not None, prepared.answers, park)
         runner = Runner(
             again.scheduler,
             _guarded(prepared, writer, perform, people, resources, hooking),
@@ -140,15 +151,11 @@ async def _supervise(
             elapsed=prepared.elapsed,
             apart=prepared.place is not None or control.reachable,
         )
-        people.when_open = runner.park
-        if resources is not None:
-            resources.hears, again.scheduler.unused = runner, resources.unused
         if prepared.cancelled is not None:
             control.cancel(prepared.cancelled)
         control.attach(again.scheduler, runner, owner, people)
         result = await runner.run()
-        if resources is not None:
-            resources.hears = None
+        over = True
         return redactor.result(result)
 
 
@@ -167,11 +174,13 @@ async def _opened(
     return opened, said
 
 
-def _resources(prepared: Prepared) -> AbstractAsyncContextManager[Resources | None]:
+def _resources(
+    prepared: Prepared, hears: Callable[[], Opening | None]
+) -> AbstractAsyncContextManager[Resources | None]:
     options = prepared.options
     if not prepared.plan.opens or options.perform is not None:
         return nullcontext()
-    return Resources(prepared.run_id, options.grace, prepared.redactor.text).kept()
+    return Resources(prepared.run_id, options.grace, prepared.redactor.text, hears).kept()
 
 
 def _folders(prepared: Prepared) -> Folders | None:
@@ -181,7 +190,9 @@ def _folders(prepared: Prepared) -> Folders | None:
     return Folders(attempts_of(place.store, place.run), prepared.part)
 
 
-def _begun(prepared: Prepared, hear: Hear | None) -> Replayed:
+def _begun(
+    prepared: Prepared, hear: Hear | None, unused: Callable[[LiveRun, str], None] | None
+) -> Replayed:
     """The scheduler of the run, where the journal of it ends."""
 
     def make(listen: Hear | None) -> Scheduler:
@@ -193,6 +204,7 @@ def _begun(prepared: Prepared, hear: Hear | None) -> Replayed:
             listen,
             prepared.known,
             prepared.since,
+            unused,
         )
 
     return replay(make, prepared.before, hear) if prepared.before else Replayed(make(hear), (), ())

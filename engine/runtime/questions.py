@@ -22,16 +22,22 @@ Ask = Callable[[Question], Awaitable[Answer]]
 
 
 class People:
-    """Call it with the attempt of a step that asks. `early` are answers that were there before their questions, by node or step."""
+    """Call it with the attempt of a step that asks. `early` are answers that were there before their questions, by node or step.
+    `when_open` is called when a question is open."""
 
-    def __init__(self, ask: Ask | None, stored: bool, early: Mapping[str, Answer]) -> None:
+    def __init__(
+        self,
+        ask: Ask | None,
+        stored: bool,
+        early: Mapping[str, Answer],
+        when_open: Callable[[], None],
+    ) -> None:
         self.stored = stored
         """Whether an answer may come when this process is gone."""
         self._ask, self._early = ask, dict(early)
         self._open: dict[str, tuple[Question, trio.Event]] = {}
         self._given: dict[str, Outcome] = {}
-        self.when_open: Callable[[], None] = lambda: None
-        """Called when a question is open."""
+        self._when_open = when_open
 
     def all_open(self, count: int) -> bool:
         """Whether so many questions wait for an answer from outside, and none has come."""
@@ -47,7 +53,7 @@ class People:
         come = trio.Event()
         self._open[question.key] = (question, come)
         self._use_early()
-        self.when_open()
+        self._when_open()
         try:
             await come.wait()
             return self._given.pop(question.key)

@@ -58,15 +58,21 @@ class _Keeper:
 
 
 class Resources:
-    """The resources of one run and its sub-pipelines."""
+    """The resources of one run and its sub-pipelines. `hears` gives who listens at that moment, if anything does."""
 
-    def __init__(self, run_id: str, grace: float, redact: Callable[[str], str]) -> None:
+    def __init__(
+        self,
+        run_id: str,
+        grace: float,
+        redact: Callable[[str], str],
+        hears: Callable[[], Opening | None],
+    ) -> None:
         self._run_id, self._grace, self._redact = run_id, grace, redact
         self._keepers: dict[tuple[LiveRun, str], _Keeper] = {}
         self._due: list[_Keeper] = []
         self._bell = trio.Event()
         self._closing = trio.CancelScope(shield=True)
-        self.hears: Opening | None = None
+        self._hears = hears
 
     @asynccontextmanager
     async def kept(self) -> AsyncIterator[Resources]:
@@ -101,8 +107,8 @@ class Resources:
         keeper = self._keepers.get((run, name))
         if keeper is None:
             keeper = self._keepers[run, name] = _Keeper(run, name)
-            if self.hears is not None:
-                self.hears.opening(run, name)
+            if (listener := self._hears()) is not None:
+                listener.opening(run, name)
             self._nursery.start_soon(self._keep, keeper)
         await keeper.ready.wait()
         if not keeper.is_open:
@@ -150,8 +156,8 @@ class Resources:
         del self._keepers[keeper.run, keeper.name]
         keeper.ready.set()
         keeper.gone.set()
-        if self.hears is not None:
-            self.hears.closed(keeper.run, keeper.name, keeper.error if keeper.is_open else None)
+        if (listener := self._hears()) is not None:
+            listener.closed(keeper.run, keeper.name, keeper.error if keeper.is_open else None)
 
     def _entered(self, keeper: _Keeper) -> Any:
         """The context manager; raises what is wrong with its inputs."""

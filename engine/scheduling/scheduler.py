@@ -1,7 +1,17 @@
 """The run as a sans-I/O object: told what ended and what time it is, it says what to stop and what starts next.
 
-It holds the outermost run and all runs of sub-pipelines inside it. One instant goes: ends of attempts with all they cause, then
-cancellation after an unhandled failure, then deadlines from the outermost in (`strike`), then wake-ups, then places (`give`).
+It holds the outermost run and all runs of sub-pipelines inside it. One instant is `strike`, again and again until it gives nothing to
+stop, then `give`. Their phases, in the order in which they happen and in which the methods below stand:
+
+1. Ends (`_take_ends`): runs whose resources are closed end; attempts that ended free their places, and the machine of each node says
+   what follows (`_advance`): a retry, another step, or a result.
+2. Results (`_settle`): a node gets its result and settles its edges; with the last one its run ends.
+3. Joins (`_decide`): a node whose edges are all settled is skipped, or waits for its places, or fans out. Then 1 again until all is still.
+4. Cancellations (`_settle_ends`), unless bodies are to stop first: nodes that are cancelled alone, fan-outs that are given up, runs that
+   have failed. Then 1 again.
+5. The clock (`_strike_clock`): a cancellation asked for, then deadlines from the outermost in. Then 1 to 4 again.
+6. Starts (`give`): wake-ups, then places: attempts begin in order (`_begin`).
+
 Knows no clock (`now` is told), no trio, no bodies. Source: LANGUAGE.md sections 2 to 9, 11 and 14.
 """
 
@@ -65,6 +75,7 @@ class Scheduler:
         listen: Callable[[Event], None] | None = None,
         known: Known | None = None,
         now: float = 0.0,
+        unused: Callable[[LiveRun, str], None] | None = None,
     ) -> None:
         self.now = now
         self._known = known or Known()
@@ -84,7 +95,7 @@ class Scheduler:
         self._giving_up: list[LiveFan] = []
         self._released: list[LiveRun] = []
         self._cut: list[LiveNode] = []
-        self.unused: Callable[[LiveRun, str], None] | None = None
+        self.unused = unused
         """Called when the last node that uses a resource of a run has its result, if that is open."""
         self._alarms = Alarms()
         self.root = LiveRun(plan, None, values)
@@ -213,6 +224,8 @@ class Scheduler:
         """When something happens by the clock alone; infinity if nothing does."""
         return self._alarms.next_time
 
+    # -- one instant: its phases in order ----------------------------------------------------------------------
+
     def strike(self, now: float) -> list[LiveAttempt]:
         """Ends, then cancellations, then deadlines up to `now`; gives the attempts whose bodies must be stopped.
 
@@ -225,6 +238,21 @@ class Scheduler:
             self._strike_clock(now)
         stops, self._stops = self._stops, []
         return stops
+
+    def _settle_ends(self) -> None:
+        """Deal with every end and those they cause in turn, in the order of their nodes; then cancel what has failed."""
+        while True:
+            self._take_ends()
+            if self._stops:  # what stops at this instant ends before anything is cancelled
+                return
+            if self._cut:
+                self._cancel_cut()
+            elif self._giving_up:
+                self._give_up()
+            elif self._cancelling:
+                self._cancel_failed()
+            else:
+                return
 
     def _strike_clock(self, now: float) -> None:
         if self.root.asked and self.root.cause is None:
@@ -251,184 +279,20 @@ class Scheduler:
                 starts.append(attempt)
         return starts
 
-    # -- runs --------------------------------------------------------------------------------------------------
+    # -- 1. ends of attempts -----------------------------------------------------------------------------------
 
-    def _start_run(self, run: LiveRun) -> None:
-        if run.plan.deadline is not None:
-            self._deadline(run.plan.deadline, run, run)
-        self._deciding += [node for node in run.nodes if not node.open]
-        self._decide_all()
-
-    def _end_run(self, run: LiveRun) -> None:
-        """All its nodes have their results: then those of `[finally]` begin, once; with theirs it is over."""
-        run = run.of or run
-        if run.plan.closing is not None and run.closing is None:
-            run.closing = LiveRun(run.plan.closing, run.parent, run.values, run)
-            self._start_run(run.closing)
-            return
-        if run.held:
-            return  # until its resources are closed
-        status, message, outputs = self._verdict(run)
-        nodes = {node.plan.name: node.result for node in run.whole if node.result}
-        state = run.values.state
-        result = Result(status, nodes, outputs, message, self.run_id, run.plan.name, state)
-        if run.parent is None:
-            self.result = result
-            self._tell("run_ended", "", status=status, message=message, outputs=outputs)
-        else:
-            run.parent.record.run = result
-            self._ended.append((run.parent, attempts.of_child(result)))
-
-    def _verdict(self, run: LiveRun) -> tuple[Status, str, dict[str, Any]]:
-        """How a run has ended, why, and what it gives; the first cause counts."""
-        if run.failed:
-            return "failed", run.failed, {}
-        if run.cause in ("deadline", "requested", "parent"):
-            return "cancelled", run.message, {}
-        if run.cut:
-            return "cancelled", run.cut, {}
-        if run.plan.outputs is None:
-            return "succeeded", run.message, {}
-        try:
-            return "succeeded", run.message, run.plan.outputs.evaluate(of_run(run, self.run_id))
-        except EvaluationError as error:
-            return "failed", f"outputs: {error}", {}
-
-    def _cancel(self, run: LiveRun, why: Why, message: str) -> None:
-        """Every node without a result becomes cancelled, at once or when its attempt has stopped."""
-        if run.cause is not None or run.over:
-            return
-        run.cause = why
-        run.message = run.message or message
-        for node in run.nodes:
-            if node.result is None:
-                self._stop_node(node, "cancelled")
-
-    # -- stopping and deadlines --------------------------------------------------------------------------------
-
-    def _stop_node(self, node: LiveNode, why: Stopping) -> None:
-        """A node gets its result at once, or when its attempts have stopped."""
-        if node.fan is not None:
-            node.fan.halted = True
-            for item in list(node.fan.live.values()):
-                if item.attempt is None:
-                    self._cancelled(item)
-                else:
-                    self._stop(item.attempt, why)
-        elif node.attempt is not None:
-            self._stop(node.attempt, why)
-        elif node.deadline_struck:
-            self._deadline_end(node)
-        else:
-            self._cancelled(node)
-
-    def _stop(self, attempt: LiveAttempt, why: Stopping) -> None:
-        if attempt.over:
-            return
-        first = not attempt.stopping
-        # A body may take its time to stop, and what ends more than the attempt may strike meanwhile.
-        if first or why == "cancelled" or attempt.stopping == "timeout":
-            attempt.stopping = why
-            self._tell("attempt_stopping", attempt.path, key=attempt.key, why=why)
-        if attempt.child is not None:
-            self._cancel(attempt.child, "parent", f"`{attempt.path}` was stopped")
-        elif first:
-            self._stops.append(attempt)
-
-    def _deadline(self, seconds: float, run: LiveRun, owner: Owner) -> None:
-        self._alarms.set_deadline(whole(self.now + seconds), run, owner)
-
-    def _strike(self, owner: Owner) -> None:
-        if owner.over:
-            return
-        if isinstance(owner, LiveRun):
-            self._cancel(owner, "deadline", f"the deadline of `{owner.plan.name}` struck")
-        elif isinstance(owner, LiveAttempt):
-            if not owner.stopping:
-                self._stop(owner, "timeout")
-        elif owner.run.cause is None:
-            owner.deadline_struck = True
-            self._stop_node(owner, "deadline")
-
-    def _deadline_end(self, node: LiveNode) -> None:
-        self._settle(node, "failed", Reason("deadline", "its deadline struck"), "timeout")
-
-    # -- attempts ----------------------------------------------------------------------------------------------
-
-    def _begin(self, node: LiveNode) -> LiveAttempt | None:
-        """Start the next attempt of a node that has its places; None if it is a sub-pipeline or already over."""
-        state = node.state
-        assert state is not None
-        body = node.plan.bodies[state.step]
-        step = node.plan.machine.steps[state.step].name
-        run = node.run
-        record = Attempt(step, state.visits[state.step], state.attempt, self.now)
-        attempt = LiveAttempt(node, body, record)
-        plan, first = node.plan, not node.attempts
-        node.attempts.append(record)
-        node.attempt = attempt
-        if first and (plan.deadline is not None or plan.fan is not None):
-            self._first(node)
-        if self.listen is not None:
-            self._tell_of("attempt_started", attempt.path, event_data.of_start, attempt)
-        if body.timeout is not None:
-            self._deadline(body.timeout, run, attempt)
-        problem = attempts.given(attempt, self.run_id)
-        if problem is not None:
-            self._ended.append((attempt, Outcome("error", error=problem, permanent=True)))
-        elif attempt.child is not None:
-            self._start_run(attempt.child)
-        else:
-            attempt.runs = True
-            self._bodies += 1
-            if body.asks:
-                self.asked += 1
-                self._tell("person_asked", attempt.path, key=attempt.key, **attempt.inputs)
-            return attempt
-        return None
-
-    def _first(self, node: LiveNode) -> None:
-        """The first attempt of a node, or of one of its items, starts: then the next item may."""
-        fan, deadline = node.fan, node.plan.deadline
-        if deadline is not None and not (fan and fan.begun):
-            self._deadline(deadline, node.run, fan.whole if fan else node)
-        if fan is not None:
-            fan.begun = True
-            self._open(fan)
-
-    def _settle_ends(self) -> None:
-        """Deal with every end and those they cause in turn, in the order of their nodes; then cancel what has failed."""
-        while True:
-            while self._ended or self._deciding or self._released:
-                while self._released:
-                    self._end_run(self._released.pop())
-                ended, self._ended = self._ended, []
-                if len(ended) > 1:
-                    ended.sort(key=_end_order)
-                for attempt, outcome in ended:
-                    self._end(attempt, outcome)
-                if self._deciding:
-                    self._decide_all()
-            if self._stops:  # what stops at this instant ends before anything is cancelled
-                return
-            if self._cut:
-                for node in self._cut:
-                    if not node.over:
-                        node.run.cut = node.run.cut or f"`{node.name}` was cancelled: {node.asked}"
-                        self._stop_node(node, "cancelled")
-                self._cut = []
-                continue
-            if self._giving_up:
-                given_up, self._giving_up = self._giving_up, []
-                for fan in given_up:
-                    if not fan.over:
-                        self._stop_node(fan.whole, "cancelled")
-                continue
-            if not self._cancelling:
-                return
-            failed, self._cancelling = self._cancelling, []
-            for run in sorted(failed, key=lambda run: run.depth):
-                self._cancel(run, "failure", run.failed)
+    def _take_ends(self) -> None:
+        """Ends of runs whose resources are closed, then of attempts, then the nodes that these let decide; until there are none."""
+        while self._ended or self._deciding or self._released:
+            while self._released:
+                self._end_run(self._released.pop())
+            ended, self._ended = self._ended, []
+            if len(ended) > 1:
+                ended.sort(key=_end_order)
+            for attempt, outcome in ended:
+                self._end(attempt, outcome)
+            if self._deciding:
+                self._decide_all()
 
     def _end(self, attempt: LiveAttempt, outcome: Outcome | None) -> None:
         node, record = attempt.node, attempt.record
@@ -503,7 +367,7 @@ class Scheduler:
             own = (*own, node.fan.limit)
         return own if pool is None else (*own, run.pools[pool])
 
-    # -- results -----------------------------------------------------------------------------------------------
+    # -- 2. results of nodes, items and runs -------------------------------------------------------------------
 
     def _stopped(self, node: LiveNode, stop: Stop, at: int, outcome: Outcome) -> None:
         """The machine is at an end: what does the node give?"""
@@ -518,6 +382,9 @@ class Scheduler:
 
     def _cancelled(self, node: LiveNode) -> None:
         self._settle(node, "cancelled", of_cancel(node))
+
+    def _deadline_end(self, node: LiveNode) -> None:
+        self._settle(node, "failed", Reason("deadline", "its deadline struck"), "timeout")
 
     def _settle(
         self,
@@ -577,8 +444,6 @@ class Scheduler:
         if run.plan.on_failure == "cancel":
             self._cancelling.append(run)
 
-    # -- edges and joins ---------------------------------------------------------------------------------------
-
     def _edge(self, target: LiveNode, edge: Edge, live: bool) -> None:
         target.open -= 1
         if live:
@@ -589,6 +454,76 @@ class Scheduler:
             target.refused.append(edge.source)
         if not target.open and target.result is None:
             self._deciding.append(target)
+
+    def _settle_item(
+        self,
+        item: LiveItem,
+        result: Literal["succeeded", "failed", "cancelled"],
+        reason: Reason,
+        label: str | None,
+        output: Any,
+    ) -> None:
+        """An item has its result; with the last one its node has."""
+        fan = item.fan
+        assert fan is not None
+        fan.close(item, ItemResult(result, reason, label, output, tuple(item.attempts)))
+        if self.listen is not None:
+            self._tell_of("item_settled", item.path, event_data.of_item, item, fan)
+        if fan.over:
+            self._end_fan(fan)
+        elif fan.lost and not (fan.halted or fan.given_up) and fan.ends_run:
+            fan.given_up = True
+            self._giving_up.append(fan)
+
+    def _end_fan(self, fan: LiveFan) -> None:
+        whole = fan.whole
+        if whole.deadline_struck:
+            self._deadline_end(whole)
+        elif fan.given_up and fan.halted:
+            self._settle(whole, "failed", of_fan(fan), "failure")
+        elif fan.halted:
+            self._cancelled(whole)
+        elif fan.lost:
+            self._settle(whole, "failed", of_fan(fan), "failure", fan.outputs)
+        else:
+            self._settle(whole, "succeeded", of_fan(fan), "success", fan.outputs)
+
+    def _end_run(self, run: LiveRun) -> None:
+        """All its nodes have their results: then those of `[finally]` begin, once; with theirs it is over."""
+        run = run.of or run
+        if run.plan.closing is not None and run.closing is None:
+            run.closing = LiveRun(run.plan.closing, run.parent, run.values, run)
+            self._start_run(run.closing)
+            return
+        if run.held:
+            return  # until its resources are closed
+        status, message, outputs = self._verdict(run)
+        nodes = {node.plan.name: node.result for node in run.whole if node.result}
+        state = run.values.state
+        result = Result(status, nodes, outputs, message, self.run_id, run.plan.name, state)
+        if run.parent is None:
+            self.result = result
+            self._tell("run_ended", "", status=status, message=message, outputs=outputs)
+        else:
+            run.parent.record.run = result
+            self._ended.append((run.parent, attempts.of_child(result)))
+
+    def _verdict(self, run: LiveRun) -> tuple[Status, str, dict[str, Any]]:
+        """How a run has ended, why, and what it gives; the first cause counts."""
+        if run.failed:
+            return "failed", run.failed, {}
+        if run.cause in ("deadline", "requested", "parent"):
+            return "cancelled", run.message, {}
+        if run.cut:
+            return "cancelled", run.cut, {}
+        if run.plan.outputs is None:
+            return "succeeded", run.message, {}
+        try:
+            return "succeeded", run.message, run.plan.outputs.evaluate(of_run(run, self.run_id))
+        except EvaluationError as error:
+            return "failed", f"outputs: {error}", {}
+
+    # -- 3. joins: what a node does when its edges are settled -------------------------------------------------
 
     def _decide_all(self) -> None:
         """Decide in the order of the file, and after that what these decisions let decide."""
@@ -632,8 +567,6 @@ class Scheduler:
         node.state = begin(node.plan.machine)
         self._ask(node)
 
-    # -- fan-outs ----------------------------------------------------------------------------------------------
-
     def _fan_out(self, node: LiveNode, fan: Fan) -> None:
         """The node starts: it has its list."""
         try:
@@ -652,40 +585,135 @@ class Scheduler:
         elif fan.over:
             self._end_fan(fan)
 
-    def _settle_item(
-        self,
-        item: LiveItem,
-        result: Literal["succeeded", "failed", "cancelled"],
-        reason: Reason,
-        label: str | None,
-        output: Any,
-    ) -> None:
-        """An item has its result; with the last one its node has."""
-        fan = item.fan
-        assert fan is not None
-        fan.close(item, ItemResult(result, reason, label, output, tuple(item.attempts)))
-        if self.listen is not None:
-            self._tell_of("item_settled", item.path, event_data.of_item, item, fan)
-        if fan.over:
-            self._end_fan(fan)
-        elif fan.lost and not (fan.halted or fan.given_up) and fan.ends_run:
-            fan.given_up = True
-            self._giving_up.append(fan)
+    def _start_run(self, run: LiveRun) -> None:
+        if run.plan.deadline is not None:
+            self._deadline(run.plan.deadline, run, run)
+        self._deciding += [node for node in run.nodes if not node.open]
+        self._decide_all()
 
-    def _end_fan(self, fan: LiveFan) -> None:
-        whole = fan.whole
-        if whole.deadline_struck:
-            self._deadline_end(whole)
-        elif fan.given_up and fan.halted:
-            self._settle(whole, "failed", of_fan(fan), "failure")
-        elif fan.halted:
-            self._cancelled(whole)
-        elif fan.lost:
-            self._settle(whole, "failed", of_fan(fan), "failure", fan.outputs)
+    # -- 4. cancellations --------------------------------------------------------------------------------------
+
+    def _cancel_cut(self) -> None:
+        """Stop the nodes that somebody asked to cancel alone."""
+        for node in self._cut:
+            if not node.over:
+                node.run.cut = node.run.cut or f"`{node.name}` was cancelled: {node.asked}"
+                self._stop_node(node, "cancelled")
+        self._cut = []
+
+    def _give_up(self) -> None:
+        """Stop the fan-outs of which an item has failed."""
+        given_up, self._giving_up = self._giving_up, []
+        for fan in given_up:
+            if not fan.over:
+                self._stop_node(fan.whole, "cancelled")
+
+    def _cancel_failed(self) -> None:
+        """Cancel the runs that an unhandled failure ends, from the outermost in."""
+        failed, self._cancelling = self._cancelling, []
+        for run in sorted(failed, key=lambda run: run.depth):
+            self._cancel(run, "failure", run.failed)
+
+    def _cancel(self, run: LiveRun, why: Why, message: str) -> None:
+        """Every node without a result becomes cancelled, at once or when its attempt has stopped."""
+        if run.cause is not None or run.over:
+            return
+        run.cause = why
+        run.message = run.message or message
+        for node in run.nodes:
+            if node.result is None:
+                self._stop_node(node, "cancelled")
+
+    def _stop_node(self, node: LiveNode, why: Stopping) -> None:
+        """A node gets its result at once, or when its attempts have stopped."""
+        if node.fan is not None:
+            node.fan.halted = True
+            for item in list(node.fan.live.values()):
+                if item.attempt is None:
+                    self._cancelled(item)
+                else:
+                    self._stop(item.attempt, why)
+        elif node.attempt is not None:
+            self._stop(node.attempt, why)
+        elif node.deadline_struck:
+            self._deadline_end(node)
         else:
-            self._settle(whole, "succeeded", of_fan(fan), "success", fan.outputs)
+            self._cancelled(node)
 
-    # -- events ---------------------------------------------------------------------------------------------------
+    def _stop(self, attempt: LiveAttempt, why: Stopping) -> None:
+        if attempt.over:
+            return
+        first = not attempt.stopping
+        # A body may take its time to stop, and what ends more than the attempt may strike meanwhile.
+        if first or why == "cancelled" or attempt.stopping == "timeout":
+            attempt.stopping = why
+            self._tell("attempt_stopping", attempt.path, key=attempt.key, why=why)
+        if attempt.child is not None:
+            self._cancel(attempt.child, "parent", f"`{attempt.path}` was stopped")
+        elif first:
+            self._stops.append(attempt)
+
+    # -- 5. deadlines ------------------------------------------------------------------------------------------
+
+    def _deadline(self, seconds: float, run: LiveRun, owner: Owner) -> None:
+        self._alarms.set_deadline(whole(self.now + seconds), run, owner)
+
+    def _strike(self, owner: Owner) -> None:
+        if owner.over:
+            return
+        if isinstance(owner, LiveRun):
+            self._cancel(owner, "deadline", f"the deadline of `{owner.plan.name}` struck")
+        elif isinstance(owner, LiveAttempt):
+            if not owner.stopping:
+                self._stop(owner, "timeout")
+        elif owner.run.cause is None:
+            owner.deadline_struck = True
+            self._stop_node(owner, "deadline")
+
+    # -- 6. starts ---------------------------------------------------------------------------------------------
+
+    def _begin(self, node: LiveNode) -> LiveAttempt | None:
+        """Start the next attempt of a node that has its places; None if it is a sub-pipeline or already over."""
+        state = node.state
+        assert state is not None
+        body = node.plan.bodies[state.step]
+        step = node.plan.machine.steps[state.step].name
+        run = node.run
+        record = Attempt(step, state.visits[state.step], state.attempt, self.now)
+        attempt = LiveAttempt(node, body, record)
+        plan, first = node.plan, not node.attempts
+        node.attempts.append(record)
+        node.attempt = attempt
+        if first and (plan.deadline is not None or plan.fan is not None):
+            self._first(node)
+        if self.listen is not None:
+            self._tell_of("attempt_started", attempt.path, event_data.of_start, attempt)
+        if body.timeout is not None:
+            self._deadline(body.timeout, run, attempt)
+        problem = attempts.given(attempt, self.run_id)
+        if problem is not None:
+            self._ended.append((attempt, Outcome("error", error=problem, permanent=True)))
+        elif attempt.child is not None:
+            self._start_run(attempt.child)
+        else:
+            attempt.runs = True
+            self._bodies += 1
+            if body.asks:
+                self.asked += 1
+                self._tell("person_asked", attempt.path, key=attempt.key, **attempt.inputs)
+            return attempt
+        return None
+
+    def _first(self, node: LiveNode) -> None:
+        """The first attempt of a node, or of one of its items, starts: then the next item may."""
+        fan, deadline = node.fan, node.plan.deadline
+        if deadline is not None and not (fan and fan.begun):
+            self._deadline(deadline, node.run, fan.whole if fan else node)
+        if fan is not None:
+            fan.begun = True
+            self._open(fan)
+
+    # -- events ------------------------------------------------------------------------------------------------
 
     def _tell_asked(self, path: str, message: str) -> None:
         """Asked by who is being told of something, it changes the turn under way, else the next one."""

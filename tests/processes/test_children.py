@@ -92,7 +92,11 @@ def cancelled(*argv: str, grace: float = 5.0, look: Callable[[int], bool] | None
 
 
 def state(pid: int) -> str:
-    return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
+    """The letter of a process's state; empty if it has ended since it was listed."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
+    except OSError:
+        return ""
 
 
 @pytest.mark.parametrize("status", [0, 1, 255])

@@ -12,6 +12,7 @@ import subprocess
 import sys
 import uuid
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -369,7 +370,8 @@ class Program:
         self.process.kill()
         self.process.communicate()
         for pid in self.left():
-            os.kill(pid, signal.SIGKILL)
+            with suppress(ProcessLookupError):  # it has ended since it was listed
+                os.kill(pid, signal.SIGKILL)
 
     def left(self) -> list[int]:
         """Processes of the program that are still alive."""
