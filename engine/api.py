@@ -16,7 +16,6 @@ import attrs
 from engine.base.gc_pause import without_collecting
 from engine.checking.checker import check as check_plan
 from engine.checking.selection import Settings, chosen
-from engine.checking.suppressions import silence
 from engine.compile.compiler import outline
 from engine.diagnostics import Diagnostics
 from engine.errors import EngineError, SpecError
@@ -110,8 +109,17 @@ def _examined(
         if loaded is None:
             return None, found
         plan, more = outline(loaded, registry)
-        told = silence(source, [*found, *more, *check_plan(plan)])
+        told = _unsilenced(source, Diagnostics.of([*found, *more, *check_plan(plan)]))
         return plan, chosen(told, settings)
+
+
+def _unsilenced(root: Source, found: Diagnostics) -> Diagnostics:
+    """The findings less those that comments silence; few texts have such comments."""
+    if not any("engine:" in text for text in {root.text, *(each.source.text for each in found)}):
+        return found
+    from engine.checking.suppressions import silence
+
+    return silence(root, found)
 
 
 def _read(path: str | os.PathLike[str]) -> Source:

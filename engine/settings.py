@@ -9,7 +9,6 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterator, Mapping
 from functools import lru_cache
-from glob import escape
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -202,6 +201,8 @@ def _levels(tell: _Tell, path: KeyPath, value: Any) -> Mapping[str, Severity | N
 
 
 def _per_file(tell: _Tell, path: KeyPath, value: Any) -> tuple[tuple[str, frozenset[str]], ...]:
+    from glob import escape
+
     folder = Path(os.path.abspath(tell.source.path)).parent
     read_words = _words(ignored)
     return tuple(

@@ -6,7 +6,6 @@ Processes are forked: they begin with what is imported already, and end with the
 from __future__ import annotations
 
 import os
-import signal
 from collections.abc import Sequence
 from functools import partial
 from typing import TYPE_CHECKING
@@ -77,6 +76,8 @@ def _in_processes(paths: Sequence[str], check: partial[Outcome], processes: int)
 
 def _leave_interrupts() -> None:
     """Ctrl-C is for the process that started this one."""
+    import signal
+
     signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 

@@ -15,6 +15,7 @@ from engine.diagnostics.fixes import mend_key
 from engine.expressions.templates import template
 from engine.language.spec import StepSpec
 from engine.plan.plan import Plan
+from engine.schemas.plain_validation import Later
 from engine.schemas.validation import Problem, misfits
 from engine.toml.key_paths import KeyPath, show
 from engine.toml.source import Source, Span
@@ -98,9 +99,9 @@ def _dynamic(value: Any, path: KeyPath) -> bool:
 
 
 def _meant(value: Any) -> Any:
-    """A value with its literal texts as the task will see them; those with expressions stay as written."""
+    """A value with its literal texts as the task will see them; those with expressions stay as written, to be known later."""
     if isinstance(value, str):
-        return template(value).evaluate({}) if _literal(value) else value
+        return template(value).evaluate({}) if _literal(value) else Later(value)
     if isinstance(value, Mapping):
         return {key: _meant(item) for key, item in value.items()}
     return [_meant(item) for item in value] if isinstance(value, list) else value

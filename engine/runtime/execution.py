@@ -10,6 +10,7 @@ import secrets as random_source
 from collections import Counter
 from contextlib import AbstractAsyncContextManager, nullcontext
 from functools import partial
+from typing import TYPE_CHECKING
 
 import attrs
 import trio
@@ -23,19 +24,21 @@ from engine.runtime.admission import placed
 from engine.runtime.control import Control
 from engine.runtime.driver import Perform, Runner
 from engine.runtime.exception_groups import single, unwrapped
-from engine.runtime.hook_calls import Hooking
 from engine.runtime.journal_writer import Writer
 from engine.runtime.listeners import Hear, Listeners
 from engine.runtime.preparation import Prepared
 from engine.runtime.questions import People
 from engine.runtime.recovery import Folders, recovered, said_by
-from engine.runtime.resources import CannotOpen, Resources
 from engine.runtime.service_checks import required, unwell
 from engine.runtime.task_runner import Performer
 from engine.runtime.tool_calls import tools_of
 from engine.runtime.workers import Workers
 from engine.scheduling.replay import Replayed, replay
 from engine.scheduling.scheduler import LiveAttempt, Scheduler
+
+if TYPE_CHECKING:
+    from engine.runtime.hook_calls import Hooking
+    from engine.runtime.resources import Resources
 
 __all__ = ["execute"]
 
@@ -81,6 +84,8 @@ def _hooking(prepared: Prepared) -> Hooking | None:
     hooks = prepared.options.hooks
     if not hooks:
         return None
+    from engine.runtime.hook_calls import Hooking
+
     return Hooking(hooks, prepared.run_id, prepared.plan.name, prepared.redactor.value)
 
 
@@ -171,6 +176,8 @@ def _resources(prepared: Prepared) -> AbstractAsyncContextManager[Resources | No
     options = prepared.options
     if not prepared.plan.opens or options.perform is not None:
         return nullcontext()
+    from engine.runtime.resources import Resources
+
     return Resources(prepared.run_id, options.grace, prepared.redactor.text).kept()
 
 
@@ -222,6 +229,8 @@ def _guarded(
         if before is not None:
             await before()
         if resources is not None and attempt.node.plan.uses:
+            from engine.runtime.resources import CannotOpen
+
             try:
                 attempt.resources = await resources.given(attempt)
             except CannotOpen as error:

@@ -27,9 +27,7 @@ from engine.runtime.workers import Died, Failed, Value, Workers
 from engine.scheduling.scheduler import LiveAttempt
 from engine.schemas.validation import misfits
 from engine.sdk.context import SHARE, Context, Exit, Failure, Permanent, RetryAfter, Tool
-from engine.sdk.decorator import call_arguments, plain_result
 from engine.sdk.task import Task
-from engine.sdk.tracebacks import raised_at
 
 __all__ = ["Performer", "plain", "told"]
 
@@ -106,6 +104,8 @@ class Performer:
         return await self._in_thread(attempt, task)
 
     async def _in_thread(self, attempt: LiveAttempt, task: Task) -> Any:
+        from engine.sdk.decorator import call_arguments, plain_result
+
         assert task.function is not None
         function = task.function
         context = self._context(attempt, partial(self._note, attempt))
@@ -277,6 +277,8 @@ def told(error: BaseException) -> str:
     if isinstance(error, (Failure, Permanent, RetryAfter)) and text:
         return text
     said = f"{type(error).__name__}: {text}" if text else type(error).__name__
+    from engine.sdk.tracebacks import raised_at
+
     place = raised_at(error)
     return f"{said} ({place})" if place else said
 

@@ -1,4 +1,4 @@
-"""JSON Schema, yes or "ask the library": jsonschema-rs says yes, a no is for `schemas` to judge and to explain.
+"""JSON Schema, yes or "ask the library": plain Python or jsonschema-rs says yes, a no is for `schemas` to judge and to explain.
 
 The verdict is that of jsonschema, which is imported only where the answer is no. What the two see
 differently is not asked: keywords of `_LEFT` and values that are not plain JSON; `pattern` is
@@ -10,8 +10,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator, Mapping
-from math import isfinite
+from functools import cache
 from typing import Any
+
+from engine.schemas.plain_validation import fits, is_json, is_plain_schema
 
 __all__ = ["Sure", "is_schema", "sure"]
 
@@ -27,6 +29,9 @@ _LEFT = frozenset(
 )
 """Keywords that lead elsewhere, or that the two libraries read in ways of their own."""
 
+_FEW = 200
+"""Values of one schema for which plain Python is asked: more of them are worth the import of the library, which is quicker."""
+
 _DRAFT = "https://json-schema.org/draft/2020-12/schema"
 
 
@@ -35,21 +40,39 @@ def sure(schema: Any) -> Sure | None:
     plain = dict(schema) if isinstance(schema, Mapping) else schema
     if not _is_known(plain):
         return None
+    if not is_plain_schema(plain):
+        return _by_library(plain)
+    further, left = cache(lambda: _by_library(plain)), _FEW
+
+    def look(value: Any) -> bool:
+        nonlocal left
+        left -= 1
+        if left >= 0 and is_json(value) and fits(plain, value):
+            return True
+        asked = further()
+        return asked is not None and asked(value)
+
+    return look
+
+
+def _by_library(schema: Any) -> Sure | None:
     import jsonschema_rs
 
     try:
-        fits = jsonschema_rs.Draft202012Validator(
-            plain, validate_formats=False, offline=True, keywords={"pattern": _Pattern}
+        says = jsonschema_rs.Draft202012Validator(
+            schema, validate_formats=False, offline=True, keywords={"pattern": _Pattern}
         ).is_valid
     except (ValueError, re.error):  # a pattern that is none, a keyword that is not understood
         return None
-    return lambda value: _is_json(value) and _says_yes(fits, value)
+    return lambda value: is_json(value) and _says_yes(says, value)
 
 
 def is_schema(value: Any) -> bool:
     """Whether a value is a JSON Schema for certain; False: it may or may not be one."""
     if not _is_known(value):
         return False
+    if is_plain_schema(value):
+        return True
     import jsonschema_rs
 
     return all(map(_has_pattern, _tables(value))) and _says_yes(jsonschema_rs.meta.is_valid, value)
@@ -59,20 +82,10 @@ def _is_known(schema: Any) -> bool:
     """Whether both libraries mean the same by all that a schema says."""
     return (
         type(schema) in (dict, bool)
-        and _is_json(schema)
+        and is_json(schema)
         and not any(table.keys() & _LEFT for table in _tables(schema))
         and all(table.get("$schema", _DRAFT) == _DRAFT for table in _tables(schema))
     )
-
-
-def _is_json(value: Any) -> bool:
-    """Whether it is plain JSON: jsonschema-rs takes a tuple for an array, a Decimal for a number."""
-    kind = type(value)
-    if kind is dict:
-        return all(type(key) is str for key in value) and all(map(_is_json, value.values()))
-    if kind is list:
-        return all(map(_is_json, value))
-    return kind in (str, int, bool, type(None)) or (kind is float and isfinite(value))
 
 
 def _tables(value: Any) -> Iterator[Mapping[str, Any]]:
