@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import attrs
 
+from engine.base.classes import frozen
 from engine.base.suggestions import nearest
 from engine.checking.selection import Settings, UnknownRule, ignored, rules_of
 from engine.diagnostics import Severity
@@ -115,7 +116,7 @@ def _read(path: Path, changed: int, size: int) -> Settings | None:
     return _structured(source, table["engine"]) if "engine" in table else None
 
 
-@attrs.frozen
+@frozen
 class _Tell:
     """Notes what is wrong, with its place."""
 

@@ -10,8 +10,7 @@ from collections.abc import Sequence
 from functools import partial
 from typing import TYPE_CHECKING
 
-import attrs
-
+from engine.base.classes import frozen
 from engine.errors import EngineError, ProblemsError
 
 if TYPE_CHECKING:
@@ -25,7 +24,7 @@ WORTH = 300_000
 270 kB (400 files); below that, one process was faster."""
 
 
-@attrs.frozen
+@frozen
 class Choice:
     """What the command line says about rules: words for `--select` and `--ignore`."""
 
@@ -33,7 +32,7 @@ class Choice:
     ignore: str | None = None
 
 
-@attrs.frozen
+@frozen
 class Outcome:
     """What came of a file: its findings, or why it could not be checked."""
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, get_args
 
 import attrs
 
+from engine.base.classes import frozen
 from engine.base.suggestions import nearest
 from engine.record.events import Event
 from engine.runtime.driver import Perform
@@ -28,7 +29,7 @@ def _text(where: str | os.PathLike[str] | None) -> str | None:
     return os.fspath(where) if isinstance(where, os.PathLike) else where
 
 
-@attrs.frozen(kw_only=True)
+@frozen(kw_only=True)
 class Options:
     """How to run.
 

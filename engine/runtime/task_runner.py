@@ -18,6 +18,7 @@ from typing import Any
 import attrs
 import trio
 
+from engine.base.classes import define
 from engine.base.suggestions import nearest
 from engine.processes import output_capture
 from engine.record.result import Outcome
@@ -41,7 +42,7 @@ _WIDEST = 14_000
 """Bits of an integer; Python writes and reads no more than 4300 digits."""
 
 
-@attrs.define(eq=False)
+@define(eq=False)
 class Performer:
     """Runs bodies for one run, in its worker processes where they must be. Call it with an attempt.
 

@@ -14,8 +14,7 @@ from collections.abc import Iterator, Mapping
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
-import attrs
-
+from engine.base.classes import frozen
 from engine.base.suggestions import nearest
 from engine.schemas.fast_validation import Sure, is_schema, sure
 from engine.toml.key_paths import KeyPath, show
@@ -26,7 +25,7 @@ if TYPE_CHECKING:
 __all__ = ["Problem", "misfits", "schema_error"]
 
 
-@attrs.frozen
+@frozen
 class Problem:
     """One way in which a value does not fit: `kind` is `missing` (key `name`), `unknown` (key
     `name`) or `misfit`."""

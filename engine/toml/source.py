@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any
 
 import attrs
 
+from engine.base.classes import frozen
 from engine.toml.key_paths import KeyPath
 from engine.toml.limits import is_suspect
 
@@ -58,7 +59,7 @@ def _without_mark(text: str) -> str:
     return text.removeprefix("\ufeff")
 
 
-@attrs.frozen
+@frozen
 class Source:
     """A text and the path it came from; `undecodable` is the first byte that is not UTF-8."""
 

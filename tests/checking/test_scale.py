@@ -9,7 +9,6 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from engine.base import suggestions
 from engine.base.suggestions import nearest
 from engine.compile import references
 from engine.expressions.templates import template
