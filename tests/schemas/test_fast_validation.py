@@ -225,12 +225,20 @@ def test_json_schema_is_that_of_python(schema: Any, value: Any, fits: bool) -> N
     assert (misfits(schema, value) == []) is fits
 
 
-def test_a_check_of_a_small_spec_does_without_the_library(tmp_path: Path) -> None:
+TYPED = """\
+engine = 1
+inputs.count = { type = "integer", minimum = 1 }
+nodes.wait = { task = "sleep", with = { seconds = "${inputs.count}" } }
+"""
+
+
+@pytest.mark.parametrize("text", [SMALL, TYPED], ids=["small", "typed input"])
+def test_a_check_of_a_small_spec_does_without_the_libraries(tmp_path: Path, text: str) -> None:
     spec = tmp_path / "small.toml"
-    spec.write_text(SMALL, encoding="utf-8")
+    spec.write_text(text, encoding="utf-8")
     code = (
         "import sys; from engine.__main__ import main; status = main();"
-        "sys.exit(status or ('jsonschema' in sys.modules))"
+        "sys.exit(status or bool({'jsonschema', 'jsonschema_rs'} & sys.modules.keys()))"
     )
     command = [sys.executable, "-c", code, "check", str(spec)]
     subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
