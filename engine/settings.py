@@ -9,12 +9,12 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterator, Mapping
 from functools import lru_cache
-from glob import escape
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import attrs
 
+from engine.base.classes import frozen
 from engine.base.suggestions import nearest
 from engine.checking.selection import Settings, UnknownRule, ignored, rules_of
 from engine.diagnostics import Severity
@@ -116,7 +116,7 @@ def _read(path: Path, changed: int, size: int) -> Settings | None:
     return _structured(source, table["engine"]) if "engine" in table else None
 
 
-@attrs.frozen
+@frozen
 class _Tell:
     """Notes what is wrong, with its place."""
 
@@ -202,6 +202,8 @@ def _levels(tell: _Tell, path: KeyPath, value: Any) -> Mapping[str, Severity | N
 
 
 def _per_file(tell: _Tell, path: KeyPath, value: Any) -> tuple[tuple[str, frozenset[str]], ...]:
+    from glob import escape
+
     folder = Path(os.path.abspath(tell.source.path)).parent
     read_words = _words(ignored)
     return tuple(

@@ -25,9 +25,8 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from typing import Literal
 
-import attrs
-
 from engine.analysis.step_reachability import Ending, can_be_done, ends_of
+from engine.base.classes import frozen
 from engine.base.memo import once
 from engine.plan.fan_out import Fan
 from engine.plan.machine import End, Outcome, Route, Verdict
@@ -73,7 +72,7 @@ _LOST = Ending("failed", "failure", None, 0, 0)
 """How a fan-out ends when all its items have run: with the list of their outputs."""
 
 
-@attrs.frozen(eq=False)
+@frozen(eq=False)
 class Choices:
     """All by node: `links` stand beside `Node.edges`, `endings` are masks, successes first."""
 
@@ -126,7 +125,7 @@ def _choices(plan: Plan, on_failure: str, asked: frozenset[int]) -> Choices:
     )
 
 
-@attrs.frozen
+@frozen
 class _Asked:
     """What is asked of a node's endings: the conditions on its edges, whether a failure that none
     of them names ends the run, whether there is an output."""
@@ -136,7 +135,7 @@ class _Asked:
     output: bool
 
 
-@attrs.frozen(eq=False)
+@frozen(eq=False)
 class Effects:
     """What the endings of one node do; `apart` are the codes that its conditions tell apart."""
 

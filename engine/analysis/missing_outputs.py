@@ -38,6 +38,7 @@ from engine.analysis.scenarios import Fates, Questions
 from engine.analysis.search import TooMuch
 from engine.analysis.step_outputs import END, Walk, absences, ended
 from engine.analysis.step_reachability import ends_of, survey
+from engine.base.classes import define, frozen
 from engine.base.memo import once
 from engine.plan.plan import Edge, Node, Plan
 
@@ -48,7 +49,7 @@ EFFORT = 100_000
 _AT_ONCE = 1024
 
 
-@attrs.frozen
+@frozen
 class Missing:
     """A read that finds nothing in one run: these fates of nodes, or this walk over steps."""
 
@@ -56,7 +57,7 @@ class Missing:
     run: Fates | Walk
 
 
-@attrs.frozen
+@frozen
 class Produced:
     """What is known of all reads of a plan that are not guarded."""
 
@@ -82,7 +83,7 @@ def missing_outputs(plan: Plan) -> Produced:
     return Produced(tuple(missing), tuple(undecided))
 
 
-@attrs.define(eq=False)
+@define(eq=False)
 class _Reads:
     """The reads that are to be judged, in three heaps."""
 

@@ -15,6 +15,7 @@ import attrs
 
 from engine.analysis.choices import Choices, can_succeed, choices_of, joined, when_of
 from engine.analysis.search import Cause, Search, TooMuch
+from engine.base.classes import frozen
 from engine.base.memo import once
 from engine.plan.plan import Plan
 
@@ -32,7 +33,7 @@ _TRIALS = 8
 _LIVE_AFTER_SUCCESS = frozenset({"success", "finished", "always"})
 
 
-@attrs.frozen
+@frozen
 class Feasibility:
     """Every node of a plan, by index, is in one of the three."""
 

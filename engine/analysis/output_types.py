@@ -15,6 +15,7 @@ import attrs
 from engine.analysis.choices import endings_of, excused, gives_output
 from engine.analysis.reads import Site, sites_at_end, sites_in
 from engine.analysis.step_reachability import Ending, ends_of, outcomes_of
+from engine.base.classes import define, frozen
 from engine.base.memo import once
 from engine.expressions.model import BadExpression, Read
 from engine.expressions.templates import is_text, template
@@ -50,7 +51,7 @@ _RUN = table(
 _ANY_END = Condition("finished")
 
 
-@attrs.frozen
+@frozen
 class Wrong:
     """Part `at` of a path is `optional`, or there is none such (`unknown`: only `known` are; `none`:
     what it is in, one of `kinds`, has nothing inside)."""
@@ -96,7 +97,7 @@ def wrong_paths(plan: Plan) -> tuple[tuple[Site, Wrong], ...]:
     return (*wrong(inside), *wrong(sites_at_end(plan)))
 
 
-@attrs.define(eq=False)
+@define(eq=False)
 class Outputs:
     """Forms of one plan; `lists` those of `for_each`, `mapped` of `outputs`, `echoed` of steps that
     give their inputs."""

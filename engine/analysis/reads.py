@@ -9,8 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-import attrs
-
+from engine.base.classes import frozen
 from engine.expressions.model import Read
 from engine.plan.plan import Key, Node, Plan
 from engine.toml.key_paths import KeyPath
@@ -19,7 +18,7 @@ from engine.toml.source import Span
 __all__ = ["Site", "place_of", "sites", "sites_at_end", "sites_in", "span_of"]
 
 
-@attrs.frozen
+@frozen
 class Site:
     """One read in `key` of a node, or (None) of the pipeline; `step`: whose it is."""
 

@@ -14,6 +14,7 @@ from itertools import combinations
 import attrs
 
 from engine.analysis.choices import Choices, Link, Lit, common, fits, joined, live, union
+from engine.base.classes import define, frozen
 from engine.plan.plan import Edge, Plan
 
 __all__ = ["SKIPPED", "Cause", "Clash", "Dead", "Found", "Search", "Shut", "Stuck", "TooMuch"]
@@ -25,26 +26,26 @@ SKIPPED = -1
 # -- what is found ---------------------------------------------------------------------------------
 
 
-@attrs.frozen
+@frozen
 class Shut:
     """The node's own `when` is never true."""
 
 
-@attrs.frozen
+@frozen
 class Dead:
     """None of `edges` is ever live: one that the node cannot do without, or all of a join `any`."""
 
     edges: tuple[Edge, ...]
 
 
-@attrs.frozen
+@frozen
 class Stuck:
     """It waits for `node`, which runs too and never ends, or fails and so cancels the rest."""
 
     node: int
 
 
-@attrs.frozen
+@frozen
 class Clash:
     """No ending of `node` keeps all of `paths` live: edges from the target back to one out of it.
 
@@ -66,7 +67,7 @@ class TooMuch(Exception):
     """The effort is used up."""
 
 
-@attrs.frozen(eq=False)
+@frozen(eq=False)
 class Found:
     """A run: endings picked for nodes, what is asked of others; it starts the last of `cone`."""
 
@@ -75,7 +76,7 @@ class Found:
     asked: Lit
 
 
-@attrs.define(eq=False)
+@define(eq=False)
 class Search:
     """The search over one plan: what is known of the nodes decided so far, and the effort left."""
 

@@ -15,6 +15,7 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 import attrs
 
 from engine.analysis.step_reachability import outcomes_of, survey
+from engine.base.classes import define, frozen
 from engine.plan.machine import End, Outcome, Route, Target
 from engine.plan.plan import Node
 
@@ -37,7 +38,7 @@ Walk = tuple[tuple[int, Outcome], ...]
 """Steps in turn, each with the outcome that ended its visit."""
 
 
-@attrs.frozen
+@frozen
 class Absences:
     """Where a step's output may be missing: by step (or END) a walk there, and where it is open."""
 
@@ -97,7 +98,7 @@ def _loose(route: Route | None, spent: frozenset[int]) -> Iterator[Target]:
         yield route.then
 
 
-@attrs.frozen
+@frozen
 class _Move:
     """What a visit may end with: the first outcome of its sort, the route that it takes."""
 
@@ -122,7 +123,7 @@ State = tuple[int, bool, tuple[int, ...]]
 """The step, whether the watched step left an output, how often each bounded route was taken."""
 
 
-@attrs.define(eq=False)
+@define(eq=False)
 class _Search:
     """A search of the states of one machine, shortest walks first; with `spent` nothing is counted
     and just these routes may be used up."""

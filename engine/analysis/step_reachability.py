@@ -11,8 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 
-import attrs
-
+from engine.base.classes import frozen
 from engine.base.graphs import led_to
 from engine.base.memo import once
 from engine.plan.machine import End, Machine, Outcome, Route, Step, Target, Verdict
@@ -34,7 +33,7 @@ EFFORT = 20_000
 """Counter states of one machine that are explored at most."""
 
 
-@attrs.frozen
+@frozen
 class Ending:
     """One way to end, in `step`; the label is that of exit `code`, or (None) another's."""
 
@@ -46,7 +45,7 @@ class Ending:
     """The exit code of the last attempt, None if it ended without one."""
 
 
-@attrs.frozen
+@frozen
 class Survey:
     """What runs do: `steps` they visit, `spent` routes (by counter) they take the `then` of.
 

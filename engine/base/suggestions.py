@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import lru_cache
@@ -45,7 +44,9 @@ def only_nearest(word: str, candidates: Iterable[str]) -> str | None:
 
 
 def _alike(candidate: str, word: str) -> float:
-    return difflib.SequenceMatcher(None, candidate, word).ratio()
+    from difflib import SequenceMatcher
+
+    return SequenceMatcher(None, candidate, word).ratio()
 
 
 _CUTOFF = 0.6
@@ -54,11 +55,13 @@ _CUTOFF = 0.6
 def _closest(word: str, known: tuple[str, ...], but: str | None = None) -> str | None:
     """What `difflib.get_close_matches` would put first, leaving `but` out; the likeliest is compared
     first, so that few of many have to be."""
+    from difflib import SequenceMatcher
+
     by_letter, shared = _by_letter(known), Counter[int]()
     for letter in _letters(word):
         shared.update(by_letter.get(letter, ()))
     bounds = ((2.0 * n / (len(word) + len(known[at])), known[at]) for at, n in shared.items())
-    matcher = difflib.SequenceMatcher()
+    matcher = SequenceMatcher()
     matcher.set_seq2(word)
     best, found = _CUTOFF, ""
     for bound, candidate in sorted((pair for pair in bounds if pair[0] >= _CUTOFF), reverse=True):

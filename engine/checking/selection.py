@@ -13,6 +13,7 @@ from functools import cache
 
 import attrs
 
+from engine.base.classes import frozen
 from engine.base.suggestions import nearest
 from engine.diagnostics import Diagnostic, Diagnostics, Rule, Severity
 from engine.rules import ALL
@@ -43,7 +44,7 @@ class UnknownRule(ValueError):
         super().__init__(f"{message}, {help}" if help else message)
 
 
-@attrs.frozen
+@frozen
 class Settings:
     """What to show: the codes selected (None: all), those ignored, severities (None: off) by
     code, and codes ignored in the files that a glob of absolute paths matches; and where runs are kept."""

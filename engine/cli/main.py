@@ -102,11 +102,19 @@ class _Parser(argparse.ArgumentParser):
     """Help begins with examples; mistakes are raised, one line each."""
 
     def __init__(self, *, examples: str = "", **named: Any) -> None:
+        self._helps = False
         super().__init__(**named, allow_abbrev=False)
         self._examples = examples
 
     def format_help(self) -> str:
+        self._helps = True
         return f"examples:\n{self._examples}\n{super().format_help()}"
+
+    def _get_formatter(self) -> argparse.HelpFormatter:
+        """argparse makes one for each argument that is added, and would ask for the terminal's width with `shutil`."""
+        return (
+            super()._get_formatter() if self._helps else argparse.HelpFormatter(self.prog, width=80)
+        )
 
     def error(self, message: str) -> NoReturn:
         raise _Wrong(message.removeprefix("argument "), self.prog)

@@ -6,13 +6,11 @@ Processes are forked: they begin with what is imported already, and end with the
 from __future__ import annotations
 
 import os
-import signal
 from collections.abc import Sequence
 from functools import partial
 from typing import TYPE_CHECKING
 
-import attrs
-
+from engine.base.classes import frozen
 from engine.errors import EngineError, ProblemsError
 
 if TYPE_CHECKING:
@@ -26,7 +24,7 @@ WORTH = 300_000
 270 kB (400 files); below that, one process was faster."""
 
 
-@attrs.frozen
+@frozen
 class Choice:
     """What the command line says about rules: words for `--select` and `--ignore`."""
 
@@ -34,7 +32,7 @@ class Choice:
     ignore: str | None = None
 
 
-@attrs.frozen
+@frozen
 class Outcome:
     """What came of a file: its findings, or why it could not be checked."""
 
@@ -77,6 +75,8 @@ def _in_processes(paths: Sequence[str], check: partial[Outcome], processes: int)
 
 def _leave_interrupts() -> None:
     """Ctrl-C is for the process that started this one."""
+    import signal
+
     signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 

@@ -11,6 +11,7 @@ from typing import Any
 
 import attrs
 
+from engine.base.classes import define
 from engine.compile.references import names_set
 from engine.compile.reporter import Draft
 from engine.expressions.model import Template
@@ -28,7 +29,7 @@ Compile = Callable[["Session", Spec, Mapping[str, Spec], Mapping[str, int], tupl
 """`compile(session, spec, siblings, pools, chain)`: the pipelines of the same file, its pools, and the names that led here."""
 
 
-@attrs.define(eq=False)
+@define(eq=False)
 class Session:
     """What all documents of one compilation share: the registry, steps to cut off, findings, plans made so far."""
 
@@ -44,7 +45,7 @@ class Session:
     """The files in which broken entry points have been told."""
 
 
-@attrs.define(eq=False, slots=False)
+@define(eq=False, slots=False)
 class Work:
     """One document under way: passes read and fill it."""
 

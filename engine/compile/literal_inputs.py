@@ -7,6 +7,7 @@ Source: LANGUAGE.md sections 9 and 11 (E201, E502, E504).
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import partial
 from typing import Any
 
 from engine.compile.reporter import Draft
@@ -31,7 +32,7 @@ def fits_state(draft: Draft, path: KeyPath, spec: StepSpec) -> None:
             relies = [("state", name)]
             draft.unknown(codes.UNKNOWN_NAME, message, place, name, known, key=True, relies=relies)
         else:
-            for problem in misfits(draft.state[name], _meant(value)):
+            for problem in misfits(draft.state[name], _meant(value), partial(_dynamic, value)):
                 if problem.kind == "unknown" or not _dynamic(value, problem.path):
                     message = f"`{show(('state', name, *problem.path))}`: {problem.message}"
                     at = (*place, *problem.path)
@@ -53,7 +54,7 @@ def fits(
     draft: Draft, path: KeyPath, spec: StepSpec, schema: Mapping[str, Any], whose: str
 ) -> None:
     """What is literal in `with` is checked now: the keys, and every value without an expression."""
-    for problem in misfits(schema, _meant(spec.with_)):
+    for problem in misfits(schema, _meant(spec.with_), partial(_dynamic, spec.with_)):
         _misfit(draft, path, spec, problem, whose)
 
 

@@ -14,6 +14,7 @@ from itertools import pairwise
 
 import attrs
 
+from engine.base.classes import frozen
 from engine.base.graphs import cycle_of
 from engine.base.memo import once
 from engine.diagnostics import Diagnostic, Note, codes
@@ -26,7 +27,7 @@ from engine.toml.source import Span
 __all__ = ["pool_deadlocks"]
 
 
-@attrs.frozen
+@frozen
 class _Held:
     """`node` holds a place in `pool` while its sub-pipeline wants one in `wanted`; `path` says where."""
 

@@ -10,8 +10,7 @@ import json
 from collections.abc import Iterator, Mapping
 from typing import Any, Literal
 
-import attrs
-
+from engine.base.classes import frozen
 from engine.base.suggestions import nearest
 from engine.compile.reporter import Draft
 from engine.diagnostics import Fix, codes
@@ -32,7 +31,7 @@ _RUN_END = (*_RUN, "node", "step", "visit", "attempt")
 _RUN_FIELDS = {"run": _RUN, "start": _RUN, "end": _RUN_END, "attempt": (*_RUN_END, "key")}
 
 
-@attrs.frozen
+@frozen
 class Place:
     """Where a template stands and in which node; `when` it is evaluated tells what is in scope:
     for each attempt, when its node starts or ends, when the run ends."""

@@ -13,6 +13,7 @@ from typing import Any
 
 import attrs
 
+from engine.base.classes import define
 from engine.base.suggestions import nearest
 from engine.diagnostics import Diagnostic, Fix, Note, Rule
 from engine.diagnostics.fixes import mend_key, mend_value
@@ -30,7 +31,7 @@ Mend = Callable[[Source, KeyPath, Span], Fix | None]
 """A source, the key path and the place of a finding to its fix."""
 
 
-@attrs.define(eq=False)
+@define(eq=False)
 class Draft:
     """The one mutable thing of a compilation; `pools` are those of the file, for a pipeline inside
     it."""

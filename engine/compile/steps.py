@@ -9,8 +9,7 @@ import re
 from collections.abc import Mapping, Sequence
 from functools import partial
 
-import attrs
-
+from engine.base.classes import frozen
 from engine.compile.reporter import Draft
 from engine.diagnostics import codes
 from engine.language.spec import RetrySpec, RouteSpec, StepSpec
@@ -32,7 +31,7 @@ _CODE = re.compile(r"0|[1-9][0-9]{0,2}").fullmatch
 _ENDS: Mapping[str, Verdict] = {"done": "succeeded", "fail": "failed"}
 
 
-@attrs.frozen
+@frozen
 class Exits:
     """The exits a step can have: every valid name, what each code is called, and which codes can
     come (None: any)."""

@@ -11,6 +11,7 @@ from enum import StrEnum
 
 import attrs
 
+from engine.base.classes import frozen
 from engine.toml.source import Source, Span
 
 __all__ = ["Diagnostic", "Diagnostics", "Edit", "Fix", "Note", "Rule", "Safety", "Severity"]
@@ -32,7 +33,7 @@ class Safety(StrEnum):
     UNSAFE = "unsafe"
 
 
-@attrs.frozen
+@frozen
 class Rule:
     """One kind of finding: `code` ("E301"), `name` ("infinite-retry"), what it says in one line."""
 
@@ -49,7 +50,7 @@ class Rule:
 _SEVERITIES = {"E": Severity.ERROR, "W": Severity.WARNING, "N": Severity.NOTE}
 
 
-@attrs.frozen
+@frozen
 class Note:
     """A second place that explains a finding."""
 
@@ -57,7 +58,7 @@ class Note:
     span: Span
 
 
-@attrs.frozen
+@frozen
 class Edit:
     """A part of a text and what is to stand there instead."""
 
@@ -65,7 +66,7 @@ class Edit:
     text: str
 
 
-@attrs.frozen
+@frozen
 class Fix:
     """What mends a finding: all of its edits, in the finding's own source, or none."""
 
@@ -79,7 +80,7 @@ class Fix:
         return {"message": self.message, "safety": self.safety.value, "edits": edits}
 
 
-@attrs.frozen
+@frozen
 class Diagnostic:
     """One finding at one place."""
 

@@ -8,6 +8,7 @@ from typing import Any
 
 import attrs
 
+from engine.base.classes import frozen
 from engine.toml.key_paths import KeyPath, _part, show
 
 __all__ = [
@@ -45,7 +46,7 @@ class EvaluationError(ValueError):
     """An expression cannot be evaluated on these values; the message says which part and why."""
 
 
-@attrs.frozen
+@frozen
 class Read:
     """One path that an expression reads. `guarded`: it has a default or a `has()`, so it may be
     absent."""
@@ -60,7 +61,7 @@ class Read:
     """It is all of its expression, with its default if it has one."""
 
 
-@attrs.frozen(eq=False)
+@frozen(eq=False)
 class Template:
     """A value with expressions in it. `constant`: there are none, and `evaluate` gives a copy."""
 

@@ -16,6 +16,7 @@ from typing import Any
 import attrs
 import orjson
 
+from engine.base.classes import frozen
 from engine.processes.identity import began, boot
 from engine.record.events import Event
 
@@ -33,7 +34,7 @@ _PART = 100
 _OUTPUTS = ("output", "outputs")
 
 
-@attrs.frozen(kw_only=True)
+@frozen(kw_only=True)
 class Header:
     """What is known of a run before its first event. `files` are the spec and those it includes, by their paths; `created` is
     seconds since 1970; `origin` is the run that this one takes successes over from."""
@@ -54,7 +55,7 @@ class Header:
     """Given by who started it: one run for each key and pipeline."""
 
 
-@attrs.frozen
+@frozen
 class Holder:
     """A process that may write a run's events: it is alive as long as its host has not been started anew, and its pid is of the
     process that began at `began`."""
@@ -76,7 +77,7 @@ class Holder:
         return f"process {self.pid} on {self.host}"
 
 
-@attrs.frozen(kw_only=True)
+@frozen(kw_only=True)
 class Kept:
     """A run as the store has it. `status` is `running` as long as it has not ended, whoever holds it, or nobody."""
 

@@ -7,8 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-import attrs
-
+from engine.base.classes import frozen
 from engine.base.durations import LONGEST
 from engine.diagnostics import Diagnostic, Rule, codes
 from engine.language.omissions import in_file, whole
@@ -19,7 +18,7 @@ from engine.toml.key_paths import KeyPath, show
 __all__ = ["across"]
 
 
-@attrs.frozen
+@frozen
 class _Tell:
     """Makes findings about a document."""
 

@@ -10,7 +10,6 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Collection, Iterator, Mapping
 from itertools import product
-from string import ascii_letters
 from typing import Any
 
 import attrs
@@ -82,6 +81,8 @@ def _stand_ins(spec: Spec) -> dict[str, str]:
 
 
 def _words(length: int, taken: Collection[str]) -> Iterator[str]:
+    from string import ascii_letters
+
     words = map("".join, product("_" + ascii_letters, repeat=length))
     return (word for word in words if word not in taken)
 

@@ -9,8 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 
-import attrs
-
+from engine.base.classes import frozen
 from engine.language.spec import Spec
 
 __all__ = ["DEEPEST", "is_file", "nested_too_deep", "too_deep"]
@@ -32,7 +31,7 @@ def too_deep(name: str) -> tuple[str, str]:
     )
 
 
-@attrs.frozen
+@frozen
 class _Document:
     """A document and the pipelines that its steps may name."""
 

@@ -13,6 +13,7 @@ from typing import Any, Literal, NewType
 
 import attrs
 
+from engine.base.classes import frozen
 from engine.toml.key_paths import KeyPath
 from engine.toml.source import Source
 
@@ -61,7 +62,7 @@ NeedSpec = str | tuple[str | int, ...]
 CONDITIONS = ("success", "failure", "finished", "always")
 
 
-@attrs.frozen
+@frozen
 class RetrySpec:
     """One clause of `retry`; `attempts` is the total, the first included."""
 
@@ -73,7 +74,7 @@ class RetrySpec:
     jitter: Share = Share(0.0)
 
 
-@attrs.frozen
+@frozen
 class RouteSpec:
     """One entry of `routes`, short or long."""
 
@@ -83,7 +84,7 @@ class RouteSpec:
     delay: Delay | None = None
 
 
-@attrs.frozen
+@frozen
 class StepSpec:
     """One step of a node: exactly one of `task` and `pipeline` is set."""
 
@@ -99,7 +100,7 @@ class StepSpec:
     description: str = ""
 
 
-@attrs.frozen
+@frozen
 class NodeSpec:
     """One node. `single` tells that its step is written in the node's own table."""
 
@@ -132,7 +133,7 @@ class NodeSpec:
         return self.single or self.unfolded
 
 
-@attrs.frozen
+@frozen
 class PipelineSpec:
     """The `[pipeline]` table."""
 
@@ -145,7 +146,7 @@ class PipelineSpec:
     tasks: tuple[str, ...] = ()
 
 
-@attrs.frozen
+@frozen
 class ServiceSpec:
     """One of `[services]`: a task that ends with exit 0 where the service is well."""
 
@@ -161,7 +162,7 @@ class ServiceSpec:
         return NodeSpec({name: step}, name, single=True, description=self.description)
 
 
-@attrs.frozen
+@frozen
 class ResourceSpec:
     """One of `[resources]`: what is opened for nodes that use it, and closed after them."""
 
@@ -175,7 +176,7 @@ class ResourceSpec:
         return NodeSpec({name: step}, name, single=True, description=self.description)
 
 
-@attrs.frozen
+@frozen
 class LimitsSpec:
     """The `[limits]` table: what the worst case of a run may come to."""
 
@@ -183,7 +184,7 @@ class LimitsSpec:
     duration: Duration | None = None
 
 
-@attrs.frozen
+@frozen
 class Spec:
     """One document: a file, or a `[pipelines.NAME]` table in one (then `at` is its place there)."""
 

@@ -9,6 +9,7 @@ sections 1 to 5.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from functools import cache
 from typing import Any, Literal, get_origin
 
 import attrs
@@ -252,10 +253,14 @@ def _reader(kind: type, **hooks: Hook) -> Hook:
         )
         for f in attrs.fields(kind)
     }
-    made: Hook = make_dict_structure_fn(kind, CONVERTER, **fields)  # type: ignore[arg-type]
+
+    @cache
+    def made() -> Hook:
+        """Written and compiled when the first such table is read: few specs have all of them."""
+        return make_dict_structure_fn(kind, CONVERTER, **fields)  # type: ignore[arg-type]
 
     def read(value: Any, cls: Any) -> Any:
-        return made(_table(value), cls)
+        return made()(_table(value), cls)
 
     CONVERTER.register_structure_hook(kind, read)
     return read

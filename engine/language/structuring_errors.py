@@ -11,6 +11,7 @@ from collections.abc import Iterator
 import attrs
 from cattrs.errors import AttributeValidationNote, ForbiddenExtraKeysError, IterableValidationNote
 
+from engine.base.classes import frozen
 from engine.base.suggestions import nearest
 from engine.diagnostics import Rule, codes
 from engine.language.spec import NodeSpec, Spec, StepSpec
@@ -55,7 +56,7 @@ class Own(str):
     __slots__ = ()
 
 
-@attrs.frozen
+@frozen
 class Mistake:
     """A `Wrong` with its whole key path."""
 

@@ -7,8 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-import attrs
-
+from engine.base.classes import frozen
 from engine.expressions.model import Template
 
 if TYPE_CHECKING:
@@ -17,7 +16,7 @@ if TYPE_CHECKING:
 __all__ = ["Fan", "Tolerance", "tolerance_of"]
 
 
-@attrs.frozen
+@frozen
 class Tolerance:
     """How many items may fail: `count` of them, or (where it is not None) `share` of all."""
 
@@ -49,7 +48,7 @@ def tolerance_of(written: int | str) -> Tolerance:
     return Tolerance(share=share) if share else Tolerance()
 
 
-@attrs.frozen(eq=False)
+@frozen(eq=False)
 class Fan:
     """A fan-out: the template of its list, how many attempts run at a time, what may fail."""
 

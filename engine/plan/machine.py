@@ -12,6 +12,7 @@ from typing import Literal
 
 import attrs
 
+from engine.base.classes import frozen
 from engine.base.memo import once
 
 __all__ = [
@@ -44,7 +45,7 @@ ASK_LIMIT = 300.0
 # -- the table -------------------------------------------------------------------------------------------------
 
 
-@attrs.frozen
+@frozen
 class End:
     """`done` or `fail`, with the label a route gave it."""
 
@@ -60,7 +61,7 @@ Target = int | End
 """A step's index, or an end."""
 
 
-@attrs.frozen
+@frozen
 class Route:
     """One written route: `max` times to `to` after `delay` seconds, then `then`. `counter` is its place in `State.taken`."""
 
@@ -72,7 +73,7 @@ class Route:
     counter: int = -1
 
 
-@attrs.frozen
+@frozen
 class Clause:
     """One retry clause: `attempts` in all; serves the outcomes `on`, or with `star` all but 0 and those in `but`."""
 
@@ -105,7 +106,7 @@ class Clause:
         return seconds
 
 
-@attrs.frozen
+@frozen
 class Step:
     """One state: what its exits are called and where they lead."""
 
@@ -156,7 +157,7 @@ class Step:
             yield self.default
 
 
-@attrs.frozen
+@frozen
 class Machine:
     """The steps of a node; it starts in `steps[start]` and has `counters` bounded routes."""
 
@@ -168,7 +169,7 @@ class Machine:
 # -- the transition --------------------------------------------------------------------------------------------
 
 
-@attrs.frozen
+@frozen
 class State:
     """Where a machine is. Counts are tuples: `visits` by step, `taken` by bounded route, `served` by clause of this visit."""
 
@@ -184,21 +185,21 @@ class State:
         return self.visits[self.step]
 
 
-@attrs.frozen
+@frozen
 class Retry:
     """Try the same step again after `delay` seconds."""
 
     delay: float
 
 
-@attrs.frozen
+@frozen
 class Enter:
     """Go to a step (a new visit) after `delay` seconds."""
 
     delay: float
 
 
-@attrs.frozen
+@frozen
 class Stop:
     """The machine has ended. `code` is the exit that named the label, None if a route or no exit did."""
 
@@ -282,7 +283,7 @@ def _follow(
 # -- is it bounded? --------------------------------------------------------------------------------------------
 
 
-@attrs.frozen
+@frozen
 class Hop:
     """One edge of an unbounded loop: from `step` by `route`, or by its `then`."""
 

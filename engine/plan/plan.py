@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Literal, get_args
 
 import attrs
 
+from engine.base.classes import frozen
 from engine.base.graphs import topological
 from engine.expressions.model import Read, Template
 from engine.language.spec import Spec
@@ -36,7 +37,7 @@ Key = Literal["with", "set", "when", "for_each", "outputs"]
 Kind = Literal["success", "failure", "finished", "always", "labels"]
 
 
-@attrs.frozen
+@frozen
 class Condition:
     """When an edge is live, given its source's result. `names` and `codes` are used by kind `labels` alone."""
 
@@ -87,7 +88,7 @@ PLAIN: Mapping[str, Condition] = {
 """The conditions that name no labels."""
 
 
-@attrs.frozen
+@frozen
 class Edge:
     """`target` waits for `source`; implied by a reference, or `written` in `needs`. Nodes by index."""
 
@@ -97,7 +98,7 @@ class Edge:
     written: bool
 
 
-@attrs.frozen(eq=False)
+@frozen(eq=False)
 class Body:
     """What a step runs: a task or a sub-pipeline, and the table it is given."""
 
@@ -133,7 +134,7 @@ class Body:
         return self.with_.constant and self.schema is None and self.plan is None
 
 
-@attrs.frozen(eq=False, slots=False)
+@frozen(eq=False, slots=False)
 class Node:
     """One node; `bodies` stand beside `machine.steps`."""
 
@@ -226,7 +227,7 @@ def _doubtful(read: Read) -> bool:
     return not read.plain or len(read.path) > 2 or read.path[0] not in _ALWAYS_THERE
 
 
-@attrs.frozen(eq=False, slots=False)
+@frozen(eq=False, slots=False)
 class Plan:
     """One pipeline; sub-pipelines are plans in the bodies of its steps."""
 

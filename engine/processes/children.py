@@ -20,7 +20,7 @@ from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any, cast
 
-import attrs
+from engine.base.classes import frozen
 
 if TYPE_CHECKING:
     import trio
@@ -69,7 +69,7 @@ _UNCLEAR = 100
 """Looks at processes amid `exec` before they are taken for what they seem."""
 
 
-@attrs.frozen
+@frozen
 class Completed:
     """A child that has ended; `returncode` is its status, or minus the signal that killed it."""
 

@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 import attrs
 
+from engine.base.classes import define, frozen
 from engine.processes import children
 from engine.processes.children import shown
 from engine.processes.identity import began, boot, start_of
@@ -55,7 +56,7 @@ class Lost(Exception):
     """Whoever claimed the body has died, and nobody saw how the body ended."""
 
 
-@attrs.frozen
+@frozen
 class Claim:
     """A process that said it runs the body."""
 
@@ -250,7 +251,7 @@ class Leader(Protocol):
         """Kill all that bears its token; cannot be cancelled."""
 
 
-@attrs.define
+@define
 class Child:
     """A shim that this process started."""
 
@@ -271,7 +272,7 @@ class Child:
         await children.kill_strays(self.token)
 
 
-@attrs.define
+@define
 class Stranger:
     """One that another process started: it is not ours to reap, and its number says little once it has gone."""
 

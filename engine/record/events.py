@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, Literal
 
-import attrs
+from engine.base.classes import frozen
 
 __all__ = ["Event", "Kind"]
 
@@ -31,7 +31,7 @@ Kind = Literal[
 ]
 
 
-@attrs.frozen
+@frozen
 class Event:
     """One thing that happened, `time` seconds after the run's start. `path` is `node` or `node/step`, of an item
     `node[3]` or `node[3]/step`, a sub-pipeline's with the step that runs it before it; empty for the run itself."""

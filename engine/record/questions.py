@@ -9,8 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-import attrs
-
+from engine.base.classes import frozen
 from engine.base.suggestions import nearest
 from engine.errors import InputError
 from engine.record.events import Event
@@ -19,7 +18,7 @@ from engine.record.result import Outcome
 __all__ = ["Answer", "Question", "answered", "found", "open_questions"]
 
 
-@attrs.frozen
+@frozen
 class Question:
     """What a person is asked: `options` are the exits, in the order of their codes."""
 
@@ -31,7 +30,7 @@ class Question:
     feedback: bool = False
 
 
-@attrs.frozen
+@frozen
 class Answer:
     """The option chosen, and a text if one was given."""
 

@@ -12,6 +12,8 @@ from typing import Any, Literal
 
 import attrs
 
+from engine.base.classes import define, frozen
+
 __all__ = [
     "ABSENT",
     "Attempt",
@@ -42,7 +44,7 @@ class _Absent:
 ABSENT = _Absent()
 
 
-@attrs.frozen
+@frozen
 class Outcome:
     """How a body ended: an exit `code`, or `error` or `interrupted` with a message; a code comes with an output (which may be null).
     `timeout` only where it is known to have ended so before."""
@@ -54,7 +56,7 @@ class Outcome:
     retry_after: float | None = None
 
 
-@attrs.define(eq=False)
+@define(eq=False)
 class Attempt:
     """One execution of a step. `visit` counts its step's visits, `attempt` those within the visit, from 1."""
 
@@ -85,7 +87,7 @@ class Attempt:
         return found
 
 
-@attrs.frozen
+@frozen
 class Reason:
     """Why a node ended so: a `kind` of section 6, a sentence, and for `needs` the nodes whose edges were dead."""
 
@@ -94,7 +96,7 @@ class Reason:
     because: tuple[str, ...] = ()
 
 
-@attrs.frozen(eq=False)
+@frozen(eq=False)
 class ItemResult:
     """What became of one item of a fan-out; `output` is ABSENT where it has none."""
 
@@ -105,7 +107,7 @@ class ItemResult:
     attempts: tuple[Attempt, ...] = ()
 
 
-@attrs.frozen(eq=False)
+@frozen(eq=False)
 class NodeResult:
     """What became of a node; `output` is ABSENT where it has none. A fan-out that had its list has `items`, in the order of that,
     and its attempts are theirs."""
@@ -126,7 +128,7 @@ class NodeResult:
             yield from item.attempts
 
 
-@attrs.frozen(eq=False, slots=False)
+@frozen(eq=False, slots=False)
 class Result:
     """What became of a run. `outputs` is there when it succeeded; `message` says why it did not;
     `state` is how the run left it."""

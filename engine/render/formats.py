@@ -9,8 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from importlib import import_module
 
-import attrs
-
+from engine.base.classes import frozen
 from engine.diagnostics import Diagnostics
 
 __all__ = ["FORMATS", "Report", "render"]
@@ -37,7 +36,7 @@ def render(name: str, report: Report) -> str:
     return text
 
 
-@attrs.frozen
+@frozen
 class Report:
     """Findings, the `files` that were checked, and why others could not be."""
 

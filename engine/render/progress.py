@@ -14,8 +14,7 @@ from collections import Counter, deque
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-import attrs
-
+from engine.base.classes import define
 from engine.record.events import Event
 from engine.render.text import Piece, Styled, bare, clip, columns, elapsed, printable
 
@@ -134,7 +133,7 @@ def _settled(data: Mapping[str, object]) -> str:
 # -- a few lines redrawn ---------------------------------------------------------------------------
 
 
-@attrs.define
+@define
 class _Running:
     started: float
     nth: str

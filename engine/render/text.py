@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Iterable, Sequence
 from unicodedata import category, east_asian_width
 
-import attrs
+from engine.base.classes import frozen
 
 __all__ = [
     "Paint",
@@ -47,7 +47,7 @@ _STYLES = {
 _RESET = "\x1b[0m"
 
 
-@attrs.frozen
+@frozen
 class Styled:
     """A text with a style: good, bad, odd, busy, head or dim."""
 

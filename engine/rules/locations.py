@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import TYPE_CHECKING
 
-from engine.analysis.races import Access
 from engine.analysis.reads import span_of
 from engine.expressions.model import Template
 from engine.plan.machine import Route
 from engine.plan.plan import Edge, Node, Plan
 from engine.toml.key_paths import KeyPath
 from engine.toml.source import Span
+
+if TYPE_CHECKING:
+    from engine.analysis.races import Access
 
 __all__ = [
     "access_span",

@@ -12,6 +12,7 @@ from typing import Any, Literal
 import attrs
 
 from engine.analysis.output_types import outputs_of
+from engine.base.classes import frozen
 from engine.diagnostics import Diagnostic
 from engine.diagnostics.codes import TYPE_MISMATCH
 from engine.expressions.model import Template
@@ -67,7 +68,7 @@ def _step(plan: Plan, node: Node, at: int, takes: _Takes) -> Iterator[Diagnostic
         yield from _strings(plan, _Given(node, at, "set", spec.set, plan), body.set, takes)
 
 
-@attrs.frozen
+@frozen
 class _Given:
     """The table that stands under `key` of a step, and what takes it: for a plan's own `set` its
     state."""

@@ -5,7 +5,6 @@ It sees the Plan, never Spec or rules.
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import AsyncIterator, Mapping
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from typing import Any
@@ -16,7 +15,6 @@ from engine.errors import EngineError
 from engine.plan.plan import Plan
 from engine.record.events import Event
 from engine.record.result import Result
-from engine.runtime.asyncio_bridge import open_bridge, run_bridged
 from engine.runtime.control import Run
 from engine.runtime.options import Options, options_of
 from engine.runtime.trio_runs import open_run, run_plan
@@ -35,6 +33,8 @@ async def run(plan: Plan, inputs: Mapping[str, Any] | None = None, **options: An
     chosen = options_of(options)
     if _in_trio():
         return await run_plan(plan, inputs, chosen)
+    from engine.runtime.asyncio_bridge import run_bridged
+
     return await run_bridged(plan, inputs, chosen)
 
 
@@ -57,6 +57,8 @@ async def _start(
         async with open_run(plan, inputs, options) as run:
             yield run
     else:
+        from engine.runtime.asyncio_bridge import open_bridge
+
         async with open_bridge(plan, inputs, options) as bridged:
             yield bridged
 
@@ -65,6 +67,8 @@ def _in_trio() -> bool:
     """Whether the code that calls is trio's; EngineError if it is not asyncio's either."""
     if trio.lowlevel.in_trio_task():
         return True
+    import asyncio
+
     try:
         asyncio.get_running_loop()
     except RuntimeError:

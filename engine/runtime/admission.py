@@ -14,10 +14,8 @@ import trio
 from engine.errors import JournalError
 from engine.journal.records import Kept
 from engine.journal.store import Busy, SameKey, Store
-from engine.record.history import history
 from engine.record.result import Result
 from engine.runtime.preparation import Prepared, kept
-from engine.runtime.resumption import Wish, prepare_again
 
 __all__ = ["placed"]
 
@@ -44,7 +42,11 @@ def _same(prepared: Prepared, kept: Kept) -> Prepared | Result:
     store = prepared.options.store
     assert store is not None
     if kept.status == "running":
+        from engine.runtime.resumption import Wish, prepare_again
+
         return prepare_again(prepared.plan, kept, prepared.options, Wish())
+    from engine.record.history import history
+
     with Store(store) as opened:
         return history(opened.events(kept.header.id), "waiting", [*prepared.plan.known])
 

@@ -7,8 +7,8 @@ handled none. Source: LANGUAGE.md section 14.
 
 from __future__ import annotations
 
-import asyncio
 import signal
+import sys
 import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -64,6 +64,9 @@ def blocking(make: Callable[[], Prepared]) -> Result:
 
 
 def _in_asyncio() -> bool:
+    asyncio = sys.modules.get("asyncio")
+    if asyncio is None:  # no loop runs that was not imported
+        return False
     try:
         asyncio.get_running_loop()
     except RuntimeError:

@@ -11,6 +11,7 @@ from collections import Counter
 from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager, nullcontext
 from functools import partial
+from typing import TYPE_CHECKING
 
 import attrs
 import trio
@@ -24,13 +25,11 @@ from engine.runtime.admission import placed
 from engine.runtime.control import Control
 from engine.runtime.driver import Perform, Runner
 from engine.runtime.exception_groups import single, unwrapped
-from engine.runtime.hook_calls import Hooking
 from engine.runtime.journal_writer import Writer
 from engine.runtime.listeners import Hear, Listeners
 from engine.runtime.preparation import Prepared
 from engine.runtime.questions import People
 from engine.runtime.recovery import Folders, recovered, said_by
-from engine.runtime.resources import CannotOpen, Opening, Resources
 from engine.runtime.service_checks import required, unwell
 from engine.runtime.task_runner import Performer
 from engine.runtime.tool_calls import tools_of
@@ -38,6 +37,10 @@ from engine.runtime.workers import Workers
 from engine.scheduling.replay import Replayed, replay
 from engine.scheduling.scheduler import LiveAttempt, Scheduler
 from engine.scheduling.state import LiveRun
+
+if TYPE_CHECKING:
+    from engine.runtime.hook_calls import Hooking
+    from engine.runtime.resources import Opening, Resources
 
 __all__ = ["execute"]
 
@@ -83,6 +86,8 @@ def _hooking(prepared: Prepared) -> Hooking | None:
     hooks = prepared.options.hooks
     if not hooks:
         return None
+    from engine.runtime.hook_calls import Hooking
+
     return Hooking(hooks, prepared.run_id, prepared.plan.name, prepared.redactor.value)
 
 
@@ -180,6 +185,8 @@ def _resources(
     options = prepared.options
     if not prepared.plan.opens or options.perform is not None:
         return nullcontext()
+    from engine.runtime.resources import Resources
+
     return Resources(prepared.run_id, options.grace, prepared.redactor.text, hears).kept()
 
 
@@ -234,6 +241,8 @@ def _guarded(
         if before is not None:
             await before()
         if resources is not None and attempt.node.plan.uses:
+            from engine.runtime.resources import CannotOpen
+
             try:
                 attempt.resources = await resources.given(attempt)
             except CannotOpen as error:

@@ -17,6 +17,7 @@ from typing import Any, Literal, cast
 import attrs
 import trio
 
+from engine.base.classes import frozen
 from engine.journal.store import LEASE, Store
 from engine.record.events import Event
 
@@ -32,7 +33,7 @@ _LISTEN = 0.25
 Asked = Callable[[str, Any], None]
 
 
-@attrs.frozen
+@frozen
 class Place:
     """Where a run is written: its id, the epoch of its lease, the number of its last event so far."""
 

@@ -4,7 +4,6 @@ the next happen.
 
 from __future__ import annotations
 
-import logging
 from collections import deque
 from collections.abc import Callable, Iterable
 
@@ -13,8 +12,6 @@ from engine.record.events import Event
 __all__ = ["Hear", "Listeners"]
 
 Hear = Callable[[Event], None]
-
-_log = logging.getLogger("engine")
 
 
 class Listeners:
@@ -49,4 +46,13 @@ class Listeners:
                 listener(event)
             except Exception:  # the caller's code; a run does not fail because its display does
                 self._listeners.remove(listener)
-                _log.exception("a listener failed at `%s` and is not called any more", event.kind)
+                _log(event)
+
+
+def _log(event: Event) -> None:
+    """Log the exception that is being handled."""
+    import logging
+
+    logging.getLogger("engine").exception(
+        "a listener failed at `%s` and is not called any more", event.kind
+    )

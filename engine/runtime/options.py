@@ -5,16 +5,19 @@ from __future__ import annotations
 import math
 import os
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, get_args
+from typing import TYPE_CHECKING, Any, get_args
 
 import attrs
 
+from engine.base.classes import frozen
 from engine.base.suggestions import nearest
-from engine.hooks import Hook
 from engine.record.events import Event
 from engine.runtime.driver import Perform
 from engine.runtime.journal_writer import Durability
 from engine.runtime.questions import Ask
+
+if TYPE_CHECKING:
+    from engine.hooks import Hook
 
 __all__ = ["GRACE", "Options", "options_of"]
 
@@ -26,7 +29,7 @@ def _text(where: str | os.PathLike[str] | None) -> str | None:
     return os.fspath(where) if isinstance(where, os.PathLike) else where
 
 
-@attrs.frozen(kw_only=True)
+@frozen(kw_only=True)
 class Options:
     """How to run.
 
@@ -55,6 +58,12 @@ class Options:
     ask: Ask | None = None
     perform: Perform | None = None
     exact: bool = False
+
+
+def _are_hooks(given: object) -> bool:
+    from engine.hooks import Hook
+
+    return isinstance(given, Sequence) and all(isinstance(each, Hook) for each in given)
 
 
 def options_of(given: Mapping[str, Any]) -> Options:
@@ -88,8 +97,7 @@ def options_of(given: Mapping[str, Any]) -> Options:
             raise TypeError(f"option `{name}` is a text that is not empty")
     if options.on_event is not None and not callable(options.on_event):
         raise TypeError("option `on_event` is a function of one event")
-    hooks: object = options.hooks
-    if not isinstance(hooks, Sequence) or not all(isinstance(each, Hook) for each in hooks):
+    if options.hooks != () and not _are_hooks(options.hooks):
         raise TypeError("option `hooks` is a list of `engine.hooks.Hook`")
     sinks: object = options.sinks
     if not isinstance(sinks, Sequence) or not all(map(callable, sinks)):

@@ -13,6 +13,7 @@ from typing import Any
 
 import attrs
 
+from engine.base.classes import frozen
 from engine.errors import EngineError, InputError
 from engine.journal.records import Header
 from engine.journal.store import Store
@@ -30,7 +31,7 @@ from engine.version import __version__
 __all__ = ["Prepared", "header_of", "kept", "prepare"]
 
 
-@attrs.frozen
+@frozen
 class Prepared:
     """A run whose inputs, environment and secrets are there."""
 

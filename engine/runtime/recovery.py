@@ -15,8 +15,7 @@ from collections import Counter
 from collections.abc import Collection, Iterator, Sequence
 from pathlib import Path
 
-import attrs
-
+from engine.base.classes import frozen
 from engine.errors import JournalError
 from engine.processes import children, detached
 from engine.record.events import Event
@@ -31,7 +30,7 @@ __all__ = ["Folders", "executor_of", "outlives", "recovered", "said_by"]
 _DIED = "the engine died while it ran"
 
 
-@attrs.frozen
+@frozen
 class Folders:
     """Where the bodies of a run that is kept are: a folder for each attempt, and for each time its body was lost."""
 

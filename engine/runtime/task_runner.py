@@ -18,6 +18,7 @@ from typing import Any
 import attrs
 import trio
 
+from engine.base.classes import define
 from engine.base.suggestions import nearest
 from engine.processes import output_capture
 from engine.record.result import Outcome
@@ -27,9 +28,7 @@ from engine.runtime.workers import Died, Failed, Value, Workers
 from engine.scheduling.scheduler import LiveAttempt
 from engine.schemas.validation import misfits
 from engine.sdk.context import SHARE, Context, Exit, Failure, Permanent, RetryAfter, Tool
-from engine.sdk.decorator import call_arguments, plain_result
 from engine.sdk.task import Task
-from engine.sdk.tracebacks import raised_at
 
 __all__ = ["Performer", "plain", "told"]
 
@@ -43,7 +42,7 @@ _WIDEST = 14_000
 """Bits of an integer; Python writes and reads no more than 4300 digits."""
 
 
-@attrs.define(eq=False)
+@define(eq=False)
 class Performer:
     """Runs bodies for one run, in its worker processes where they must be. Call it with an attempt.
 
@@ -106,6 +105,8 @@ class Performer:
         return await self._in_thread(attempt, task)
 
     async def _in_thread(self, attempt: LiveAttempt, task: Task) -> Any:
+        from engine.sdk.decorator import call_arguments, plain_result
+
         assert task.function is not None
         function = task.function
         context = self._context(attempt, partial(self._note, attempt))
@@ -277,6 +278,8 @@ def told(error: BaseException) -> str:
     if isinstance(error, (Failure, Permanent, RetryAfter)) and text:
         return text
     said = f"{type(error).__name__}: {text}" if text else type(error).__name__
+    from engine.sdk.tracebacks import raised_at
+
     place = raised_at(error)
     return f"{said} ({place})" if place else said
 

@@ -18,6 +18,8 @@ from typing import Any
 import attrs
 import trio
 
+from engine.base.classes import define
+
 __all__ = ["Stopped", "in_trio", "run_in_thread"]
 
 
@@ -29,7 +31,7 @@ class Stopped(BaseException):
     """Raised in a thread whose attempt was cancelled."""
 
 
-@attrs.define(eq=False)
+@define(eq=False)
 class _Call:
     """One call in a thread. `lock` guards `ident`, the thread as long as it may be struck."""
 

@@ -18,9 +18,9 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, TypeAlias
 
-import attrs
 import trio
 
+from engine.base.classes import frozen
 from engine.processes import children, detached, output_capture
 from engine.sdk.context import Exit
 
@@ -31,14 +31,14 @@ _ROOT = str(Path(__file__).parents[2])
 _GOODBYE = 1.0
 
 
-@attrs.frozen
+@frozen
 class Value:
     """The function returned a JSON value."""
 
     value: Any
 
 
-@attrs.frozen
+@frozen
 class Failed:
     """The function raised, could not be found, or returned what is not JSON.
 
@@ -52,7 +52,7 @@ class Failed:
     traceback: str = ""
 
 
-@attrs.frozen
+@frozen
 class Died:
     """The worker died under the call; `status` is as it ended, or minus the signal that did it; None if nobody saw it."""
 
@@ -68,7 +68,7 @@ class Died:
         return f"the worker process ended with status {self.status} in the middle of the call"
 
 
-@attrs.frozen
+@frozen
 class _Taken:
     """Another worker runs the call, or has run it."""
 

@@ -12,6 +12,7 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 
 import attrs
 
+from engine.base.classes import frozen
 from engine.record.events import Event
 from engine.record.result import ABSENT, Outcome
 
@@ -21,7 +22,7 @@ __all__ = ["Known", "ends", "latest", "node_of", "outcome_of", "taken"]
 _ENDS = ("attempt_known", "attempt_ended")
 
 
-@attrs.frozen
+@frozen
 class Known:
     """Attempts by key that end as they did; `only` are the nodes that may run others, None if all may."""
 

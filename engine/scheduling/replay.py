@@ -11,8 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-import attrs
-
+from engine.base.classes import frozen
 from engine.base.gc_pause import without_collecting
 from engine.errors import JournalError
 from engine.record.events import Event
@@ -28,7 +27,7 @@ _BESIDES = ("attempt_noted", "run_waiting")
 Hear = Callable[[Event], None]
 
 
-@attrs.frozen
+@frozen
 class Replayed:
     """The scheduler where the journal ends, and what it waits for."""
 

@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-import attrs
-
+from engine.base.classes import frozen
 from engine.base.suggestions import nearest
 from engine.errors import Missing
 from engine.plan.plan import Body, Plan
@@ -63,7 +62,7 @@ class Values:
         return Scope(self._known, {"run": run, "steps": steps or {}, **(more or {})})
 
 
-@attrs.frozen(eq=False)
+@frozen(eq=False)
 class Scope(Mapping[str, Any]):
     """Names of a run, and before them those of one attempt."""
 

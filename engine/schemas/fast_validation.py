@@ -11,12 +11,19 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterator, Mapping
 from math import isfinite
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-__all__ = ["Sure", "is_schema", "sure"]
+from engine.toml.key_paths import KeyPath
 
-Sure = Callable[[Any], bool]
-"""True: the value fits. False: it may or may not."""
+if TYPE_CHECKING:
+    from jsonschema_rs import Draft202012Validator
+
+__all__ = ["Later", "Sure", "is_schema", "sure"]
+
+Later = Callable[[KeyPath], bool]
+"""Whether the value at a path is known only later, so that it does not matter what stands there now."""
+Sure = Callable[[Any, Later | None], bool]
+"""True: the value fits, but for what is known later. False: it may or may not."""
 
 _LEFT = frozenset(
     {
@@ -38,12 +45,18 @@ def sure(schema: Any) -> Sure | None:
     import jsonschema_rs
 
     try:
-        fits = jsonschema_rs.Draft202012Validator(
+        validator = jsonschema_rs.Draft202012Validator(
             plain, validate_formats=False, offline=True, keywords={"pattern": _Pattern}
-        ).is_valid
+        )
     except (ValueError, re.error):  # a pattern that is none, a keyword that is not understood
         return None
-    return lambda value: _is_json(value) and _says_yes(fits, value)
+    return lambda value, later: (
+        _is_json(value)
+        and (
+            _says_yes(validator.is_valid, value)
+            or (later is not None and _fails_only(validator, value, later))
+        )
+    )
 
 
 def is_schema(value: Any) -> bool:
@@ -89,6 +102,14 @@ def _says_yes(fits: Callable[[Any], bool], value: Any) -> bool:
     try:
         return fits(value)
     except ValueError:  # a text with half a character, lists within lists beyond its depth
+        return False
+
+
+def _fails_only(validator: Draft202012Validator, value: Any, later: Later) -> bool:
+    """Whether all that does not fit is known only later."""
+    try:
+        return all(later((*error.instance_path,)) for error in validator.iter_errors(value))
+    except ValueError:
         return False
 
 

@@ -14,10 +14,9 @@ from collections.abc import Iterator, Mapping
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
-import attrs
-
+from engine.base.classes import frozen
 from engine.base.suggestions import nearest
-from engine.schemas.fast_validation import Sure, is_schema, sure
+from engine.schemas.fast_validation import Later, Sure, is_schema, sure
 from engine.toml.key_paths import KeyPath, show
 
 if TYPE_CHECKING:
@@ -26,7 +25,7 @@ if TYPE_CHECKING:
 __all__ = ["Problem", "misfits", "schema_error"]
 
 
-@attrs.frozen
+@frozen
 class Problem:
     """One way in which a value does not fit: `kind` is `missing` (key `name`), `unknown` (key
     `name`) or `misfit`."""
@@ -43,11 +42,11 @@ class Problem:
         return f"`{show(self.path)}`: {self.message}" if self.path else self.message
 
 
-def misfits(schema: Mapping[str, Any], value: Any) -> list[Problem]:
+def misfits(schema: Mapping[str, Any], value: Any, later: Later | None = None) -> list[Problem]:
     """Every way in which a JSON value does not fit a schema, in the order of their places; empty if
-    it does."""
+    it does, or if `later` is true of the place of each: it is known only later what stands there."""
     look = _look(_ById(schema))
-    if look is not None and look(value):
+    if look is not None and look(value, later):
         return []
     validator = _validator(_ById(schema))
     try:

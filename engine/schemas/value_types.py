@@ -13,7 +13,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import product
 from typing import Any, Literal
 
-import attrs
+from engine.base.classes import frozen
 
 __all__ = [
     "OPEN",
@@ -178,7 +178,7 @@ def not_null(form: Form) -> Form:
 # -- fields ----------------------------------------------------------------------------------------
 
 
-@attrs.frozen
+@frozen
 class Field:
     """One step into a form: is it `there` (for all that is known), `optional`, `unknown` where only
     `known` are, or is nothing inside (`none`); and what it is."""

@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 import attrs
 
+from engine.base.classes import frozen
+
 if TYPE_CHECKING:
     import tempfile
 
@@ -22,7 +24,7 @@ SHARE = "\0progress "
 """What the line of progress begins with that `report` tells; it does not come out of the engine."""
 
 
-@attrs.frozen
+@frozen
 class Exit:
     """How an attempt ended: `code` is 0 to 255 or a name that the task or the step declares.
 
@@ -57,7 +59,7 @@ def _unheard(message: str) -> None:
     """The `note` of a context that nobody listens to; unlike a lambda, it can be pickled."""
 
 
-@attrs.frozen
+@frozen
 class Tool:
     """A task or a sub-pipeline that the `with` of an attempt names, for its body to run when it likes."""
 
@@ -70,7 +72,7 @@ class Tool:
     """`await call(inputs, name)` runs it, under a name that no other call of the attempt has; Failure if it gives no exit."""
 
 
-@attrs.frozen
+@frozen
 class Context:
     """What a body may know of its attempt. `visit` and `attempt` count from 1; `key` is the same
     when a crash makes it run again."""

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, cast
 
 import attrs
 
+from engine.base.classes import frozen
 from engine.sdk.imports import NoSuchTask, TaskError, cause, gathered, import_module, member
 from engine.sdk.task import Task, check_declaration, check_schemas
 
@@ -139,7 +140,7 @@ _PYTHON = "python:"
 _GROUP = "engine.tasks"
 
 
-@attrs.frozen(eq=False)
+@frozen(eq=False)
 class _Entry:
     """A task as it will run, where it comes from, and the very object that it was made of."""
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import attrs
 
+from engine.base.classes import frozen
 from engine.schemas.validation import Problem, schema_error
 from engine.sdk.context import Context
 from engine.sdk.imports import TaskError, together
@@ -64,7 +65,7 @@ ExitsOf = Callable[[Mapping[str, Any]], Mapping[str, int]]
 raises `Misfit`."""
 
 
-@attrs.frozen
+@frozen
 class Named:
     """Something that a `with` names: a task or a pipeline that the body runs, or a resource that it needs, at `path` below it."""
 
@@ -81,7 +82,7 @@ Opens = Callable[[dict[str, Any], "Context"], "AbstractAsyncContextManager[Any]"
 """`opens(inputs, context)` gives an async context manager, whose value is what users of the resource get."""
 
 
-@attrs.frozen(eq=False)
+@frozen(eq=False)
 class Task:
     """A task's declaration: what a step may name, give, and expect to come back."""
 
@@ -137,7 +138,7 @@ Routes = Mapping[str, "tuple[Mapping[str, RouteSpec], tuple[RetrySpec, ...]]"]
 """The routes and the retries of each step, by its name."""
 
 
-@attrs.frozen
+@frozen
 class Machinery:
     """A class of several steps: the step it starts with, the task of each, and their routes and retries, as a spec has them."""
 

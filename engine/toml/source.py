@@ -20,11 +20,14 @@ from typing import TYPE_CHECKING, Any
 
 import attrs
 
-from engine.toml import scanner, syntax_errors
+from engine.base.classes import frozen
 from engine.toml.key_paths import KeyPath
+from engine.toml.limits import is_suspect
 
 if TYPE_CHECKING:
     import tomli
+
+    from engine.toml import scanner
 
 __all__ = ["Source", "Span", "Syntax", "parse", "read", "read_bytes"]
 
@@ -56,7 +59,7 @@ def _without_mark(text: str) -> str:
     return text.removeprefix("\ufeff")
 
 
-@attrs.frozen
+@frozen
 class Source:
     """A text and the path it came from; `undecodable` is the first byte that is not UTF-8."""
 
@@ -103,6 +106,8 @@ class Source:
         place, complete = self._find(path)
         if not complete or place.value is None or not 0 <= start <= end:
             return self.value(path)
+        from engine.toml import scanner
+
         written = scanner.characters(self.text, place.value)
         wanted = list(itertools.islice(written, start, max(end, start + 1)))
         if not wanted or len(wanted) < end - start:
@@ -151,6 +156,8 @@ class Source:
 
     @cached_property
     def _places(self) -> scanner.Place:
+        from engine.toml import scanner
+
         return scanner.places(self.text)
 
     @cached_property
@@ -209,17 +216,25 @@ def parse(source: Source) -> dict[str, Any]:
         first, *more = _mistakes(source, error)
         raise Syntax(first.message, first.span, tuple(more)) from None
     except (ValueError, RecursionError):
-        raise _refused(source, syntax_errors.beyond_limits(source.text)) from None
-    if syntax_errors.is_suspect(source.text, data):
-        found = syntax_errors.beyond_limits(source.text)
+        raise _refused(source, _beyond_limits(source)) from None
+    if is_suspect(source.text, data):
+        found = _beyond_limits(source)
         if found is not None:
             raise _refused(source, found)
     return data
 
 
+def _beyond_limits(source: Source) -> tuple[str, scanner.Extent] | None:
+    from engine.toml.syntax_errors import beyond_limits
+
+    return beyond_limits(source.text)
+
+
 def _mistakes(source: Source, error: tomli.TOMLDecodeError) -> Iterator[Syntax]:
     """What tomli has found, and what it finds when that is blanked out, some rounds long."""
     import tomli
+
+    from engine.toml import syntax_errors
 
     text = source.text
     for _ in range(_MOST):

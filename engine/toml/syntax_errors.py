@@ -9,18 +9,16 @@ offsets only.
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from engine.toml import scanner
+from engine.toml.limits import DEEPEST
 from engine.toml.scanner import Extent
 
 if TYPE_CHECKING:
     import tomli
 
-__all__ = ["DEEPEST", "beyond_limits", "explain", "is_suspect", "without"]
-
-DEEPEST = 100
-"""How many keys may lead to a table or an array: whatever walks a spec may recurse."""
+__all__ = ["beyond_limits", "explain", "without"]
 
 _WORDS = {
     "Invalid statement": "expected a key or a `[table]`",
@@ -50,7 +48,6 @@ _LONG_QUOTES = ('"' * 3, "'" * 3)
 _TOKEN = re.compile(r"[\w.+:-]{1,40}|(?!\r?\n)[\s\S]")
 _LINE_END = re.compile(r"\r?\n|\Z")
 _INTEGER = re.compile(r"[+-]?[0-9][0-9A-Za-z_]{999,}")
-_LONG_LITERAL = re.compile(r"0[xob](?<=\b0.)\w{3500}")
 
 
 def explain(text: str, error: tomli.TOMLDecodeError, at: int) -> tuple[str, Extent]:
@@ -80,11 +77,6 @@ def without(text: str, error: tomli.TOMLDecodeError, at: int) -> str | None:
         return None
     end = _end_of_line(text, at)
     return _blanked(text, start, end if text[start] != "[" else scanner.next_header(text, end))
-
-
-def is_suspect(text: str, data: dict[str, Any]) -> bool:
-    """Whether accepted data may lie beyond the limits; `beyond_limits` knows."""
-    return _LONG_LITERAL.search(text) is not None or _is_deep(data)
 
 
 def beyond_limits(text: str) -> tuple[str, Extent] | None:
@@ -147,14 +139,6 @@ def _is_too_long(text: str, literal: Extent) -> bool:
     except ValueError:
         return True
     return False
-
-
-def _is_deep(data: dict[str, Any]) -> bool:
-    level: list[Any] = [data]
-    for _ in range(DEEPEST + 1):
-        inside = (c.values() if isinstance(c, dict) else c for c in level)
-        level = [value for values in inside for value in values if isinstance(value, (dict, list))]
-    return bool(level)
 
 
 def _shown(text: str) -> str:

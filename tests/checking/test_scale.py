@@ -9,7 +9,6 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from engine.base import suggestions
 from engine.base.suggestions import nearest
 from engine.compile import references
 from engine.expressions.templates import template
@@ -38,7 +37,7 @@ def test_of_many_names_few_are_compared(monkeypatch: pytest.MonkeyPatch) -> None
             compared.append(self)
             return super().ratio()
 
-    monkeypatch.setattr(suggestions.difflib, "SequenceMatcher", Counting)  # type: ignore[attr-defined]
+    monkeypatch.setattr(difflib, "SequenceMatcher", Counting)
     assert (
         nearest("collect_all", [f"node_{at}" for at in range(1000)] + ["collect_al"])
         == "collect_al"

@@ -18,7 +18,7 @@ from jsonschema import Draft202012Validator
 
 from benchmarks.startup import SMALL
 from engine.schemas.fast_validation import is_schema, sure
-from engine.schemas.validation import misfits
+from engine.schemas.validation import misfits, schema_error
 from engine.tasks import load
 from tests.schemas import test_any_schema
 
@@ -90,7 +90,7 @@ def test_what_is_sure_to_fit_fits(schema: Any, values: list[Any]) -> None:
     look = sure(schema)
     validator = Draft202012Validator(schema)
     for value in values:
-        assert look is None or not look(value) or validator.is_valid(value)
+        assert look is None or not look(value, None) or validator.is_valid(value)
 
 
 BROKEN = {
@@ -126,7 +126,7 @@ def test_any_schema_has_the_verdict_of_jsonschema(schema: Any, values: list[Any]
     assert not is_schema(schema) or valid.is_valid(schema)
     look = sure(schema) if valid.is_valid(schema) else None
     for value in values:
-        assert look is None or not look(value) or Draft202012Validator(schema).is_valid(value)
+        assert look is None or not look(value, None) or Draft202012Validator(schema).is_valid(value)
 
 
 def test_plain_inputs_are_surely_schemas() -> None:
@@ -151,7 +151,7 @@ PLAIN = {
 def test_what_a_plain_schema_means_is_sure(value: Any) -> None:
     look = sure(PLAIN)
     assert look is not None
-    assert look(value)
+    assert look(value, None)
 
 
 @pytest.mark.parametrize("id", ["shell", "sleep", "collect"])
@@ -190,9 +190,9 @@ def test_what_is_no_json_is_never_sure(value: Any) -> None:
     look, inner = sure({}), sure({"type": "object", "properties": {"a": {}}})
     assert look is not None
     assert inner is not None
-    assert not look(value)
-    assert not inner({"a": value})
-    assert not inner({"b": [value]})
+    assert not look(value, None)
+    assert not inner({"a": value}, None)
+    assert not inner({"b": [value]}, None)
 
 
 @pytest.mark.parametrize(
@@ -221,16 +221,37 @@ def test_json_schema_is_that_of_python(schema: Any, value: Any, fits: bool) -> N
     assert Draft202012Validator(schema).is_valid(value) is fits
     look = sure(schema)
     assert look is not None
-    assert look(value) is fits
+    assert look(value, None) is fits
     assert (misfits(schema, value) == []) is fits
 
 
-def test_a_check_of_a_small_spec_does_without_the_library(tmp_path: Path) -> None:
+TYPED = """\
+engine = 1
+inputs.count = { type = "integer", minimum = 1 }
+nodes.wait = { task = "sleep", with = { seconds = "${inputs.count}" } }
+"""
+
+
+@pytest.mark.parametrize("text", [SMALL, TYPED], ids=["small", "typed input"])
+def test_a_check_of_a_small_spec_does_without_the_library(tmp_path: Path, text: str) -> None:
     spec = tmp_path / "small.toml"
-    spec.write_text(SMALL, encoding="utf-8")
+    spec.write_text(text, encoding="utf-8")
     code = (
         "import sys; from engine.__main__ import main; status = main();"
         "sys.exit(status or ('jsonschema' in sys.modules))"
     )
     command = [sys.executable, "-c", code, "check", str(spec)]
     subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
+
+
+@given(test_any_schema.SCHEMAS | test_any_schema.LIKELY, ANY_VALUES, st.booleans())
+def test_what_is_known_later_does_not_fail_now(schema: Any, value: Any, first: bool) -> None:
+    try:
+        plain = misfits(schema, value) if schema_error(schema) is None else None
+    except RecursionError:
+        return
+    if plain is None:
+        return
+    later = {problem.path for problem in (plain[:1] if first else plain)}
+    found = misfits(schema, value, later.__contains__)
+    assert found == plain if {problem.path for problem in plain} - later else found in ([], plain)

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
+from engine.toml.limits import DEEPEST
 from engine.toml.source import Source, Span, Syntax, parse
-from engine.toml.syntax_errors import DEEPEST
 
 
 def refusal(text: str) -> tuple[str, str]:

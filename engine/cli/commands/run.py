@@ -145,13 +145,15 @@ def _run(plan: Plan, arguments: argparse.Namespace, console: Console, notes: Not
 @contextmanager
 def _sinks(arguments: argparse.Namespace, console: Console) -> Iterator[list[Any]]:
     """Where events go besides; what could not be delivered is told at the end."""
-    from engine.sinks import JsonLines, Webhook
-
     with ExitStack() as stack:
         found: list[Any] = []
         if arguments.events is not None:
+            from engine.sinks import JsonLines
+
             found.append(stack.enter_context(JsonLines(arguments.events)))
         if arguments.webhook is not None:
+            from engine.sinks import Webhook
+
             webhook = Webhook(arguments.webhook, os.environ.get("ENGINE_WEBHOOK_TOKEN"))
             stack.callback(_tell_lost, webhook, console)
             found.append(stack.enter_context(webhook))

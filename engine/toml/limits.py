@@ -1,0 +1,26 @@
+"""What a TOML text may not hold beyond TOML's own rules, and whether one may. Why and where it does, `syntax_errors` says."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+__all__ = ["DEEPEST", "is_suspect"]
+
+DEEPEST = 100
+"""How many keys may lead to a table or an array: whatever walks a spec may recurse."""
+
+_LONG_LITERAL = re.compile(r"0[xob](?<=\b0.)\w{3500}")
+
+
+def is_suspect(text: str, data: dict[str, Any]) -> bool:
+    """Whether accepted data may lie beyond the limits; `beyond_limits` knows."""
+    return _LONG_LITERAL.search(text) is not None or _is_deep(data)
+
+
+def _is_deep(data: dict[str, Any]) -> bool:
+    level: list[Any] = [data]
+    for _ in range(DEEPEST + 1):
+        inside = (c.values() if isinstance(c, dict) else c for c in level)
+        level = [value for values in inside for value in values if isinstance(value, (dict, list))]
+    return bool(level)
