@@ -34,29 +34,29 @@ WRONG_TYPE = Rule(
     "E103", "wrong-type", "a value of the wrong shape or range, or keys that exclude each other"
 )
 BAD_NAME = Rule("E104", "bad-name", "a name that is not an identifier, or is reserved")
-MISSING_KEY = Rule("E105", "missing-key", "a required key is not there")
+MISSING_KEY = Rule("E105", "missing-key", "a required key is missing")
 NOT_SUPPORTED = Rule(
-    "E106", "not-supported", "part of the language that this version does not run yet"
+    "E106", "not-supported", "a part of the language that this version does not support yet"
 )
-UNKNOWN_NAME = Rule("E201", "unknown-name", "a name that nothing bears")
+UNKNOWN_NAME = Rule("E201", "unknown-name", "a name that is not defined")
 DEPENDENCY_CYCLE = Rule("E202", "dependency-cycle", "nodes that wait for each other")
-UNKNOWN_EXIT = Rule("E203", "unknown-exit", "an exit or label that its source can never give")
+UNKNOWN_EXIT = Rule("E203", "unknown-exit", "an exit or label that its source can never end with")
 PIPELINE_RECURSION = Rule("E204", "pipeline-recursion", "pipelines that include each other")
 POOL_DEADLOCK = Rule(
-    "E205", "pool-deadlock", "a sub-pipeline that waits for a pool which is held until it ends"
+    "E205", "pool-deadlock", "a sub-pipeline that waits for a pool that is held until it ends"
 )
 BROKEN_TASK = Rule(
-    "E206", "broken-task", "two tasks of one id, or a task that cannot be loaded as it is declared"
+    "E206", "broken-task", "two tasks with the same id, or a task that cannot be loaded"
 )
 TYPE_MISMATCH = Rule(
-    "E502", "type-mismatch", "a value or reference that the schema of what it is for refuses"
+    "E502", "type-mismatch", "a value or reference that does not fit the schema where it is used"
 )
-MISSING_INPUT = Rule("E504", "missing-input", "a required input of a task is not given")
-BAD_EXPRESSION = Rule(
-    "E505", "bad-expression", "an expression that cannot be understood where it stands"
-)
+MISSING_INPUT = Rule("E504", "missing-input", "a required input of a task is missing")
+BAD_EXPRESSION = Rule("E505", "bad-expression", "an expression that is not valid where it stands")
 UNUSED_IGNORE = Rule(
-    "W702", "unused-ignore", "an ignore that silences nothing, gives no reason or names no rule"
+    "W702",
+    "unused-ignore",
+    "an ignore comment that suppresses nothing, or has no reason or no valid rule",
 )
 
 CODES = (

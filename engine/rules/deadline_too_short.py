@@ -1,4 +1,4 @@
-"""W602: a deadline below the worst case of what it holds. Source: LANGUAGE.md section 16."""
+"""W602: a deadline below the worst case of what it covers. Source: LANGUAGE.md section 16."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 __all__ = ["RULE", "check"]
 
-RULE = Rule("W602", "deadline-too-short", "a deadline below the worst case of what it holds")
+RULE = Rule("W602", "deadline-too-short", "a deadline below the worst case of what it covers")
 
 
 def check(plan: Plan) -> Iterator[Diagnostic]:
@@ -57,6 +57,6 @@ def _finding(
     plan: Plan, place: KeyPath, message: str, node: str | None = None, step: str | None = None
 ) -> Diagnostic:
     text = plan.spec.source
-    help = "allow more, or shorten timeouts, retries and delays"
-    message = f"{message}, and its {place[-1]} is shorter"
+    help = "raise it, or shorten timeouts, retries and delays"
+    message = f"{message}, but its {place[-1]} is shorter"
     return Diagnostic(RULE, message, text, text.value(place), help, node, step)

@@ -1,4 +1,4 @@
-"""E402: a pipeline of which no run can succeed. Source: LANGUAGE.md sections 8 and 15 (T3).
+"""E402: a pipeline that can never succeed. Source: LANGUAGE.md sections 8 and 15 (T3).
 
 Where a machine is unbounded E301 says it already.
 """
@@ -13,7 +13,7 @@ from engine.plan.plan import Plan
 
 __all__ = ["RULE", "check"]
 
-RULE = Rule("E402", "never-succeeds", "a pipeline of which no run can succeed")
+RULE = Rule("E402", "never-succeeds", "a pipeline that can never succeed")
 
 _SHOWN = 3
 
@@ -30,11 +30,11 @@ def check(plan: Plan) -> Iterator[Diagnostic]:
     source = plan.spec.source
     yield Diagnostic(
         RULE,
-        f"no run of `{plan.name}` can succeed: {names}{more} can only fail, nothing handles that, "
-        f"and every run has {which}",
+        f"no run of `{plan.name}` can succeed: {names}{more} can only fail, no node handles that, "
+        f"and every run includes {which}",
         source,
         source.key(plan.place(first)),
-        "handle the failure (`needs` with `failure` or its label), or say `allow_failure = true`",
+        "handle the failure (`needs` with `failure` or its label), or set `allow_failure = true`",
         first.name,
         None,
         tuple(

@@ -10,7 +10,7 @@ from engine.rules.locations import retry_path
 
 __all__ = ["RULE", "check"]
 
-RULE = Rule("W306", "retry-on-success", "a retry clause that tries again what has succeeded")
+RULE = Rule("W306", "retry-on-success", "a retry that repeats a step that succeeded")
 
 
 def check(plan: Plan) -> Iterator[Diagnostic]:
@@ -33,10 +33,10 @@ def _finding(plan: Plan, node: Node, at: int, index: int) -> Diagnostic:
     place = next(i for i, name in enumerate(written) if _is_zero(step.aliases, name))
     return Diagnostic(
         RULE,
-        f"`{step.name}` is tried again although it has succeeded, `{step.label(0)}` being exit 0",
+        f"`{step.name}` is retried although it succeeded: `{step.label(0)}` is exit 0",
         plan.spec.source,
         plan.spec.source.value((*retry_path(plan, node, at, index), "on", place)),
-        "to poll, let the task end with an exit of its own for `not yet`",
+        "to poll, let the task end with a separate exit for `not yet`",
         node.name,
         step.name,
     )

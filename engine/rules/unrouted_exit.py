@@ -16,7 +16,9 @@ from engine.rules.locations import step_path
 
 __all__ = ["RULE", "check"]
 
-RULE = Rule("W304", "unrouted-exit", "a declared exit that routes leave to the default `fail`")
+RULE = Rule(
+    "W304", "unrouted-exit", "a declared exit without a route, which means `fail` by default"
+)
 
 
 def check(plan: Plan) -> Iterator[Diagnostic]:
@@ -50,10 +52,10 @@ def _finding(plan: Plan, node: Node, at: int, left: list[int]) -> Diagnostic:
     what = f"exit {names}" if len(left) == 1 else f"exits {names}"
     return Diagnostic(
         RULE,
-        f"`{step.name}` has no route for {what}, which can only mean `fail`",
+        f"`{step.name}` has no route for {what}, so the node fails",
         plan.spec.source,
         plan.spec.source.key((*step_path(plan, node, at), "routes")),
-        'say what is meant: a route for each, or `"*" = "fail"`',
+        'add a route for each, or `"*" = "fail"`',
         node.name,
         step.name,
     )
