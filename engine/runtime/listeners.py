@@ -49,4 +49,4 @@ class Listeners:
                 listener(event)
             except Exception:  # the caller's code; a run does not fail because its display does
                 self._listeners.remove(listener)
-                _log.exception("a listener failed at `%s` and is not called any more", event.kind)
+                _log.exception("a listener failed at `%s` and is not called again", event.kind)

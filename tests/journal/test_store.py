@@ -696,7 +696,7 @@ def test_one_of_two_processes_that_resume_a_run_gets_it(
         time.sleep(0.02)
     (tmp_path / "go").touch()
     said = sorted(process.communicate()[0].strip() for process in both)
-    assert said[0].startswith("run `r1` is being run by process ")
+    assert said[0].startswith("run `r1` is already being run by process ")
     assert said[1] == "succeeded"
     assert (tmp_path / "log").read_text().split() == ["a", "b"]
 

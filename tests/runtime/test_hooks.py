@@ -177,8 +177,8 @@ def test_a_project_names_the_hooks_of_plugins(plugin: Path) -> None:
 @pytest.mark.parametrize(
     ("names", "told"),
     [
-        ('["nobody"]', "there is no hook `nobody` among the entry points of `engine.hooks`"),
-        ('["odd"]', "hook `odd` is no `engine.hooks.Hook`"),
+        ('["nobody"]', "no entry point of `engine.hooks` is named `nobody`"),
+        ('["odd"]', "hook `odd` is not an `engine.hooks.Hook`"),
         ("3", "expected an array of names of hooks"),
     ],
 )
