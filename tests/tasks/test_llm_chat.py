@@ -136,7 +136,7 @@ def findings(with_: str) -> list[str]:
 
 def test_variables_are_checked_where_they_are_written_out() -> None:
     assert findings('prompt = "{{a}}", variables = { a = 1 }') == []
-    assert findings('prompt = "{{a}}"') == ["E103 `a` is none of the prompt's variables"]
+    assert findings('prompt = "{{a}}"') == ["E103 `a` is not one of the prompt's variables"]
     assert findings('prompt = "x", variables = { a = 1 }') == [
         "E103 the prompt does not name `{{a}}`"
     ]
