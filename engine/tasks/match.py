@@ -112,7 +112,7 @@ def _check(patterns: list[Any]) -> None:
                 re.compile(wanted)
             except re.error as error:
                 raise Misfit(
-                    ("patterns", at, "regex"), f"not a valid regular expression: {error}"
+                    ("patterns", at, "regex"), f"this is not a valid regular expression: {error}"
                 ) from None
 
 

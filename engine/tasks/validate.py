@@ -36,7 +36,7 @@ def exits_of(with_: Mapping[str, Any]) -> dict[str, int]:
     if isinstance(schema, dict) and "${" not in str(schema):
         wrong = schema_error(schema)
         if wrong is not None:
-            raise Misfit(("schema", *wrong[0]), f"not a valid JSON Schema: {wrong[1]}")
+            raise Misfit(("schema", *wrong[0]), f"this is not a valid JSON Schema: {wrong[1]}")
     return _EXITS
 
 

@@ -198,7 +198,7 @@ def test_check_ends_with_a_summary(write: Write, capsys: pytest.CaptureFixture[s
     assert out.splitlines()[-3:] == [
         "found 1 error in 1 of 2 files",
         "can be fixed: 1 with `--fix`",
-        "`engine explain E201` says more",
+        "`engine explain E201` explains more",
     ]
 
 
@@ -861,7 +861,7 @@ def test_a_simulation_that_never_ends_is_told(write: Write) -> None:
     script = write("s.json", '{"a/a": [{"outcome": "hang"}]}')
     done = spawn("simulate", write("a.toml", FAILS), "--script", script)
     assert done.returncode == 2
-    assert done.stderr.startswith("error: the run would never end: `a/a` hangs, and neither")
+    assert done.stderr.startswith("error: the run would never end: `a/a` hangs, and no timeout")
 
 
 NESTED = """\

@@ -347,7 +347,7 @@ def test_what_cannot_be_evaluated_is_told_in_our_words(text: str, message: str) 
     ],
 )
 def test_values_that_json_does_not_have_are_named(text: str, what: str) -> None:
-    with pytest.raises(EvaluationError, match=f"a value that JSON does not have: {what}$"):
+    with pytest.raises(EvaluationError, match=f"a value that JSON cannot represent: {what}$"):
         template(f"${{{text}}}").evaluate({})
 
 
@@ -512,7 +512,7 @@ def test_bad_expressions(text: str, marked: str, message: str) -> None:
 
 @pytest.mark.parametrize("text", ["a ${n.x}", "${n.x} b", "${n.x}${n.y}", "$${n.x}"])
 def test_a_condition_is_no_text(text: str) -> None:
-    with pytest.raises(BadExpression, match="one expression, not a text"):
+    with pytest.raises(BadExpression, match="one expression, not text"):
         bare(text)
 
 

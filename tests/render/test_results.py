@@ -80,7 +80,8 @@ notify   skipped
 
 build failed: exit 2 after 2
 attempts
-  skipped because of it: test, publish
+  skipped because of it: test,
+  publish
 
 release failed after 1m10s (1
 succeeded, 1 failed, 3 skipped):

@@ -215,7 +215,7 @@ def test_any_schema_is_refused_or_can_be_used(schema: dict[str, Any], value: Any
     if schema_error(schema) is not None:
         return
     found = misfits(schema, value)
-    if not any("without end" in problem.message for problem in found):
+    if not any("endlessly" in problem.message for problem in found):
         assert bool(found) == (not Draft202012Validator(schema).is_valid(value))
 
 

@@ -128,7 +128,7 @@ def test_another_name_for_code_1_replaces_failure() -> None:
     [
         ({"needs review": 2}, "exit `needs review` of task `f` is not an identifier"),
         ({"größe": 2}, "exit `größe` of task `f` is not an identifier"),
-        ({"timeout": 2}, "exit `timeout` of task `f` has the name of an outcome"),
+        ({"timeout": 2}, "exit `timeout` of task `f` has the name of a built-in outcome"),
         ({"late": 256}, "exit `late` of task `f` is 256, not a code from 0 to 255"),
         ({"late": -1}, "exit `late` of task `f` is -1, not a code from 0 to 255"),
         ({"late": True}, "exit `late` of task `f` is True, not a code from 0 to 255"),
@@ -167,7 +167,7 @@ def _generator() -> Any:
         (_positional, "parameter `text: 'str'` of `_positional` cannot be passed by name"),
         (math.sqrt, "cannot be passed by name"),
         (_generator, "`_generator` is a generator: a task must return one value"),
-        ("acme.res", 'an id is given by name: `@task.id="acme.res".`'),
+        ("acme.res", 'pass the id as a keyword: `@task.id="acme.res".`'),
         (3, "a value of type `int` is neither a function nor a class"),
         (dict.fromkeys, "cannot be passed by name|no signature"),
     ],

@@ -124,10 +124,10 @@ class TestShell:
     @pytest.mark.parametrize(
         ("inputs", "message"),
         [
-            ({"argv": [""]}, "the first of `argv` is empty"),
-            ({"argv": ["a", "b\0"]}, "holds a null character"),
-            ({"argv": ["true"], "cwd": "\0"}, "holds a null character"),
-            ({"argv": ["true"], "env": {"A": "\0"}}, "holds a null character"),
+            ({"argv": [""]}, "the first item of `argv` is empty"),
+            ({"argv": ["a", "b\0"]}, "contains a null character"),
+            ({"argv": ["true"], "cwd": "\0"}, "contains a null character"),
+            ({"argv": ["true"], "env": {"A": "\0"}}, "contains a null character"),
             ({"argv": ["true"], "env": {"A=B": "c"}}, "`A=B` cannot be the name of"),
             ({"argv": ["true"], "env": {"": "c"}}, "is empty"),
         ],

@@ -80,7 +80,7 @@ def test_the_exits_of_a_match_are_those_it_names() -> None:
 @pytest.mark.parametrize(
     ("written", "told"),
     [
-        ('[{ regex = "(", exit = "a" }]', "E103 no regular expression: missing ), unterminated subpattern at position 0"),
+        ('[{ regex = "(", exit = "a" }]', "E103 this is not a valid regular expression: missing ), unterminated subpattern at position 0"),
         ('"${inputs.p}"', "E103 the patterns of `match` must be literal: they name its exits"),
         ('[{ contains = "a", exit = "${inputs.p}" }]', "E103 the exits of `match` must be literal"),
     ],
@@ -104,10 +104,10 @@ def test_whether_a_value_is_of_a_schema() -> None:
     assert done("validate", value={"id": 1}, schema=schema) == ("success", {"problems": []})
     code, output = done("validate", value={"n": "x"}, schema=schema)
     assert (code, [each["path"] for each in output["problems"]]) == ("invalid", [[], ["n"]])
-    with pytest.raises(Permanent, match="no JSON Schema"):
+    with pytest.raises(Permanent, match="is not a valid JSON Schema"):
         done("validate", value=1, schema={"type": "nothing"})
     node = '[nodes.a]\ntask = "validate"\nwith = { value = 1, schema = { type = "nothing" } }\n'
-    assert findings(node)[0].startswith("E103 no JSON Schema")
+    assert findings(node)[0].startswith("E103 this is not a valid JSON Schema")
 
 
 def test_a_template_is_filled_in(tmp_path: Path) -> None:
@@ -347,8 +347,8 @@ def test_what_json_does_not_have_is_text(database: Doc, tmp_path: Path) -> None:
     ("statement", "told"),
     [
         ("SELECT nothing FROM engine_test_t", "nothing"),
-        ("UPDATE engine_test_t SET city = 'x'", "gives no rows"),
-        ("SELECT 1 AS a, 2 AS a", "two columns have one name"),
+        ("UPDATE engine_test_t SET city = 'x'", "returns no rows"),
+        ("SELECT 1 AS a, 2 AS a", "two columns have the same name"),
         ("SELECT :missing AS a", "missing"),
     ],
 )

@@ -255,22 +255,22 @@ def test_refused_connection_is_one_line_without_secrets():
 
 
 def test_a_server_that_hangs_up_is_an_error():
-    with pytest.raises(Failure, match=r"^POST http://.*/: the server did not answer"):
+    with pytest.raises(Failure, match=r"^POST http://.*/: the server did not send"):
         ask(b"", b"", method="post")
 
 
 def test_an_answer_that_breaks_off_is_an_error():
-    with pytest.raises(Failure, match=r"^GET http://.*/: the server did not answer"):
+    with pytest.raises(Failure, match=r"^GET http://.*/: the server did not send"):
         ask(b"HTTP/1.1 200 X\r\nContent-Length: 10\r\n\r\nabc")
 
 
 def test_an_answer_that_is_not_http_is_an_error():
-    with pytest.raises(Failure, match=r"^GET http://.*/: the server did not answer"):
+    with pytest.raises(Failure, match=r"^GET http://.*/: the server did not send"):
         ask(b"garbage\r\n\r\n")
 
 
 def test_a_body_that_is_not_as_packed_as_it_says_is_an_error():
-    with pytest.raises(Failure, match=r"^GET http://.*/: the body cannot be unpacked"):
+    with pytest.raises(Failure, match=r"^GET http://.*/: the body cannot be decompressed"):
         ask(answer(200, b"abc", Content_Encoding="gzip"))
 
 
@@ -379,7 +379,7 @@ def test_a_redirect_to_a_dead_host_names_it():
 
 @pytest.mark.parametrize("headers", [{"A": "secret\nB"}, {"secret b": "x"}])
 def test_a_wrong_header_is_permanent_and_not_repeated(headers):
-    with pytest.raises(Permanent, match="look at its headers") as caught:
+    with pytest.raises(Permanent, match="check its headers") as caught:
         ask(headers=headers)
     assert "secret" not in str(caught.value)
 

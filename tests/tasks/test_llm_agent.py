@@ -186,7 +186,7 @@ def test_an_answer_that_will_not_do_can_be_asked_for_again() -> None:
         result = engine.run(engine.load_plan(Source("x.toml", tomli_w.dumps(document))))
     assert result.nodes["a"].output["value"] == {"city": "Oslo"}
     assert model.asked[1]["messages"][-1]["content"].startswith(
-        "This answer is not valid: it is not JSON"
+        "This answer is not valid: it is not valid JSON"
     )
 
 
@@ -273,7 +273,7 @@ WRONG: list[tuple[Doc, list[str]]] = [
     ({"tools": [{"task": "${'acme.weather'}"}]}, ["E103 a tool must be one literal `task`, `pipeline` or `mcp` server"]),
     ({"tools": [{"task": "acme.weather", "pipeline": "sum"}]}, ["E103 a tool must be one literal `task`, `pipeline` or `mcp` server"]),
     ({"tools": [{}]}, ["E103 a tool must be one literal `task`, `pipeline` or `mcp` server"]),
-    ({"tools": [{"pipeline": "sum", "only": ["x"]}]}, ["E103 `only` is for an `mcp` server"]),
+    ({"tools": [{"pipeline": "sum", "only": ["x"]}]}, ["E103 `only` belongs to an `mcp` server"]),
     ({"tools": "${[]}"}, ["E103 the tools of an agent must be literal: the check reads them"]),
     ({"tools": [{"task": "acme.weather", "with": {"town": "Oslo"}}]}, ["E201 task `acme.weather` has no input `town`"]),
     ({"tools": [{"task": "acme.weather", "with": {"city": 3}}]}, ["E502 input `city` of task `acme.weather`: expected string, found 3"]),
@@ -331,7 +331,7 @@ def test_services_of_a_tool_are_looked_at_before_the_run() -> None:
     inner = {"services": {"s": ill}, "nodes": {"x": {"task": "pass", "requires": ["s"]}}}
     with serving(text("fine")) as model:
         loaded = plan({"tools": [{"pipeline": "p"}]}, model.url, pipelines={"p": inner})
-        with pytest.raises(engine.InputError, match="service `s` is not well"):
+        with pytest.raises(engine.InputError, match="service `s` is not healthy"):
             engine.run(loaded)
         assert model.asked == []
 
