@@ -121,7 +121,7 @@ def test_a_run_is_found_by_how_its_id_begins(where: str) -> None:
         assert (
             store.run("ab1").header.id == store.run("c%").header.id.replace("c%d", "ab1") == "ab1"
         )
-        with pytest.raises(NoSuchRun, match="begins the ids of 3 runs"):
+        with pytest.raises(NoSuchRun, match="is ambiguous: 3 run ids"):
             store.run("a")
         with pytest.raises(NoSuchRun, match="there is no run `x`"):
             store.run("x")
@@ -581,7 +581,7 @@ def test_overlap(
     one.join()
     two.join()
     assert results["r1"] == first
-    assert results["r2"] == second or "is already being run" in str(results["r2"])
+    assert results["r2"] == second or "of the same pipeline is running" in str(results["r2"])
     assert (tmp_path / "log").read_text().split() == ["r1", "r2"][: 1 if second is None else 2]
 
 
@@ -610,7 +610,7 @@ def test_a_change_can_be_accepted(where: str, spec: Callable[..., str], tmp_path
     path = spec(nodes={**TWO, "b": {**sh("exit 1"), "needs": ["a"]}})
     engine.run(path, store=where, run_id="r1")
     spec(nodes={"a": sh("echo A >> log"), "b": {**sh("echo b >> log"), "needs": ["a"]}})
-    with pytest.raises(JournalError, match=r"what has run: `a`$"):
+    with pytest.raises(JournalError, match=r"already run: `a`$"):
         stored.resume("r1", store=where, start="b")
     result = stored.resume("r1", store=where, start="b", accept_change=True)
     assert result.status == "succeeded"

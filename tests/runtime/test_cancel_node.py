@@ -218,5 +218,5 @@ def test_another_process_asks(tmp_path: Path, capsys: pytest.CaptureFixture[str]
     assert capsys.readouterr().out == "run r1: `a` has been asked to stop\n"
     (tmp_path / "go").touch()
     assert process.communicate(timeout=30)[0] == "cancelled\n"
-    with pytest.raises(JournalError, match="nobody runs `r1`"):
+    with pytest.raises(JournalError, match="no process runs `r1`"):
         stored.cancel_node("r1", "a", "why", store=store)

@@ -410,7 +410,7 @@ def test_services_of_sub_pipelines_are_asked_too() -> None:
         '[nodes.p]\npipeline = "child"\n[pipelines.child.services.no]\ntask = "shell"\n'
         'with = { argv = ["false"] }\n[pipelines.child.nodes.a]\ntask = "collect"\nrequires = ["no"]\n'
     )
-    with pytest.raises(InputError, match="service `no` is not well"):
+    with pytest.raises(InputError, match="service `no` is not healthy"):
         engine.run(plan(text), {})
 
 

@@ -308,7 +308,7 @@ def test_a_missing_module_is_named_with_the_nearest(registry: Registry, write: W
         ("import json\n\njson.loads('{')", "JSONDecodeError: Expecting property name", 3),
         (
             "from engine.sdk.decorator import task\n@task\ndef f(*a): ...",
-            "parameter `*a` of `f` cannot be passed by name (inputs are named: take keyword",
+            "parameter `*a` of `f` cannot be passed by name (inputs are passed by name: use only",
             2,
         ),
         ("raise RuntimeError", "RuntimeError (", 1),
