@@ -136,7 +136,7 @@ def test_it_may_only_warn(caplog: pytest.LogCaptureFixture) -> None:
 
 
 def test_what_is_no_hook_is_refused() -> None:
-    with pytest.raises(TypeError, match="`hooks` is a list of"):
+    with pytest.raises(TypeError, match="`hooks` must be a list of"):
         run(3)  # type: ignore[arg-type]
     with pytest.raises(ValueError, match="policy"):
         Hook(policy="maybe")  # type: ignore[arg-type]
