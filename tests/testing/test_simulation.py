@@ -58,7 +58,7 @@ def test_a_node_and_a_sub_pipeline_are_told_apart() -> None:
 
 def test_a_task_that_never_asks_for_a_wait_is_not_scripted_to() -> None:
     script = {"a/a": [{"outcome": "error", "retry_after": 200}]}
-    assert "`sleep` never asks for a wait" in problems_of(
+    assert "`sleep` does not support `retry_after`" in problems_of(
         {"engine": 1, "nodes": {"a": NAP}}, script
     )
 
