@@ -65,16 +65,16 @@ def _loaded(name: str) -> Hook:
 
     found = entry_points(group=_HOOKS, name=name)
     if not found:
-        raise EngineError(f"there is no hook `{name}` among the entry points of `{_HOOKS}`")
+        raise EngineError(f"no entry point of `{_HOOKS}` is named `{name}`")
     try:
         [entry] = found
         hook = entry.load()
     except ValueError:
-        raise EngineError(f"several distributions have a hook `{name}`") from None
+        raise EngineError(f"several distributions define a hook `{name}`") from None
     except Exception as error:  # the plug-in's own
         raise EngineError(f"hook `{name}` cannot be loaded: {error}") from None
     if not isinstance(hook, Hook):
-        raise EngineError(f"hook `{name}` is no `engine.hooks.Hook`")
+        raise EngineError(f"hook `{name}` is not an `engine.hooks.Hook`")
     return hook
 
 

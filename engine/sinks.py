@@ -70,7 +70,7 @@ class Webhook:
         except httpx.InvalidURL:
             parsed = httpx.URL("")
         if parsed.scheme not in ("http", "https") or not parsed.host:
-            raise EngineError("a webhook is a URL that begins with http:// or https://")
+            raise EngineError("the URL of a webhook must begin with http:// or https://")
         self.host = parsed.host
         self.lost = 0
         """How many events were given up."""

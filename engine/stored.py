@@ -97,7 +97,7 @@ def cancel_node(run: str, node: str, reason: str, *, store: str | None = None) -
         kept = opened.run(run)
         header = kept.header
         if kept.holder is None:
-            raise JournalError(f"nobody runs `{header.id}`: {kept.shown}")
+            raise JournalError(f"no process runs `{header.id}`: {kept.shown}")
         text = header.files.get(header.path, "")
         check_node(node, node_names(text, "nodes"), node_names(text, "finally"))
         opened.ask(header.id, "cancel_node", {"node": node, "reason": reason})

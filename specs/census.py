@@ -62,7 +62,7 @@ def find(folder: str) -> Files | Exit:
     """All Python files below a folder, in order; exit `nothing` if there are none."""
     root = Path(folder)
     if not root.is_dir():
-        raise NotADirectoryError(f"`{folder}` is no folder here ({Path.cwd()})")
+        raise NotADirectoryError(f"`{folder}` is not a folder here ({Path.cwd()})")
     paths = sorted(str(path) for path in root.rglob("*.py"))
     if not paths:
         return Exit("nothing")

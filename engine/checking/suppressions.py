@@ -77,13 +77,13 @@ def _unused(comments: _Comments) -> Iterator[Diagnostic]:
     every = (ignore for listed in comments.ignores.values() for ignore in listed)
     for ignore in every:
         if ignore not in comments.used:
-            message = f"there is nothing to ignore for `{ignore.word}`"
-            yield _finding(comments, message, ignore.span, "take it out", _without(ignore.sole))
+            message = f"`{ignore.word}` has nothing to ignore here"
+            yield _finding(comments, message, ignore.span, "remove it", _without(ignore.sole))
 
 
 def _without(sole: Span | None) -> Fix | None:
     edits = (Edit(sole, ""),) if sole else ()
-    return Fix("take the comment out", edits, Safety.UNSAFE) if edits else None
+    return Fix("remove the comment", edits, Safety.UNSAFE) if edits else None
 
 
 # -- reading comments --------------------------------------------------------------------------
@@ -114,9 +114,9 @@ def _read(comments: _Comments, match: re.Match[str], line: int) -> None:
     listed = _LIST(source.text, match.start("rest"), match.end())
     words = list(_CODE.finditer(source.text, *listed.span("codes"))) if listed else []
     if not words:
-        comments.wrong.append(_finding(comments, "this names no rule to ignore", whole, _FORM))
+        comments.wrong.append(_finding(comments, "this ignore comment names no rule", whole, _FORM))
     elif listed and not listed["reason"].strip():
-        comments.wrong.append(_finding(comments, "an ignore without a reason", whole, _FORM))
+        comments.wrong.append(_finding(comments, "this ignore comment has no reason", whole, _FORM))
     else:
         sole = _with_blanks(source, *match.span()) if len(words) == 1 else None
         for word in words:

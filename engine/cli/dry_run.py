@@ -34,7 +34,7 @@ def rehearse(plan: Plan, given: Mapping[str, Any], as_json: bool, console: Conso
 
 
 def _lines(found: Mapping[str, Any]) -> Iterator[str]:
-    yield f"{found['pipeline']} would run; nothing has been done"
+    yield f"{found['pipeline']} would run; nothing has been run"
     for name, value in found["inputs"].items():
         yield f"  input {name} = {_short(value)}"
     yield from _parts(found, "  ")
@@ -42,8 +42,8 @@ def _lines(found: Mapping[str, Any]) -> Iterator[str]:
 
 def _parts(found: Mapping[str, Any], indent: str) -> Iterator[str]:
     heads = {
-        "services": "first, is it well: ",
-        "resources": "opened when used: ",
+        "services": "first, check service: ",
+        "resources": "opened when needed: ",
         "nodes": "",
         "finally": "at the end: ",
     }

@@ -27,10 +27,10 @@ COMMANDS = (
 which gives the status."""
 
 _EXAMPLES = """\
-  engine check pipeline.toml             is it sound?
-  engine run pipeline.toml -i topic=tea  run it
-  engine resume 3f2a                     go on with a run whose process died
-  engine tasks shell                     how is a task used?
+  engine check pipeline.toml             check a spec
+  engine run pipeline.toml -i topic=tea  run a spec
+  engine resume 3f2a                     continue a run whose process died
+  engine tasks shell                     show how to use a task
 """
 
 
@@ -139,7 +139,7 @@ def _parser(argv: list[str]) -> argparse.ArgumentParser:
             "--no-color",
             dest="color",
             action="store_false",
-            help="no colours, as with NO_COLOR set",
+            help="disable colours, like the variable NO_COLOR",
         )
         module.configure(command)
     _check_command(argv, parser.prog)

@@ -68,7 +68,7 @@ def _in_processes(paths: Sequence[str], check: partial[Outcome], processes: int)
     try:
         return list(pool.map(check, paths, chunksize=max(1, len(paths) // (processes * 8))))
     except BrokenProcessPool:
-        raise EngineError("a process died while it checked a file") from None
+        raise EngineError("a process died while checking a file") from None
     finally:
         pool.shutdown(cancel_futures=True)
 

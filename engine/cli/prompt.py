@@ -54,7 +54,7 @@ class Terminal:
                         break
                     guess = nearest(option, question.options)
                     cure = f"did you mean `{guess}`?" if guess else "choose one of the options"
-                    self._print(f"`{printable(option)}` is no option, {cure}")
+                    self._print(f"`{printable(option)}` is not an option, {cure}")
                 feedback = None
                 if question.feedback:
                     feedback = await read(self._line, "feedback: ", abandon_on_cancel=True) or None
@@ -75,7 +75,7 @@ class Terminal:
         self._stream.flush()
         line = sys.stdin.readline()
         if not line:
-            raise EOFError("standard input has ended, and nobody answered")
+            raise EOFError("standard input ended before an answer was given")
         return line.rstrip("\n")
 
     def _print(self, text: str) -> None:

@@ -33,14 +33,12 @@ def add_inputs(parser: argparse.ArgumentParser) -> None:
         metavar="NAME=VALUE",
         action="append",
         default=[],
-        help="one input; goes before --inputs. VALUE is the input's text where its schema takes it, else the JSON in "
-        "it: 3 is text for a string and a number for an integer; where any type goes, it is text",
+        help="one input; takes precedence over --inputs. VALUE is taken as text if the schema of the input accepts text, else as "
+        "JSON: 3 is text for a string and a number for an integer",
     )
-    parser.add_argument(
-        "--inputs", metavar="FILE.json", help="inputs as a JSON object, each name once"
-    )
+    parser.add_argument("--inputs", metavar="FILE.json", help="inputs as a JSON object")
     parser.add_argument("--json", action="store_true", help="print the result as JSON")
-    parser.add_argument("--seed", help="what jitter is drawn from: the same seed, the same waits")
+    parser.add_argument("--seed", help="the seed of the jitter: the same seed gives the same waits")
 
 
 def load_plan(path: str, console: Console) -> Plan | None:

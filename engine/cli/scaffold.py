@@ -19,7 +19,7 @@ SPEC = """\
 engine = 1
 
 [pipeline]
-description = "A greeting that has been looked at"
+description = "A greeting that has been reviewed"
 tasks = ["MODULE_tasks"]
 
 [inputs]
@@ -137,7 +137,7 @@ README = """\
 # NAME
 
 ```console
-engine check specs            # is it sound?
+engine check specs            # check it
 engine run specs/NAME.toml    # run it
 pytest                        # try it
 ```
@@ -163,9 +163,11 @@ def make(folder: Path) -> Iterator[Path]:
     """Write a project into a new or empty folder, whose name is its own, and give the paths."""
     name = folder.resolve().name
     if not _NAME(name) or keyword.iskeyword(name.replace("-", "_")):
-        raise EngineError(f"`{name}` is no name for a project: small letters, digits, `-` and `_`")
+        raise EngineError(
+            f"`{name}` is not a valid project name: use lower-case letters, digits, `-` and `_`"
+        )
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
-        raise EngineError(f"`{folder}` is there already, and nothing is written over")
+        raise EngineError(f"`{folder}` already exists and is not overwritten")
     module = name.replace("-", "_")
     for path, text in FILES.items():
         target = folder / path.replace("NAME", name).replace("MODULE", module)

@@ -26,13 +26,13 @@ def add_store(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--store",
         metavar="PATH_OR_URL",
-        help="where runs are kept; default: `store` of [tool.engine], else a file under the user's state directory",
+        help="where runs are stored; default: `store` of [tool.engine], else a file under the user's state directory",
     )
 
 
 def add_run(parser: argparse.ArgumentParser) -> None:
     """Add the argument that names a run, and where it is."""
-    parser.add_argument("run", metavar="RUN", help="the id of a run, or how it begins")
+    parser.add_argument("run", metavar="RUN", help="the id of a run, or a prefix of it")
     add_store(parser)
 
 
@@ -77,5 +77,5 @@ def ago(text: str) -> float:
         return age(text)
     except ValueError:
         raise argparse.ArgumentTypeError(
-            f"`{text}` is no time: write how long ago, such as 2d, or a date, such as 2026-11-26"
+            f"`{text}` is not a valid time: write how long ago, such as 2d, or a date, such as 2026-11-26"
         ) from None

@@ -119,7 +119,7 @@ def _state(work: Work) -> None:
 def _is_schema(draft: Draft, path: tuple[str, str], schema: Mapping[str, Any]) -> bool:
     wrong = schema_error(schema)
     if wrong:
-        message = f"`{'.'.join(path)}` is no JSON Schema: {wrong[1]}"
+        message = f"`{'.'.join(path)}` is not a valid JSON Schema: {wrong[1]}"
         draft.report(codes.WRONG_TYPE, message, (*path, *wrong[0]))
     return not wrong
 
@@ -167,7 +167,7 @@ def _cycles(work: Work) -> None:
         help = (
             "read your own earlier output as `steps.…`"
             if len(flow) == 1
-            else "take one of these edges out"
+            else "remove one of these edges"
         )
         work.draft.report(
             codes.DEPENDENCY_CYCLE, message, work.draft.node(flow[0]), help, key=True, notes=notes

@@ -63,7 +63,7 @@ def _written(
         if source not in names:
             path, key = _need_place(draft, node.name, source)
             if message := _at_another_time(draft.spec, source):
-                draft.report(codes.UNKNOWN_NAME, message, path, "take it out", key=key)
+                draft.report(codes.UNKNOWN_NAME, message, path, "remove it", key=key)
                 continue
             draft.unknown(
                 codes.UNKNOWN_NAME,
@@ -82,9 +82,9 @@ def _written(
 def _at_another_time(spec: Spec, source: str) -> str | None:
     """What is told of a need across the end of the pipeline's nodes."""
     if source in spec.before:
-        return f"`{source}` has ended when the nodes of `finally` begin"
+        return f"`{source}` has always ended when the nodes in `finally` start"
     if source in spec.finally_:
-        return f"`{source}` runs when all else has ended: no node can wait for it"
+        return f"`{source}` runs after all other nodes have ended: no node can wait for it"
     return None
 
 

@@ -44,7 +44,7 @@ def _counted(draft: Draft, place: Place, items: Template) -> int:
         return 1
     if not isinstance(found, list) or not found:
         shown = json.dumps(found, ensure_ascii=False)
-        message = f"this is always {shown}, no list with items"
+        message = f"this is always {shown}, not a list with items"
         draft.report(codes.BAD_EXPRESSION, message, place.path, 'read a list: "${…}"')
         return 1
     return len(found)

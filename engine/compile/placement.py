@@ -35,7 +35,7 @@ _EXECUTORS: Mapping[str, Executor] = {name: name for name in get_args(Executor)}
 def check_node(draft: Draft, path: KeyPath, spec: NodeSpec) -> None:
     """What a node names is there."""
     if not spec.single and spec.start not in spec.steps:
-        message = f"there is no step `{spec.start}` to start with"
+        message = f"there is no step `{spec.start}`"
         known = list(spec.steps)
         relies = [(*path, "steps", spec.start)]
         place = (*path, "start")
@@ -76,8 +76,8 @@ def check_child(
     if plan is not None and plan.probes is not None:
         _looks_early(draft, path, plan.probes)
     if spec.on_interrupt != "rerun":
-        message = "a sub-pipeline is never interrupted: the attempts inside it are"
-        cure = "write `on_interrupt` on its steps"
+        message = "a sub-pipeline is never interrupted: only the attempts inside it are"
+        cure = "set `on_interrupt` on its steps"
         draft.report(codes.WRONG_TYPE, message, (*path, "on_interrupt"), cure)
 
 
@@ -86,13 +86,13 @@ def check_task(draft: Draft, path: KeyPath, node: str, spec: StepSpec, task: Tas
     _runs_there(draft, node, task)
     if task.asks and spec.on_interrupt != "rerun":
         message = "a question is never interrupted: it stays open"
-        draft.report(codes.WRONG_TYPE, message, (*path, "on_interrupt"), "take it out")
+        draft.report(codes.WRONG_TYPE, message, (*path, "on_interrupt"), "remove it")
 
 
 def _given_resources(draft: Draft, path: KeyPath, with_: Template) -> None:
     for read in with_.reads:
         if read.path[0] == "resources":
-            message = "a sub-pipeline opens its own resources, and is given none"
+            message = "a sub-pipeline opens its own resources and takes none from outside"
             place, within = (*path, "with", *read.at), (read.start, read.end)
             draft.report(codes.BAD_EXPRESSION, message, place, within=within)
 
@@ -100,7 +100,7 @@ def _given_resources(draft: Draft, path: KeyPath, with_: Template) -> None:
 def _looks_early(draft: Draft, path: KeyPath, probes: Plan) -> None:
     for node in probes.nodes:
         if any(read.path[0] == "inputs" for read in node.bodies[0].with_.reads):
-            message = f"service `{node.name}` of this sub-pipeline reads inputs, which are not known before the run begins"
+            message = f"service `{node.name}` of this sub-pipeline reads inputs, which are not known before the run starts"
             help = "let it read `env` or `secrets`"
             draft.report(codes.BAD_EXPRESSION, message, (*path, "pipeline"), help)
 
@@ -112,7 +112,7 @@ def check_named_resource(draft: Draft, place: KeyPath, node: str, name: str) -> 
         known, relies = list(draft.spec.resources), [("resources", name)]
         draft.unknown(codes.UNKNOWN_NAME, message, place, name, known, relies=relies)
     elif name not in draft.spec.nodes[node].uses:
-        message, cure = f"`{node}` does not use resource `{name}`", f'say so: `uses = ["{name}"]`'
+        message, cure = f"`{node}` does not use resource `{name}`", f'add it: `uses = ["{name}"]`'
         draft.report(codes.UNKNOWN_NAME, message, place, cure)
 
 
@@ -120,12 +120,15 @@ def can_be_called(draft: Draft, table: KeyPath, named: Named, what: Task | Plan 
     """Whether a body may run this by itself."""
     if what is None:
         return False
-    why = "asks a person, which a tool cannot" if what.asks else None
-    help = "take it out"
+    why = "asks a person: a tool cannot do that" if what.asks else None
+    help = "remove it"
     if isinstance(what, Task) and what.opens is not None:
-        why = "gives a resource, and is no tool"
+        why = "provides a resource and cannot be used as a tool"
     elif isinstance(what, Task) and _names(what):
-        why, help = "needs more than inputs", "let a pipeline of this file have it, and name that"
+        why, help = (
+            "needs more than inputs",
+            "use it in a pipeline of this file, and name that pipeline",
+        )
     if why:
         message = f"`{named.id}` {why}"
         draft.report(codes.WRONG_TYPE, message, (*table, named.kind), help)
@@ -140,7 +143,7 @@ def _names(task: Task) -> bool:
 
 def elsewhere(draft: Draft, table: KeyPath, path: str) -> None:
     """A pipeline that a body runs is not one of another file."""
-    message = f"`{path}` is a file: a tool is one of the pipelines of this one"
+    message = f"`{path}` is a file: a tool must be a pipeline of this file"
     help = "write `[pipelines.NAME]` with a node whose `pipeline` is that file"
     draft.report(codes.WRONG_TYPE, message, (*table, "pipeline"), help)
 
@@ -148,7 +151,7 @@ def elsewhere(draft: Draft, table: KeyPath, path: str) -> None:
 def check_called(draft: Draft, table: KeyPath, spec: StepSpec, named: Named, plan: Plan) -> None:
     """A tool ends, and what it is given whatever its caller says are inputs that it has."""
     if named.kind == "task" and plan.loops:
-        message, help = f"`{named.id}` can repeat for ever", "bound it in the class"
+        message, help = f"`{named.id}` can repeat for ever", "set a bound in the class"
         draft.report(codes.WRONG_TYPE, message, (*table, "task"), help)
     if named.kind == "pipeline" and plan.probes is not None:
         _looks_early(draft, table, plan.probes)
@@ -169,14 +172,14 @@ def misplaced(draft: Draft, path: KeyPath, task: Task) -> bool:
     if (task.opens is not None) == wanted and task.machine is None:
         return False
     if task.machine is not None:
-        message = f"`{task.id}` has several steps, and here it stands for one"
-        help = "give it a node of its own, with `task` and without `steps`"
+        message = f"`{task.id}` has several steps and cannot be used as one step"
+        help = "give it its own node, with `task` and without `steps`"
     elif wanted:
-        message = f"`{task.id}` gives no resource"
+        message = f"`{task.id}` does not provide a resource"
         help = "a resource is an async generator function that yields once, or an async context manager"
     else:
-        message = f"`{task.id}` gives a resource, and is neither a step nor a service"
-        help = "write `[resources.NAME]`, and `uses` on the nodes that need it"
+        message = f"`{task.id}` provides a resource and cannot be a step or a service"
+        help = "declare it in `[resources.NAME]`, and add `uses` to the nodes that need it"
     draft.report(codes.WRONG_TYPE, message, (*path, "task"), help)
     return True
 

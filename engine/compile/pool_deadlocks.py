@@ -54,13 +54,13 @@ def pool_deadlocks(
             message = (
                 f"`{held.node}` holds a place in pool `{held.pool}` that its sub-pipeline waits for"
             )
-            yield _finding(message, held, "take `pool` from one of the two", ())
+            yield _finding(message, held, "remove `pool` from one of the two", ())
     inside = _told_inside(nodes)
     for cycle in _cycles(spec, nodes, pools):
         if frozenset(each.pool for each in cycle) not in inside:
             shown = " → ".join(each.pool for each in (*cycle, cycle[0]))
-            message = f"pools are held while others are waited for, in a circle: {shown}"
-            yield _finding(message, cycle[0], "take `pool` from one of these nodes", cycle)
+            message = f"nodes that hold a pool wait for each other's pools: {shown}"
+            yield _finding(message, cycle[0], "remove `pool` from one of these nodes", cycle)
 
 
 def _finding(message: str, held: _Held, help: str, notes: Iterable[_Held]) -> Diagnostic:

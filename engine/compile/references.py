@@ -123,7 +123,7 @@ def _check(draft: Draft, place: Place, read: Read) -> None:
     elif root == "resources":
         _check_resource(draft, place, where, read)
     elif root == "steps" and not place.steps:
-        message = "`steps` cannot be read here: only a node's own steps and `outputs` see them"
+        message = "`steps` cannot be read here: only a node's own steps and `outputs` can read them"
         draft.report(codes.BAD_EXPRESSION, message, where, within=(read.start, read.end))
     elif root in _OF_ITEMS:
         _check_item(draft, place, where, read)
@@ -139,10 +139,10 @@ def _check(draft: Draft, place: Place, read: Read) -> None:
         _known(draft, where, read, rest, list(_RUN_FIELDS[place.when]), "field of `run`")
     elif root in ("env", "secrets"):
         if not rest or not isinstance(rest[0], str):
-            message = f"`{root}` is read by name: `{root}.NAME`"
+            message = f"`{root}` cannot be read as a whole: write `{root}.NAME`"
             draft.report(codes.BAD_EXPRESSION, message, where, within=(read.start, read.end))
     elif root in draft.spec.finally_ and root not in draft.spec.nodes:
-        message = f"`{root}` runs when all else has ended: only its own steps see what it gives"
+        message = f"`{root}` runs after all other nodes have ended: only its own steps can read its output"
         draft.report(codes.BAD_EXPRESSION, message, where, within=(read.start, read.end))
     elif root not in draft.spec.nodes and root not in draft.spec.before:
         known = [
@@ -159,15 +159,15 @@ def _check(draft: Draft, place: Place, read: Read) -> None:
 def _check_resource(draft: Draft, place: Place, where: KeyPath, read: Read) -> None:
     name, within = "".join(map(str, read.path[1:2])), (read.start, read.end)
     if place.path[-1:] != ("with",) or place.node is None or draft.spec.table == "resources":
-        message = "`resources` cannot be read here: only the `with` of a node's tasks sees them"
+        message = "`resources` cannot be read here: only the `with` of a node's tasks can read them"
         draft.report(codes.BAD_EXPRESSION, message, where, within=within)
     elif not name:
-        message = "`resources` is read by name: `resources.NAME`"
+        message = "`resources` cannot be read as a whole: write `resources.NAME`"
         draft.report(codes.BAD_EXPRESSION, message, where, within=within)
     elif name not in draft.spec.resources:
         _known(draft, where, read, read.path[1:], list(draft.spec.resources), "resource")
     elif name not in place.uses:
-        cure = f'say so in `{place.node}`: `uses = ["{name}"]`'
+        cure = f'add it to `{place.node}`: `uses = ["{name}"]`'
         message = f"`{place.node}` does not use resource `{name}`"
         draft.report(codes.UNKNOWN_NAME, message, where, cure, within=within)
 
@@ -187,7 +187,7 @@ def _check_item(draft: Draft, place: Place, where: KeyPath, read: Read) -> None:
         relies = [] if place.node is None else [(*draft.node(place.node), "for_each")]
         draft.report(
             codes.BAD_EXPRESSION,
-            f"{message} with `for_each` see it",
+            f"{message} with `for_each` can read it",
             where,
             within=(read.start, read.end),
             relies=relies,

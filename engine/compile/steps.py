@@ -76,7 +76,7 @@ def _options(draft: Draft, path: KeyPath, spec: StepSpec) -> dict[str, int]:
     """The exits of a step that asks a person: its options, the first is 0; none if they are not written out."""
     options = spec.with_.get("options")
     if "${" in str(options):
-        message = f"the options of `{spec.task}` are written out: they are its exits"
+        message = f"the options of `{spec.task}` must be literal: they are its exits"
         draft.report(codes.WRONG_TYPE, message, (*path, "with", "options"))
     if (
         "${" in str(options)
@@ -89,7 +89,7 @@ def _options(draft: Draft, path: KeyPath, spec: StepSpec) -> dict[str, int]:
             exit_name(option)
         except Wrong as wrong:
             place = (*path, "with", "options", at)
-            message = f"an option is an exit: {wrong.message}"
+            message = f"each option names an exit: {wrong.message}"
             draft.report(codes.BAD_NAME, message, place, wrong.help)
             return {}
     return {option: code for code, option in enumerate(options) if code < 256}

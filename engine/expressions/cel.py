@@ -154,7 +154,7 @@ def _json(value: Any, body: str) -> Any:
         return value
     if isinstance(value, float) and math.isfinite(value):
         return value
-    raise EvaluationError(f"`{body}` gives a value that JSON does not have: {no_json(value)}")
+    raise EvaluationError(f"`{body}` gives a value that JSON cannot represent: {no_json(value)}")
 
 
 # -- what it reads -----------------------------------------------------------------------------
@@ -203,9 +203,9 @@ def _check_calls(tokens: list[re.Match[str]], start: int, at: KeyPath) -> None:
             cure = f"did you mean `{guess}`?" if guess else None
             raise BadExpression(f"there is no function `{token[0]}`", *place, cure, at)
         if after == "{" and token[0] != "in":
-            raise BadExpression("there are no messages here, only maps", *place, None, at)
+            raise BadExpression("message literals are not supported, only maps", *place, None, at)
         if before == "." and _is_first(texts, token, tokens):
-            raise BadExpression("a name does not begin with `.`", *place, None, at)
+            raise BadExpression("a name cannot begin with `.`", *place, None, at)
 
 
 def _is_first(texts: list[str], token: re.Match[str], tokens: list[re.Match[str]]) -> bool:

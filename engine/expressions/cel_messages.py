@@ -21,26 +21,30 @@ __all__ = ["check_integers", "failure", "misplaced", "no_json"]
 
 _EARLY = r"(?:mismatched|extraneous) input|no viable alternative at input"
 _MISPLACED: tuple[tuple[str, str, str | None], ...] = (
-    (rf"(?:{_EARLY}) '?.*<EOF>'", "it ends too early", None),
+    (rf"(?:{_EARLY}) '?.*<EOF>'", "the expression ends too early", None),
     (r"missing ('.*') at '<EOF>'", "`{0}` is missing at the end", None),
     (r"missing ('.*') at ('.*')", "`{0}` is missing before `{1}`", None),
-    (rf"(?:{_EARLY}) '(and)'", "`{0}` is no operator", "write `&&`"),
-    (rf"(?:{_EARLY}) '(or)'", "`{0}` is no operator", "write `||`"),
-    (r"no viable alternative at input '\..*'", "`.` is followed by no name", None),
+    (rf"(?:{_EARLY}) '(and)'", "`{0}` is not an operator", "write `&&`"),
+    (rf"(?:{_EARLY}) '(or)'", "`{0}` is not an operator", "write `||`"),
+    (r"no viable alternative at input '\..*'", "`.` must be followed by a name", None),
     (rf"(?:{_EARLY}) ('.*')", "`{0}` is not expected here", None),
-    (r"token recognition error at: '=.*'", "`=` is no operator", "compare with `==`"),
-    (r"token recognition error at: '&.*'", "`&` is no operator", "write `&&`"),
-    (r"token recognition error at: '\|.*'", "`|` is no operator", "write `||`"),
+    (r"token recognition error at: '=.*'", "`=` is not an operator", "compare with `==`"),
+    (r"token recognition error at: '&.*'", "`&` is not an operator", "write `&&`"),
+    (r"token recognition error at: '\|.*'", "`|` is not an operator", "write `||`"),
     (
         r"""token recognition error at: '["'].*'""",
-        "a string is never closed, or has an escape that there is not",
+        "a string is not closed, or has an unknown escape",
         None,
     ),
     (r"token recognition error at: ('.*')", "`{0}` has no meaning here", None),
-    (r"invalid argument to has\(\) macro", "`has()` asks about a field", "write `has(a.x)`"),
-    (r"argument must be a simple name", "a macro binds a plain name", "write `a.map(x, x + 1)`"),
+    (r"invalid argument to has\(\) macro", "`has()` needs a field", "write `has(a.x)`"),
+    (
+        r"argument must be a simple name",
+        "the variable of a macro must be a plain name",
+        "write `a.map(x, x + 1)`",
+    ),
     (r"invalid u?int literal", "the integer has more than 64 bits", None),
-    (r".*Recursion limit.*", "it is nested too deep", None),
+    (r".*Recursion limit.*", "the expression is nested too deeply", None),
 )
 
 
@@ -49,21 +53,27 @@ def misplaced(message: str) -> tuple[str, str | None]:
     for pattern, words, cure in _MISPLACED:
         if found := re.fullmatch(pattern, message):
             return words.format(*(part.strip("'").strip() for part in found.groups())), cure
-    return "it cannot be understood", None
+    return "the syntax is not valid", None
 
 
 # -- what is evaluated -------------------------------------------------------------------------
 
-_TYPES = "the types do not fit what is done with them"
+_TYPES = "the types do not fit the operation"
 _FAILURES: tuple[tuple[str, str], ...] = (
     (r"division by zero", "division by zero"),
     (r"modulo by zero", "remainder of a division by zero"),
     (r"arithmetic overflow|.*integer overflow", "an integer of more than 64 bits"),
     (r"index out of bounds: (-?\d+)", "there is no item {0}"),
-    (r"function 'matches' error: '((?s:.*?))' not a valid regex", "`{0}` is no regular expression"),
-    (r"function '(\w+)' error", "`{0}` cannot read what it is given"),
-    (r"undefined variable or function: '(\w+)'", "`{0}` does not take these types"),
-    (r"value of type \w+ cannot be used as a map key", "a key of a map is no number with a point"),
+    (
+        r"function 'matches' error: '((?s:.*?))' not a valid regex",
+        "`{0}` is not a valid regular expression",
+    ),
+    (r"function '(\w+)' error", "`{0}` cannot convert its argument"),
+    (r"undefined variable or function: '(\w+)'", "`{0}` does not accept these types"),
+    (
+        r"value of type \w+ cannot be used as a map key",
+        "a floating-point number cannot be the key of a map",
+    ),
     (r"no such overload|unsupported operation|unexpected type", _TYPES),
 )
 
@@ -102,7 +112,7 @@ def _cure(kinds: Mapping[str, str], literals: Mapping[str, str]) -> str:
     ):
         if kind in both and other in both:
             text = next(t for t, k in (*kinds.items(), *literals.items()) if k == kind)
-            return f"; nothing is converted by itself, write `{form.format(text)}`"
+            return f"; types are not converted implicitly, write `{form.format(text)}`"
     return ""
 
 
@@ -146,7 +156,7 @@ _NO_JSON: tuple[tuple[type, str], ...] = (
     (datetime.datetime, "a timestamp"),
     (datetime.timedelta, "a duration"),
     (bytes, "bytes"),
-    (Mapping, "an object with keys that are no strings"),
+    (Mapping, "an object with keys that are not strings"),
 )
 
 
@@ -155,7 +165,7 @@ def no_json(value: Any) -> str:
     if isinstance(value, float):
         return "not a number" if math.isnan(value) else "an infinite number"
     known = (words for kind, words in _NO_JSON if isinstance(value, kind))
-    return next(known, "one that is of CEL alone")
+    return next(known, "a value of a type that only CEL has")
 
 
 def check_integers(reads: Iterable[Read], scope: Scope) -> None:
@@ -164,7 +174,7 @@ def check_integers(reads: Iterable[Read], scope: Scope) -> None:
         for value in _integers(_value(scope, read)):
             if not -(2**63) <= value < 2**64:
                 raise EvaluationError(
-                    f"`{show(read.path)}`: the integer {value} has more than 64 bits, which an expression cannot take"
+                    f"`{show(read.path)}`: the integer {value} has more than 64 bits, which expressions do not support"
                 )
 
 

@@ -61,7 +61,7 @@ def bare(text: str) -> Template:
 
 
 def _no_condition(text: str) -> BadExpression:
-    message, cure = "a condition is one expression, not a text", "put all of it into one `${…}`"
+    message, cure = "a condition must be one expression, not text", "put all of it into one `${…}`"
     return BadExpression(message, 0, len(text), cure)
 
 
@@ -175,7 +175,7 @@ def _split(text: str, at: KeyPath) -> Iterator[Piece]:
         end = _close(text, start + 2)
         if end < 0:
             cure = "write `$${` for a literal `${`"
-            raise BadExpression("`${` is never closed", start, start + 2, cure, at)
+            raise BadExpression("`${` is not closed", start, start + 2, cure, at)
         yield start + 2, end, None
         place = end + 1
     if place < len(text):
@@ -225,8 +225,8 @@ def _expression(text: str, offset: int, at: KeyPath, reads: list[Read]) -> Make:
             reads.append(Read(path, True, at, start, start + end))
             return _reader(path, body, value)
     if (where := _CLOSER.sub(_blank, body).find("??")) >= 0:
-        message = "`??` takes a plain path and a literal"
-        cure = "write a plain path before `??` and a literal after it, or use `has()`"
+        message = "`??` needs a plain path on its left and a literal on its right"
+        cure = "write `path ?? literal`, or use `has()`"
         raise BadExpression(message, start + where, start + where + 2, cure, at)
     return _cel(body, start, at, reads)
 
@@ -277,7 +277,7 @@ def _reader(path: tuple[str | int, ...], text: str, default: Any = MISSING) -> M
         if default is not MISSING:
             return default if value is MISSING or value is None else value
         if value is MISSING:
-            raise EvaluationError(absent(scope, path, text) or f"`{text}` is not there")
+            raise EvaluationError(absent(scope, path, text) or f"`{text}` does not exist")
         return value
 
     return read

@@ -54,7 +54,7 @@ def dialect_of(where: str, durable: bool) -> Dialect:
         return Postgres(where, durable)
     if "://" in where:
         raise JournalError(
-            f"`{where.partition(':')[0]}` is no kind of store: a path, or `postgresql://…`"
+            f"`{where.partition(':')[0]}` is not a supported kind of store: use a path, or `postgresql://…`"
         )
     from engine.journal.sqlite import Sqlite
 

@@ -54,7 +54,7 @@ class Postgres:
         if version > format:
             raise JournalError(
                 f"the store `{shown(self._where)}` was written by a newer engine: format {version}, "
-                f"this one knows {format}"
+                f"this one supports {format}"
             )
         if version < format:
             self._make(format)

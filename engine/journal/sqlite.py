@@ -46,7 +46,7 @@ class Sqlite:
         (version,) = self._db.execute("PRAGMA user_version").fetchone()
         if version > format:
             raise JournalError(
-                f"the store `{self._path}` was written by a newer engine: format {version}, this one knows {format}"
+                f"the store `{self._path}` was written by a newer engine: format {version}, this one supports {format}"
             )
         if version < format:
             self._make(format)
@@ -130,9 +130,9 @@ _WHY = {
     "SQLITE_FULL": "cannot be written: the disk is full",
     "SQLITE_READONLY": "cannot be written: it is read-only",
     "SQLITE_READONLY_DIRECTORY": "cannot be written: its folder is read-only",
-    "SQLITE_CANTOPEN": "cannot be opened: no such folder, or no right to write there",
-    "SQLITE_NOTADB": "is not a store: the file is no SQLite database",
-    "SQLITE_CORRUPT": "is damaged: `sqlite3 FILE .recover` may save what is left",
+    "SQLITE_CANTOPEN": "cannot be opened: the folder does not exist, or you may not write to it",
+    "SQLITE_NOTADB": "is not a store: the file is not a SQLite database",
+    "SQLITE_CORRUPT": "is damaged: `sqlite3 FILE .recover` may recover what is left",
     "SQLITE_BUSY": "is busy: another process has been writing for half a minute",
-    "SQLITE_IOERR_WRITE": "cannot be written: the disk fails",
+    "SQLITE_IOERR_WRITE": "cannot be written: the disk reports an error",
 }

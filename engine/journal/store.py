@@ -62,7 +62,7 @@ class Busy(JournalError):
 
     def __init__(self, runs: tuple[str, ...]) -> None:
         self.runs = runs
-        super().__init__(f"run `{runs[0]}` of the same pipeline is being run")
+        super().__init__(f"run `{runs[0]}` of the same pipeline is running")
 
 
 class NoSuchRun(JournalError):
@@ -123,7 +123,7 @@ class Store:
                 raise self._no_such(run)
             epoch, *holder, expires = found[0]
             if _lives(Holder(*holder), expires):
-                raise Held(f"run `{run}` is being run by {Holder(*holder)}")
+                raise Held(f"run `{run}` is already being run by {Holder(*holder)}")
             self._take(run, epoch + 1)
             self._do(
                 "UPDATE run SET status = 'running', message = '' WHERE id = ? AND status = 'waiting'",
@@ -207,7 +207,7 @@ class Store:
         if len(exact or found) == 1:
             return (exact or found)[0]
         if found:
-            raise NoSuchRun(f"`{id}` begins the ids of {len(found)} runs: write more of it")
+            raise NoSuchRun(f"`{id}` is ambiguous: {len(found)} run ids begin with it")
         raise self._no_such(id)
 
     def runs(self, pipeline: str | None = None, since: float | None = None) -> list[Kept]:

@@ -42,10 +42,10 @@ def across(spec: Spec) -> Iterator[Diagnostic]:
     """What is wrong with a document though each of its values is right, or has been left out."""
     tell = _Tell(spec)
     if spec.at and spec.pipelines:
-        message = "a pipeline inside a file holds no further ones"
+        message = "a pipeline inside a file cannot contain pipelines"
         yield tell(codes.WRONG_TYPE, message, ("pipelines",))
     for name in spec.before & spec.nodes.keys():
-        message = f"there is a node `{name}` in `[nodes]` too"
+        message = f"`[nodes]` already has a node `{name}`"
         yield tell(codes.BAD_NAME, message, (spec.table, name), "give one of them another name")
     for name, node in spec.nodes.items():
         yield from _node(tell, name, node)
@@ -59,8 +59,8 @@ def _node(tell: _Tell, called: str, node: NodeSpec) -> Iterator[Diagnostic]:
             and node.for_each is None
             and tell.lacks(path, "for_each")
         ):
-            cure = "say with `for_each` what to run it for each of"
-            yield tell(codes.WRONG_TYPE, f"`{key}` without `for_each`", (*path, key), cure)
+            cure = "add `for_each` with the list to run it for"
+            yield tell(codes.WRONG_TYPE, f"`{key}` requires `for_each`", (*path, key), cure)
     for name, step in node.steps.items():
         place: KeyPath = path if node.single else (*path, "steps", name)
         yield from _step(tell, place, step)
@@ -89,12 +89,18 @@ def _step(tell: _Tell, path: KeyPath, step: StepSpec) -> Iterator[Diagnostic]:
 def _route(tell: _Tell, path: KeyPath, route: RouteSpec) -> Iterator[Diagnostic]:
     ends = route.to.partition(":")[0] in ("done", "fail")
     if route.max is None and route.then is not None and tell.lacks(path, "max"):
-        cure = "say with `max` how often `to` is taken"
-        yield tell(codes.WRONG_TYPE, "`then` without `max`", (*path, "then"), cure)
+        cure = "set `max`, how often `to` is taken"
+        yield tell(codes.WRONG_TYPE, "`then` requires `max`", (*path, "then"), cure)
     if ends and route.max is not None:
-        yield tell(codes.WRONG_TYPE, "`max` on a route that ends the node", (*path, "max"))
+        yield tell(
+            codes.WRONG_TYPE, "`max` is not allowed on a route that ends the node", (*path, "max")
+        )
     if ends and route.delay is not None:
-        yield tell(codes.WRONG_TYPE, "`delay` on a route that ends the node", (*path, "delay"))
+        yield tell(
+            codes.WRONG_TYPE,
+            "`delay` is not allowed on a route that ends the node",
+            (*path, "delay"),
+        )
 
 
 def _retry(tell: _Tell, path: KeyPath, clause: RetrySpec) -> Iterator[Diagnostic]:

@@ -76,7 +76,9 @@ def _version(source: Source, data: Mapping[str, Any]) -> Iterator[Diagnostic]:
         cure = f"begin with `engine = {LANGUAGE}`"
         yield Diagnostic(codes.MISSING_KEY, message, source, source.key(()), cure)
     elif version != LANGUAGE or type(version) is not int:
-        message = f"`engine` must be {LANGUAGE}, the version of the language this engine speaks"
+        message = (
+            f"`engine` must be {LANGUAGE}, the version of the language that this engine supports"
+        )
         yield Diagnostic(codes.WRONG_TYPE, message, source, source.value(("engine",)))
 
 
@@ -262,7 +264,7 @@ def _with_files(
             why = (error.strerror or str(error)).lower()
             found.append(tell(codes.UNKNOWN_NAME, f"`{name}` cannot be read: {why}"))
         except ValueError:  # what it says of a null character is another thing in each Python
-            found.append(tell(codes.UNKNOWN_NAME, f"`{name}` cannot be read: it is no path"))
+            found.append(tell(codes.UNKNOWN_NAME, f"`{name}` cannot be read: it is not a path"))
     if not files:
         return spec
     inner = {key: attrs.evolve(child, files=files) for key, child in spec.pipelines.items()}

@@ -26,8 +26,8 @@ def is_file(pipeline: str) -> bool:
 def too_deep(name: str) -> tuple[str, str]:
     """Message and cure for a step whose `pipeline` would be one too many."""
     return (
-        f"with `{name}` pipelines are nested more than {DEEPEST} deep",
-        "join some of them into one",
+        f"with `{name}` pipelines are nested more than {DEEPEST} levels deep",
+        "combine some of them",
     )
 
 

@@ -65,8 +65,12 @@ def _inside(stray: Mistake, wrong: Set[KeyPath]) -> bool:
 
 
 def _mistake(path: KeyPath, within: tuple[int, int] | None) -> Mistake:
-    message = "an expression in a key" if within is None else "an expression is not taken here"
-    takers = "`with`, `when`, `for_each`, `set` and `outputs` take expressions"
+    message = (
+        "an expression is not allowed in a key"
+        if within is None
+        else "an expression is not allowed here"
+    )
+    takers = "only `with`, `when`, `for_each`, `set` and `outputs` take expressions"
     cure = f"{takers}; `$${{` is a literal `${{`"
     key = within is None
     return Mistake(path, codes.BAD_EXPRESSION, message, cure, key, within=within)

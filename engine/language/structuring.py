@@ -126,7 +126,7 @@ def _need(_: str, value: Any) -> NeedSpec:
         if value in CONDITIONS:
             return value
         wrong = choice(value, CONDITIONS)
-        cure = wrong.help or f'a label goes into an array: ["{value}"]'
+        cure = wrong.help or f'write a label in an array: ["{value}"]'
         raise Wrong(wrong.rule, wrong.message, cure, known=wrong.known)
     if type(value) is not list or not value:
         raise wanted("a condition, or an array of labels", value)
@@ -209,7 +209,7 @@ def _object(value: Any, what: str = "a table") -> Any:
 def _state(_: str, value: Any) -> Any:
     schema = _object(value, "a JSON Schema (a table) with `initial`")
     if "initial" not in schema:
-        cure = "say with `initial` what it is when a run begins"
+        cure = "set `initial`, its value when a run starts"
         raise Wrong(codes.MISSING_KEY, "`initial` is missing", cure, key=True)
     return schema
 

@@ -118,7 +118,7 @@ def _unknown(name: str, cls: type, path: KeyPath) -> Mistake:
     place = _written((*path, name))
     known = known_keys(cls)
     if cls is StepSpec and name in known_keys(NodeSpec):
-        cure = "it is a key of the node, not of its steps"
+        cure = "this key belongs to the node, not to its steps"
         return Mistake(place, codes.UNKNOWN_KEY, f"`{name}` is not a key here", cure, True)
     guess = nearest(name, known)
     listed = "known here: " + ", ".join(f"`{key}`" for key in known)

@@ -192,7 +192,7 @@ def json(value: Any) -> Any:
     if isinstance(value, (dict, list)):
         return _inner(value)
     if isinstance(value, float) and not math.isfinite(value):
-        raise Wrong(codes.WRONG_TYPE, f"`{value}` is a number that JSON does not have")
+        raise Wrong(codes.WRONG_TYPE, f"`{value}` is a number that JSON cannot represent")
     return value if isinstance(value, (str, int, float)) else value.isoformat()
 
 
@@ -219,7 +219,7 @@ def identifier(name: str) -> None:
     """A name that expressions use."""
     word(name)
     if name in RESERVED:
-        cure = f"call it `{name}_` or the like"
+        cure = f"use another name, such as `{name}_`"
         raise Wrong(codes.BAD_NAME, f"`{name}` is a reserved word", cure, key=True)
 
 
@@ -227,7 +227,7 @@ def exit_name(name: str) -> None:
     """A name of an exit."""
     word(name)
     if name in OUTCOMES:
-        raise Wrong(codes.BAD_NAME, f"`{name}` is an outcome of the engine's own", key=True)
+        raise Wrong(codes.BAD_NAME, f"`{name}` is the name of a built-in outcome", key=True)
 
 
 def each(items: Iterable[tuple[Any, Any]], hook: Callable[[Any, Any], Any]) -> dict[Any, Any]:

@@ -438,7 +438,7 @@ def _why(error: OSError, command: str, cwd: str) -> str:
     if error.filename == cwd:
         return f"cannot start `{command}` in the folder `{cwd}`: {_reason(error)}"
     if isinstance(error, FileNotFoundError) and "/" not in command:
-        return f"cannot start `{command}`: no such command on the path"
+        return f"cannot start `{command}`: command not found on PATH"
     if isinstance(error, FileNotFoundError) and os.path.exists(os.path.join(cwd, command)):
         return f"cannot start `{command}`: the interpreter in its first line does not exist"
     return f"cannot start `{command}`: {_reason(error)}"

@@ -148,7 +148,7 @@ async def run(
     end = end_of(place)
     status = end if isinstance(end, int) else status
     if status is None:
-        raise Lost("its process died, and nobody saw how it ended")
+        raise Lost("its process died without recording how it ended")
     check()
     for tail in tails:
         tail.finish()

@@ -74,8 +74,8 @@ def found(questions: Iterable[Question], name: str) -> Question:
         return matching[0]
     guess = nearest(name, [*asked, *(path.rpartition("/")[0] for path in asked)])
     cure = f", did you mean `{guess}`?" if guess else ""
-    listed = ", ".join(f"`{path}`" for path in asked) or "nobody is asked anything"
-    what = "more than one step asks" if matching else "nothing is asked"
+    listed = ", ".join(f"`{path}`" for path in asked) or "no questions are open"
+    what = "more than one step asks a question" if matching else "no question is open"
     raise InputError((f"`{name}`: {what} there{cure}" + ("" if guess else f"; open: {listed}"),))
 
 

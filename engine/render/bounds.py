@@ -25,7 +25,7 @@ def report(
     """The worst case of one file: a table, the longest chain, and what has no end."""
     paint = painter(color)
     if bounds is None:
-        return f"{printable(path)}: no worst case, for it does not pass the check"
+        return f"{printable(path)}: no worst case, because it does not pass the check"
     name = paint(Styled("head", printable(bounds.plan.name)))
     lines = [f"{name}  worst case of {printable(path)}"]
     lines += table(_HEAD, list(_rows(bounds)), paint, right=_HEAD[1:])
@@ -50,7 +50,7 @@ def _rows(bounds: Bounds) -> Iterator[tuple[Piece, ...]]:
         yield _row(node.node.name, node.whole)
         if node.item is not None:
             often = "any number" if math.isinf(node.items) else f"{node.items}"
-            yield _row(f"  an item, of {often}", node.item)
+            yield _row(f"  per item, of {often}", node.item)
         if len(node.steps) > 1:
             for step, own in zip(node.node.machine.steps, node.steps, strict=True):
                 yield _row(f"  {step.name}", own)
@@ -87,13 +87,13 @@ def _notes(bounds: Bounds, paint: Paint, width: int | None) -> Iterator[str]:
         yield from _line("never runs: " + ", ".join(idle), width)
     if bounds.uncounted:
         shown = ", ".join(bounds.uncounted)
-        yield from _line(f"no number: of any length are the lists of {shown}", width)
+        yield from _line(f"no upper bound on the number of items: {shown}", width)
     endless = [each for each in bounds.endless if not each.list]
     if endless:
         shown = ", ".join(_place(each) for each in endless)
-        yield from _line(f"no time: without a timeout are {shown}", width)
+        yield from _line(f"no upper bound on time, no timeout: {shown}", width)
     if not (bounds.run.exact and bounds.run.exact_time):
-        yield paint(Styled("dim", "≤ at most: no run comes to more, and maybe none to so much"))
+        yield paint(Styled("dim", "≤ upper bound: no run exceeds it, and perhaps none reaches it"))
 
 
 def _line(text: str, width: int | None) -> list[str]:

@@ -120,7 +120,7 @@ def write_jsonl(report: Report) -> str:
 def summary(diagnostics: Sequence[Diagnostic], files: int) -> str:
     """One line on what was found; `files` is how many were checked."""
     if not diagnostics:
-        return f"{plural(files, 'file')} {'is' if files == 1 else 'are'} sound"
+        return f"no problems found in {plural(files, 'file')}"
     found = [
         plural(number, severity.value)
         for severity in Severity
@@ -134,7 +134,7 @@ def summary(diagnostics: Sequence[Diagnostic], files: int) -> str:
 def hint(diagnostics: Iterable[Diagnostic]) -> str:
     """Where more is said about some findings."""
     codes = list(dict.fromkeys(each.rule.code for each in diagnostics))
-    return f"`engine explain {' '.join(codes[:MOST_HINTED])}` says more"
+    return f"`engine explain {' '.join(codes[:MOST_HINTED])}` explains more"
 
 
 def _mendable(diagnostics: Iterable[Diagnostic]) -> Iterator[str]:
@@ -142,7 +142,7 @@ def _mendable(diagnostics: Iterable[Diagnostic]) -> Iterator[str]:
     ways = ((counts[Safety.SAFE], "--fix"), (counts[Safety.UNSAFE], "--unsafe-fixes"))
     said = [f"{number} with `{option}`" for number, option in ways if number]
     if said:
-        yield f"can be mended: {', '.join(said)}"
+        yield f"can be fixed: {', '.join(said)}"
 
 
 def _block(diagnostic: Diagnostic, paint: _Pen) -> Iterator[str]:

@@ -15,12 +15,12 @@ from engine.diagnostics import Diagnostics
 __all__ = ["FORMATS", "Report", "render"]
 
 FORMATS: Mapping[str, str] = {
-    "human": "for people: each finding with its source beneath, then a summary",
-    "concise": "a line a finding",
-    "json": "a list of objects",
-    "jsonl": "an object a line",
+    "human": "for people: each finding with its source, then a summary",
+    "concise": "one line per finding",
+    "json": "one list of objects",
+    "jsonl": "one object per line",
     "sarif": "SARIF 2.1.0, for code scanning",
-    "github": "workflow commands, which annotate the lines of a pull request",
+    "github": "workflow commands of GitHub, which annotate the lines of a pull request",
     "junit": "JUnit XML, a test case for each file and finding",
 }
 """Names and what they are; `engine.render.NAME` or, of the plain ones, `engine.render.diagnostics`

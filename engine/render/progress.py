@@ -103,7 +103,7 @@ def _plainly(event: Event) -> str | None:
             )
         case "route_taken":
             wait = f" in {elapsed(data['delay'])}" if data["delay"] else ""
-            return f"on to {data['to']}{wait}"
+            return f"next: {data['to']}{wait}"
         case "node_settled":
             return _settled(data)
         case "cancel_asked":

@@ -140,7 +140,7 @@ def _failures(
             shown = ", ".join(led_to[:_MOST]) + (
                 f" and {len(led_to) - _MOST} more" * (len(led_to) > _MOST)
             )
-            lines += _lines(f"skipped for it: {shown}", "", paint, width, "  ")
+            lines += _lines(f"skipped because of it: {shown}", "", paint, width, "  ")
         yield lines
         if inner is not None:
             yield from _failures(inner, f"{path}/", notes, paint, width)

@@ -191,7 +191,7 @@ def _exits(task: Task) -> Iterator[str]:
     for code, name in codes:
         yield f"{code:>{most}}  {name}"
     if task.open:
-        yield "any other code from 0 to 255 may come"
+        yield "any other code from 0 to 255 is possible"
 
 
 def _first(text: str) -> str:

@@ -16,7 +16,7 @@ from engine.rules.locations import route_path
 
 __all__ = ["RULE", "check"]
 
-RULE = Rule("W305", "dead-route", "a route that no run takes, or a `max` that no run uses up")
+RULE = Rule("W305", "dead-route", "a route that no run takes, or a `max` that no run reaches")
 
 
 def check(plan: Plan) -> Iterator[Diagnostic]:
@@ -48,22 +48,20 @@ def _idle_routes(machine: Machine) -> tuple[tuple[int, Route, bool], ...]:
 def _dead(plan: Plan, node: Node, at: int, route: Route) -> Diagnostic:
     step = node.machine.steps[at]
     if route == step.default:
-        message = (
-            f"nothing is left for `*` of `{step.name}`: each other outcome has a route of its own"
-        )
+        message = f"`*` of `{step.name}` is never used: every outcome has its own route"
     else:
         outcome = next(key for key, each in step.routes.items() if each == route)
         message = f"no run takes this route: {_cannot(step, outcome)}"
     span = plan.spec.source.key(route_path(plan, node, at, route))
     source = plan.spec.source
-    return Diagnostic(RULE, message, source, span, "take it out", node.name, step.name)
+    return Diagnostic(RULE, message, source, span, "remove it", node.name, step.name)
 
 
 def _unspent(plan: Plan, node: Node, at: int, route: Route) -> Diagnostic:
     source, to = plan.spec.source, _name(node, route)
-    message = f"this bound can never be used up: nothing leads from `{to}` back often enough"
+    message = f"this bound can never be reached: no path leads from `{to}` back here often enough"
     span = source.value((*route_path(plan, node, at, route), "max"))
-    help = f'write `"{to}"` alone'
+    help = f'write only `"{to}"`'
     return Diagnostic(RULE, message, source, span, help, node.name, node.machine.steps[at].name)
 
 
@@ -71,7 +69,7 @@ def _cannot(step: Step, outcome: Outcome) -> str:
     if outcome == "timeout":
         return f"`{step.name}` has no `timeout`"
     if outcome == "interrupted":
-        return f'`{step.name}` does not say `on_interrupt = "route"`'
+        return f'`{step.name}` does not set `on_interrupt = "route"`'
     return f"`{step.name}` cannot end with `{step.label(outcome)}`"
 
 

@@ -59,6 +59,6 @@ def _finding(
     plan: Plan, place: KeyPath, message: str, node: str | None = None, step: str | None = None
 ) -> Diagnostic:
     text = plan.spec.source
-    help = "allow more, or shorten timeouts, retries and delays"
-    message = f"{message}, and its {place[-1]} is shorter"
+    help = "raise it, or shorten timeouts, retries and delays"
+    message = f"{message}, but its {place[-1]} is shorter"
     return Diagnostic(RULE, message, text, text.value(place), help, node, step)

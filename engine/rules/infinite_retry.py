@@ -51,7 +51,7 @@ def _finding(plan: Plan, node: Node, loop: tuple[Hop, ...]) -> Diagnostic:
         _cure(plan, node, closing),
         node.name,
         names[0],
-        tuple(Note("the loop goes on here", _span(plan, node, hop)) for hop in loop[:-1]),
+        tuple(Note("the loop continues here", _span(plan, node, hop)) for hop in loop[:-1]),
         _fix(plan, node, closing),
     )
 
@@ -78,13 +78,13 @@ def _fix(plan: Plan, node: Node, hop: Hop) -> Fix | None:
         return None  # a route of a class
     if hop.by_then:
         edit = Edit(source.value((*path, "then")), '"fail"')
-        return Fix("let `then` lead to `fail`", (edit,), Safety.UNSAFE)
+        return Fix("set `then` to `fail`", (edit,), Safety.UNSAFE)
     span, to = source.value(path), (*path, "to")
     if not source.has(to):
         edit = Edit(span, f"{{ to = {source.at(span)}, {_BOUND} }}")
     else:
         edit = _beside(source, source.key(to), source.value(to))
-    return Fix(f"bound the route: `{_BOUND}`", (edit,), Safety.UNSAFE)
+    return Fix(f"set a bound: `{_BOUND}`", (edit,), Safety.UNSAFE)
 
 
 _DOTTED = re.compile(r"""(?:(?:[\w-]+|"(?:[^"\\]|\\.)*"|'[^']*')\s*\.\s*)*$""", re.ASCII)
@@ -105,12 +105,12 @@ def _beside(source: Source, to: Span, value: Span) -> Edit:
 
 def _cure(plan: Plan, node: Node, hop: Hop) -> str:
     if not plan.spec.source.has(route_path(plan, node, hop.step, hop.route)):
-        return "bound it in the class: a retry, `(step, True)`, and `max_attempts`"
+        return "set a bound in the class: a retry, `(step, True)`, and `max_attempts`"
     if hop.by_then:
-        return 'let `then` lead to an end: `then = "fail"`'
+        return 'end the loop: `then = "fail"`'
     route = hop.route
     assert isinstance(route.to, int)
     key = route.key if re.fullmatch(r"[A-Za-z0-9_-]+", route.key) else json.dumps(route.key)
     delay = f', delay = "{format_duration(route.delay)}"' if route.delay else ""
     to = node.machine.steps[route.to].name
-    return f'bound it: `{key} = {{ to = "{to}", {_BOUND}{delay} }}`'
+    return f'set a bound: `{key} = {{ to = "{to}", {_BOUND}{delay} }}`'

@@ -34,13 +34,13 @@ def check(plan: Plan) -> Iterator[Diagnostic]:
     if limits.attempts is not None and limits.attempts < found.run.attempts < math.inf:
         figure = f"{_about(found.run.exact)}{found.run.attempts} attempts"
         most = _most(found, [each.whole.attempts for each in found.nodes], str)
-        yield _finding(plan, "attempts", f"{figure}, and {limits.attempts} are allowed", most)
+        yield _finding(plan, "attempts", f"{figure}, but only {limits.attempts} are allowed", most)
     seconds = found.run.seconds
     if limits.duration is not None and limits.duration < seconds < math.inf:
         figure = f"{_about(found.run.exact_time)}{format_duration(seconds)}"
         most = _most(found, [each.whole.seconds for each in found.nodes], format_duration)
         allowed = format_duration(limits.duration)
-        yield _finding(plan, "duration", f"{figure}, and {allowed} is allowed", most)
+        yield _finding(plan, "duration", f"{figure}, but only {allowed} is allowed", most)
 
 
 def _about(exact: bool) -> str:
@@ -63,8 +63,8 @@ def _finding(plan: Plan, key: str, message: str, most: str) -> Diagnostic:
     place = (*plan.spec.at, "limits", key)
     return Diagnostic(
         RULE,
-        f"a run can come to {message}",
+        f"a run can take {message}",
         plan.spec.source,
         plan.spec.source.value(place),
-        f"the most comes from {most}",
+        f"the largest shares: {most}",
     )

@@ -75,7 +75,7 @@ def _told(plan: Plan, site: Site, run: Fates) -> str:
     read = plan.index[str(site.read.path[0])]
     name, fate = plan.nodes[read].name, run[read]
     others = [ends(plan, node, other) for node, other in run.items() if node != read][:SHOWN]
-    tail = ", and the run succeeds all the same" if site.node is None else ""
+    tail = ", and the run still succeeds" if site.node is None else ""
     if isinstance(fate, Ending):
         bare = (
             ""
@@ -95,7 +95,7 @@ def _walked(node: Node, site: Site, walk: Walk) -> str:
     name = str(site.read.path[1])
     own = site.step is not None and node.machine.steps[site.step].name == name
     if own and site.key == "with":
-        return f"`{name}` has no output of its own when its first attempt starts"
+        return f"`{name}` does not have its own output yet when its first attempt starts"
     hops = [f"`{node.machine.steps[at].name}` ends with `{_label(node, at, o)}`" for at, o in walk]
     visited = any(node.machine.steps[at].name == name for at, _ in walk)
     if not hops:

@@ -30,11 +30,11 @@ def check(plan: Plan) -> Iterator[Diagnostic]:
     source = plan.spec.source
     yield Diagnostic(
         RULE,
-        f"no run of `{plan.name}` can succeed: {names}{more} can only fail, nothing handles that, "
-        f"and every run has {which}",
+        f"no run of `{plan.name}` can succeed: {names}{more} can only fail, no node handles that, "
+        f"and every run includes {which}",
         source,
         source.key(plan.place(first)),
-        "handle the failure (`needs` with `failure` or its label), or say `allow_failure = true`",
+        "handle the failure (`needs` with `failure` or its label), or set `allow_failure = true`",
         first.name,
         None,
         tuple(

@@ -42,7 +42,7 @@ def _finding(plan: Plan, node: Node, at: int) -> Diagnostic:
         f"no end can be reached from `{name}`: whatever its exit, another step follows",
         plan.spec.source,
         step_span(plan, node, at),
-        "let one of its routes lead to `done` or `fail`",
+        "lead one of its routes to `done` or `fail`",
         node.name,
         name,
     )

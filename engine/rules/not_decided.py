@@ -25,11 +25,11 @@ def check(plan: Plan) -> Iterator[Diagnostic]:
     source = plan.spec.source
     if not (plan.flawed or plan.loops) and never_succeeds(plan) is None:
         node = plan.nodes[failing(plan)[0]]
-        message = f"whether any run of `{plan.name}` can succeed is not decided"
+        message = f"cannot decide whether any run of `{plan.name}` can succeed"
         yield _note(plan, message, source.key(plan.place(node)), node, None)
     for index in decide(plan).undecided:
         node = plan.nodes[index]
-        message = f"whether any run starts `{node.name}` is not decided"
+        message = f"cannot decide whether any run starts `{node.name}`"
         yield _note(plan, message, source.key(plan.place(node)), node, None)
     for node in plan.nodes:
         yield from _in_node(plan, node)
@@ -41,8 +41,10 @@ def check(plan: Plan) -> Iterator[Diagnostic]:
 
     for one, other in races(plan).undecided:
         first, last = plan.nodes[one.node], plan.nodes[other.node]
-        message = f"whether `{first.name}` and `{last.name}` race over `state.{one.name}`"
-        yield _note(plan, f"{message} is not decided", access_span(plan, other), last, other.step)
+        message = (
+            f"cannot decide whether `{first.name}` and `{last.name}` race over `state.{one.name}`"
+        )
+        yield _note(plan, message, access_span(plan, other), last, other.step)
 
 
 def _in_node(plan: Plan, node: Node) -> Iterator[Diagnostic]:
@@ -50,18 +52,18 @@ def _in_node(plan: Plan, node: Node) -> Iterator[Diagnostic]:
         return
     found = survey(node.machine)
     for at in sorted(found.undecided):
-        message = f"whether any run visits `{node.machine.steps[at].name}` is not decided"
+        message = f"cannot decide whether any run visits `{node.machine.steps[at].name}`"
         yield _note(plan, message, step_span(plan, node, at), node, at)
     for at in sorted(found.steps - found.undecided):
         for route in taken_routes(node.machine.steps[at]):
             if route.counter in found.open:
-                message = f"whether any run uses up the bound of `{route.key}` is not decided"
+                message = f"cannot decide whether any run uses up the bound of `{route.key}`"
                 span = plan.spec.source.value((*route_path(plan, node, at, route), "max"))
                 yield _note(plan, message, span, node, at)
 
 
 def _read(plan: Plan, site: Site) -> Diagnostic:
-    message = f"whether `{show(site.read.path)}` is always there is not decided"
+    message = f"cannot decide whether `{show(site.read.path)}` is always there"
     node = None if site.node is None else plan.nodes[site.node]
     return _note(plan, message, span_of(plan, site), node, site.step)
 

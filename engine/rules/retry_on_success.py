@@ -33,10 +33,10 @@ def _finding(plan: Plan, node: Node, at: int, index: int) -> Diagnostic:
     place = next(i for i, name in enumerate(written) if _is_zero(step.aliases, name))
     return Diagnostic(
         RULE,
-        f"`{step.name}` is tried again although it has succeeded, `{step.label(0)}` being exit 0",
+        f"`{step.name}` is retried although it succeeded: `{step.label(0)}` is exit 0",
         plan.spec.source,
         plan.spec.source.value((*retry_path(plan, node, at, index), "on", place)),
-        "to poll, let the task end with an exit of its own for `not yet`",
+        "to poll, let the task end with a separate exit for `not yet`",
         node.name,
         step.name,
     )

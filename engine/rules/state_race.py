@@ -32,7 +32,7 @@ def check(plan: Plan) -> Iterator[Diagnostic]:
             _of_itself(plan, race) if alone else _message(plan, race),
             plan.spec.source,
             access_span(plan, race.other),
-            "give it as an output, and set it in a node that waits for this one"
+            "make it an output, and set the state in a node that waits for this one"
             if alone
             else _order(plan, race),
             node.name,
@@ -48,14 +48,16 @@ def _of_itself(plan: Plan, race: Race) -> str:
 
 def _order(plan: Plan, race: Race) -> str:
     one, other = (plan.nodes[each.node].name for each in (race.one, race.other))
-    return f'let one wait for the other, as by `{one} = "always"` in the `needs` of `{other}`'
+    return (
+        f'make one wait for the other, such as with `{one} = "always"` in the `needs` of `{other}`'
+    )
 
 
 def _message(plan: Plan, race: Race) -> str:
     one, other = (plan.nodes[each.node].name for each in (race.one, race.other))
     state = f"`state.{race.one.name}`"
     if race.one.site is None and race.other.site is None:
-        what = f"`{other}` writes {state}, as `{one}` does"
+        what = f"`{other}` and `{one}` both write {state}"
     elif race.one.site is None:
         what = f"`{other}` reads {state}, which `{one}` writes"
     else:

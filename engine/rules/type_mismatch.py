@@ -56,7 +56,7 @@ def _condition(plan: Plan, node: Node, takes: _Takes) -> Iterator[Diagnostic]:
     if takes.never(found, _BOOLEAN):
         source, place = plan.spec.source, (*plan.place(node), "when")
         message = _message(found, _BOOLEAN)
-        cure = "a condition is true or false: compare it with something"
+        cure = "a condition must be true or false: compare the value with something"
         yield Diagnostic(RULE, message, source, source.value(place), cure, node.name)
 
 
@@ -120,7 +120,7 @@ def _list(plan: Plan, node: Node) -> Iterator[Diagnostic]:
 def _message(found: Form, wanted: Form) -> str:
     gives, takes = (" or ".join(kinds(form)) for form in (found, wanted))
     if gives == takes:
-        return f"expected another {takes} than this reference can give"
+        return f"this reference gives values of type {takes}, but none that is allowed here"
     return f"expected {takes}, found a reference that gives {gives}"
 
 

@@ -30,10 +30,10 @@ def check(plan: Plan) -> Iterator[Diagnostic]:
         own = path == name
         yield Diagnostic(
             RULE,
-            f"`{path}` runs for each item of a list that may be of any length",
+            f"`{path}` runs for each item of a list of unbounded length",
             source,
             source.value((*place, "for_each")) if own else source.key(place),
-            "give the schema of that list `maxItems`",
+            "add `maxItems` to the schema of that list",
             name,
             None,
         )

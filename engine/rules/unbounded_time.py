@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 __all__ = ["RULE", "check"]
 
-_LIST = "give the schema of that list `maxItems`, or the node a `deadline`"
+_LIST = "add `maxItems` to the schema of that list, or a `deadline` to the node"
 RULE = Rule(
     "W603",
     "unbounded-time",
@@ -36,7 +36,7 @@ def check(plan: Plan) -> Iterator[Diagnostic]:
             _why(endless, name),
             plan.spec.source,
             step_span(plan, endless.node, endless.step),
-            _LIST if endless.list else 'give it a time: `timeout = "5m"`',
+            _LIST if endless.list else 'set a timeout: `timeout = "5m"`',
             endless.node.name,
             name,
         )
@@ -44,9 +44,9 @@ def check(plan: Plan) -> Iterator[Diagnostic]:
 
 def _why(endless: Endless, name: str) -> str:
     if endless.list:
-        return f"`{endless.node.name}` runs for each item of a list that may be of any length"
+        return f"`{endless.node.name}` runs for each item of a list of unbounded length"
     if endless.pool:
         return f"`{name}` holds pool `{endless.pool}` while its sub-pipeline waits for another pool"
     if endless.inside:
-        return f"`{name}` has no timeout, nor has `{endless.inside}` in its sub-pipeline"
-    return f"`{name}` has no timeout, so that no time of a run can be told"
+        return f"`{name}` has no timeout, and neither has `{endless.inside}` in its sub-pipeline"
+    return f"`{name}` has no timeout, so the time of a run has no bound"

@@ -54,7 +54,9 @@ def _why(plan: Plan, never: Never, cause: Cause) -> str:
             return f"it needs {', or '.join(asks)}{more}"
         case Clash(_, paths, only):
             ways = _listed([_way(plan, path) for path in sorted(paths, key=len)])
-            start = "it needs" if only else "each way to it contradicts itself, as where it needs"
+            start = (
+                "it needs" if only else "each way to it contradicts itself, such as when it needs"
+            )
             return f"{start} {ways}"
 
 
@@ -102,9 +104,9 @@ def _listed(parts: list[str]) -> str:
 def _help(plan: Plan, cause: Cause) -> str | None:
     match cause:
         case Shut():
-            return "take the node out, or let its `when` read something"
+            return "remove the node, or make its `when` depend on a value"
         case Clash(node, _, _):
-            return f"`{plan.nodes[node].name}` ends in one way in a run: ask it for one thing alone"
+            return f"`{plan.nodes[node].name}` ends in only one way in a run: require only one"
         case _:
             return None
 
@@ -117,7 +119,7 @@ def _notes(plan: Plan, cause: Cause) -> Iterator[Note]:
                 ask = f"`{target}` needs `{source}` {_verb(path[-1].condition)}"
                 yield Note(ask, edge_span(plan, path[-1]))
         case Dead(edges):
-            yield from (Note("never live", edge_span(plan, edge)) for edge in edges)
+            yield from (Note("never satisfied", edge_span(plan, edge)) for edge in edges)
         case Stuck(stuck):
             node = plan.nodes[stuck]
             yield Note(f"`{node.name}` is here", plan.spec.source.key(plan.place(node)))

@@ -43,7 +43,7 @@ def _finding(plan: Plan, node: Node, found: Survey, at: int, into: Into) -> Diag
         f"`{name}` is never reached: {_why(node, at, live, into)}",
         plan.spec.source,
         step_span(plan, node, at),
-        f"lead a route to `{name}`, or take it out" if not into else None,
+        f"lead a route to `{name}`, or remove it" if not into else None,
         node.name,
         name,
         tuple(
@@ -74,7 +74,7 @@ def _why(node: Node, at: int, live: Into, into: Into) -> str:
         return "no route leads to it"
     if not live:
         names = ", ".join(dict.fromkeys(f"`{steps[step].name}`" for step, _ in into))
-        return f"only {names} could lead there, never reached either"
+        return f"only {names} could lead there, and no run reaches it"
     reasons = [_reason(steps[step], route, at) for step, route in live]
     if len(reasons) == 1:
         return f"only {reasons[0][0]} leads there, and it {reasons[0][1]}"
@@ -85,4 +85,4 @@ def _reason(step: Step, route: Route, at: int) -> tuple[str, str]:
     name = f"`{route.key}` of `{step.name}`"
     if route.to == at or route not in taken_routes(step):
         return name, "can never be taken"
-    return f"the `then` of {name}", "can never be used up"
+    return f"the `then` of {name}", "can never be reached"

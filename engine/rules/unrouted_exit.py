@@ -50,10 +50,10 @@ def _finding(plan: Plan, node: Node, at: int, left: list[int]) -> Diagnostic:
     what = f"exit {names}" if len(left) == 1 else f"exits {names}"
     return Diagnostic(
         RULE,
-        f"`{step.name}` has no route for {what}, which can only mean `fail`",
+        f"`{step.name}` has no route for {what}, so the node fails",
         plan.spec.source,
         plan.spec.source.key((*step_path(plan, node, at), "routes")),
-        'say what is meant: a route for each, or `"*" = "fail"`',
+        'add a route for each, or `"*" = "fail"`',
         node.name,
         step.name,
     )

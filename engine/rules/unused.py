@@ -55,7 +55,7 @@ def _of_file(plan: Plan) -> Iterator[Diagnostic]:
     inside = (spec, *spec.pipelines.values())
     named = {each for document in inside for each in _pipelines_named(document)}
     for name in spec.pools.keys() - pools:
-        yield _finding(plan, ("pools", name), f"no node takes a place in pool `{name}`")
+        yield _finding(plan, ("pools", name), f"no node uses pool `{name}`")
     unnamed = spec.pipelines.keys() - named
     for name in unnamed - set(_called(plan)) if unnamed else ():
         yield _finding(plan, ("pipelines", name), f"no step runs pipeline `{name}`")
@@ -118,7 +118,7 @@ def _exits(plan: Plan, node: Node, asked: Set[str | int]) -> Iterator[Diagnostic
         for name, code in plan.spec.nodes[node.name].steps[step.name].exits.items():
             if not ({name, code, str(code)} & (asked | _used(step))):
                 path = (*step_path(plan, node, at), "exits", name)
-                message = f"no route, retry or `needs` asks for exit `{name}` of `{step.name}`"
+                message = f"no route, retry or `needs` uses exit `{name}` of `{step.name}`"
                 yield _finding(plan, path, message, node.name, step.name)
 
 
@@ -141,4 +141,4 @@ def _finding(
     plan: Plan, path: KeyPath, message: str, node: str | None = None, step: str | None = None
 ) -> Diagnostic:
     source, place = plan.spec.source, (*plan.spec.at, *path)
-    return Diagnostic(RULE, message, source, source.key(place), "take it out", node, step)
+    return Diagnostic(RULE, message, source, source.key(place), "remove it", node, step)

@@ -72,5 +72,7 @@ def _in_trio() -> bool:
     try:
         asyncio.get_running_loop()
     except RuntimeError:
-        raise EngineError("this needs trio or asyncio: in plain code call `engine.run`") from None
+        raise EngineError(
+            "this needs trio or asyncio: call `engine.run` in synchronous code"
+        ) from None
     return False

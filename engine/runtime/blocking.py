@@ -46,7 +46,7 @@ def blocking(make: Callable[[], Prepared]) -> Result:
     """Run to the end what `make` prepares; as `run_blocking`."""
     if trio.lowlevel.in_trio_run() or _in_asyncio():
         raise EngineError(
-            "`engine.run` blocks: in async code write `await engine.runtime.run(plan, …)`"
+            "`engine.run` blocks: in async code use `await engine.runtime.run(plan, …)`"
         )
     prepared = make()
 

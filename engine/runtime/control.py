@@ -134,7 +134,7 @@ class Control:
 def check_node(node: str, known: Collection[str], closing: Collection[str]) -> None:
     """InputError unless a node can be cancelled alone: it is `known`, and none of those that end the run."""
     if node in closing:
-        message = f"`{node}` is in `[finally]`, and no node there is cancelled alone"
+        message = f"`{node}` is in `[finally]`: its nodes cannot be cancelled one by one"
         raise InputError((f"{message}: it ends by itself, or at its deadline",))
     if node not in known:
         raise InputError((no_node(node, known),))

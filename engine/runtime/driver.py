@@ -151,7 +151,7 @@ class Runner:
         if asleep and self._turned and self._scheduler.idle and not self._wake.is_set():
             hanging = ", ".join(f"`{path}`" for path in self._scheduler.running)
             raise EngineError(
-                f"the run would never end: {hanging} hangs, and neither a timeout nor a deadline stops it"
+                f"the run would never end: {hanging} hangs, and no timeout or deadline stops it"
             )
 
     # -- turns -------------------------------------------------------------------------------------------------

@@ -36,7 +36,7 @@ def chosen(
 def too_short(secrets: Mapping[str, str]) -> list[str]:
     """What is wrong with secrets that are too short to be hidden; an empty one has nothing to hide."""
     return [
-        f"secret `{name}` is too short to be kept secret: at least {SHORTEST} characters"
+        f"secret `{name}` is too short to be hidden: use at least {SHORTEST} characters"
         for name, value in secrets.items()
         if 0 < len(value) < SHORTEST
     ]

@@ -54,5 +54,5 @@ def _log(event: Event) -> None:
     import logging
 
     logging.getLogger("engine").exception(
-        "a listener failed at `%s` and is not called any more", event.kind
+        "a listener failed at `%s` and is not called again", event.kind
     )

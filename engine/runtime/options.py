@@ -80,26 +80,26 @@ def options_of(given: Mapping[str, Any]) -> Options:
     options = Options(**given)
     grace: object = options.grace
     if isinstance(grace, bool) or not isinstance(grace, (int, float)) or not 0 <= grace < math.inf:
-        raise TypeError("option `grace` is a number of seconds, 0 or more")
+        raise TypeError("option `grace` must be a number of seconds, 0 or more")
     for name in ("env", "secrets"):
         values: object = getattr(options, name)
         if not isinstance(values, Mapping) or not all(
             isinstance(value, str) for value in values.values()
         ):
-            raise TypeError(f"option `{name}` is a mapping of names to strings")
+            raise TypeError(f"option `{name}` must be a mapping of names to strings")
     if options.run_id is not None and (not isinstance(options.run_id, str) or not options.run_id):
-        raise TypeError("option `run_id` is a text that is not empty")
+        raise TypeError("option `run_id` must be a string that is not empty")
     if options.durability not in get_args(Durability):
-        raise TypeError('option `durability` is "full", "batch" or "off"')
+        raise TypeError('option `durability` must be "full", "batch" or "off"')
     for name in ("store", "key"):
         text = getattr(options, name)
         if text is not None and (not isinstance(text, str) or not text):
-            raise TypeError(f"option `{name}` is a text that is not empty")
+            raise TypeError(f"option `{name}` must be a string that is not empty")
     if options.on_event is not None and not callable(options.on_event):
-        raise TypeError("option `on_event` is a function of one event")
+        raise TypeError("option `on_event` must be a function of one event")
     if options.hooks != () and not _are_hooks(options.hooks):
-        raise TypeError("option `hooks` is a list of `engine.hooks.Hook`")
+        raise TypeError("option `hooks` must be a list of `engine.hooks.Hook`")
     sinks: object = options.sinks
     if not isinstance(sinks, Sequence) or not all(map(callable, sinks)):
-        raise TypeError("option `sinks` is a list of functions of one event")
+        raise TypeError("option `sinks` must be a list of functions of one event")
     return options

@@ -74,7 +74,7 @@ def prepare(plan: Plan, given: Mapping[str, Any] | None, options: Options) -> Pr
     given = {} if given is None else given
     if not isinstance(given, Mapping):
         raise InputError(
-            (f"inputs are a mapping from names to values, not `{type(given).__name__}`",)
+            (f"inputs must be a mapping of names to values, not `{type(given).__name__}`",)
         )
     inputs, problems = child_inputs(plan, given)
     env, missing = chosen(plan, "env", (options.env, os.environ), "environment variable")

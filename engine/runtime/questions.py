@@ -80,7 +80,7 @@ async def _asked(ask: Ask, question: Question) -> Outcome:
     try:
         return answered(question, await ask(question))
     except Exception as error:  # the caller's code; no answer never counts as one
-        return Outcome("error", error=f"nobody answered: {error}", permanent=True)
+        return Outcome("error", error=f"no answer was given: {error}", permanent=True)
 
 
-_NOBODY = "nobody can be asked: there is no terminal, and the run is not kept"
+_NOBODY = "the question cannot be asked: there is no terminal, and the run is not stored"

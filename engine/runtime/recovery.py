@@ -50,7 +50,7 @@ class Folders:
         try:
             self.root.mkdir(parents=True, exist_ok=True, mode=0o700)
         except OSError as error:
-            raise JournalError(f"`{self.root}` cannot be made: {error.strerror}") from None
+            raise JournalError(f"`{self.root}` cannot be created: {error.strerror}") from None
 
     def remove(self) -> None:
         """Forget all of it: the run has ended, and its journal has what there was."""

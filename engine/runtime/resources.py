@@ -150,9 +150,9 @@ class Resources:
             except Exception as error:  # the resource's own, when it is opened or closed
                 keeper.error = self._redact(told(error))
         if keeper.life.cancelled_caught:
-            keeper.error = f"it took more than {CLOSING:g} s"
+            keeper.error = f"closing took more than {CLOSING:g} s"
         elif keeper.given_up.cancelled_caught:
-            keeper.error = "the run needs it no more"
+            keeper.error = "the run no longer needs it"
         del self._keepers[keeper.run, keeper.name]
         keeper.ready.set()
         keeper.gone.set()

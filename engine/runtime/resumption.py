@@ -145,8 +145,8 @@ def _parts(events: Iterable[Event]) -> int:
 def _check_open(kept: Kept, events: Sequence[Event]) -> None:
     if events and events[-1].kind == "run_ended":
         raise JournalError(
-            f"run `{kept.header.id}` has ended: {kept.status}; to do part of it again name the node, "
-            "or rerun it"
+            f"run `{kept.header.id}` has ended: {kept.status}; name a node to run part of it again, "
+            "or use rerun"
         )
 
 
@@ -156,7 +156,7 @@ def _check_unchanged(plan: Plan, kept: Kept, events: Sequence[Event], wish: Wish
     if wrong and not wish.accept:
         names = ", ".join(f"`{name}`" for name in wrong)
         raise JournalError(
-            f"the spec of run `{kept.header.id}` has changed, and with it what has run: {names}"
+            f"the spec of run `{kept.header.id}` has changed in parts that have already run: {names}"
         )
 
 
@@ -216,7 +216,7 @@ def _last(ended: Mapping[str, Event], node: str) -> str:
     """The key of a node's last attempt."""
     keys = [key for key in ended if node_of(key) == node and key.count("/") == 2]
     if not keys:
-        raise InputError((f"`{node}` has no attempt that ended: there is nothing to mark",))
+        raise InputError((f"`{node}` has no ended attempt to mark",))
     return keys[-1]
 
 

@@ -72,4 +72,4 @@ def _told(result: Result, needed: Mapping[str, list[str]]) -> Iterator[str]:
         last = node.attempts[-1] if node.attempts else None
         why = last.error if last is not None and last.error else node.reason.message
         users = ", ".join(f"`{user}`" for user in needed[name])
-        yield f"service `{name}` is not well: {why or node.result}; {users} needs it"
+        yield f"service `{name}` is not healthy: {why or node.result}; needed by {users}"

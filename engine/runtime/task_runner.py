@@ -227,7 +227,7 @@ class Performer:
         return Outcome("error", error=message, permanent=permanent, retry_after=retry_after)
 
 
-_NO_SECONDS = "the time to wait is no number of seconds"
+_NO_SECONDS = "the time to wait is not a valid number of seconds"
 
 
 def _no_seconds(value: object) -> bool:
@@ -297,13 +297,13 @@ def plain(value: Any, depth: int = 0) -> Any:
             raise ValueError(f"the number {value}")
         return float(value)
     if depth > _DEEPEST:
-        raise ValueError(f"it is nested more than {_DEEPEST} deep, or holds itself")
+        raise ValueError(f"it is nested more than {_DEEPEST} levels deep, or contains itself")
     if isinstance(value, (list, tuple)):
         return [plain(item, depth + 1) for item in value]
     if isinstance(value, Mapping):
         wrong = next((key for key in value if not isinstance(key, str)), None)
         if wrong is not None:
-            raise ValueError(f"the key {wrong!r}, which is no string")
+            raise ValueError(f"the key {wrong!r}, which is not a string")
         return {_text(key): plain(item, depth + 1) for key, item in value.items()}
     raise ValueError(f"a value of type `{type(value).__name__}`")
 
@@ -319,11 +319,11 @@ def _text(value: str) -> str:
     try:
         value.isascii() or value.encode()
     except UnicodeEncodeError:
-        raise ValueError("a text with half a character, a lone surrogate") from None
+        raise ValueError("a text with a lone surrogate, half a character") from None
     return value if type(value) is str else str.__str__(value)
 
 
 def _integer(value: int) -> int:
     if value.bit_length() > _WIDEST:
-        raise ValueError("an integer of more digits than JSON's readers take")
+        raise ValueError("an integer with more digits than JSON parsers accept")
     return int(value)

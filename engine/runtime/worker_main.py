@@ -204,7 +204,7 @@ def _result(value: Any, name: str) -> dict[str, Any]:
     try:
         return _reply(plain_result(value), name)
     except RecursionError:
-        return _error(f"the output of `{name}` is nested too deeply, or holds itself")
+        return _error(f"the output of `{name}` is nested too deeply, or contains itself")
 
 
 def _reply(value: Any, name: str) -> dict[str, Any]:
@@ -233,7 +233,9 @@ def _problem(value: Any, at: str) -> str | None:
             return None
         case float():
             return (
-                None if math.isfinite(value) else f"{at or 'it'} is {value}, which JSON cannot say"
+                None
+                if math.isfinite(value)
+                else f"{at or 'it'} is {value}, which JSON cannot represent"
             )
         case list() | tuple():
             parts = [(f"{at}[{index}]", item) for index, item in enumerate(value)]

@@ -62,10 +62,10 @@ class Died:
     def message(self) -> str:
         """By which signal it died, or with which status."""
         if self.status is None:
-            return "the worker process died in the middle of the call, and nobody saw how"
+            return "the worker process died during the call, and its exit status is unknown"
         if self.status < 0:
             return f"the worker process was killed by {children.signal_name(-self.status)}"
-        return f"the worker process ended with status {self.status} in the middle of the call"
+        return f"the worker process ended with status {self.status} during the call"
 
 
 @frozen

@@ -52,9 +52,9 @@ def recorded(attempt: LiveAttempt, outcome: Outcome | None) -> Outcome | None:
         return None
     if outcome is None:
         if attempt.child is not None:
-            record.outcome, record.error = "timeout", "the sub-pipeline's deadline struck"
+            record.outcome, record.error = "timeout", "the sub-pipeline's deadline passed"
             return Outcome("error", error=record.error)
-        outcome = Outcome("error", error="the body ended without a result")
+        outcome = Outcome("error", error="the task ended without a result")
     state = attempt.node.state
     assert state is not None
     step = attempt.node.plan.machine.steps[state.step]

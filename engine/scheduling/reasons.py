@@ -61,7 +61,7 @@ def of_cancel(node: LiveNode) -> Reason:
     """Why a node, or what is left of a fan-out, is cancelled."""
     fan = node.fan
     if fan is not None and fan.whole.deadline_struck:
-        return Reason("deadline", f"the deadline of `{node.plan.name}` struck")
+        return Reason("deadline", f"the deadline of `{node.plan.name}` passed")
     whole = fan.whole if fan is not None else node
     if whole.asked:
         return Reason("requested", whole.asked)

@@ -138,6 +138,6 @@ class _Fold:
         known = self.events[self.at]
         told = f"`{event.kind}` of `{event.path}`" if event else "nothing"
         return JournalError(
-            f"the journal is of another spec or engine: its event {self.at + 1} is "
-            f"`{known.kind}` of `{known.path}`, and the run made again tells {told}"
+            f"the journal belongs to another spec or engine version: its event {self.at + 1} is "
+            f"`{known.kind}` of `{known.path}`, but replaying the run gives {told}"
         )

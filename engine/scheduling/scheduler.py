@@ -384,7 +384,7 @@ class Scheduler:
         self._settle(node, "cancelled", of_cancel(node))
 
     def _deadline_end(self, node: LiveNode) -> None:
-        self._settle(node, "failed", Reason("deadline", "its deadline struck"), "timeout")
+        self._settle(node, "failed", Reason("deadline", "its deadline passed"), "timeout")
 
     def _settle(
         self,
@@ -547,7 +547,7 @@ class Scheduler:
             return
         only = self._known.only
         if only is not None and node.run is self.root and node.plan.name not in only:
-            self._settle(node, "skipped", Reason("when", "this rerun leaves it out"))
+            self._settle(node, "skipped", Reason("when", "this rerun does not include it"))
             return
         when = node.plan.when
         if when is not None:
@@ -662,7 +662,7 @@ class Scheduler:
         if owner.over:
             return
         if isinstance(owner, LiveRun):
-            self._cancel(owner, "deadline", f"the deadline of `{owner.plan.name}` struck")
+            self._cancel(owner, "deadline", f"the deadline of `{owner.plan.name}` passed")
         elif isinstance(owner, LiveAttempt):
             if not owner.stopping:
                 self._stop(owner, "timeout")

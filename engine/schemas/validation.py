@@ -53,7 +53,7 @@ def misfits(schema: Mapping[str, Any], value: Any, later: Later | None = None) -
         errors = validator.iter_errors(value)
         found = list(dict.fromkeys(problem for error in errors for problem in _problems(error)))
     except RecursionError:
-        return [Problem("misfit", (), "its schema refers to itself without end")]
+        return [Problem("misfit", (), "its schema refers to itself endlessly")]
     return sorted(found, key=lambda p: ([str(part) for part in p.path], p.message))
 
 
@@ -83,7 +83,7 @@ def _dangling(schema: Any) -> Iterator[tuple[KeyPath, str]]:
         try:
             resolver.lookup(ref)
         except Unresolvable:
-            yield path, f"there is no `{ref}` in it"
+            yield path, f"`{ref}` does not exist in it"
 
 
 def _references(value: Any, path: KeyPath) -> Iterator[tuple[KeyPath, str]]:
@@ -219,15 +219,15 @@ def _why(error: Any) -> str:
         case "const":
             return f"expected {json.dumps(value, ensure_ascii=False)}, found {shown}"
         case "oneOf" if not error.context:
-            return f"{shown} fits more than one of the forms that exclude each other"
+            return f"{shown} matches more than one of the alternatives, which exclude each other"
         case "oneOf" | "anyOf":
             return _why(max(error.context, key=lambda inner: len(inner.absolute_path)))
         case "format":
-            return f"{shown} is no {value}"
+            return f"{shown} is not a valid {value}"
         case "uniqueItems":
-            return f"{shown} has an item twice"
+            return f"{shown} has duplicate items"
         case "multipleOf":
-            return f"{shown} is no multiple of {value}"
+            return f"{shown} is not a multiple of {value}"
         case "minimum" | "exclusiveMinimum":
             return f"{shown} is below the minimum {value}"
         case "maximum" | "exclusiveMaximum":

@@ -33,7 +33,7 @@ def _of_machine(cls: type, given: Given) -> Task:
     _check_async(cls, given)
 
     async def refuse(inputs: dict[str, Any], context: Context) -> Any:
-        raise EngineError(f"{called(cls)} has several steps: each is run by itself")
+        raise EngineError(f"{called(cls)} has several steps: call each one separately")
 
     functools.update_wrapper(refuse, cls, updated=())
     said = says.get("inputs", "input_schema", "get_input_schema")
@@ -74,7 +74,7 @@ def of_class(cls: type, given: Given) -> Task:
 
 def _check_async(cls: type, given: Given) -> None:
     if given.executor not in (None, "async"):
-        raise TaskError(f"{called(cls)} is async, which executor `{given.executor}` cannot run")
+        raise TaskError(f"{called(cls)} is async, and executor `{given.executor}` cannot run that")
 
 
 def _read_execute(cls: type) -> tuple[bool, dict[str, Any] | None]:
@@ -88,7 +88,9 @@ def _read_execute(cls: type) -> tuple[bool, dict[str, Any] | None]:
     try:
         inspect.signature(cls).bind()
     except TypeError as error:
-        raise TaskError(f"{called(cls)} cannot be made without arguments: {error}") from error
+        raise TaskError(
+            f"{called(cls)} cannot be instantiated without arguments: {error}"
+        ) from error
     signature = inspect.signature(execute)
     third = tuple(signature.parameters)[2:3]
     if third != ("context",) and _accepts(signature, 2):

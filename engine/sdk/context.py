@@ -52,7 +52,7 @@ class RetryAfter(Exception):
 
     def __init__(self, seconds: float, message: str = "") -> None:
         self.seconds = seconds
-        super().__init__(message or f"asked to be tried again in {seconds:g} s")
+        super().__init__(message or f"asked for a retry in {seconds:g} s")
 
 
 def _unheard(message: str) -> None:
@@ -110,7 +110,7 @@ class Context:
     def report(self, progress: float, message: str = "") -> None:
         """Tell how much of the work is done, 0 to 1, and what; the event has the number too. ValueError for another number."""
         if not 0 <= progress <= 1:
-            raise ValueError("progress is a number from 0 to 1")
+            raise ValueError("progress must be a number from 0 to 1")
         self.note(f"{SHARE}{float(progress)!r} {message}")
 
     def shield(self) -> trio.CancelScope:

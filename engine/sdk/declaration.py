@@ -39,7 +39,10 @@ def exits_given(id: str, given: Mapping[str, int] | None) -> dict[str, int]:
     if given is None:
         return exits
     if not isinstance(given, Mapping):
-        raise TaskError(f"exits are {given!r}, not names with codes", 'write `{"needs_review": 2}`')
+        raise TaskError(
+            f"exits must be a mapping of names to codes, not {given!r}",
+            'write `{"needs_review": 2}`',
+        )
     check_exits(id, given)
     if 1 in given.values():
         del exits["failure"]

@@ -109,7 +109,7 @@ def _declared(found: Any, given: Given, name: str | None = None) -> Task:
     if not inspect.isroutine(found) and not isinstance(found, type):
         what = f"`{name}`" if name else f"a value of type `{type(found).__name__}`"
         by_place = isinstance(found, str) and name is None
-        cure = f'an id is given by name: `@task(id="{found}")`' if by_place else None
+        cure = f'pass the id as a keyword: `@task(id="{found}")`' if by_place else None
         raise TaskError(f"{what} is neither a function nor a class", cure)
     return _of_function(found, given)
 
@@ -158,17 +158,17 @@ def _place(function: Callable[..., Any], given: Given) -> tuple[Executor, str | 
     choice = given.executor
     if choice not in (None, *get_args(Executor)):
         raise TaskError(
-            f"executor `{choice}` of {called(function)} is not async, thread or process"
+            f"executor `{choice}` of {called(function)} must be async, thread or process"
         )
     if _awaits(function):
         if choice not in (None, "async"):
-            raise TaskError(f"{called(function)} is async, which executor `{choice}` cannot run")
+            raise TaskError(f"{called(function)} is async, and executor `{choice}` cannot run that")
         return "async", None
     module, qualname = getattr(function, "__module__", None), function.__qualname__
     importable = module not in (None, "__main__") and "<" not in qualname
     if choice == "process" and not importable:
         raise _not_importable(
-            given.id or function.__name__, f"`{module}:{qualname}` has no name there"
+            given.id or function.__name__, f"`{module}:{qualname}` is not an importable name"
         )
     if choice in ("async", "thread"):
         return choice, None
@@ -177,8 +177,8 @@ def _place(function: Callable[..., Any], given: Given) -> tuple[Executor, str | 
 
 def _not_importable(id: str, why: str) -> TaskError:
     return TaskError(
-        f"task `{id}` cannot run in a process: a fresh interpreter cannot import it, {why}",
-        "define it at the top of a module, or set its executor to `thread`",
+        f"task `{id}` cannot run in a process: a new interpreter cannot import it, {why}",
+        "define it at the top level of a module, or set its executor to `thread`",
     )
 
 

@@ -194,7 +194,7 @@ def _python(id: str, folder: Path) -> _Entry:
 
     name, _, qualname = id.removeprefix(_PYTHON).partition(":")
     if not name or not qualname:
-        raise NoSuchTask(f"`{id}` names no function", "write `python:module:function`")
+        raise NoSuchTask(f"`{id}` does not name a function", "write `python:module:function`")
     source = member(import_module(name, folder), qualname)
     task = attrs.evolve(as_task(source, f"{name}:{qualname}"), id=id)
     check_schemas(task)

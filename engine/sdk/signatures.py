@@ -41,7 +41,7 @@ class Signature:
 
 
 def read_signature(function: Callable[..., Any]) -> Signature:
-    """The signature of `function`; raises `TaskError` if its inputs cannot be given by name."""
+    """The signature of `function`; raises `TaskError` if its inputs cannot be passed by name."""
     try:
         signature = inspect.signature(function)
     except (TypeError, ValueError) as error:
@@ -99,12 +99,16 @@ def _check_kinds(function: Callable[..., Any], signature: inspect.Signature) -> 
     raw = inspect.unwrap(function)
     wrong = []
     if inspect.isgeneratorfunction(raw):
-        message = f"{called(function)} is a generator: a task returns one value"
-        wrong.append(TaskError(message, "an `async def` that yields once gives a resource"))
+        message = f"{called(function)} is a generator: a task must return one value"
+        wrong.append(TaskError(message, "an `async def` that yields once provides a resource"))
     for parameter in signature.parameters.values():
         if parameter.kind in (parameter.POSITIONAL_ONLY, parameter.VAR_POSITIONAL):
-            message = f"parameter `{parameter}` of {called(function)} cannot be given by name"
-            wrong.append(TaskError(message, "inputs are named: take keyword parameters only"))
+            message = f"parameter `{parameter}` of {called(function)} cannot be passed by name"
+            wrong.append(
+                TaskError(
+                    message, "inputs are passed by name: use only parameters that take keywords"
+                )
+            )
     local = function.__qualname__.rpartition("<locals>.")[2]
     if "." in local and next(iter(signature.parameters), None) == "self":
         message = f"{called(function)} is a method"

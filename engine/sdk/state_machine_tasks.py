@@ -50,9 +50,9 @@ def machinery(
     routes, start = cls.routes, cls.start
     most = getattr(cls, "max_attempts", 1)
     if not isinstance(routes, Mapping) or not routes:
-        raise TaskError(f"`routes` of task `{id}` is no table from steps to their routes")
+        raise TaskError(f"`routes` of task `{id}` must be a mapping of steps to their routes")
     if not isinstance(most, int) or isinstance(most, bool) or not 1 <= most <= 1000:
-        raise TaskError(f"`max_attempts` of task `{id}` is no number from 1 to 1000")
+        raise TaskError(f"`max_attempts` of task `{id}` must be a number from 1 to 1000")
     if start not in routes:
         raise TaskError(f"task `{id}` starts with `{start}`, which has no routes")
     steps = {name: _step(cls, id, name, exits, schema) for name in routes}
@@ -123,7 +123,7 @@ def _routes(
     """The routes and retries of a step, as a spec has them."""
     if not isinstance(table, Mapping):
         raise TaskError(
-            f"the routes of step `{step}` of task `{id}` are no table from exits to steps"
+            f"the routes of step `{step}` of task `{id}` must be a mapping of exits to steps"
         )
     routes: dict[str, RouteSpec] = {}
     again: list[str | int] = []
@@ -155,7 +155,7 @@ def _exit(id: str, step: str, key: Any, exits: Mapping[str, int]) -> tuple[str, 
     if key in exits:
         return key, exits[key]
     known = ", ".join(f"`{name}`" for name in (*exits, "error", "timeout", "*"))
-    message = f"`{key}` in the routes of step `{step}` of task `{id}` is no exit"
+    message = f"`{key}` in the routes of step `{step}` of task `{id}` is not an exit"
     raise TaskError(message, f"known here: {known}")
 
 
@@ -165,8 +165,8 @@ def _target(id: str, step: str, written: Any, steps: Mapping[str, Any]) -> tuple
     )
     if target is not None and target not in steps:
         raise TaskError(
-            f"a route of step `{step}` of task `{id}` leads to `{target}`, which is no step"
+            f"a route of step `{step}` of task `{id}` leads to `{target}`, which is not a step"
         )
     if not isinstance(retry, bool):
-        raise TaskError(f"a route of step `{step}` of task `{id}` is no `(step, retry)`")
+        raise TaskError(f"a route of step `{step}` of task `{id}` must be `(step, retry)`")
     return target, retry

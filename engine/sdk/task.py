@@ -154,7 +154,7 @@ def check_declaration(task: Task) -> None:
     parts = task.id.split(".") if isinstance(task.id, str) else ("",)
     if not all(part.replace("-", "_").isidentifier() for part in parts):
         raise TaskError(
-            f"`{task.id}` is no id of a task", "use names joined by dots: `acme.review`"
+            f"`{task.id}` is not a valid task id", "use names joined by dots: `acme.review`"
         )
     check_exits(task.id, task.exits)
 
@@ -182,7 +182,7 @@ def check_schemas(task: Task) -> None:
         _check_schema(task.input_schema, f"input schema of task `{task.id}`")
         if task.input_schema.get("type") != "object":
             raise TaskError(
-                f"input schema of task `{task.id}` is not of an object",
+                f"input schema of task `{task.id}` must describe an object",
                 'write `{"type": "object", "properties": {...}}`',
             )
     if task.output_schema is not None:
@@ -197,7 +197,7 @@ def _wrong_exit(id: str, name: object, code: object) -> TaskError | None:
     if not isinstance(name, str) or not name.isidentifier() or not name.isascii():
         return TaskError(f"{what} is not an identifier")
     if name in _OUTCOMES:
-        return TaskError(f"{what} has the name of an outcome that the engine gives")
+        return TaskError(f"{what} has the name of a built-in outcome")
     if isinstance(code, bool) or not isinstance(code, int) or not 0 <= code <= 255:
         return TaskError(f"{what} is {code!r}, not a code from 0 to 255")
     if name == "success" and code != 0:
@@ -209,4 +209,4 @@ def _check_schema(schema: object, what: str) -> None:
     if not isinstance(schema, Mapping):
         raise TaskError(f"{what} is a {type(schema).__name__}, not a table")
     if wrong := schema_error(dict(schema)):
-        raise TaskError(f"{what} is no JSON Schema: {Problem('misfit', *wrong)}")
+        raise TaskError(f"{what} is not a valid JSON Schema: {Problem('misfit', *wrong)}")

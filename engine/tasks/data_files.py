@@ -63,7 +63,7 @@ def _rows(text: str, inputs: Mapping[str, Any], path: Path) -> list[dict[str, An
     try:
         head = inputs.get("columns") or next(reader, [])
         if len(set(head)) != len(head):
-            raise Failure(f"`{path}`, line 1: a column is there twice")
+            raise Failure(f"`{path}`, line 1: duplicate column name")
         return [_row(head, cells, inputs, path, reader.line_num) for cells in reader if cells]
     except csv.Error as error:
         raise Failure(f"`{path}`, line {reader.line_num}: {error}") from None
@@ -81,7 +81,7 @@ def _row(
             row[name] = _typed(cell, types.get(name, "text"))
         except ValueError:
             raise Failure(
-                f"`{path}`, line {line}: `{cell}` under `{name}` is no {types[name]}"
+                f"`{path}`, line {line}: `{cell}` in column `{name}` is not a valid {types[name]}"
             ) from None
     return row
 
@@ -107,7 +107,7 @@ def _csv(inputs: Mapping[str, Any]) -> Iterator[bytes]:
     for row in rows:
         odd = next((name for name in row if name not in head), None)
         if odd is not None:
-            raise Failure(f"a row has `{odd}`, which is none of the columns")
+            raise Failure(f"a row has `{odd}`, which is not one of the columns")
     out = io.StringIO(newline="")
     writer = csv.writer(out, delimiter=inputs.get("delimiter", ","), lineterminator="\n")
     if inputs.get("head", True):
@@ -146,7 +146,7 @@ def _value(text: str, path: str, line: int) -> Any:
         place = f"line {line or error.lineno}, column {error.colno}"
         raise Failure(f"`{path}`, {place}: {error.msg.lower()}") from None
     except (ValueError, RecursionError) as error:
-        why = "it is nested too deeply" if isinstance(error, RecursionError) else str(error)
+        why = "the value is nested too deeply" if isinstance(error, RecursionError) else str(error)
         raise Failure(f"`{path}`{f', line {line}' if line else ''}: {why}") from None
 
 

@@ -52,7 +52,7 @@ def read_bytes(path: Path, limit: int = LIMIT) -> bytes:
 def _opened(path: Path) -> IO[bytes]:
     """A file to read; what is none, as a pipe, might have nothing to read for ever."""
     if path.exists() and not (path.is_file() or path.is_dir()):
-        raise Failure(f"`{path}` is no file")
+        raise Failure(f"`{path}` is not a file")
     try:
         return path.open("rb")
     except FileNotFoundError as error:
@@ -64,7 +64,7 @@ def decoded(data: bytes, path: Path) -> str:
     try:
         return data.decode("utf-8-sig")
     except UnicodeDecodeError as error:
-        raise Failure(f"`{path}` is not UTF-8 text, from byte {error.start} on") from None
+        raise Failure(f"`{path}` is not UTF-8 text, at byte {error.start}") from None
 
 
 def write_bytes(
@@ -174,11 +174,11 @@ async def glob(inputs: dict[str, Any], context: Context) -> dict[str, Any]:
 
 def _found(base: Path, pattern: str, kind: str, most: int) -> list[str]:
     if not base.is_dir():
-        raise Failure(f"`{base}` is no folder")
+        raise Failure(f"`{base}` is not a folder")
     wanted = {"files": Path.is_file, "folders": Path.is_dir, "all": Path.exists}[kind]
     found = sorted(str(path.relative_to(base)) for path in base.glob(pattern) if wanted(path))
     if len(found) > most:
-        raise Failure(f"`{pattern}` finds {len(found)} paths, more than {most}")
+        raise Failure(f"`{pattern}` matches {len(found)} paths, more than {most}")
     return found
 
 

@@ -16,7 +16,7 @@ __all__ = ["TASK", "body"]
 
 async def body(inputs: dict[str, Any], context: Context) -> None:
     """Never called."""
-    raise AssertionError("a person is asked, not a body")
+    raise AssertionError("a person is asked, no code runs")
 
 
 TASK = Task(

@@ -68,7 +68,7 @@ async def _searched(pattern: str, text: str, fold: bool) -> Found | None:
     try:
         re.compile(pattern)
     except re.error as error:
-        raise Permanent(f"`{pattern}` is no regular expression: {error}") from None
+        raise Permanent(f"`{pattern}` is not a valid regular expression: {error}") from None
     flags = int(re.MULTILINE | (re.IGNORECASE if fold else 0))
     done = await trio.run_process(
         [sys.executable, "-I", "-S", "-c", _SEARCH],
@@ -89,13 +89,13 @@ def exits_of(with_: Mapping[str, Any]) -> dict[str, int]:
     if not isinstance(patterns, list):
         if isinstance(patterns, str):
             raise Misfit(
-                ("patterns",), "the patterns of `match` are written out: they name its exits"
+                ("patterns",), "the patterns of `match` must be literal: they name its exits"
             )
         return {}
     named = [each.get("exit") for each in patterns if isinstance(each, dict)]
     for at, name in enumerate(named):
         if isinstance(name, str) and "${" in name:
-            raise Misfit(("patterns", at, "exit"), "the exits of `match` are written out")
+            raise Misfit(("patterns", at, "exit"), "the exits of `match` must be literal")
     _check(patterns)
     taken = {name for name in named if isinstance(name, int)}
     free = (code for code in range(NO_MATCH) if code not in taken)
@@ -111,7 +111,9 @@ def _check(patterns: list[Any]) -> None:
             try:
                 re.compile(wanted)
             except re.error as error:
-                raise Misfit(("patterns", at, "regex"), f"no regular expression: {error}") from None
+                raise Misfit(
+                    ("patterns", at, "regex"), f"this is not a valid regular expression: {error}"
+                ) from None
 
 
 _TEXT = {"type": "string", "minLength": 1}

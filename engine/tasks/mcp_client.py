@@ -72,7 +72,7 @@ def _why(error: BaseException, said: TextIO) -> str:
         error = error.exceptions[0]
     said.seek(0)
     tail = said.read()[-_TAIL:].strip()
-    return f"{error or type(error).__name__}" + (f"; it said: {tail}" if tail else "")
+    return f"{error or type(error).__name__}" + (f"; its output: {tail}" if tail else "")
 
 
 # -- its tools -------------------------------------------------------------------------------------
@@ -82,7 +82,7 @@ def server_of(context: Context, name: str) -> mcp.Client:
     """The server that a node uses under this name."""
     found: mcp.Client | None = context.resources.get(name)
     if found is None or not hasattr(found, "call_tool"):
-        raise Permanent(f"resource `{name}` is no MCP server of this node")
+        raise Permanent(f"resource `{name}` is not an MCP server of this node")
     return found
 
 
@@ -123,7 +123,7 @@ async def _heard(question: Any) -> Any:
     try:
         return await question
     except MCPError as error:
-        raise Failure(f"the MCP server answered: {error.message}") from None
+        raise Failure(f"the MCP server returned an error: {error.message}") from None
     except (anyio.ClosedResourceError, anyio.BrokenResourceError):
         raise Failure("the MCP server has ended") from None
 
@@ -146,7 +146,7 @@ def names(with_: Mapping[str, Any]) -> Iterator[Named]:
 
 async def _never(inputs: dict[str, Any], context: Context) -> None:
     """Never run: a resource is no step."""
-    raise Permanent("`mcp.server` gives a resource, and is no step")
+    raise Permanent("`mcp.server` provides a resource and cannot be a step")
 
 
 _TEXT = {"type": "string"}

@@ -78,7 +78,7 @@ async def ssh(inputs: dict[str, Any], context: Context) -> Exit:
     if "known_hosts" in inputs:
         argv += ["-o", f"UserKnownHostsFile={os.path.join(context.folder, inputs['known_hosts'])}"]
     if inputs["host"].startswith("-"):
-        raise Permanent("`host` is no host")
+        raise Permanent("`host` is not a valid host")
     argv += ["--", inputs["host"]]
     name, ended = _name(context), False
     try:
@@ -134,7 +134,7 @@ async def _client(
     argv: Sequence[str], inputs: Mapping[str, Any], context: Context
 ) -> children.Completed:
     if any("\0" in word for word in argv):
-        raise Permanent("a null character cannot be given to a program")
+        raise Permanent("a null character cannot be passed to a program")
     env = inputs.get("env", {}) if argv[0] == "docker" else {}
     stdin = inputs.get("stdin")
     try:
@@ -162,7 +162,7 @@ def _exit(done: children.Completed, inputs: Mapping[str, Any], command: str) -> 
 
 def _why(data: bytes, client: str) -> str:
     """What a client complained of: its own line, or the last one."""
-    lines = texted(data).strip().splitlines() or [f"{client}: it said nothing"]
+    lines = texted(data).strip().splitlines() or [f"{client}: it gave no reason"]
     own = next((line for line in lines if line.startswith(f"{client}: ")), f"{client}: {lines[-1]}")
     return own[:500]
 

@@ -44,10 +44,10 @@ def _refuse(argv: list[str], inputs: dict[str, Any]) -> None:
     """Raise for what no program can be started with; the system would say so in words of its own."""
     env = inputs.get("env", {})
     if not argv[0]:
-        raise Permanent("the first of `argv` is empty: it names the program")
+        raise Permanent("the first item of `argv` is empty: it must name the program")
     if any("\0" in text for text in (*argv, inputs.get("cwd", ""), *env, *env.values())):
         raise Permanent(
-            "`argv`, `cwd` or `env` holds a null character, which no program can be given"
+            "`argv`, `cwd` or `env` contains a null character, which cannot be passed to a program"
         )
     if wrong := next((name for name in env if "=" in name), None):
         raise Permanent(f"`{wrong}` cannot be the name of an environment variable")
@@ -85,7 +85,9 @@ def decoded(done: Completed, form: str, command: str) -> Any:
             try:
                 return json.loads(done.stdout, parse_constant=_no_constant)
             except (ValueError, RecursionError) as error:
-                why = "it is nested too deeply" if isinstance(error, RecursionError) else error
+                why = (
+                    "the value is nested too deeply" if isinstance(error, RecursionError) else error
+                )
                 if done.returncode == 0:
                     raise Failure(f"the output of `{command}` is not JSON: {why}") from None
     return texted(done.stdout)

@@ -124,13 +124,13 @@ def _rows(inputs: Mapping[str, Any], connection: Any) -> dict[str, Any]:
     most = inputs.get("max_rows", 10_000)
     found = connection.execute(sqlalchemy.text(inputs["statement"]), inputs.get("values", {}))
     if not found.returns_rows:
-        raise Permanent("the statement gives no rows: use `sql.execute`")
+        raise Permanent("the statement returns no rows: use `sql.execute`")
     names = list(found.keys())
     if len(set(names)) != len(names):
-        raise Permanent("two columns have one name: give one of them another with `AS`")
+        raise Permanent("two columns have the same name: rename one of them with `AS`")
     rows = found.fetchmany(most + 1)
     if len(rows) > most:
-        raise Permanent(f"there are more than {most} rows: raise `max_rows`, or ask for fewer")
+        raise Permanent(f"there are more than {most} rows: raise `max_rows`, or select fewer")
     return {
         "rows": [dict(zip(names, map(_plain, row), strict=True)) for row in rows],
         "columns": names,
@@ -173,8 +173,8 @@ def exits_of(with_: Mapping[str, Any]) -> dict[str, int]:
         if isinstance(each, dict) and "${" in str(each.get("statement", "")):
             raise Misfit(
                 (*path, "statement"),
-                "a statement takes no expressions",
-                'name a value, `:city`, and give it: `values = { city = "${…}" }`',
+                "a statement cannot contain expressions",
+                'use a parameter, `:city`, and set it: `values = { city = "${…}" }`',
             )
     return {"success": 0}
 

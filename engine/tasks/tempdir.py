@@ -30,7 +30,7 @@ async def opens(inputs: dict[str, Any], context: Context) -> AsyncIterator[dict[
 
 async def body(inputs: dict[str, Any], context: Context) -> None:
     """Never run: a resource is no step."""
-    raise Permanent("`tempdir` gives a resource, and is no step")
+    raise Permanent("`tempdir` provides a resource and cannot be a step")
 
 
 TASK = Task(

@@ -18,7 +18,7 @@ __all__ = ["TASK", "body", "fill"]
 
 async def body(inputs: dict[str, Any], context: Context) -> dict[str, str]:
     """Never run: `fill` is, in a thread."""
-    raise AssertionError("a template is filled in by `fill`")
+    raise AssertionError("templates are filled in by `fill`")
 
 
 def fill(inputs: Mapping[str, Any], context: Context) -> dict[str, str]:

@@ -20,7 +20,7 @@ async def body(inputs: dict[str, Any], context: Context) -> Exit:
 
     wrong = schema_error(inputs["schema"])
     if wrong is not None:
-        raise Permanent(f"`schema` is no JSON Schema: {wrong[1]}")
+        raise Permanent(f"`schema` is not a valid JSON Schema: {wrong[1]}")
     problems = [
         {"path": list(problem.path), "message": problem.message}
         for problem in misfits(inputs["schema"], inputs["value"])
@@ -36,7 +36,7 @@ def exits_of(with_: Mapping[str, Any]) -> dict[str, int]:
     if isinstance(schema, dict) and "${" not in str(schema):
         wrong = schema_error(schema)
         if wrong is not None:
-            raise Misfit(("schema", *wrong[0]), f"no JSON Schema: {wrong[1]}")
+            raise Misfit(("schema", *wrong[0]), f"this is not a valid JSON Schema: {wrong[1]}")
     return _EXITS
 
 

@@ -36,14 +36,16 @@ Script = Mapping[str, Sequence[Ending]]
 def parse_script(data: Any, plan: Plan) -> Script:
     """The script in JSON data; InputError lists everything that is wrong with it."""
     if not isinstance(data, dict):
-        raise InputError(("a script is an object from `node/step` to a list of ends",))
+        raise InputError(("a script must be an object that maps `node/step` to a list of ends",))
     known = dict(_paths(plan, ""))
     fans = set(_fans(plan, ""))
     problems: list[str] = []
     script: dict[str, tuple[Ending, ...]] = {}
     for written, endings in data.items():
         path = _INDEX.sub("", written)
-        problems += (f"`{node}` is no fan-out: it has no items" for node in _listed(written) - fans)
+        problems += (
+            f"`{node}` is not a fan-out: it has no items" for node in _listed(written) - fans
+        )
         if any(step.startswith(f"{path}/") for step in known):
             inner = next(step for step in known if step.startswith(f"{path}/"))
             # Names go by twos, node and step: what has an odd number of them is a node.
@@ -62,12 +64,12 @@ def parse_script(data: Any, plan: Plan) -> Script:
             )
             broken = any(ending.outcome == "interrupted" for ending in script[written])
             if broken and known[path].on_interrupt != "route":
-                problems.append(f'`{written}` does not say `on_interrupt = "route"`')
+                problems.append(f'`{written}` does not set `on_interrupt = "route"`')
             task = known[path].task
             asks = any(ending.retry_after is not None for ending in script[written])
             if task is not None and asks and not task.may_ask:
                 problems.append(
-                    f"`{path}`: task `{task.id}` never asks for a wait: no `retry_after`"
+                    f"`{path}`: task `{task.id}` does not support `retry_after`: it never asks for a wait"
                 )
     if problems:
         raise InputError(tuple(problems))
@@ -118,7 +120,7 @@ def _ending(path: str, index: int, entry: Any, problems: list[str]) -> Ending:
     asked = _seconds(entry, "retry_after", None, where, problems)
     message, permanent = entry.get("message", "scripted error"), entry.get("permanent", False)
     if not isinstance(message, str) or not isinstance(permanent, bool):
-        problems.append(f"{where}: `message` is a string, `permanent` true or false")
+        problems.append(f"{where}: `message` must be a string, `permanent` must be true or false")
     return Ending(outcome, duration or 0.0, entry.get("output"), message, permanent, asked)
 
 
@@ -129,9 +131,9 @@ def _outcome(entry: Mapping[str, Any], where: str, problems: list[str]) -> Any:
     elif "outcome" in entry and "output" in entry:
         problems.append(f"{where}: `output` goes with an exit, not with `outcome`")
     if type(code) is not int or not 0 <= code <= 255:
-        problems.append(f"{where}: `exit` is a code from 0 to 255")
+        problems.append(f"{where}: `exit` must be a code from 0 to 255")
     if "outcome" in entry and word not in ("error", "interrupted", "hang"):
-        problems.append(f'{where}: `outcome` is "error", "interrupted" or "hang"')
+        problems.append(f'{where}: `outcome` must be "error", "interrupted" or "hang"')
     return code if word is None else word
 
 
@@ -140,7 +142,7 @@ def _seconds(
 ) -> float | None:
     value = entry.get(key, default)
     if value is not None and (type(value) not in (int, float) or not 0 <= value < 1e9):
-        problems.append(f"{where}: `{key}` is a number of seconds, 0 or more")
+        problems.append(f"{where}: `{key}` must be a number of seconds, 0 or more")
         return default
     return None if value is None else float(value)
 

@@ -93,7 +93,7 @@ def simulate(
         async with open_run(plan, inputs, options) as run:
             if cancel_at is not None:
                 await trio.sleep_until(cancel_at)
-                run.cancel("the simulation's caller asked")
+                run.cancel("the caller of the simulation asked for it")
             return await run.result()
 
     result = trio.run(main, clock=MockClock(autojump_threshold=0))
@@ -143,4 +143,4 @@ def _with_cause(plan: Plan, text: str, script: Script, prefix: str, own: str) ->
     last = f"{prefix}{name}/{node.machine.steps[0].name}" if node else f"{own}{name}"
     if any(_INDEX.sub("", path) == last for path in script):
         return text
-    return f"{text[: found.end()]}: the script gives `{last}` no output{text[found.end() :]}"
+    return f"{text[: found.end()]}: the script sets no output for `{last}`{text[found.end() :]}"

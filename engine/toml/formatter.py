@@ -37,7 +37,7 @@ def formatted(text: str) -> str:
     import tomli
 
     # as texts: not a number is not even equal to itself
-    assert repr(tomli.loads(laid)) == repr(tomli.loads(text)), "the layout changes what it says"
+    assert repr(tomli.loads(laid)) == repr(tomli.loads(text)), "formatting would change its meaning"
     return laid
 
 

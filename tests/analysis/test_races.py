@@ -65,7 +65,7 @@ def test_the_run_that_has_both_is_told_where_it_is_not_the_common_one() -> None:
     }
     assert messages(doc_of(nodes)) == [
         (
-            "`d` writes `state.x`, as `b` does, and neither waits for the other: both run when "
+            "`d` and `b` both write `state.x`, and neither waits for the other: both run when "
             "`a` ends with `error` and `c` ends with `needs_review`"
         )
     ]
@@ -104,7 +104,7 @@ def test_beyond_the_effort_a_race_is_undecided(monkeypatch: pytest.MonkeyPatch) 
         "b": writer(needs={"a": "success"}),
         "c": writer(needs={"a": "failure"}),
     }
-    assert messages(doc_of(nodes)) == ["whether `b` and `c` race over `state.x` is not decided"]
+    assert messages(doc_of(nodes)) == ["cannot decide whether `b` and `c` race over `state.x`"]
 
 
 def test_what_an_undecided_step_does_is_no_race(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -118,8 +118,8 @@ def test_what_an_undecided_step_does_is_no_race(monkeypatch: pytest.MonkeyPatch)
     }
     doc = doc_of({"m": {"start": "a", "steps": steps}, "n": writer()})
     assert messages(doc) == [
-        *["whether any run uses up the bound of `3` is not decided"] * 2,
-        "whether any run visits `c` is not decided",
+        *["cannot decide whether any run uses up the bound of `3`"] * 2,
+        "cannot decide whether any run visits `c`",
     ]
 
 

@@ -67,7 +67,7 @@ def test_warnings_are_a_mistake_only_when_strict(check: Check) -> None:
 
 def test_rules_are_chosen_by_the_call(check: Check) -> None:
     assert check("a.toml", a=SPARE)[0] == 1
-    assert check("a.toml", "--ignore", "E302") == (0, "1 file is sound\n", "")
+    assert check("a.toml", "--ignore", "E302") == (0, "no problems found in 1 file\n", "")
     assert check("a.toml", "--select", "E4")[0] == 0
     assert check("a.toml", "--select", "W,E3")[0] == 1
     assert check("a.toml", "--select", "E302", "--ignore", "unreachable-step")[0] == 0
@@ -118,11 +118,11 @@ def test_json_lines_of_nothing_are_nothing(check: Check) -> None:
 
 def test_fix_mends_files_and_tells_what_is_left(check: Check) -> None:
     status, out, err = check("a.toml", "b.toml", "--fix", a=BROKEN + "timeuot = '1s'", b=LOOP)
-    assert err == "mended 2 findings in 1 file\n"
+    assert err == "fixed 2 findings in 1 file\n"
     assert status == 1
     assert Path("a.toml").read_text().startswith(BROKEN.replace("slep", "sleep") + "timeout = '1s'")
     assert Path("b.toml").read_text() == LOOP
-    assert out.splitlines()[-2] == "can be mended: 1 with `--unsafe-fixes`"
+    assert out.splitlines()[-2] == "can be fixed: 1 with `--unsafe-fixes`"
 
 
 def test_unsafe_fixes_bound_a_loop_and_keep_the_rest(check: Check) -> None:
@@ -267,7 +267,7 @@ def test_ctrl_c_ends_a_watch_with_0(tmp_path: Path) -> None:
     with process, process.stdout, process.stderr:
         said = process.stderr.readline()
         process.send_signal(signal.SIGINT)
-        assert said == "watching for changes, Ctrl-C ends\n"
+        assert said == "watching for changes, press Ctrl-C to stop\n"
         assert process.stdout.read() == "a.toml:3:8: E201 unknown-name: there is no task `slep`\n"
     assert process.returncode == 0
 

@@ -52,7 +52,7 @@ def test_all_of_it_passes(project: Path) -> None:
 def test_nothing_is_written_over(project: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (project / "README.md").write_text("mine")
     assert main.main(["new", "big-greetings"]) == 2
-    assert "is there already" in capsys.readouterr().err
+    assert "already exists" in capsys.readouterr().err
     assert (project / "README.md").read_text() == "mine"
 
 
@@ -65,5 +65,5 @@ def test_a_name_that_is_none_is_refused(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     assert main.main(["new", name]) == 2
-    assert "is no name for a project" in capsys.readouterr().err
+    assert "is not a valid project name" in capsys.readouterr().err
     assert [*tmp_path.iterdir()] == []

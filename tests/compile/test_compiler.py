@@ -118,7 +118,7 @@ WRONG: dict[str, tuple[str, tuple[Any, ...]]] = {
     ),
     "the step to start with": (
         M.replace('start = "one"', 'start = «"on"»'),
-        ("E201", "there is no step `on` to start with", "did you mean `one`?"),
+        ("E201", "there is no step `on`", "did you mean `one`?"),
     ),
     "a target": (
         M + 'routes = { success = «"tow"» }',
@@ -254,8 +254,8 @@ WRONG: dict[str, tuple[str, tuple[Any, ...]]] = {
         C + 'with = { n = 1 }\non_interrupt = «"route"»',
         (
             "E103",
-            "a sub-pipeline is never interrupted: the attempts inside it are",
-            "write `on_interrupt` on its steps",
+            "a sub-pipeline is never interrupted: only the attempts inside it are",
+            "set `on_interrupt` on its steps",
         ),
     ),
     "two keys for one exit": (
@@ -281,7 +281,7 @@ WRONG: dict[str, tuple[str, tuple[Any, ...]]] = {
         (
             "E202",
             "nodes wait for each other: a → b → a",
-            "take one of these edges out",
+            "remove one of these edges",
         ),
     ),
     "a cycle with an implied edge": (
@@ -310,7 +310,7 @@ WRONG: dict[str, tuple[str, tuple[Any, ...]]] = {
         (
             "E205",
             "`a` holds a place in pool `gpu` that its sub-pipeline waits for",
-            "take `pool` from one of the two",
+            "remove `pool` from one of the two",
         ),
     ),
     "a mistake in a pipeline that nothing uses": (
@@ -400,20 +400,20 @@ WRONG: dict[str, tuple[str, tuple[Any, ...]]] = {
         '[inputs]\nx = { type = «"strng"» }\n' + A,
         (
             "E103",
-            f'`inputs.x` is no JSON Schema: expected one of {KINDS}, found "strng"',
+            f'`inputs.x` is not a valid JSON Schema: expected one of {KINDS}, found "strng"',
         ),
     ),
     "a schema with a bad pattern": (
         '[inputs]\nx = { pattern = «"("» }\n' + A,
-        ("E103", '`inputs.x` is no JSON Schema: "(" is no regex'),
+        ("E103", '`inputs.x` is not a valid JSON Schema: "(" is not a valid regex'),
     ),
     "a schema that refers to nothing": (
         '[inputs]\nx = { "$ref" = «"#/nope"» }\n' + A,
-        ("E103", "`inputs.x` is no JSON Schema: there is no `#/nope` in it"),
+        ("E103", "`inputs.x` is not a valid JSON Schema: `#/nope` does not exist in it"),
     ),
     "a schema inside": (
         "[inputs]\nx = { properties = { a = { minLength = «-1» } } }\n" + A,
-        ("E103", "`inputs.x` is no JSON Schema: -1 is below the minimum 0"),
+        ("E103", "`inputs.x` is not a valid JSON Schema: -1 is below the minimum 0"),
     ),
     "a default that does not fit": (
         '[inputs]\nx = { type = "integer", default = «"3"» }\n' + A,
@@ -426,7 +426,7 @@ WRONG: dict[str, tuple[str, tuple[Any, ...]]] = {
     # expressions
     "unclosed": (
         A + 'with = { x = { y = ["a «${»run.id"] } }',
-        ("E505", "`${` is never closed", "write `$${` for a literal `${`"),
+        ("E505", "`${` is not closed", "write `$${` for a literal `${`"),
     ),
     "empty": (A + 'with = { x = "a «${}» b" }', ("E505", "empty expression")),
     "an empty condition": (A + 'when = «""»', ("E505", "empty expression")),
@@ -434,13 +434,13 @@ WRONG: dict[str, tuple[str, tuple[Any, ...]]] = {
         A + 'when = "«a ${run.id}»"',
         (
             "E505",
-            "a condition is one expression, not a text",
+            "a condition must be one expression, not text",
             "put all of it into one `${…}`",
         ),
     ),
     "?? in an expression": (
         A + 'when = "run.id == 1 «??» 2"',
-        ("E505", "`??` takes a plain path and a literal"),
+        ("E505", "`??` needs a plain path on its left and a literal on its right"),
     ),
     "no literal after ??": (
         A + 'with = { x = "${run.id ?? «a»}" }',
@@ -464,19 +464,25 @@ WRONG: dict[str, tuple[str, tuple[Any, ...]]] = {
     ),
     "steps in a condition": (
         A + 'when = "«steps.a.x»"',
-        ("E505", "`steps` cannot be read here: only a node's own steps and `outputs` see them"),
+        (
+            "E505",
+            "`steps` cannot be read here: only a node's own steps and `outputs` can read them",
+        ),
     ),
     "steps in [outputs]": (
         A + '[outputs]\nx = "${«steps.a.x»}"',
-        ("E505", "`steps` cannot be read here: only a node's own steps and `outputs` see them"),
+        (
+            "E505",
+            "`steps` cannot be read here: only a node's own steps and `outputs` can read them",
+        ),
     ),
     "env without a name": (
         A + 'with = { x = "${«env»}" }',
-        ("E505", "`env` is read by name: `env.NAME`"),
+        ("E505", "`env` cannot be read as a whole: write `env.NAME`"),
     ),
     "secrets by number": (
         A + 'with = { x = "${«secrets[0]»}" }',
-        ("E505", "`secrets` is read by name: `secrets.NAME`"),
+        ("E505", "`secrets` cannot be read as a whole: write `secrets.NAME`"),
     ),
     "a state that is not there": (
         A + 'when = "«state.sen»"\n[state]\nseen = { initial = 1 }',
@@ -501,14 +507,14 @@ WRONG: dict[str, tuple[str, tuple[Any, ...]]] = {
     ),
     "a part of an input that is no schema": (
         A + 'when = "inputs.x.y"\n[inputs]\nx = { properties = «3» }',
-        ("E103", "`inputs.x` is no JSON Schema: expected object, found 3"),
+        ("E103", "`inputs.x` is not a valid JSON Schema: expected object, found 3"),
     ),
     "a sub-pipeline's input that is no schema": (
         (
             '[nodes.a]\npipeline = "p"\nwith = { x = "a" }\n'
             '[pipelines.p]\ninputs.x = { pattern = «0» }\nnodes.b.task = "shell"'
         ),
-        ("E103", "`inputs.x` is no JSON Schema: expected string, found 0"),
+        ("E103", "`inputs.x` is not a valid JSON Schema: expected string, found 0"),
     ),
     "initial that does not fit": (
         A + '[state]\nx = { type = "string", initial = «1» }',
@@ -519,7 +525,7 @@ WRONG: dict[str, tuple[str, tuple[Any, ...]]] = {
         (
             "E103",
             (
-                '`state.x` is no JSON Schema: expected one of "array", "boolean", "integer", "null", '
+                '`state.x` is not a valid JSON Schema: expected one of "array", "boolean", "integer", "null", '
                 '"number", "object", "string", found "text"'
             ),
         ),
@@ -534,27 +540,27 @@ WRONG: dict[str, tuple[str, tuple[Any, ...]]] = {
         A + 'with = { x = "${«item»}" }',
         (
             "E505",
-            "`item` cannot be read here: only the steps and the `outputs` of a node with `for_each` see it",
+            "`item` cannot be read here: only the steps and the `outputs` of a node with `for_each` can read it",
         ),
     ),
     "item where the list is made": (
         A + 'for_each = "${[«item»]}"',
         (
             "E505",
-            "`item` cannot be read here: only the steps and the `outputs` of a node with `for_each` see it",
+            "`item` cannot be read here: only the steps and the `outputs` of a node with `for_each` can read it",
         ),
     ),
     "index before the node starts": (
         A + 'for_each = ["x"]\nwhen = "«index» == 0"',
         (
             "E505",
-            "`index` cannot be read here: only the steps and the `outputs` of a node with `for_each` see it",
+            "`index` cannot be read here: only the steps and the `outputs` of a node with `for_each` can read it",
         ),
     ),
-    "no list": (A + 'for_each = «"x"»', ("E505", 'this is always "x", no list with items')),
+    "no list": (A + 'for_each = «"x"»', ("E505", 'this is always "x", not a list with items')),
     "a list that is empty": (
         A + 'for_each = «"${[]}"»',
-        ("E505", "this is always [], no list with items"),
+        ("E505", "this is always [], not a list with items"),
     ),
     "a label that a fan-out cannot have": (
         A
@@ -576,9 +582,9 @@ def test_one_mistake_is_one_finding(text: str, expected: tuple[Any, ...]) -> Non
 def test_every_bad_string_of_a_table_is_told() -> None:
     says(
         A + 'with = { a = "«${»", b = ["${«nope.x»}", "${run.id «+»}"] }',
-        ("E505", "`${` is never closed"),
+        ("E505", "`${` is not closed"),
         ("E201", "there is no node `nope` (`nope.x`)"),
-        ("E505", "not a CEL expression: it ends too early"),
+        ("E505", "not a CEL expression: the expression ends too early"),
     )
 
 

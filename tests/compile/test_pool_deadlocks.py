@@ -86,7 +86,7 @@ def the_one(found: Any) -> Diagnostic:
 
 def test_a_circle_of_pools_is_shown_with_those_who_hold_them() -> None:
     found = the_one(check(FIXTURES / "err" / "pools_held_in_a_circle.toml"))
-    assert found.message == "pools are held while others are waited for, in a circle: g → h → g"
+    assert found.message == "nodes that hold a pool wait for each other's pools: g → h → g"
     assert [(note.message, note.span.line) for note in found.notes] == [
         ("`a` holds a place in pool `g` while its sub-pipeline waits for one in `h`", 10),
         ("`b` holds a place in pool `h` while its sub-pipeline waits for one in `g`", 14),

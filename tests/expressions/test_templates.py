@@ -283,10 +283,13 @@ def test_plain_paths_do_not_need_the_cel_library() -> None:
         ("${n.x[0] / 0}", "`n.x[0] / 0`: division by zero"),
         (
             "${{1: 2}}",
-            "`{1: 2}` gives a value that JSON does not have: an object with keys that are no strings",
+            "`{1: 2}` gives a value that JSON cannot represent: an object with keys that are not strings",
         ),
-        ("${double('nan')}", "`double('nan')` gives a value that JSON does not have: not a number"),
-        ("${[b'x']}", "`[b'x']` gives a value that JSON does not have: bytes"),
+        (
+            "${double('nan')}",
+            "`double('nan')` gives a value that JSON cannot represent: not a number",
+        ),
+        ("${[b'x']}", "`[b'x']` gives a value that JSON cannot represent: bytes"),
     ],
 )
 def test_what_is_missing_is_named(text: str, message: str) -> None:
@@ -296,8 +299,8 @@ def test_what_is_missing_is_named(text: str, message: str) -> None:
     assert str(caught.value) == message
 
 
-TYPES = "the types do not fit what is done with them"
-CURE = "nothing is converted by itself, write"
+TYPES = "the types do not fit the operation"
+CURE = "types are not converted implicitly, write"
 
 
 @pytest.mark.parametrize(
@@ -317,14 +320,14 @@ CURE = "nothing is converted by itself, write"
         ),
         ("!n.o", f"{TYPES}: `n.o` is an object"),
         ("n.l[n.s]", f"{TYPES}: `n.l` is an array, `n.s` is a string"),
-        ("size(n.i)", "`size` does not take these types: `n.i` is an integer"),
+        ("size(n.i)", "`size` does not accept these types: `n.i` is an integer"),
         ("n.i % 0", "remainder of a division by zero"),
         ("9223372036854775807 + n.i", "an integer of more than 64 bits"),
         ("int(1e30)", "an integer of more than 64 bits"),
         ("n.l[n.i]", "there is no item 3"),
-        ("n.s.matches('(')", "`(` is no regular expression"),
-        ("timestamp(n.s)", "`timestamp` cannot read what it is given"),
-        ("{1.5: 2}", "a key of a map is no number with a point"),
+        ("n.s.matches('(')", "`(` is not a valid regular expression"),
+        ("timestamp(n.s)", "`timestamp` cannot convert its argument"),
+        ("{1.5: 2}", "a floating-point number cannot be the key of a map"),
     ],
 )
 def test_what_cannot_be_evaluated_is_told_in_our_words(text: str, message: str) -> None:
@@ -340,11 +343,11 @@ def test_what_cannot_be_evaluated_is_told_in_our_words(text: str, message: str) 
         ("timestamp('2024-01-01T00:00:00Z')", "a timestamp"),
         ("duration('1s')", "a duration"),
         ("1.0 / 0.0", "an infinite number"),
-        ("optional.of(1)", "one that is of CEL alone"),
+        ("optional.of(1)", "a value of a type that only CEL has"),
     ],
 )
 def test_values_that_json_does_not_have_are_named(text: str, what: str) -> None:
-    with pytest.raises(EvaluationError, match=f"a value that JSON does not have: {what}$"):
+    with pytest.raises(EvaluationError, match=f"a value that JSON cannot represent: {what}$"):
         template(f"${{{text}}}").evaluate({})
 
 
@@ -455,9 +458,9 @@ def runs(text: str) -> bool:
 @pytest.mark.parametrize(
     ("text", "marked", "message"),
     [
-        ("a ${n.x", "${", "`${` is never closed"),
+        ("a ${n.x", "${", "`${` is not closed"),
         ("${n.x ?? '}", "'", "expected a literal after `??`"),
-        ("${n // }", "${", "`${` is never closed"),
+        ("${n // }", "${", "`${` is not closed"),
         ("a ${} b", "${}", "empty expression"),
         ("a ${  } b", "${  }", "empty expression"),
         ("${n.x ?? }", "??", "expected a literal after `??`"),
@@ -466,20 +469,24 @@ def runs(text: str) -> bool:
         ("${n.x ?? 1e999}", "1e999", "expected a literal after `??`"),
         (r"${n.x ?? '\d'}", r"'\d'", "expected a literal after `??`"),
         ("${n.x ?? 1 ?? 2}", "1 ?? 2", "expected a literal after `??`"),
-        ("${n.x + 1 ?? 2}", "??", "`??` takes a plain path and a literal"),
-        ("${'??' + (n ?? 2)}", "??", "`??` takes a plain path and a literal"),
-        ("${n.x +}", "+", "not a CEL expression: it ends too early"),
+        ("${n.x + 1 ?? 2}", "??", "`??` needs a plain path on its left and a literal on its right"),
+        (
+            "${'??' + (n ?? 2)}",
+            "??",
+            "`??` needs a plain path on its left and a literal on its right",
+        ),
+        ("${n.x +}", "+", "not a CEL expression: the expression ends too early"),
         ("a ${n.x ++ 1}", "+", "not a CEL expression: `+` is not expected here"),
         ("${n.x\n + * 1}", "*", "not a CEL expression: `*` is not expected here"),
-        ("${n.x == 1 and m}", "and", "not a CEL expression: `and` is no operator"),
-        ("${has(n)}", "n", "not a CEL expression: `has()` asks about a field"),
+        ("${n.x == 1 and m}", "and", "not a CEL expression: `and` is not an operator"),
+        ("${has(n)}", "n", "not a CEL expression: `has()` needs a field"),
         ("${1 + lenght(n.x)}", "lenght", "there is no function `lenght`"),
         ("${n.x.upper()}", "upper", "there is no function `upper`"),
-        ("${Foo{a: 1}}", "Foo", "there are no messages here, only maps"),
-        ("${1 + .n.x}", "n", "a name does not begin with `.`"),
-        ("${n.x.}", ".", "not a CEL expression: `.` is followed by no name"),
-        ("${n.x =}", "=", "not a CEL expression: `=` is no operator"),
-        ("${n.x & m}", "&", "not a CEL expression: `&` is no operator"),
+        ("${Foo{a: 1}}", "Foo", "message literals are not supported, only maps"),
+        ("${1 + .n.x}", "n", "a name cannot begin with `.`"),
+        ("${n.x.}", ".", "not a CEL expression: `.` must be followed by a name"),
+        ("${n.x =}", "=", "not a CEL expression: `=` is not an operator"),
+        ("${n.x & m}", "&", "not a CEL expression: `&` is not an operator"),
         ("${(n.x}", "x", "not a CEL expression: `)` is missing at the end"),
         ("${[1 2]}", "2", "not a CEL expression: `2` is not expected here"),
         ("${{1 2}}", "2", "not a CEL expression: `:` is missing before `2`"),
@@ -489,7 +496,11 @@ def runs(text: str) -> bool:
             "99999999999999999999",
             "not a CEL expression: the integer has more than 64 bits",
         ),
-        (f"${{{'(' * 99}1{')' * 99}}}", "(", "not a CEL expression: it is nested too deep"),
+        (
+            f"${{{'(' * 99}1{')' * 99}}}",
+            "(",
+            "not a CEL expression: the expression is nested too deeply",
+        ),
     ],
 )
 def test_bad_expressions(text: str, marked: str, message: str) -> None:
@@ -501,7 +512,7 @@ def test_bad_expressions(text: str, marked: str, message: str) -> None:
 
 @pytest.mark.parametrize("text", ["a ${n.x}", "${n.x} b", "${n.x}${n.y}", "$${n.x}"])
 def test_a_condition_is_no_text(text: str) -> None:
-    with pytest.raises(BadExpression, match="one expression, not a text"):
+    with pytest.raises(BadExpression, match="one expression, not text"):
         bare(text)
 
 

@@ -24,8 +24,8 @@ from tests.toml.test_source import CORPUS, needs_corpus
 
 A = 'engine = 1\n[nodes.a]\ntask = "shell"\n'
 M = 'engine = 1\n[nodes.a]\nstart = "s"\n[nodes.a.steps.s]\ntask = "shell"\n'
-EXPRESSION = ("E505", "an expression is not taken here")
-KEY = ("E505", "an expression in a key")
+EXPRESSION = ("E505", "an expression is not allowed here")
+KEY = ("E505", "an expression is not allowed in a key")
 DURATION = 'is not a duration such as "250ms", "1.5s" or "1h30m"'
 NEEDS = "an array of nodes, or a table from nodes to conditions"
 CONDITION = '"success" or "failure" or "finished" or "always"'
@@ -148,7 +148,7 @@ def test_a_schema_of_an_input_may_hold_anything() -> None:
 
 # ---------------------------------------------------------------------------------- one mistake
 
-VERSION = "`engine` must be 1, the version of the language this engine speaks"
+VERSION = "`engine` must be 1, the version of the language that this engine supports"
 WRONG: dict[str, tuple[str, tuple[Any, ...]]] = {
     # a document
     "not TOML": ("engine = 1\nx «y»", ("E101", "expected `=` after a key, found `y`")),
@@ -246,7 +246,7 @@ WRONG: dict[str, tuple[str, tuple[Any, ...]]] = {
     ),
     "a reserved node": (
         'engine = 1\n[nodes.«run»]\ntask = "t"',
-        ("E104", "`run` is a reserved word", "call it `run_` or the like"),
+        ("E104", "`run` is a reserved word", "use another name, such as `run_`"),
     ),
     "a reserved input": (
         A + '[inputs]\n«size» = { type = "string" }',
@@ -264,7 +264,7 @@ WRONG: dict[str, tuple[str, tuple[Any, ...]]] = {
     "an exit": (A + 'exits = { «"3"» = 3 }', ("E104", "`3` is not a name")),
     "an exit called like an outcome": (
         A + "exits = { «error» = 3 }",
-        ("E104", "`error` is an outcome of the engine's own"),
+        ("E104", "`error` is the name of a built-in outcome"),
     ),
     # [inputs], [state] and [pools]
     "a state that is no table": (
@@ -273,11 +273,11 @@ WRONG: dict[str, tuple[str, tuple[Any, ...]]] = {
     ),
     "a state without initial": (
         A + '[state]\n«x» = { type = "string" }',
-        ("E105", "`initial` is missing", "say with `initial` what it is when a run begins"),
+        ("E105", "`initial` is missing", "set `initial`, its value when a run starts"),
     ),
     "a state with a reserved name": (
         A + "[state]\n«size» = { initial = 1 }",
-        ("E104", "`size` is a reserved word", "call it `size_` or the like"),
+        ("E104", "`size` is a reserved word", "use another name, such as `size_`"),
     ),
     "set that is no table": (A + "set = «3»", ("E103", "expected a table, found the number `3`")),
     "set beside steps": (
@@ -365,7 +365,7 @@ WRONG: dict[str, tuple[str, tuple[Any, ...]]] = {
     ),
     "a number that JSON lacks": (
         A + "with = { a = [1, «inf»] }",
-        ("E103", "`inf` is a number that JSON does not have"),
+        ("E103", "`inf` is a number that JSON cannot represent"),
     ),
     # needs
     "needs a string": (
@@ -393,7 +393,7 @@ WRONG: dict[str, tuple[str, tuple[Any, ...]]] = {
         (
             "E103",
             f"expected {CONDITION}, found the string `deferred`",
-            'a label goes into an array: ["deferred"]',
+            'write a label in an array: ["deferred"]',
         ),
     ),
     "no labels": (
@@ -414,7 +414,7 @@ WRONG: dict[str, tuple[str, tuple[Any, ...]]] = {
         (
             "E102",
             "`deadline` is not a key here",
-            "it is a key of the node, not of its steps",
+            "this key belongs to the node, not to its steps",
         ),
     ),
     "a step without a body": (
@@ -453,11 +453,11 @@ WRONG: dict[str, tuple[str, tuple[Any, ...]]] = {
     ),
     "tolerate without for_each": (
         A + "«tolerate» = 1",
-        ("E103", "`tolerate` without `for_each`", "say with `for_each` what to run it for each of"),
+        ("E103", "`tolerate` requires `for_each`", "add `for_each` with the list to run it for"),
     ),
     "max_parallel of a node without for_each": (
         A + "«max_parallel» = 1",
-        ("E103", "`max_parallel` without `for_each`"),
+        ("E103", "`max_parallel` requires `for_each`"),
     ),
     "no share": (
         A + 'for_each = ["x"]\ntolerate = «"101%"»',
@@ -482,19 +482,19 @@ WRONG: dict[str, tuple[str, tuple[Any, ...]]] = {
     ),
     "then without max": (
         A + "routes = { x = { to = 'a', «then» = 'done' } }",
-        ("E103", "`then` without `max`", "say with `max` how often `to` is taken"),
+        ("E103", "`then` requires `max`", "set `max`, how often `to` is taken"),
     ),
     "max on an end": (
         A + "routes = { x = { to = 'done', «max» = 3 } }",
-        ("E103", "`max` on a route that ends the node"),
+        ("E103", "`max` is not allowed on a route that ends the node"),
     ),
     "max on an end with a label": (
         A + "routes = { x = { to = 'fail:y', «max» = 3 } }",
-        ("E103", "`max` on a route that ends the node"),
+        ("E103", "`max` is not allowed on a route that ends the node"),
     ),
     "delay on an end": (
         A + "routes = { x = { to = 'fail', «delay» = '1s' } }",
-        ("E103", "`delay` on a route that ends the node"),
+        ("E103", "`delay` is not allowed on a route that ends the node"),
     ),
     # retry
     "an empty retry": (
@@ -548,7 +548,7 @@ WRONG: dict[str, tuple[str, tuple[Any, ...]]] = {
     ),
     "pipelines in a pipeline": (
         A + "[pipelines.p]\nnodes.x.task = 't'\n[pipelines.p.«pipelines».q.nodes.x]\ntask = 't'",
-        ("E103", "a pipeline inside a file holds no further ones"),
+        ("E103", "a pipeline inside a file cannot contain pipelines"),
     ),
     "a mistake in a pipeline": (
         A + "[pipelines.p.nodes.x]\ntask = 't'\ntimeout = «1»",
@@ -560,7 +560,7 @@ WRONG: dict[str, tuple[str, tuple[Any, ...]]] = {
     ),
     "a file that cannot be": (
         A.replace("task", "pipeline").replace('"shell"', '«"a\\u0000.toml"»'),
-        ("E201", "`a\0.toml` cannot be read: it is no path"),
+        ("E201", "`a\0.toml` cannot be read: it is not a path"),
     ),
     "a file that is itself": (
         A.replace("task", "pipeline").replace('"shell"', '«"./case.toml"»'),
@@ -684,8 +684,8 @@ def test_all_mistakes_are_told_at_once() -> None:
         ("E103", "`b` is named twice"),
         ("E103", "expected a whole number from 1 to 1000, found the number `0`"),
         ("E103", 'expected a duration such as "1m30s", found the number `3`'),
-        ("E103", "`nan` is a number that JSON does not have"),
-        ("E103", "`-inf` is a number that JSON does not have"),
+        ("E103", "`nan` is a number that JSON cannot represent"),
+        ("E103", "`-inf` is a number that JSON cannot represent"),
         EXPRESSION,
         ("E104", "`b b` is not a name"),
         ("E102", "`tiemout` is not a key here"),

@@ -66,7 +66,9 @@ def test_deeper_is_told_at_the_step_that_is_one_too_many(count: int, turned: boo
     order = list(range(count))
     _, found = compiled({"case.toml": file_of(order[::-1] if turned else order)}, "case.toml")
     names = [f"p{at}" for at in range(count - DEEPEST, -1, -DEEPEST)]
-    expected = {f"with `{name}` pipelines are nested more than {DEEPEST} deep" for name in names}
+    expected = {
+        f"with `{name}` pipelines are nested more than {DEEPEST} levels deep" for name in names
+    }
     assert {each.message for each in found} == expected
     assert {each.rule.code for each in found} == {"E103"}
 

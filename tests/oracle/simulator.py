@@ -853,7 +853,7 @@ def read(path: str, default: str | None, names: Any) -> Any:
     if default is not None and (value is ABSENT or value is None):
         return default[1:-1] if default.startswith("'") else json.loads(default)
     if value is ABSENT:
-        raise CannotEvaluate(f"`{path}` is not there")
+        raise CannotEvaluate(f"`{path}` does not exist")
     return value
 
 

@@ -174,7 +174,7 @@ def test_output_over_the_limit_is_seen_after_the_end_too():
 
 def test_missing_command_is_named():
     with pytest.raises(
-        FileNotFoundError, match=r"^cannot start `no-such-command`: no such command"
+        FileNotFoundError, match=r"^cannot start `no-such-command`: command not found"
     ):
         run("no-such-command")
 

@@ -80,7 +80,7 @@ def test_streams_are_kept_apart_and_stdin_is_fed(place: str) -> None:
 
 @pytest.mark.parametrize("word", ["exit", "eval", "set", ":"])
 def test_a_word_of_the_shell_is_no_command(place: str, word: str) -> None:
-    with pytest.raises(OSError, match=f"cannot start `{word}`: no such command"):
+    with pytest.raises(OSError, match=f"cannot start `{word}`: command not found"):
         run(place, word, env={"PATH": place})
     assert detached.look(place) == "free"
 

@@ -59,19 +59,19 @@ def test_a_table_of_nodes_steps_and_the_run() -> None:
 
 def test_steps_that_have_no_time_are_named() -> None:
     text = SPEC.replace('timeout = "5s"\n', "")
-    assert shown(text).splitlines()[-1] == "no time: without a timeout are article/review"
+    assert shown(text).splitlines()[-1] == "no upper bound on time, no timeout: article/review"
     assert "run                11        11  -" in shown(text)
 
 
 def test_a_figure_that_is_only_a_bound_is_marked() -> None:
     text = SPEC.replace('needs = ["article"]', "") + "[pipeline]\nmax_parallel = 1\n"
     assert "run                11        11  ≤ 2m19s" in shown(text)
-    assert shown(text).splitlines()[-1].startswith("≤ at most")
+    assert shown(text).splitlines()[-1].startswith("≤ upper bound")
 
 
 def test_a_spec_that_does_not_pass_has_none() -> None:
     text = SPEC.replace("max = 4, ", "")
-    assert shown(text) == "press.toml: no worst case, for it does not pass the check"
+    assert shown(text) == "press.toml: no worst case, because it does not pass the check"
 
 
 def test_on_the_command_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -119,13 +119,13 @@ timeout = "1m"
     lines = shown(fan).splitlines()
     assert [line.split() for line in lines[2:4]] == [
         ["fan", "-", "-", "-"],
-        ["an", "item,", "of", "any", "number", "1", "1", "1m00s"],
+        ["per", "item,", "of", "any", "number", "1", "1", "1m00s"],
     ]
-    assert lines[-1] == "no number: of any length are the lists of fan"
+    assert lines[-1] == "no upper bound on the number of items: fan"
     counted = shown(fan.replace('"array"', '"array", maxItems = 7')).splitlines()
     assert [line.split() for line in counted[2:4]] == [
         ["fan", "7", "7", "1m00s"],
-        ["an", "item,", "of", "7", "1", "1", "1m00s"],
+        ["per", "item,", "of", "7", "1", "1", "1m00s"],
     ]
 
 

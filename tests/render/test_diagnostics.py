@@ -71,7 +71,7 @@ def test_nothing_found_is_no_text() -> None:
 
 
 def test_notes_are_in_one_snippet_in_the_order_of_lines() -> None:
-    notes = (Note("the loop goes on here", Span(6, 1, 6, 8)), Note("from here", Span(1, 2, 1, 7)))
+    notes = (Note("the loop continues here", Span(6, 1, 6, 8)), Note("from here", Span(1, 2, 1, 7)))
     assert shown(finding(notes=notes)) == [
         "1 | [nodes.a.routes]",
         "  |  ----- from here",
@@ -79,7 +79,7 @@ def test_notes_are_in_one_snippet_in_the_order_of_lines() -> None:
         "  | ^^^^^^",
         "  |",
         '6 | process = """',
-        "  | ------- the loop goes on here",
+        "  | ------- the loop continues here",
     ]
 
 
@@ -215,8 +215,8 @@ def test_json_is_the_list_of_findings() -> None:
 @pytest.mark.parametrize(
     ("found", "files", "expected"),
     [
-        ([], 1, "1 file is sound"),
-        ([], 3, "3 files are sound"),
+        ([], 1, "no problems found in 1 file"),
+        ([], 3, "no problems found in 3 files"),
         ([LOOP, LOOP, DEAD], 1, "found 2 errors and 1 warning in 1 file"),
         ([LOOP], 1, "found 1 error in 1 file"),
         ([DEAD, DEAD], 3, "found 2 warnings in 1 of 3 files"),

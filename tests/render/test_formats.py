@@ -197,4 +197,4 @@ def test_junit_has_the_shape_and_the_counts(report: Report) -> None:
 def test_people_are_told_what_can_be_mended() -> None:
     source = Source("a.toml", 'engine = 1\n[nodes.a]\ntask = "slep"\nrotes = {}\n')
     text = render("human", Report(check(source), ("a.toml",)))
-    assert text.splitlines()[-2] == "can be mended: 2 with `--fix`"
+    assert text.splitlines()[-2] == "can be fixed: 2 with `--fix`"

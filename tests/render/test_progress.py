@@ -76,11 +76,11 @@ def frame(board: Board, now: float = 20.0, width: int = 80, height: int = 24) ->
         (noted("a/a", "\x1b[2Jhi"), r"   3.0s  a  | \x1b[2Jhi"),
         (
             Event("route_taken", 0.0, "a/b", {"outcome": 0, "to": "c", "delay": 0.0}),
-            "   0.0s  a/b  on to c",
+            "   0.0s  a/b  next: c",
         ),
         (
             Event("route_taken", 0.0, "a/b", {"outcome": 2, "to": "c", "delay": 90.0}),
-            "   0.0s  a/b  on to c in 1m30s",
+            "   0.0s  a/b  next: c in 1m30s",
         ),
         (settled("a/a/b", "succeeded", "success"), "  1m15s  a/b  succeeded"),
         (settled("a", "failed", "reject", "exit 3"), "  1m15s  a  failed `reject`: exit 3"),

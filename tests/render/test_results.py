@@ -55,7 +55,7 @@ notify   skipped                           0  its `when` is false
 build failed: exit 2 after 2 attempts
   | cc main.c
   | main.c:1: \x1b[31merror\x1b[0m
-  skipped for it: test, publish
+  skipped because of it: test, publish
 
 release failed after 1m10s (1 succeeded, 1 failed, 3 skipped): `build` failed: exit 2
 """.strip()
@@ -80,7 +80,8 @@ notify   skipped
 
 build failed: exit 2 after 2
 attempts
-  skipped for it: test, publish
+  skipped because of it: test,
+  publish
 
 release failed after 1m10s (1
 succeeded, 1 failed, 3 skipped):
@@ -162,7 +163,7 @@ def test_a_cancelled_run_says_who_asked() -> None:
 def test_of_many_skipped_nodes_some_are_named() -> None:
     skipped = [node(f"n{at}", "skipped", "needs", because=("a",)) for at in range(12)]
     found = report(result(node("a", "failed"), *skipped))
-    assert "  skipped for it: n0, n1, n2, n3, n4, n5, n6, n7, n8, n9 and 2 more\n" in found
+    assert "  skipped because of it: n0, n1, n2, n3, n4, n5, n6, n7, n8, n9 and 2 more\n" in found
 
 
 def test_colours_change_nothing_else() -> None:

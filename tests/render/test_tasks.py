@@ -83,7 +83,7 @@ output
 
 exits
   0  success
-  any other code from 0 to 255 may come
+  any other code from 0 to 255 is possible
 
 example
   [nodes.bare]

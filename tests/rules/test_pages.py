@@ -179,27 +179,28 @@ def the_one(name: str) -> tuple[str, str | None]:
 def test_a_loop_is_shown_with_its_exits_and_the_route_to_bound() -> None:
     assert the_one("multi_step_as_written") == (
         "review → process → review can repeat for ever, by `failure`, then `success`",
-        'bound it: `failure = { to = "process", max = 3 }`',
+        'set a bound: `failure = { to = "process", max = 3 }`',
     )
 
 
 def test_the_cure_of_a_loop_keeps_its_delay_and_quotes_its_key() -> None:
     assert (
-        the_one("loop_with_delay")[1] == 'bound it: `75 = { to = "poll", max = 3, delay = "30s" }`'
+        the_one("loop_with_delay")[1]
+        == 'set a bound: `75 = { to = "poll", max = 3, delay = "30s" }`'
     )
-    assert the_one("catch_all_self_loop")[1] == 'bound it: `"*" = { to = "poll", max = 3 }`'
+    assert the_one("catch_all_self_loop")[1] == 'set a bound: `"*" = { to = "poll", max = 3 }`'
 
 
 def test_a_loop_that_a_then_closes_is_mended_there() -> None:
     assert the_one("loop_by_then") == (
         "two → one → two can repeat for ever, by the `then` of `3`, then `success`",
-        'let `then` lead to an end: `then = "fail"`',
+        'end the loop: `then = "fail"`',
     )
 
 
 def test_the_other_hops_of_a_loop_are_noted() -> None:
     [found] = check(FIXTURES / "err" / "multi_step_as_written.toml")
-    assert [note.message for note in found.notes] == ["the loop goes on here"]
+    assert [note.message for note in found.notes] == ["the loop continues here"]
     assert found.notes[0].span.line < found.span.line
 
 
@@ -211,7 +212,7 @@ WHY = {
     ],
     "then_behind_a_smaller_bound": [
         "`three` is never reached: ",
-        "only the `then` of `3` of `one` leads there, and it can never be used up",
+        "only the `then` of `3` of `one` leads there, and it can never be reached",
     ],
     "join_on_exclusive_branches": [
         "`report` never runs: it needs ",
@@ -228,7 +229,7 @@ WHY = {
     ],
     "when_that_is_never_true": ["`build` never runs: its `when` is never true"],
     "join_any_without_a_way": [
-        "`report` never runs: each way to it contradicts itself, as where it needs ",
+        "`report` never runs: each way to it contradicts itself, such as when it needs ",
         "`build` to succeed and ",
         "`either` to succeed, which needs `early` to succeed, which needs `build` to fail",
     ],
@@ -238,7 +239,7 @@ WHY = {
     ],
     "reads_what_was_skipped": ["`build` has no output when it ends with `error`"],
     "outputs_of_a_node_that_may_fail": [
-        "`extra` has no output when it ends with `error`, and the run succeeds all the same"
+        "`extra` has no output when it ends with `error`, and the run still succeeds"
     ],
 }
 
@@ -309,7 +310,7 @@ def test_a_missing_value_tells_the_run(b: str, c: str, message: str) -> None:
 
 def test_the_walk_to_a_step_that_reads_nothing_is_told() -> None:
     [own, other] = sorted(check(FIXTURES / "err" / "step_reads_itself.toml"), reverse=True, key=str)
-    assert own.message == "`write` has no output of its own when its first attempt starts"
+    assert own.message == "`write` does not have its own output yet when its first attempt starts"
     assert other.message == "`review` has not run when `write` ends with `1`"
     assert [note.message for note in other.notes] == ["ends with `1`"]
 
@@ -343,16 +344,16 @@ def test_a_condition_that_is_never_true_or_false_is_told(when: str, gives: str |
     nodes = f"[nodes.a]\n{SHELL}\n[nodes.b]\n{SHELL}\nwhen = {when!r}\n"
     used = "[outputs]\nx = ['${inputs.text}', '${inputs.flag}', '${inputs.any}']\n"
     message = f"expected boolean, found a reference that gives {gives}"
-    told = [(message, "a condition is true or false: compare it with something")]
+    told = [(message, "a condition must be true or false: compare the value with something")]
     assert read_in(INPUTS + nodes + used) == (told if gives else [])
 
 
 def test_what_is_not_decided_is_no_error() -> None:
     found = check(FIXTURES / "err" / "more_states_than_are_counted.toml")
     assert [each.message for each in found] == [
-        "whether any run uses up the bound of `3` is not decided",
-        "whether any run uses up the bound of `4` is not decided",
-        "whether any run visits `c` is not decided",
+        "cannot decide whether any run uses up the bound of `3`",
+        "cannot decide whether any run uses up the bound of `4`",
+        "cannot decide whether any run visits `c`",
     ]
     assert {each.rule.severity.value for each in found} == {"note"}
 
@@ -362,7 +363,7 @@ def test_whether_a_run_succeeds_may_be_not_decided(monkeypatch: pytest.MonkeyPat
     [(never, _)] = read_in(text)
     assert never.startswith("no run of `case` can succeed")
     monkeypatch.setattr(node_reachability, "EFFORT", 0)
-    assert read_in(text) == [("whether any run of `case` can succeed is not decided", None)]
+    assert read_in(text) == [("cannot decide whether any run of `case` can succeed", None)]
 
 
 def test_a_field_that_is_not_there_is_told_with_the_nearest() -> None:

@@ -528,7 +528,7 @@ def test_what_is_no_number_of_seconds_is_an_error(seconds: Any) -> None:
     async def busy() -> Exit:
         return Exit(0, retry_after=seconds)
 
-    assert "no number of seconds" in error_of(busy)
+    assert "not a valid number of seconds" in error_of(busy)
 
 
 @pytest.mark.parametrize("code", [256, -1, True, 1.0, None, "succes"])

@@ -121,7 +121,9 @@ def test_what_ends_a_run_is_not_cancelled_alone() -> None:
 
     async def main() -> None:
         async with open_run(plan, {}, Options(perform=lambda _: trio.sleep_forever())) as run:
-            with pytest.raises(InputError, match="no node there is cancelled alone") as caught:
+            with pytest.raises(
+                InputError, match="its nodes cannot be cancelled one by one"
+            ) as caught:
                 run.cancel("enough", node="tidy")
             run.cancel("enough")
             raise caught.value
@@ -210,11 +212,11 @@ def test_another_process_asks(tmp_path: Path, capsys: pytest.CaptureFixture[str]
         time.sleep(0.01)
     with pytest.raises(InputError, match="there is no node `x`"):
         stored.cancel_node("r1", "x", "why", store=store)
-    with pytest.raises(InputError, match="no node there is cancelled alone"):
+    with pytest.raises(InputError, match="its nodes cannot be cancelled one by one"):
         stored.cancel_node("r1", "tidy", "why", store=store)
     assert cli.main(["cancel", "r1", "--node", "a", "--reason", "why", "--store", store]) == 0
     assert capsys.readouterr().out == "run r1: `a` has been asked to stop\n"
     (tmp_path / "go").touch()
     assert process.communicate(timeout=30)[0] == "cancelled\n"
-    with pytest.raises(JournalError, match="nobody runs `r1`"):
+    with pytest.raises(JournalError, match="no process runs `r1`"):
         stored.cancel_node("r1", "a", "why", store=store)

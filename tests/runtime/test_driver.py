@@ -86,4 +86,4 @@ def test_whatever_is_cancelled_each_attempt_that_began_has_its_end(seed: int) ->
     assert {node.result for node in result.nodes.values()} <= ends
     for node in result.nodes.values():
         for attempt in node.ran():  # none was stopped in the place of another
-            assert attempt.error != "the body ended without a result"
+            assert attempt.error != "the task ended without a result"

@@ -58,11 +58,11 @@ def test_it_shows_what_would_be_run(spec: str, capsys: pytest.CaptureFixture[str
     assert (
         capsys.readouterr().out
         == """\
-deploy would run; nothing has been done
+deploy would run; nothing has been run
   input city = "Oslo"
-  first, is it well: net
+  first, check service: net
     $ touch looked
-  opened when used: work
+  opened when needed: work
     tempdir
   fetch, requires net
     $ touch 'to Oslo'  env = {"TOKEN": "***"}

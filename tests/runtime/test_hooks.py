@@ -136,7 +136,7 @@ def test_it_may_only_warn(caplog: pytest.LogCaptureFixture) -> None:
 
 
 def test_what_is_no_hook_is_refused() -> None:
-    with pytest.raises(TypeError, match="`hooks` is a list of"):
+    with pytest.raises(TypeError, match="`hooks` must be a list of"):
         run(3)  # type: ignore[arg-type]
     with pytest.raises(ValueError, match="policy"):
         Hook(policy="maybe")  # type: ignore[arg-type]
@@ -177,8 +177,8 @@ def test_a_project_names_the_hooks_of_plugins(plugin: Path) -> None:
 @pytest.mark.parametrize(
     ("names", "told"),
     [
-        ('["nobody"]', "there is no hook `nobody` among the entry points of `engine.hooks`"),
-        ('["odd"]', "hook `odd` is no `engine.hooks.Hook`"),
+        ('["nobody"]', "no entry point of `engine.hooks` is named `nobody`"),
+        ('["odd"]', "hook `odd` is not an `engine.hooks.Hook`"),
         ("3", "expected an array of names of hooks"),
     ],
 )

@@ -109,12 +109,12 @@ def test_no_answer_never_counts_as_one(write: Callable[..., str]) -> None:
 
     path = write(nodes={"a": asks("yes", "no")})
     for ask, message in (
-        (silent, "nobody answered: gone"),
+        (silent, "no answer was given: gone"),
         (
             says("maybe")[0],
-            "nobody answered: `a/a` has no option `maybe`, choose one of `yes`, `no`",
+            "no answer was given: `a/a` has no option `maybe`, choose one of `yes`, `no`",
         ),
-        (None, "nobody can be asked: there is no terminal, and the run is not kept"),
+        (None, "the question cannot be asked: there is no terminal, and the run is not stored"),
     ):
         (attempt,) = engine.run(path, ask=ask).nodes["a"].attempts
         assert (attempt.outcome, attempt.error) == ("error", message)
@@ -167,7 +167,7 @@ def test_an_answer_that_nothing_asks_for_is_refused(write: Callable[..., str], s
         stored.resume("r1", store=store, answers={"a": Answer("yess"), "c": Answer("yes")})
     assert caught.value.problems == (
         "`a/a` has no option `yess`, did you mean `yes`?",
-        "`c`: nothing is asked there; open: `a/a`, `b/x`",
+        "`c`: no question is open there; open: `a/a`, `b/x`",
     )
     assert not stored.answer("r1", "b", Answer("no"), store=store)
     result = stored.resume("r1", store=store, answers={"a": Answer("yes"), "b": Answer("yes")})
@@ -311,7 +311,7 @@ def test_a_person_at_a_terminal_is_asked(write: Callable[..., str], tmp_path: Pa
     os.close(master)
     assert process.returncode == 0
     assert "review asks: Publish?\r\n  text\r\noptions: approve, revise, reject\r\n> " in shown
-    assert "`aprove` is no option, did you mean `approve`?" in shown
+    assert "`aprove` is not an option, did you mean `approve`?" in shown
     assert "exit 0 `approve` of `review`" in out
 
 
@@ -331,10 +331,10 @@ def test_options_are_exits_and_are_checked_as_such() -> None:
         "E203 this step has no `nope`"
     ]
     assert found(**asks("yes", "error")) == [
-        "E104 an option is an exit: `error` is an outcome of the engine's own"
+        "E104 each option names an exit: `error` is the name of a built-in outcome"
     ]
     assert found(task="human", **{"with": {"prompt": "p", "options": "${inputs.o}"}}) == [
-        "E103 the options of `human` are written out: they are its exits"
+        "E103 the options of `human` must be literal: they are its exits"
     ]
     assert found(task="human", **{"with": {"prompt": "p"}}) == [
         "E504 task `human` needs input `options`"

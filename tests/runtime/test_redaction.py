@@ -137,7 +137,7 @@ def test_the_names_of_outputs_stay() -> None:
 
 @pytest.mark.parametrize("secret", ["x", "12", "abc"])
 def test_a_secret_that_is_too_short_refuses_the_run(secret: str) -> None:
-    with pytest.raises(InputError, match="secret `TOKEN` is too short to be kept secret"):
+    with pytest.raises(InputError, match="secret `TOKEN` is too short to be hidden"):
         engine.run(reading("${secrets.TOKEN}"), secrets={"TOKEN": secret})
 
 

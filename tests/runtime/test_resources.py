@@ -231,7 +231,7 @@ def test_one_that_cannot_be_closed_fails_the_run() -> None:
 def test_one_that_will_not_close_is_left_after_its_time() -> None:
     doc = {"resources": {"one": opened("one", "hanging")}, "nodes": {"a": used("one")}}
     result, events = played(doc)
-    assert result.message == "resource `one` could not be closed: it took more than 30 s"
+    assert result.message == "resource `one` could not be closed: closing took more than 30 s"
     assert events[-1].time == 31.0
 
 
@@ -400,7 +400,7 @@ def test_a_run_whose_services_are_not_well_is_refused(server: Any) -> None:
     with pytest.raises(InputError) as caught:
         engine.run(plan(), {"base": server.url}, on_event=events.append)
     assert caught.value.problems == (
-        "service `api` is not well: exit 5 `server_error`; `a`, `b` needs it",
+        "service `api` is not healthy: exit 5 `server_error`; needed by `a`, `b`",
     )
     assert events == []
 
@@ -410,7 +410,7 @@ def test_services_of_sub_pipelines_are_asked_too() -> None:
         '[nodes.p]\npipeline = "child"\n[pipelines.child.services.no]\ntask = "shell"\n'
         'with = { argv = ["false"] }\n[pipelines.child.nodes.a]\ntask = "collect"\nrequires = ["no"]\n'
     )
-    with pytest.raises(InputError, match="service `no` is not well"):
+    with pytest.raises(InputError, match="service `no` is not healthy"):
         engine.run(plan(text), {})
 
 
@@ -445,15 +445,15 @@ NODE = '[nodes.a]\ntask = "shell"\n'
         ),
         (
             WORK + NODE + 'uses = ["work"]\nwhen = "resources.work.path == \'x\'"\nwith = { argv = ["x"] }\n',
-            ["E505 `resources` cannot be read here: only the `with` of a node's tasks sees them"],
+            ["E505 `resources` cannot be read here: only the `with` of a node's tasks can read them"],
         ),
         (
             '[nodes.a]\ntask = "tempdir"\n',
-            ["E103 `tempdir` gives a resource, and is neither a step nor a service"],
+            ["E103 `tempdir` provides a resource and cannot be a step or a service"],
         ),
         (
             '[resources.r]\ntask = "shell"\nwith = { argv = ["x"] }\n' + NODE + 'uses = ["r"]\nwith = { argv = ["x"] }\n',
-            ["E103 `shell` gives no resource"],
+            ["E103 `shell` does not provide a resource"],
         ),
         (
             '[services.s]\ntask = "shell"\nwith = { argv = ["x", "${a.stdout}"] }\n' + NODE + 'requires = ["s"]\nwith = { argv = ["x"] }\n',
@@ -466,7 +466,7 @@ NODE = '[nodes.a]\ntask = "shell"\n'
         (
             WORK + '[nodes.a]\npipeline = "c"\nuses = ["work"]\nwith = { x = "${resources.work.path}" }\n'
             '[pipelines.c.inputs]\nx = { type = "string" }\n[pipelines.c.nodes.n]\ntask = "collect"\nwith = { x = "${inputs.x}" }\n',
-            ["E505 a sub-pipeline opens its own resources, and is given none"],
+            ["E505 a sub-pipeline opens its own resources and takes none from outside"],
         ),
     ],
 )  # fmt: skip

@@ -123,9 +123,9 @@ def test_a_sink_that_raises_is_left_alone_and_others_hear_on(
 
 
 def test_what_is_no_webhook_or_no_sink_is_refused() -> None:
-    with pytest.raises(EngineError, match="begins with http"):
+    with pytest.raises(EngineError, match="must begin with http"):
         sinks.Webhook("file:///etc/passwd")
-    with pytest.raises(TypeError, match="`sinks` is a list of functions"):
+    with pytest.raises(TypeError, match="`sinks` must be a list of functions"):
         run(3)
 
 

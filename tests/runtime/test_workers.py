@@ -248,7 +248,7 @@ def test_leaving_python_is_an_error(bench):
 @pytest.mark.parametrize(
     ("which", "problem"),
     [
-        ("nan", "it is nan, which JSON cannot say"),
+        ("nan", "it is nan, which JSON cannot represent"),
         ("bytes", "a[0] is of type `bytes`"),
         ("object", "[1] is of type `object`"),
         ("key", "the key 1 in it is not a string"),
@@ -263,7 +263,7 @@ def test_what_is_not_json_is_an_error(bench, which, problem):
 
 def test_a_value_that_holds_itself_is_an_error(bench):
     reply = bench.one("odd", which="loop")
-    assert reply == Failed("the output of `odd` is nested too deeply, or holds itself")
+    assert reply == Failed("the output of `odd` is nested too deeply, or contains itself")
 
 
 def test_a_missing_function_is_an_error(bench):
@@ -282,7 +282,7 @@ def test_a_missing_module_is_an_error_without_frames_of_the_engine(bench):
 
 def test_leaving_by_os_exit_is_a_death_with_its_status(bench):
     assert bench.one("die", status=7) == Died(7)
-    assert Died(7).message == "the worker process ended with status 7 in the middle of the call"
+    assert Died(7).message == "the worker process ended with status 7 during the call"
 
 
 def test_a_crash_is_a_death_by_its_signal(bench):

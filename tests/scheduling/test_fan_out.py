@@ -183,7 +183,7 @@ def test_a_request_while_it_gives_up_does_not_take_it_back() -> None:
     [
         ("fan[x]/fan", "there is no step `fan[x]/fan`"),
         ("fan[0]", "`fan` is a node: script its steps, such as `fan/fan`"),
-        ("one[0]/one", "`one` is no fan-out: it has no items"),
+        ("one[0]/one", "`one` is not a fan-out: it has no items"),
     ],
 )
 def test_a_script_names_items_of_fan_outs_alone(path: str, message: str) -> None:

@@ -218,22 +218,22 @@ LAST = '[finally.z]\ntask = "shell"\nwith = { argv = ["x"] }\n'
         (HEAD + LAST.replace('"x"', '"${a.stdout ?? \'\'}"'), []),
         (
             HEAD + LAST + '[outputs]\no = "${z.stdout ?? 1}"\n',
-            ["E505 `z` runs when all else has ended: only its own steps see what it gives"],
+            ["E505 `z` runs after all other nodes have ended: only its own steps can read its output"],
         ),
         (
             HEAD + 'needs = ["z"]\n' + LAST,
-            ["E201 `z` runs when all else has ended: no node can wait for it"],
+            ["E201 `z` runs after all other nodes have ended: no node can wait for it"],
         ),
         (
             HEAD + LAST + 'needs = ["a"]\n',
-            ["E201 `a` has ended when the nodes of `finally` begin"],
+            ["E201 `a` has always ended when the nodes in `finally` start"],
         ),
-        (HEAD + LAST.replace("finally.z", "finally.a"), ["E104 there is a node `a` in `[nodes]` too"]),
+        (HEAD + LAST.replace("finally.z", "finally.a"), ["E104 `[nodes]` already has a node `a`"]),
         (HEAD + LAST + 'routes = { 1 = "z" }\n', ["E301 z → z can repeat for ever, by `1`"]),
         (HEAD + LAST + "attemps = 3\n", ["E102 `attemps` is not a key here"]),
         (
             HEAD + LAST + 'timeout = "1m"\n',
-            ["W602 `z` can take 1m, and its deadline is shorter"],
+            ["W602 `z` can take 1m, but its deadline is shorter"],
         ),
     ],
 )  # fmt: skip

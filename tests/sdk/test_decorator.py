@@ -128,7 +128,7 @@ def test_another_name_for_code_1_replaces_failure() -> None:
     [
         ({"needs review": 2}, "exit `needs review` of task `f` is not an identifier"),
         ({"größe": 2}, "exit `größe` of task `f` is not an identifier"),
-        ({"timeout": 2}, "exit `timeout` of task `f` has the name of an outcome"),
+        ({"timeout": 2}, "exit `timeout` of task `f` has the name of a built-in outcome"),
         ({"late": 256}, "exit `late` of task `f` is 256, not a code from 0 to 255"),
         ({"late": -1}, "exit `late` of task `f` is -1, not a code from 0 to 255"),
         ({"late": True}, "exit `late` of task `f` is True, not a code from 0 to 255"),
@@ -136,7 +136,7 @@ def test_another_name_for_code_1_replaces_failure() -> None:
         ({"success": 3}, "exit `success` of task `f` is 3, but success is 0"),
         ({"ok": 0}, "exits `success` and `ok` of task `f` are both 0"),
         ({"a": 2, "b": 2}, "exits `a` and `b` of task `f` are both 2"),
-        (["a"], r"exits are \['a'\], not names with codes"),
+        (["a"], r"exits must be a mapping of names to codes, not \['a'\]"),
     ],
 )
 def test_bad_exits_are_refused(exits: Any, message: str) -> None:
@@ -150,7 +150,7 @@ def test_bad_exits_are_refused(exits: Any, message: str) -> None:
 def test_bad_ids_are_refused(id: Any) -> None:
     async def f() -> None: ...
 
-    with pytest.raises(TaskError, match=f"`{id}` is no id of a task"):
+    with pytest.raises(TaskError, match=f"`{id}` is not a valid task id"):
         task(id=id)(f)
 
 
@@ -163,13 +163,13 @@ def _generator() -> Any:
 @pytest.mark.parametrize(
     ("declared", "message"),
     [
-        (_variadic, r"parameter `\*texts: 'str'` of `_variadic` cannot be given by name"),
-        (_positional, "parameter `text: 'str'` of `_positional` cannot be given by name"),
-        (math.sqrt, "cannot be given by name"),
-        (_generator, "`_generator` is a generator: a task returns one value"),
-        ("acme.res", 'an id is given by name: `@task.id="acme.res".`'),
+        (_variadic, r"parameter `\*texts: 'str'` of `_variadic` cannot be passed by name"),
+        (_positional, "parameter `text: 'str'` of `_positional` cannot be passed by name"),
+        (math.sqrt, "cannot be passed by name"),
+        (_generator, "`_generator` is a generator: a task must return one value"),
+        ("acme.res", 'pass the id as a keyword: `@task.id="acme.res".`'),
         (3, "a value of type `int` is neither a function nor a class"),
-        (dict.fromkeys, "cannot be given by name|no signature"),
+        (dict.fromkeys, "cannot be passed by name|no signature"),
     ],
 )
 def test_what_cannot_be_a_task_is_refused(declared: Any, message: str) -> None:
@@ -508,17 +508,17 @@ def test_a_process_for_a_hidden_function_is_refused() -> None:
 def test_an_async_function_runs_nowhere_else(executor: Any) -> None:
     async def f() -> None: ...
 
-    with pytest.raises(TaskError, match=f"is async, which executor `{executor}` cannot run"):
+    with pytest.raises(TaskError, match=f"is async, and executor `{executor}` cannot run that"):
         task(executor=executor)(f)
 
 
 def test_an_unknown_executor_is_refused() -> None:
-    with pytest.raises(TaskError, match=r"executor `gpu` of `.*` is not async, thread or process"):
+    with pytest.raises(TaskError, match=r"executor `gpu` of `.*` must be async, thread or process"):
         task(executor="gpu")(lambda: None)  # type: ignore[call-overload]
 
 
 def test_a_lambda_needs_an_id() -> None:
-    with pytest.raises(TaskError, match="`<lambda>` is no id of a task"):
+    with pytest.raises(TaskError, match="`<lambda>` is not a valid task id"):
         task(lambda: None)
     assert as_task(task(id="nothing")(lambda: None)).executor == "thread"
 
@@ -657,7 +657,7 @@ class _TooMany:
         (_Sync, "`_Sync` has no `execute` to run"),
         (Report, "`Report` has no `execute` to run"),
         (Base, "`Base` has no `execute` to run"),
-        (_Arguments, "`_Arguments` cannot be made without arguments: .*'url'"),
+        (_Arguments, "`_Arguments` cannot be instantiated without arguments: .*'url'"),
         (_NoInputs, "`execute` of `_NoInputs` must take `inputs`, or `inputs` and `context`"),
         (_TooMany, "`execute` of `_TooMany` must take `inputs`, or `inputs` and `context`"),
     ],
@@ -668,7 +668,9 @@ def test_a_class_that_cannot_run_is_refused(declared: Any, message: str) -> None
 
 
 def test_a_class_runs_in_no_process() -> None:
-    with pytest.raises(TaskError, match="`Fetch2` is async, which executor `process` cannot run"):
+    with pytest.raises(
+        TaskError, match="`Fetch2` is async, and executor `process` cannot run that"
+    ):
         task(executor="process")(type("Fetch2", (Fetch,), {}))
 
 

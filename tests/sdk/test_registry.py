@@ -151,32 +151,32 @@ def test_a_built_in_task_itself_may_be_registered() -> None:
 @pytest.mark.parametrize(
     ("wrong", "message"),
     [
-        (Task("a b", _body), "`a b` is no id of a task"),
+        (Task("a b", _body), "`a b` is not a valid task id"),
         (Task("t", _body, exits={"late": 300}), "exit `late` of task `t` is 300"),
         (
             Task("t", _body, input_schema={"type": "objekt"}),
-            'input schema of task `t` is no JSON Schema: `type`: expected one of .*, found "objekt"',
+            'input schema of task `t` is not a valid JSON Schema: `type`: expected one of .*, found "objekt"',
         ),
         (
             Task("t", _body, input_schema={"type": "array"}),
-            "input schema of task `t` is not of an object",
+            "input schema of task `t` must describe an object",
         ),
-        (Task("t", _body, input_schema={}), "input schema of task `t` is not of an object"),
+        (Task("t", _body, input_schema={}), "input schema of task `t` must describe an object"),
         (
             Task("t", _body, input_schema=[]),  # type: ignore[arg-type]
             "input schema of task `t` is a list, not a table",
         ),
         (
             Task("t", _body, output_schema={"minimum": "1"}),
-            'output schema of task `t` is no JSON Schema: `minimum`: expected number, found "1"',
+            'output schema of task `t` is not a valid JSON Schema: `minimum`: expected number, found "1"',
         ),
         (
             Task("t", _body, output_schema={"items": {"$ref": "#/$defs/gone"}}),
-            r"output schema of task `t` is no JSON Schema: .*: there is no `#/.defs/gone` in it",
+            r"output schema of task `t` is not a valid JSON Schema: .*: `#/.defs/gone` does not exist in it",
         ),
         (
             Task("t", _body, input_schema={"type": "object", "$ref": "#gone"}),
-            r"input schema of task `t` is no JSON Schema: `\$ref`: there is no `#gone` in it",
+            r"input schema of task `t` is not a valid JSON Schema: `\$ref`: `#gone` does not exist in it",
         ),
         (3, "a value of type `int` is neither a function nor a class"),
     ],
@@ -308,7 +308,7 @@ def test_a_missing_module_is_named_with_the_nearest(registry: Registry, write: W
         ("import json\n\njson.loads('{')", "JSONDecodeError: Expecting property name", 3),
         (
             "from engine.sdk.decorator import task\n@task\ndef f(*a): ...",
-            "parameter `*a` of `f` cannot be given by name (inputs are named: take keyword",
+            "parameter `*a` of `f` cannot be passed by name (inputs are passed by name: use only",
             2,
         ),
         ("raise RuntimeError", "RuntimeError (", 1),
@@ -376,8 +376,11 @@ def test_a_declared_function_keeps_its_declaration(registry: Registry, write: Wr
             "`mytasks` has no `not_a_tusk` (did you mean `not_a_task`?)",
         ),
         ("python:mytask:one", "there is no module `mytask` (did you mean `mytasks`?)"),
-        ("python:mytasks", "`python:mytasks` names no function (write `python:module:function`)"),
-        ("python::one", "`python::one` names no function (write `python:module:function`)"),
+        (
+            "python:mytasks",
+            "`python:mytasks` does not name a function (write `python:module:function`)",
+        ),
+        ("python::one", "`python::one` does not name a function (write `python:module:function`)"),
         ("python:mytasks:__name__", "`mytasks:__name__` is neither a function nor a class"),
         ("python:mytasks:one.x", "`mytasks` has no `one.x`"),
         ("python:mytasks:__name__.x", "`mytasks` has no `__name__.x`"),

@@ -229,7 +229,7 @@ def test_it_stands_for_a_whole_node_alone(table: str) -> None:
     more = {"nodes.l.steps.s": '[nodes.l]\nstart = "s"\n'}
     text += more.get(table, '[nodes.a]\ntask = "pass"\n')
     told = found(Source("x.toml", text))
-    assert "E103 `acme.letter` has several steps, and here it stands for one" in told
+    assert "E103 `acme.letter` has several steps and cannot be used as one step" in told
 
 
 def test_the_hash_of_a_plan_tells_of_other_routes() -> None:
@@ -243,14 +243,14 @@ def test_the_hash_of_a_plan_tells_of_other_routes() -> None:
 @pytest.mark.parametrize(
     ("members", "told"),
     [
-        ({"routes": {}}, "is no table from steps"),
+        ({"routes": {}}, "must be a mapping of steps"),
         ({"routes": {"c": {0: None}}, "start": "c"}, "step `c` of task `m` has no method"),
         ({"routes": {"a": {0: None}}, "start": "b"}, "starts with `b`"),
-        ({"routes": {"a": {0: ("x", False)}}}, "leads to `x`, which is no step"),
+        ({"routes": {"a": {0: ("x", False)}}}, "leads to `x`, which is not a step"),
         ({"routes": {"a": {"late": None}}}, "`late` in the routes of step `a`"),
-        ({"routes": {"a": {0: ("a", 3)}}}, "is no `(step, retry)`"),
-        ({"routes": {"a": 3}}, "no table from exits to steps"),
-        ({"routes": {"a": {0: None}}, "max_attempts": 0}, "no number from 1 to 1000"),
+        ({"routes": {"a": {0: ("a", 3)}}}, "must be `(step, retry)`"),
+        ({"routes": {"a": 3}}, "must be a mapping of exits to steps"),
+        ({"routes": {"a": {0: None}}, "max_attempts": 0}, "must be a number from 1 to 1000"),
         ({"routes": {"a": {0: None}}, "exits": {"x": 900}}, "x"),
     ],
 )

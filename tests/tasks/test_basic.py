@@ -124,10 +124,10 @@ class TestShell:
     @pytest.mark.parametrize(
         ("inputs", "message"),
         [
-            ({"argv": [""]}, "the first of `argv` is empty"),
-            ({"argv": ["a", "b\0"]}, "holds a null character"),
-            ({"argv": ["true"], "cwd": "\0"}, "holds a null character"),
-            ({"argv": ["true"], "env": {"A": "\0"}}, "holds a null character"),
+            ({"argv": [""]}, "the first item of `argv` is empty"),
+            ({"argv": ["a", "b\0"]}, "contains a null character"),
+            ({"argv": ["true"], "cwd": "\0"}, "contains a null character"),
+            ({"argv": ["true"], "env": {"A": "\0"}}, "contains a null character"),
             ({"argv": ["true"], "env": {"A=B": "c"}}, "`A=B` cannot be the name of"),
             ({"argv": ["true"], "env": {"": "c"}}, "is empty"),
         ],
@@ -138,7 +138,7 @@ class TestShell:
 
     def test_json_that_is_nested_too_deeply_is_told(self):
         code = "print('[' * 100_000 + ']' * 100_000)"
-        with pytest.raises(Failure, match="it is nested too deeply"):
+        with pytest.raises(Failure, match="the value is nested too deeply"):
             do("shell", {"argv": [sys.executable, "-c", code], "output": "json"})
 
     def test_it_runs_in_the_folder_of_the_spec(self, tmp_path):

@@ -80,9 +80,9 @@ def test_the_exits_of_a_match_are_those_it_names() -> None:
 @pytest.mark.parametrize(
     ("written", "told"),
     [
-        ('[{ regex = "(", exit = "a" }]', "E103 no regular expression: missing ), unterminated subpattern at position 0"),
-        ('"${inputs.p}"', "E103 the patterns of `match` are written out: they name its exits"),
-        ('[{ contains = "a", exit = "${inputs.p}" }]', "E103 the exits of `match` are written out"),
+        ('[{ regex = "(", exit = "a" }]', "E103 this is not a valid regular expression: missing ), unterminated subpattern at position 0"),
+        ('"${inputs.p}"', "E103 the patterns of `match` must be literal: they name its exits"),
+        ('[{ contains = "a", exit = "${inputs.p}" }]', "E103 the exits of `match` must be literal"),
     ],
 )  # fmt: skip
 def test_what_a_match_cannot_be_given(written: str, told: str) -> None:
@@ -104,10 +104,10 @@ def test_whether_a_value_is_of_a_schema() -> None:
     assert done("validate", value={"id": 1}, schema=schema) == ("success", {"problems": []})
     code, output = done("validate", value={"n": "x"}, schema=schema)
     assert (code, [each["path"] for each in output["problems"]]) == ("invalid", [[], ["n"]])
-    with pytest.raises(Permanent, match="no JSON Schema"):
+    with pytest.raises(Permanent, match="is not a valid JSON Schema"):
         done("validate", value=1, schema={"type": "nothing"})
     node = '[nodes.a]\ntask = "validate"\nwith = { value = 1, schema = { type = "nothing" } }\n'
-    assert findings(node)[0].startswith("E103 no JSON Schema")
+    assert findings(node)[0].startswith("E103 this is not a valid JSON Schema")
 
 
 def test_a_template_is_filled_in(tmp_path: Path) -> None:
@@ -217,7 +217,7 @@ def test_what_takes_long_tells_how_far_it_is(
 
 def test_what_is_too_long_or_no_text_is_an_error(tmp_path: Path) -> None:
     (tmp_path / "a").write_bytes(b"x\xff")
-    with pytest.raises(Failure, match="not UTF-8 text, from byte 1 on"):
+    with pytest.raises(Failure, match="not UTF-8 text, at byte 1"):
         done("file.read", tmp_path, path="a")
     with pytest.raises(Failure, match="longer than 1 bytes"):
         done("file.read", tmp_path, path="a", max_size=1)
@@ -249,10 +249,18 @@ def test_csv_goes_there_and_back(tmp_path: Path) -> None:
     ("text", "inputs", "told"),
     [
         ("a,b\n1\n", {}, "line 2: 1 cells under 2 columns"),
-        ("a\n1\nx\n", {"types": {"a": "integer"}}, "line 3: `x` under `a` is no integer"),
-        ("a,a\n", {}, "line 1: a column is there twice"),
+        (
+            "a\n1\nx\n",
+            {"types": {"a": "integer"}},
+            "line 3: `x` in column `a` is not a valid integer",
+        ),
+        ("a,a\n", {}, "line 1: duplicate column name"),
         ('a\n"x\n', {}, "line 2: unexpected end of data"),
-        ("a\nperhaps\n", {"types": {"a": "boolean"}}, "line 2: `perhaps` under `a` is no boolean"),
+        (
+            "a\nperhaps\n",
+            {"types": {"a": "boolean"}},
+            "line 2: `perhaps` in column `a` is not a valid boolean",
+        ),
     ],
 )
 def test_what_is_wrong_in_csv_is_told_with_its_line(
@@ -264,7 +272,7 @@ def test_what_is_wrong_in_csv_is_told_with_its_line(
 
 
 def test_a_row_with_another_column_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(Failure, match="a row has `b`, which is none of the columns"):
+    with pytest.raises(Failure, match="a row has `b`, which is not one of the columns"):
         done("csv.write", tmp_path, path="t.csv", rows=[{"b": 1}], columns=["a"])
     assert [*tmp_path.iterdir()] == []
 
@@ -339,8 +347,8 @@ def test_what_json_does_not_have_is_text(database: Doc, tmp_path: Path) -> None:
     ("statement", "told"),
     [
         ("SELECT nothing FROM engine_test_t", "nothing"),
-        ("UPDATE engine_test_t SET city = 'x'", "gives no rows"),
-        ("SELECT 1 AS a, 2 AS a", "two columns have one name"),
+        ("UPDATE engine_test_t SET city = 'x'", "returns no rows"),
+        ("SELECT 1 AS a, 2 AS a", "two columns have the same name"),
         ("SELECT :missing AS a", "missing"),
     ],
 )
@@ -370,4 +378,4 @@ def test_a_database_that_cannot_be_had_is_told_without_its_password(tmp_path: Pa
 def test_an_expression_in_a_statement_is_found() -> None:
     node = '[inputs]\nc = { type = "string" }\n[nodes.q]\ntask = "sql.query"\n'
     node += 'with = { url = "sqlite://", statement = "SELECT \'${inputs.c}\'" }\n'
-    assert "E103 a statement takes no expressions" in findings(node)
+    assert "E103 a statement cannot contain expressions" in findings(node)

@@ -119,7 +119,7 @@ def test_arguments_that_are_no_json_are_told() -> None:
     broken["message"]["tool_calls"][0]["function"]["arguments"] = "{a:"
     with serving(broken, text("fine")) as model:
         engine.run(plan({"tools": [{"pipeline": "sum"}]}, model.url, pipelines={"sum": SUM}))
-    assert told(model) == ["error: the arguments are no JSON object"]
+    assert told(model) == ["error: the arguments are not a JSON object"]
 
 
 # -- limits ----------------------------------------------------------------------------------------
@@ -185,7 +185,9 @@ def test_an_answer_that_will_not_do_can_be_asked_for_again() -> None:
         document["nodes"]["a"]["with"]["base_url"] = model.url
         result = engine.run(engine.load_plan(Source("x.toml", tomli_w.dumps(document))))
     assert result.nodes["a"].output["value"] == {"city": "Oslo"}
-    assert model.asked[1]["messages"][-1]["content"].startswith("That will not do: it is not JSON")
+    assert model.asked[1]["messages"][-1]["content"].startswith(
+        "This answer is not valid: it is not valid JSON"
+    )
 
 
 def test_a_budget_that_is_used_up_stays_used_up() -> None:
@@ -261,27 +263,27 @@ def test_hooks_may_refuse_what_a_model_asks_for() -> None:
 
 ASKS = {"nodes": {"q": {"task": "human", "with": {"prompt": "?", "options": ["y", "n"]}}}}
 WRONG: list[tuple[Doc, list[str]]] = [
-    ({"max_turns": "${1 + 1}"}, ["E103 the most turns are written out: the check counts with them"]),
+    ({"max_turns": "${1 + 1}"}, ["E103 `max_turns` must be literal: the check counts with it"]),
     ({"max_turns": 0}, ["E502 input `max_turns` of task `llm.agent`: 0 is below the minimum 1"]),
     ({"tools": [{"task": "acme.wether"}]}, ["E201 there is no task `acme.wether`"]),
     ({"tools": [{"pipeline": "sun"}]}, ["E201 there is no pipeline `sun`"]),
     ({"tools": [{"mcp": "notes"}]}, ["E201 there is no resource `notes`"]),
-    ({"tools": [{"task": "acme.weather"}, {"task": "acme.weather"}]}, ["E103 tool `acme_weather` is there twice"]),
-    ({"tools": [{"task": "acme.weather", "name": "the weather"}]}, ["E103 tool `the weather` is no name that a model can call"]),
-    ({"tools": [{"task": "${'acme.weather'}"}]}, ["E103 a tool is one `task`, `pipeline` or `mcp` server, written out"]),
-    ({"tools": [{"task": "acme.weather", "pipeline": "sum"}]}, ["E103 a tool is one `task`, `pipeline` or `mcp` server, written out"]),
-    ({"tools": [{}]}, ["E103 a tool is one `task`, `pipeline` or `mcp` server, written out"]),
-    ({"tools": [{"pipeline": "sum", "only": ["x"]}]}, ["E103 `only` is for an `mcp` server"]),
-    ({"tools": "${[]}"}, ["E103 the tools of an agent are written out: the check looks at them"]),
+    ({"tools": [{"task": "acme.weather"}, {"task": "acme.weather"}]}, ["E103 tool `acme_weather` is defined twice"]),
+    ({"tools": [{"task": "acme.weather", "name": "the weather"}]}, ["E103 tool `the weather` is not a name that a model can call"]),
+    ({"tools": [{"task": "${'acme.weather'}"}]}, ["E103 a tool must be one literal `task`, `pipeline` or `mcp` server"]),
+    ({"tools": [{"task": "acme.weather", "pipeline": "sum"}]}, ["E103 a tool must be one literal `task`, `pipeline` or `mcp` server"]),
+    ({"tools": [{}]}, ["E103 a tool must be one literal `task`, `pipeline` or `mcp` server"]),
+    ({"tools": [{"pipeline": "sum", "only": ["x"]}]}, ["E103 `only` belongs to an `mcp` server"]),
+    ({"tools": "${[]}"}, ["E103 the tools of an agent must be literal: the check reads them"]),
     ({"tools": [{"task": "acme.weather", "with": {"town": "Oslo"}}]}, ["E201 task `acme.weather` has no input `town`"]),
     ({"tools": [{"task": "acme.weather", "with": {"city": 3}}]}, ["E502 input `city` of task `acme.weather`: expected string, found 3"]),
     ({"tools": [{"pipeline": "sum", "with": {"c": 3}}]}, ["E201 pipeline `sum` has no input `c`"]),
-    ({"tools": [{"task": "human"}]}, ["E103 `human` asks a person, which a tool cannot"]),
-    ({"tools": [{"pipeline": "asks"}]}, ["E103 `asks` asks a person, which a tool cannot"]),
-    ({"tools": [{"task": "tempdir"}]}, ["E103 `tempdir` gives a resource, and is no tool"]),
+    ({"tools": [{"task": "human"}]}, ["E103 `human` asks a person: a tool cannot do that"]),
+    ({"tools": [{"pipeline": "asks"}]}, ["E103 `asks` asks a person: a tool cannot do that"]),
+    ({"tools": [{"task": "tempdir"}]}, ["E103 `tempdir` provides a resource and cannot be used as a tool"]),
     ({"tools": [{"task": "llm.agent"}]}, ["E103 `llm.agent` needs more than inputs"]),
     ({"tools": [{"task": "mcp.call"}]}, ["E103 `mcp.call` needs more than inputs"]),
-    ({"tools": [{"pipeline": "other.toml"}]}, ["E103 `other.toml` is a file: a tool is one of the pipelines of this one"]),
+    ({"tools": [{"pipeline": "other.toml"}]}, ["E103 `other.toml` is a file: a tool must be a pipeline of this file"]),
     ({"variables": {"x": 1}}, ["E103 the prompt does not name `{{x}}`"]),
 ]  # fmt: skip
 
@@ -329,7 +331,7 @@ def test_services_of_a_tool_are_looked_at_before_the_run() -> None:
     inner = {"services": {"s": ill}, "nodes": {"x": {"task": "pass", "requires": ["s"]}}}
     with serving(text("fine")) as model:
         loaded = plan({"tools": [{"pipeline": "p"}]}, model.url, pipelines={"p": inner})
-        with pytest.raises(engine.InputError, match="service `s` is not well"):
+        with pytest.raises(engine.InputError, match="service `s` is not healthy"):
             engine.run(loaded)
         assert model.asked == []
 

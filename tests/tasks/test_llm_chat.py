@@ -53,7 +53,7 @@ def test_a_prompt_has_variables() -> None:
     with serving(text("ok")) as model:
         chat(model, prompt="{{n}} words on {{ it }}", variables={"n": 5, "it": "bees {{n}}"})
         assert model.asked[0]["messages"][0]["content"] == "5 words on bees {{n}}"
-        with pytest.raises(Permanent, match="names `who`, which is none of its variables"):
+        with pytest.raises(Permanent, match="names `who`, which is not one of its variables"):
             chat(model, prompt="{{who}}")
 
 
@@ -119,7 +119,7 @@ def test_what_is_worth_another_try(status: int, kind: type[Exception]) -> None:
 def test_what_is_no_answer_is_an_error() -> None:
     with serving(text("ok")) as model:
         model.breaks_off = True
-        with pytest.raises(Failure, match="broke off"):
+        with pytest.raises(Failure, match="ended early"):
             chat(model)
         with pytest.raises(Permanent, match="answered 404"):
             chat(model, base_url=model.url + "/other")
@@ -136,7 +136,7 @@ def findings(with_: str) -> list[str]:
 
 def test_variables_are_checked_where_they_are_written_out() -> None:
     assert findings('prompt = "{{a}}", variables = { a = 1 }') == []
-    assert findings('prompt = "{{a}}"') == ["E103 `a` is none of the prompt's variables"]
+    assert findings('prompt = "{{a}}"') == ["E103 `a` is not one of the prompt's variables"]
     assert findings('prompt = "x", variables = { a = 1 }') == [
         "E103 the prompt does not name `{{a}}`"
     ]

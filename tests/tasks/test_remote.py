@@ -127,7 +127,7 @@ def test_no_shell_reads_the_arguments_of_a_remote_command(told: Any, tmp_path: P
 def test_what_ssh_itself_cannot_do_is_an_error(told: Any) -> None:
     with pytest.raises(Failure, match=r"^ssh: could not resolve nowhere$"):
         do("ssh.run", {"host": "nowhere", "argv": ["true"]})
-    with pytest.raises(Permanent, match="`host` is no host"):
+    with pytest.raises(Permanent, match="`host` is not a valid host"):
         do("ssh.run", {"host": "-oProxyCommand=x", "argv": ["true"]})
 
 

@@ -124,8 +124,8 @@ def test_scripts_may_be_toml_and_bring_inputs(
     call = ["simulate", spec, "--script", "off.toml", "--script", "three.toml", "--coverage"]
     assert main.main(call) == 0
     assert capsys.readouterr().out == (
-        "off.toml: succeeded\nthree.toml: succeeded\n\ntaken: 3 of 5 (60 %)\n"
-        "a.toml:8:24: never taken in `a`: `*`\na.toml:4:8: never taken in `a`: `success`\n"
+        "off.toml: succeeded\nthree.toml: succeeded\n\ncoverage: 3 of 5 (60 %)\n"
+        "a.toml:8:24: not covered in `a`: `*`\na.toml:4:8: not covered in `a`: `success`\n"
     )
 
 

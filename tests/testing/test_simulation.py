@@ -58,7 +58,7 @@ def test_a_node_and_a_sub_pipeline_are_told_apart() -> None:
 
 def test_a_task_that_never_asks_for_a_wait_is_not_scripted_to() -> None:
     script = {"a/a": [{"outcome": "error", "retry_after": 200}]}
-    assert "`sleep` never asks for a wait" in problems_of(
+    assert "`sleep` does not support `retry_after`" in problems_of(
         {"engine": 1, "nodes": {"a": NAP}}, script
     )
 
@@ -66,7 +66,7 @@ def test_a_task_that_never_asks_for_a_wait_is_not_scripted_to() -> None:
 def test_only_what_says_so_can_be_interrupted() -> None:
     step = {"task": "probe", "routes": {"interrupted": "done:x"}}
     script = {"a/a": [{"outcome": "interrupted"}]}
-    with pytest.raises(InputError, match='`a/a` does not say `on_interrupt = "route"`'):
+    with pytest.raises(InputError, match='`a/a` does not set `on_interrupt = "route"`'):
         parse_script(script, plan_of({"engine": 1, "nodes": {"a": step}}))
     plan = plan_of({"engine": 1, "nodes": {"a": {**step, "on_interrupt": "route"}}})
     assert simulate(plan, parse_script(script, plan)).nodes["a"].label == "x"

@@ -18,23 +18,23 @@ __all__ = ["EXAMPLES", "SUMMARY", "configure", "execute"]
 
 SUMMARY = "cancel a run, from another terminal"
 EXAMPLES = """\
-  engine cancel 3f2a                        it stops within its grace period
-  engine cancel 3f2a --node load            that node alone; what waits for it is skipped
-  engine cancel 3f2a --reason "wrong data"  the record says why
+  engine cancel 3f2a                        the run stops within its grace period
+  engine cancel 3f2a --node load            only that node; nodes that need it are skipped
+  engine cancel 3f2a --reason "wrong data"  store a reason
 """
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """Add the arguments."""
     add_run(parser)
-    parser.add_argument("--node", metavar="NODE", help="cancel this node alone")
-    parser.add_argument("--reason", metavar="TEXT", help="what the record says")
+    parser.add_argument("--node", metavar="NODE", help="cancel only this node")
+    parser.add_argument("--reason", metavar="TEXT", help="the reason to store")
     parser.add_argument(
         "--wait",
         metavar="SECONDS",
         type=float,
         default=30.0,
-        help="how long to wait for its end; default 30",
+        help="how long to wait for the run to end; default 30",
     )
 
 
@@ -55,7 +55,9 @@ def execute(arguments: argparse.Namespace, console: Console) -> int:
     with opened(arguments) as store:
         kept = _waited(store, store.run(arguments.run).header.id, arguments.wait)
     if kept.status in GOING:
-        console.error(f"run `{kept.header.id}` has been asked and goes on: {kept.holder}")
+        console.error(
+            f"run `{kept.header.id}` has been asked to stop and is still running: {kept.holder}"
+        )
         return 1
     console.out(f"run {kept.header.id} {kept.status}")
     return 0

@@ -28,14 +28,14 @@ SUMMARY = "find mistakes in specs without running them"
 EXAMPLES = """\
   engine check pipeline.toml
   engine check .                       every spec in a folder and below
-  engine check --fix pipeline.toml     mend slips in keys and names
-  engine check --watch specs           again whenever a file changes
-  engine check --format concise specs  a line for each finding
-  engine check --worst-case .          and what runs can come to at most
-  engine check --live pipeline.toml    and whether its services are well
-  engine check --ignore W,E302 specs   codes, their beginnings, or names
+  engine check --fix pipeline.toml     fix misspelled keys and names
+  engine check --watch specs           check again whenever a file changes
+  engine check --format concise specs  one line per finding
+  engine check --worst-case .          show upper bounds of a run as well
+  engine check --live pipeline.toml    check the required services as well
+  engine check --ignore W,E302 specs   codes, prefixes of codes, or rule names
 
-  exit status: 0 no errors, 1 errors, 2 something could not be checked
+  exit status: 0 no errors, 1 errors, 2 a file could not be checked
 """
 
 FORMATS = ("human", "concise", "json", "jsonl", "sarif", "github", "junit")
@@ -44,21 +44,27 @@ FORMATS = ("human", "concise", "json", "jsonl", "sarif", "github", "junit")
 def configure(parser: argparse.ArgumentParser) -> None:
     """Add the arguments."""
     parser.add_argument(
-        "paths", metavar="FILE", nargs="+", help="a spec, or a folder to look for specs in"
+        "paths", metavar="FILE", nargs="+", help="a spec, or a folder to search for specs"
     )
     parser.add_argument("--format", choices=FORMATS, default="human", help="default: human")
     parser.add_argument(
-        "--json", dest="format", action="store_const", const="json", help="short for --format json"
-    )
-    parser.add_argument("--select", metavar="CODES", help="of what may be ignored, only these")
-    parser.add_argument("--ignore", metavar="CODES", help="not these; warnings and a few errors")
-    parser.add_argument("--strict", action="store_true", help="warnings make the status 1 too")
-    parser.add_argument("--fix", action="store_true", help="mend what can be mended safely")
-    parser.add_argument(
-        "--unsafe-fixes", action="store_true", help="mend also what decides something for you"
+        "--json", dest="format", action="store_const", const="json", help="same as --format json"
     )
     parser.add_argument(
-        "--diff", action="store_true", help="show what would be mended and write nothing"
+        "--select", metavar="CODES", help="report only these of the rules that may be ignored"
+    )
+    parser.add_argument(
+        "--ignore",
+        metavar="CODES",
+        help="do not report these; possible for warnings and a few errors",
+    )
+    parser.add_argument("--strict", action="store_true", help="exit with status 1 on warnings too")
+    parser.add_argument("--fix", action="store_true", help="apply safe fixes")
+    parser.add_argument(
+        "--unsafe-fixes", action="store_true", help="also apply fixes that may not be what you mean"
+    )
+    parser.add_argument(
+        "--diff", action="store_true", help="show the changes that fixes would make, write nothing"
     )
     parser.add_argument(
         "--watch", action="store_true", help="check again whenever a file changes, until Ctrl-C"
@@ -66,12 +72,12 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--worst-case",
         action="store_true",
-        help="also tell the most visits, attempts and time that runs can come to",
+        help="also show upper bounds of the visits, attempts and time of a run",
     )
     parser.add_argument(
         "--live",
         action="store_true",
-        help="also look whether the services that nodes require are well",
+        help="also check that the services that nodes require are healthy",
     )
     parser.add_argument(
         "-i",
@@ -79,7 +85,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
         metavar="NAME=VALUE",
         action="append",
         default=[],
-        help="with --live: an input that services read",
+        help="with --live: an input that the services read",
     )
     parser.add_argument(
         "--inputs", metavar="FILE.json", help="with --live: inputs as a JSON object"
@@ -144,7 +150,7 @@ def _fix(
         write(each.path, each.after.text)
     if mended:
         fixes = plural(sum(each.fixes for each in mended), "finding")
-        console.note(f"mended {fixes} in {plural(len(mended), 'file')}")
+        console.note(f"fixed {fixes} in {plural(len(mended), 'file')}")
 
 
 def _diff(
@@ -181,7 +187,7 @@ def _watch(arguments: argparse.Namespace, console: Console) -> int:
         if is_terminal(console.stdout):
             console.out("\x1b[H\x1b[2J\x1b[3J")
         subprocess.run(call, check=False, stdout=console.stdout)
-        console.note("watching for changes, Ctrl-C ends")
+        console.note("watching for changes, press Ctrl-C to stop")
 
     return watch(arguments.paths, check)
 
@@ -214,5 +220,5 @@ def look(path: str, arguments: argparse.Namespace, console: Console) -> int:
     for problem in problems:
         console.out(f"{printable(path)}: {problem}")
     if not problems:
-        console.out(f"{printable(path)}: all services are well")
+        console.out(f"{printable(path)}: all services are healthy")
     return 1 if problems else 0

@@ -14,22 +14,22 @@ if TYPE_CHECKING:
 
 __all__ = ["EXAMPLES", "SUMMARY", "configure", "execute"]
 
-SUMMARY = "say more about a finding: what the rule wants and why, with examples"
+SUMMARY = "explain a rule: what it requires and why, with examples"
 EXAMPLES = """\
-  engine explain                       every rule in a line
-  engine explain E301                  one of them
-  engine explain infinite-retry E401   by name, and several
+  engine explain                       list all rules
+  engine explain E301                  explain one rule
+  engine explain infinite-retry E401   several rules, by code or name
 """
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """Add the arguments."""
-    parser.add_argument("rules", metavar="RULE", nargs="*", help="a code or a name of a rule")
+    parser.add_argument("rules", metavar="RULE", nargs="*", help="the code or the name of a rule")
     parser.add_argument(
         "--format", choices=("human", "json"), default="human", help="default: human"
     )
     parser.add_argument(
-        "--json", dest="format", action="store_const", const="json", help="short for --format json"
+        "--json", dest="format", action="store_const", const="json", help="same as --format json"
     )
 
 
@@ -57,7 +57,7 @@ def _rule(asked: str) -> Rule:
     if found is None:
         guess = nearest(word.upper(), [rule.code for rule in ALL]) if word[1:].isdigit() else None
         guess = guess or nearest(word.lower(), [rule.name for rule in ALL])
-        cure = f", did you mean `{guess}`?" if guess else ": `engine explain` lists all"
+        cure = f", did you mean `{guess}`?" if guess else ": run `engine explain` for a list"
         raise EngineError(f"there is no rule `{asked}`{cure}")
     return found
 

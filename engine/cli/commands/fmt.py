@@ -20,12 +20,12 @@ if TYPE_CHECKING:
 
 __all__ = ["EXAMPLES", "SUMMARY", "configure", "execute"]
 
-SUMMARY = "lay specs out: white space and blank lines, comments kept"
+SUMMARY = "format specs: white space and blank lines; comments are preserved"
 EXAMPLES = """\
   engine fmt pipeline.toml
-  engine fmt --check .             status 1 if a spec is not laid out so
-  engine fmt --diff specs          what would change
-  engine fmt - < pipeline.toml     from standard input to standard output
+  engine fmt --check .             status 1 if a spec would change
+  engine fmt --diff specs          show what would change
+  engine fmt - < pipeline.toml     read standard input, write standard output
 """
 
 
@@ -35,7 +35,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
         "paths", metavar="FILE", nargs="+", help="a spec, a folder, or `-` for standard input"
     )
     parser.add_argument(
-        "--check", action="store_true", help="name the files that would change, write nothing"
+        "--check", action="store_true", help="list the files that would change, write nothing"
     )
     parser.add_argument("--diff", action="store_true", help="show what would change, write nothing")
 
@@ -101,5 +101,5 @@ def _read(path: str) -> Source:
     try:
         return Source("-", sys.stdin.read()) if path == "-" else read(path)
     except (OSError, UnicodeDecodeError) as error:
-        why = getattr(error, "strerror", None) or "it is not UTF-8 text"
+        why = getattr(error, "strerror", None) or "the file is not UTF-8 text"
         raise EngineError(f"`{path}` cannot be read: {why}") from None

@@ -9,7 +9,7 @@ from engine.cli.run_arguments import load_plan
 
 __all__ = ["EXAMPLES", "SUMMARY", "configure", "execute"]
 
-SUMMARY = "draw a spec: nodes, edges, and the routes inside nodes"
+SUMMARY = "draw the graph of a spec: nodes, edges, and the routes inside nodes"
 EXAMPLES = """\
   engine graph pipeline.toml > pipeline.mmd
   engine graph pipeline.toml --format dot | dot -Tsvg > pipeline.svg

@@ -9,17 +9,17 @@ from engine.cli.store_arguments import add_run, opened
 
 __all__ = ["EXAMPLES", "SUMMARY", "configure", "execute"]
 
-SUMMARY = "print what the tasks of a run wrote"
+SUMMARY = "print the output of the tasks of a run"
 EXAMPLES = """\
-  engine logs 3f2a           of all nodes
-  engine logs 3f2a build     of one
+  engine logs 3f2a           the output of all nodes
+  engine logs 3f2a build     the output of `build`
 """
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """Add the arguments."""
     add_run(parser)
-    parser.add_argument("node", metavar="NODE", nargs="?", help="only of this node")
+    parser.add_argument("node", metavar="NODE", nargs="?", help="only the output of this node")
 
 
 def execute(arguments: argparse.Namespace, console: Console) -> int:

@@ -9,16 +9,16 @@ from engine.cli.console import Console
 
 __all__ = ["EXAMPLES", "SUMMARY", "configure", "execute"]
 
-SUMMARY = "make a project: a spec, a task, tests and CI that pass"
+SUMMARY = "create a project: a spec, a task, tests and CI that pass"
 EXAMPLES = """\
-  engine new greetings     makes the folder greetings
+  engine new greetings     create the folder greetings
 """
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """Add the arguments."""
     parser.add_argument(
-        "folder", metavar="NAME", help="the folder to make; its name is the project's"
+        "folder", metavar="NAME", help="the folder to create; its name becomes the project's name"
     )
 
 
@@ -36,5 +36,5 @@ def execute(arguments: argparse.Namespace, console: Console) -> int:
             f"`{arguments.folder}` cannot be written: {(error.strerror or '').lower()}"
         ) from None
     name = Path(arguments.folder).resolve().name
-    console.note(printable(f"now: cd {arguments.folder} && engine run specs/{name}.toml"))
+    console.note(printable(f"next: cd {arguments.folder} && engine run specs/{name}.toml"))
     return 0

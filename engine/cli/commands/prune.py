@@ -10,9 +10,9 @@ from engine.cli.store_arguments import add_store, ago, opened
 
 __all__ = ["EXAMPLES", "SUMMARY", "configure", "execute"]
 
-SUMMARY = "forget runs that have ended"
+SUMMARY = "delete runs that have ended"
 EXAMPLES = """\
-  engine prune --before 30d             those that ended more than 30 days ago
+  engine prune --before 30d             delete runs that ended more than 30 days ago
   engine prune --before 2026-01-01 --dry-run
 """
 
@@ -24,10 +24,10 @@ def configure(parser: argparse.ArgumentParser) -> None:
         metavar="TIME",
         type=ago,
         required=True,
-        help="that ended before: 30d, 2026-01-01",
+        help="delete runs that ended before this: 30d, 2026-01-01",
     )
-    parser.add_argument("--pipeline", metavar="NAME", help="only those of this pipeline")
-    parser.add_argument("--dry-run", action="store_true", help="say which, and forget none")
+    parser.add_argument("--pipeline", metavar="NAME", help="only runs of this pipeline")
+    parser.add_argument("--dry-run", action="store_true", help="list the runs and delete nothing")
     add_store(parser)
 
 
@@ -48,5 +48,5 @@ def execute(arguments: argparse.Namespace, console: Console) -> int:
                 store.remove(kept.header.id)
         if not arguments.dry_run and old:
             store.tidy()
-    console.note(f"{plural(len(old), 'run')} {'would be ' * arguments.dry_run}forgotten")
+    console.note(f"{plural(len(old), 'run')} {'would be ' * arguments.dry_run}deleted")
     return 0

@@ -9,13 +9,13 @@ from engine.cli.resumed_run import add_again, once_more
 
 __all__ = ["EXAMPLES", "SUMMARY", "configure", "execute"]
 
-SUMMARY = "run again, and take over what succeeded"
+SUMMARY = "run again, and reuse the results of nodes that succeeded"
 EXAMPLES = """\
-  engine rerun 3f2a               what did not succeed, and all behind it
-  engine rerun 3f2a --from build  `build` and all behind it
-  engine rerun 3f2a --only build  `build` alone
+  engine rerun 3f2a               run nodes that did not succeed, and all that depend on them
+  engine rerun 3f2a --from build  run `build` and all nodes that depend on it
+  engine rerun 3f2a --only build  run only `build`
 
-  a new run with the same inputs, linked to the old; exit status as of `engine run`
+  a new run with the same inputs, linked to the old one; exit status as for `engine run`
 """
 
 
@@ -23,8 +23,10 @@ def configure(parser: argparse.ArgumentParser) -> None:
     """Add the arguments."""
     add_again(parser)
     part = parser.add_mutually_exclusive_group()
-    part.add_argument("--from", dest="start", metavar="NODE", help="run it and all behind it again")
-    part.add_argument("--only", metavar="NODE", help="run it again, and nothing else")
+    part.add_argument(
+        "--from", dest="start", metavar="NODE", help="run this node and all nodes that depend on it"
+    )
+    part.add_argument("--only", metavar="NODE", help="run only this node")
 
 
 def execute(arguments: argparse.Namespace, console: Console) -> int:

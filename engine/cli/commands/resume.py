@@ -16,15 +16,15 @@ if TYPE_CHECKING:
 
 __all__ = ["EXAMPLES", "SUMMARY", "configure", "execute"]
 
-SUMMARY = "go on with a run, where its journal ends or from a node on"
+SUMMARY = "continue a run from the end of its journal, or from a node"
 EXAMPLES = """\
-  engine resume 3f2a                      no attempt whose end was recorded runs again
-  engine resume 3f2a --secrets .secrets   secrets are not kept: they are given again
-  engine resume 3f2a --from build         `build` and all behind it run again
-  engine resume 3f2a --mark build=0       the last attempt of `build` counts as exit 0
-  engine resume 3f2a --answer publish=approve   what a person says to a run that waits for it
+  engine resume 3f2a                      attempts whose end was recorded do not run again
+  engine resume 3f2a --secrets .secrets   secrets are not stored: give them again
+  engine resume 3f2a --from build         run `build` and all nodes that depend on it again
+  engine resume 3f2a --mark build=0       treat the last attempt of `build` as exit 0
+  engine resume 3f2a --answer publish=approve   answer a question that the run waits for
 
-  exit status as of `engine run`
+  exit status as for `engine run`
 """
 
 
@@ -32,27 +32,30 @@ def configure(parser: argparse.ArgumentParser) -> None:
     """Add the arguments."""
     add_again(parser)
     parser.add_argument(
-        "--from", dest="start", metavar="NODE", help="run it and all behind it again"
+        "--from",
+        dest="start",
+        metavar="NODE",
+        help="run this node and all nodes that depend on it again",
     )
     parser.add_argument(
         "--mark",
         metavar="NODE=EXIT",
         action="append",
         default=[],
-        help="let a node's last attempt have ended with another exit, a name or a number",
+        help="treat a node's last attempt as ended with this exit, a name or a number",
     )
     parser.add_argument(
         "--answer",
         metavar="NODE=OPTION",
         action="append",
         default=[],
-        help="answer what a node, or a step NODE/STEP, asks; also of a run that goes on in another process",
+        help="answer the question of a node, or of a step NODE/STEP; works for a run in another process too",
     )
-    parser.add_argument("--feedback", metavar="TEXT", help="a text with the answer")
+    parser.add_argument("--feedback", metavar="TEXT", help="a text to send with the answer")
     parser.add_argument(
         "--accept-change",
         action="store_true",
-        help="go on though what has run means something else in the spec as it is now",
+        help="continue even if the spec has changed in parts that have already run",
     )
 
 
@@ -63,7 +66,7 @@ def execute(arguments: argparse.Namespace, console: Console) -> int:
     said = _pairs("--answer", "NODE=OPTION", arguments.answer)
     answers = {name: stored.Answer(said[name], arguments.feedback) for name in said}
     if answers and _told(arguments, answers):
-        console.note("answered: the run goes on in its process")
+        console.note("answered: the run continues in its process")
         return 0
     wish: dict[str, Any] = {
         "start": arguments.start,

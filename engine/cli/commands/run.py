@@ -31,11 +31,11 @@ EXAMPLES = """\
   engine run pipeline.toml
   engine run pipeline.toml -i topic=tea -i words=300
   engine run pipeline.toml --inputs inputs.json --json > result.json
-  engine run pipeline.toml --dry-run           what it would do, without doing it
-  engine run pipeline.toml --key 2026-11-26    at most one run of that key
+  engine run pipeline.toml --dry-run           show what would run, run nothing
+  engine run pipeline.toml --key 2026-11-26    at most one run with that key
 
-  exit status: 0 succeeded, 1 failed, 2 the spec or the call is wrong, 3 waiting, 130 cancelled
-  Ctrl-C cancels the run, a second one ends the grace period, a third one ends the engine
+  exit status: 0 succeeded, 1 failed, 2 the spec or the command line is wrong, 3 waiting, 130 cancelled
+  Ctrl-C cancels the run, a second ends the grace period, a third ends the engine
 """
 
 STATUS = {
@@ -54,13 +54,13 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--secrets",
         metavar="FILE",
-        help="secrets as NAME=VALUE lines, the value as it is up to the end of the line; empty lines and "
-        "those that begin with # are left out; go before the environment",
+        help="secrets as NAME=VALUE lines, the value verbatim up to the end of the line; empty lines and "
+        "lines that begin with # are ignored; they take precedence over the environment",
     )
     parser.add_argument(
         "--dry-run",
         action="store_true",
-        help="print what would be run, as far as that is known before, and run nothing",
+        help="print what would run, as far as it is known in advance, and run nothing",
     )
     parser.add_argument(
         "--grace",
@@ -68,7 +68,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
         help="how long a cancelled attempt may take to end; default 5",
     )
     parser.add_argument(
-        "--events", metavar="FILE", help="append each event to a file, as a line of JSON"
+        "--events", metavar="FILE", help="append each event to a file as a line of JSON"
     )
     parser.add_argument(
         "--webhook",
@@ -80,12 +80,12 @@ def configure(parser: argparse.ArgumentParser) -> None:
         "--durability",
         choices=("full", "batch", "off"),
         default="full",
-        help="full: what happened is on disk before it has effects; batch: a moment later; off: the run is not kept",
+        help="full: each event is on disk before it takes effect; batch: shortly after; off: the run is not stored",
     )
     parser.add_argument(
         "--key",
         metavar="TEXT",
-        help="an idempotency key: a second run of the pipeline with it is the first one",
+        help="an idempotency key: a pipeline has at most one run with this key",
     )
 
 

@@ -16,10 +16,10 @@ if TYPE_CHECKING:
 
 __all__ = ["EXAMPLES", "SUMMARY", "configure", "execute"]
 
-SUMMARY = "list the runs that are kept"
+SUMMARY = "list stored runs"
 EXAMPLES = """\
-  engine runs                          the latest twenty
-  engine runs --status interrupted     those whose process died: `engine resume RUN` goes on
+  engine runs                          the twenty latest runs
+  engine runs --status interrupted     runs whose process died: continue them with `engine resume RUN`
   engine runs --pipeline article --since 2d
 """
 
@@ -37,15 +37,15 @@ _STYLES = {
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """Add the arguments."""
-    parser.add_argument("--status", choices=STATUSES, help="only those of this status")
-    parser.add_argument("--pipeline", metavar="NAME", help="only those of this pipeline")
+    parser.add_argument("--status", choices=STATUSES, help="only runs with this status")
+    parser.add_argument("--pipeline", metavar="NAME", help="only runs of this pipeline")
     parser.add_argument(
-        "--since", metavar="TIME", type=ago, help="only those started since: 2d, 2026-11-26"
+        "--since", metavar="TIME", type=ago, help="only runs started since this: 2d, 2026-11-26"
     )
     parser.add_argument(
-        "--limit", metavar="N", type=int, default=20, help="at most so many; default 20"
+        "--limit", metavar="N", type=int, default=20, help="show at most N runs; default 20"
     )
-    parser.add_argument("--json", action="store_true", help="print them as JSON")
+    parser.add_argument("--json", action="store_true", help="print the runs as JSON")
     add_store(parser)
 
 
@@ -63,7 +63,7 @@ def execute(arguments: argparse.Namespace, console: Console) -> int:
         for line in _table(shown, console):
             console.out(line)
         if len(wanted) > len(shown):
-            console.note(f"{len(wanted) - len(shown)} more: see --limit")
+            console.note(f"{len(wanted) - len(shown)} more: use --limit")
     return 0
 
 

@@ -11,18 +11,21 @@ from engine.render.text import printable
 
 __all__ = ["EXAMPLES", "SUMMARY", "configure", "execute"]
 
-SUMMARY = "print the JSON Schema of specs, by which editors complete and check"
+SUMMARY = "print the JSON Schema of specs, for completion and validation in editors"
 EXAMPLES = """\
   engine schema > engine.schema.json
-  engine schema --from pipeline.toml > engine.schema.json   with the tasks of its modules
-  then begin a spec with `#:schema ./engine.schema.json`, as taplo and tombi understand it
+  engine schema --from pipeline.toml > engine.schema.json   include the tasks of its modules
+  then begin a spec with `#:schema ./engine.schema.json`, which taplo and tombi understand
 """
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """Add the arguments."""
     parser.add_argument(
-        "--from", dest="spec", metavar="SPEC", help="a spec whose `tasks` modules to look in too"
+        "--from",
+        dest="spec",
+        metavar="SPEC",
+        help="also include the modules in `tasks` of this spec",
     )
 
 

@@ -10,11 +10,11 @@ from engine.cli.store_arguments import add_run, opened, seen
 
 __all__ = ["EXAMPLES", "SUMMARY", "configure", "execute"]
 
-SUMMARY = "show a run: its nodes, and why each ended so"
+SUMMARY = "show a run: its nodes, and the reason each one ended"
 EXAMPLES = """\
-  engine show 3f2a            as `engine run` printed it, or as far as it has come
-  engine show 3f2a --json     with every attempt
-  engine show 3f2a --events   what happened, an object a line
+  engine show 3f2a            the summary that `engine run` prints, or the state so far
+  engine show 3f2a --json     the result, with every attempt
+  engine show 3f2a --events   the events, one JSON object per line
 """
 
 
@@ -23,7 +23,9 @@ def configure(parser: argparse.ArgumentParser) -> None:
     add_run(parser)
     form = parser.add_mutually_exclusive_group()
     form.add_argument("--json", action="store_true", help="print the result as JSON")
-    form.add_argument("--events", action="store_true", help="print each event as JSON, one a line")
+    form.add_argument(
+        "--events", action="store_true", help="print the events as JSON, one per line"
+    )
 
 
 def execute(arguments: argparse.Namespace, console: Console) -> int:

@@ -19,19 +19,19 @@ if TYPE_CHECKING:
 
 __all__ = ["EXAMPLES", "SUMMARY", "configure", "execute"]
 
-SUMMARY = "try a spec: exits from a script, real routes, retries and deadlines, no waiting"
+SUMMARY = "simulate a spec: scripted exits, real routes, retries and deadlines, no waiting"
 EXAMPLES = """\
-  engine simulate pipeline.toml                       every step exits 0, its output is null
-  engine simulate pipeline.toml --script script.json  it goes as the script says
+  engine simulate pipeline.toml                       every step ends with exit 0 and output null
+  engine simulate pipeline.toml --script script.json  steps end as the script says
   engine simulate pipeline.toml --script ok.toml --script fails.toml --coverage
-                                                      what none of the scripts has taken
+                                                      report what no script covers
 
-  a script says how the attempts of steps end, one after the other; the last repeats:
+  a script lists how the attempts of each step end, in order; the last entry repeats:
     {"test/test": [{"exit": 1}, {"exit": 0, "duration": 2.5, "output": {"passed": 12}}],
      "deploy/upload": [{"outcome": "error"}, {"outcome": "hang"}]}
   the same in TOML:
     "test/test" = [{ exit = 1 }, { exit = 0, duration = 2.5, output = { passed = 12 } }]
-    inputs = { branch = "main" }                      # inputs of this simulation
+    inputs = { branch = "main" }                      # the inputs of this simulation
 """
 
 
@@ -43,19 +43,19 @@ def configure(parser: argparse.ArgumentParser) -> None:
         metavar="FILE",
         action="append",
         default=[],
-        help="how attempts end, as JSON or TOML; what it leaves out exits 0 after 1 s, its output null; several give several "
-        "simulations",
+        help="how attempts end, as JSON or TOML; a step that is not listed ends with exit 0 after 1 s and output null; repeat the option "
+        "for several simulations",
     )
     parser.add_argument(
         "--coverage",
         action="store_true",
-        help="tell which nodes, conditions and routes no simulation has taken",
+        help="report the nodes, conditions and routes that no simulation takes",
     )
     parser.add_argument(
         "--min-coverage",
         metavar="PERCENT",
         type=float,
-        help="status 1 if less than that was taken; implies --coverage",
+        help="exit with status 1 if coverage is below this; implies --coverage",
     )
 
 
@@ -85,7 +85,7 @@ def _simulated(plan: Plan, arguments: argparse.Namespace, path: str) -> Result:
     data = _read(path) if path else {}
     own = data.pop("inputs", {}) if isinstance(data, dict) else {}
     if not isinstance(own, dict):
-        raise InputError((f"`{path}`: `inputs` is a table from names to values",))
+        raise InputError((f"`{path}`: `inputs` must be a table of names and values",))
     seed = arguments.seed if arguments.seed is not None else 0
     inputs = {**own, **inputs_of(plan, arguments)}
     return testing.simulate(plan, testing.parse_script(data, plan), inputs, seed=seed)
@@ -118,10 +118,10 @@ def _print(results: Mapping[str, Result], found: Coverage | None, console: Conso
     if found is None:
         return
     count = len(found.spots)
-    console.out(f"\ntaken: {count - len(found.missed)} of {count} ({100 * found.share:.0f} %)")
+    console.out(f"\ncoverage: {count - len(found.missed)} of {count} ({100 * found.share:.0f} %)")
     for spot in found.missed:
         place = f"{spot.file}:{spot.span.line}:{spot.span.column}"
-        console.out(printable(f"{place}: never taken in `{spot.path}`: {spot.what}"))
+        console.out(printable(f"{place}: not covered in `{spot.path}`: {spot.what}"))
 
 
 def _print_json(results: Mapping[str, Result], found: Coverage, console: Console) -> None:

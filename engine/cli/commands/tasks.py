@@ -15,11 +15,11 @@ if TYPE_CHECKING:
 
 __all__ = ["EXAMPLES", "SUMMARY", "configure", "execute"]
 
-SUMMARY = "list the tasks there are, or show one: its inputs, output, exits and an example"
+SUMMARY = "list the available tasks, or show one: its inputs, output, exits and an example"
 EXAMPLES = """\
   engine tasks
   engine tasks http
-  engine tasks --from pipeline.toml    those of the spec's modules too
+  engine tasks --from pipeline.toml    also the tasks of the spec's modules
 """
 
 
@@ -27,9 +27,12 @@ def configure(parser: argparse.ArgumentParser) -> None:
     """Add the arguments."""
     parser.add_argument("name", metavar="NAME", nargs="?", help="the id of a task")
     parser.add_argument(
-        "--from", dest="spec", metavar="SPEC", help="a spec whose `tasks` modules to look in too"
+        "--from",
+        dest="spec",
+        metavar="SPEC",
+        help="also include the modules in `tasks` of this spec",
     )
-    parser.add_argument("--json", action="store_true", help="print them as JSON")
+    parser.add_argument("--json", action="store_true", help="print the tasks as JSON")
 
 
 def execute(arguments: argparse.Namespace, console: Console) -> int:

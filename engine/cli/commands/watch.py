@@ -13,7 +13,7 @@ __all__ = ["EXAMPLES", "SUMMARY", "configure", "execute"]
 
 SUMMARY = "follow a run live, from another terminal"
 EXAMPLES = """\
-  engine watch 3f2a     until it ends; Ctrl-C leaves it alone
+  engine watch 3f2a     follow it until it ends; Ctrl-C does not cancel it
 """
 
 
@@ -49,6 +49,6 @@ def execute(arguments: argparse.Namespace, console: Console) -> int:
     result = seen(kept, events)
     console.out(results.report(result, width=console.width, color=console.colored()))
     if kept.shown == "interrupted":
-        console.note(f"its process died: `engine resume {header.id}` goes on")
+        console.note(f"its process died: continue it with `engine resume {header.id}`")
         return 1
     return STATUS[kept.status]

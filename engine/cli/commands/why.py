@@ -11,7 +11,7 @@ from engine.errors import InputError
 
 __all__ = ["EXAMPLES", "SUMMARY", "configure", "execute"]
 
-SUMMARY = "say why a node of a run ended as it did"
+SUMMARY = "explain why a node of a run ended as it did"
 EXAMPLES = """\
   engine why 3f2a publish     publish skipped: needs build; build failed: exit 2
 """

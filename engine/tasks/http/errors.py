@@ -1,4 +1,4 @@
-"""Why there was no answer to a request: exceptions of httpx and what is below it, in our words.
+"""Why there was no response to a request: exceptions of httpx and what is below it, in our words.
 
 The texts of those libraries may hold secrets (a header, a URL), or are made for their developers.
 """
@@ -16,12 +16,12 @@ __all__ = ["reason"]
 _NAMED = {
     "TooManyRedirects": "more redirects than it may follow",
     "UnsupportedProtocol": "not http:// or https://",
-    "DecodingError": "the body cannot be unpacked as its headers say",
-    "ProxyError": "the proxy refused",
-    "RemoteProtocolError": "the server did not answer in HTTP, or not to the end",
-    "ReadError": "the connection broke while the answer was read",
+    "DecodingError": "the body cannot be decompressed as its headers say",
+    "ProxyError": "the proxy refused the connection",
+    "RemoteProtocolError": "the server did not send a complete HTTP response",
+    "ReadError": "the connection broke while the response was read",
     "WriteError": "the connection broke while the request was sent",
-    "ConnectError": "no connection",
+    "ConnectError": "the connection failed",
 }
 
 
@@ -29,7 +29,7 @@ def reason(error: BaseException) -> str:
     """One line: what the system says if it says anything, else what kind of failure it was."""
     said = next(filter(None, map(_of_system, _causes(error))), None)
     kinds = (kind.__name__ for kind in type(error).__mro__)
-    return said or next((_NAMED[kind] for kind in kinds if kind in _NAMED), "no answer")
+    return said or next((_NAMED[kind] for kind in kinds if kind in _NAMED), "no response")
 
 
 def _of_system(error: BaseException) -> str | None:

@@ -59,7 +59,7 @@ async def body(inputs: dict[str, Any], context: Context) -> Exit:
             limit = inputs.get("max_bytes", _MAX_BYTES)
             data = await _read(response, limit, what + trail.tail, progress)
     except httpx.LocalProtocolError:
-        raise Permanent(f"{what}: HTTP does not allow this request, look at its headers") from None
+        raise Permanent(f"{what}: HTTP does not allow this request, check its headers") from None
     except httpx.RequestError as error:
         raise Failure(f"{what}{trail.tail}: {reason(error)}") from None
     what += trail.tail
@@ -111,7 +111,7 @@ def _url(inputs: Mapping[str, Any], method: str) -> httpx.URL:
     if url.scheme not in ("http", "https") or not url.host:
         raise Permanent(f"{method}: `url` does not begin with http:// or https:// and a host")
     if url.port is not None and not 0 < url.port < 65_536:
-        raise Permanent(f"{method} {_plain(url)}: there is no port {url.port}")
+        raise Permanent(f"{method} {_plain(url)}: {url.port} is not a valid port")
     return url.copy_merge_params(inputs["params"]) if "params" in inputs else url
 
 
@@ -172,7 +172,7 @@ def _exit(response: httpx.Response, data: bytes, expect: list[int] | None, what:
             return Exit("client_error", output, retry_after=_retry_after(response.headers))
         case 5:
             return Exit("server_error", output, retry_after=_retry_after(response.headers))
-    raise Failure(f"{what}: the status {status} is not among those of `expect`")
+    raise Failure(f"{what}: the status {status} is not listed in `expect`")
 
 
 def body_of(response: httpx.Response, data: bytes, what: str | None) -> Any:
@@ -183,9 +183,11 @@ def body_of(response: httpx.Response, data: bytes, what: str | None) -> Any:
         try:
             return json.loads(data, parse_constant=_no_constant) if data.strip() else None
         except (ValueError, RecursionError) as error:
-            why = "it is nested too deeply" if isinstance(error, RecursionError) else error
+            why = "the value is nested too deeply" if isinstance(error, RecursionError) else error
             if what is not None:
-                raise Failure(f"{what}: the body is not the JSON it claims: {why}") from None
+                raise Failure(
+                    f"{what}: the body is not valid JSON, although its content type says so: {why}"
+                ) from None
     try:
         return data.decode(response.charset_encoding or "utf-8", errors="replace")
     except LookupError:

@@ -49,8 +49,8 @@ def _so_far(inputs: Mapping[str, Any], before: Any, acted: Any) -> list[dict[str
     if before["calls"]:
         said: list[dict[str, Any]] = acted["messages"]
         return said
-    why = "; ".join(before["problems"]) or "it is not finished"
-    return [*before["messages"], {"role": "user", "content": f"That will not do: {why}"}]
+    why = "; ".join(before["problems"]) or "it is incomplete"
+    return [*before["messages"], {"role": "user", "content": f"This answer is not valid: {why}"}]
 
 
 def _counted(
@@ -79,7 +79,7 @@ def exits_of(with_: Mapping[str, Any]) -> dict[str, int]:
     """The exits there are, if the limit and the tools are written out."""
     turns = with_.get("max_turns", 1)
     if type(turns) is str:
-        raise Misfit(("max_turns",), "the most turns are written out: the check counts with them")
+        raise Misfit(("max_turns",), "`max_turns` must be literal: the check counts with it")
     tools.check(with_)
     chat.exits_of(with_)
     return _EXITS

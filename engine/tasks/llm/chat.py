@@ -34,7 +34,7 @@ def filled(text: str, variables: Mapping[str, Any]) -> str:
 
     def value(found: re.Match[str]) -> str:
         if found[1] not in variables:
-            raise Permanent(f"the prompt names `{found[1]}`, which is none of its variables")
+            raise Permanent(f"the prompt names `{found[1]}`, which is not one of its variables")
         given = variables[found[1]]
         return given if isinstance(given, str) else json.dumps(given, ensure_ascii=False)
 
@@ -52,8 +52,8 @@ def exits_of(with_: Mapping[str, Any]) -> dict[str, int]:
         if missing := sorted(named - variables.keys()):
             raise Misfit(
                 ("prompt",),
-                f"`{missing[0]}` is none of the prompt's variables",
-                "give it in `variables`",
+                f"`{missing[0]}` is not one of the prompt's variables",
+                "add it to `variables`",
             )
     return EXITS
 

@@ -123,7 +123,7 @@ def _parsed(text: str) -> dict[str, Any]:
     except (ValueError, RecursionError):
         found = None
     if not isinstance(found, dict):
-        raise Failure("the server does not speak the chat completions of OpenAI")
+        raise Failure("the server does not support the chat completions API of OpenAI")
     return found
 
 
@@ -159,7 +159,7 @@ class _Answer:
     def add(self, part: Mapping[str, Any]) -> None:
         """The next part of a stream."""
         if isinstance(part.get("error"), dict):
-            raise Failure(f"the model's server broke off: {part['error'].get('message', '')}")
+            raise Failure(f"the model's server stopped: {part['error'].get('message', '')}")
         self.model = part.get("model") or self.model
         self.usage = part.get("usage") or self.usage
         for choice in part.get("choices") or ():
@@ -197,7 +197,7 @@ class _Answer:
         if self.text[self.told :]:
             self.context.note(self.text[self.told :])
         if not self.finish:
-            raise Failure("the answer broke off before its end")
+            raise Failure("the answer ended early")
         calls = [self._call(call) for _, call in sorted(self.calls.items())]
         end = (
             "refused"
@@ -254,11 +254,11 @@ def _of_schema(text: str, schema: Mapping[str, Any]) -> tuple[Any, list[str]]:
 
     wrong = schema_error(schema)
     if wrong is not None:
-        raise Permanent(f"`schema` is no JSON Schema: {wrong[1]}")
+        raise Permanent(f"`schema` is not a valid JSON Schema: {wrong[1]}")
     try:
         value = json.loads(text)
     except (ValueError, RecursionError) as error:
-        return None, [f"it is not JSON: {error}"]
+        return None, [f"it is not valid JSON: {error}"]
     problems = [str(problem) for problem in misfits(schema, value)]
     return (None if problems else value), problems
 

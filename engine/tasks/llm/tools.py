@@ -65,14 +65,14 @@ def check(with_: Mapping[str, Any]) -> None:
     """Misfit unless the tools are written out, each under a name of its own."""
     tools = with_.get("tools", [])
     if not isinstance(tools, list):
-        raise Misfit(("tools",), "the tools of an agent are written out: the check looks at them")
+        raise Misfit(("tools",), "the tools of an agent must be literal: the check reads them")
     seen: set[str] = set()
     for at, tool in _written(with_):
         kind = _kind(at, tool)
         name = _name(tool, str(tool[kind]))
         if kind != "mcp" and (name in seen or not _NAME(name)):
-            why = "is there twice" if name in seen else "is no name that a model can call"
-            raise Misfit(("tools", at), f"tool `{name}` {why}", 'give it another: `name = "…"`')
+            why = "is defined twice" if name in seen else "is not a name that a model can call"
+            raise Misfit(("tools", at), f"tool `{name}` {why}", 'set another: `name = "…"`')
         seen.add(name)
 
 
@@ -81,12 +81,12 @@ def _kind(at: int, tool: Mapping[str, Any]) -> str:
     kinds = [kind for kind in _KINDS if kind in tool]
     if len(kinds) != 1 or "${" in str(tool[kinds[0]]):
         path = ("tools", at, kinds[0]) if len(kinds) == 1 else ("tools", at)
-        raise Misfit(path, "a tool is one `task`, `pipeline` or `mcp` server, written out")
+        raise Misfit(path, "a tool must be one literal `task`, `pipeline` or `mcp` server")
     [kind] = kinds
     for key in _OF_ONE if kind == "mcp" else _OF_SERVERS:
         if key in tool:
             whose = "one task or pipeline" if kind == "mcp" else "an `mcp` server"
-            raise Misfit(("tools", at, key), f"`{key}` is for {whose}", "take it out")
+            raise Misfit(("tools", at, key), f"`{key}` belongs to {whose}", "remove it")
     return kind
 
 
@@ -195,7 +195,7 @@ async def _called(
     if name not in known:
         return f"error: there is no tool `{name}`"
     if not isinstance(arguments, Mapping):
-        return "error: the arguments are no JSON object"
+        return "error: the arguments are not a JSON object"
     context.note(f"{name} {_text(arguments)[:_SHOWN]}")
     try:
         text = await known[name].call(arguments, f"{name}-{at}")
