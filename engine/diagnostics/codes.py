@@ -55,8 +55,6 @@ MISSING_INPUT = Rule(
 BAD_EXPRESSION = Rule(
     "E505", "bad-expression", "an expression that is not valid, or not allowed at this place"
 )
-MISSING_INPUT = Rule("E504", "missing-input", "a required input of a task is missing")
-BAD_EXPRESSION = Rule("E505", "bad-expression", "an expression that is not valid where it stands")
 UNUSED_IGNORE = Rule(
     "W702",
     "unused-ignore",
