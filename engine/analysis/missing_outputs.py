@@ -146,7 +146,7 @@ class _Reads:
 
     def _step(self, node: Node, name: str | int) -> int | None:
         if node.index not in self._names:
-            self._names[node.index] = {s.name: at for at, s in enumerate(node.machine.steps)}
+            self._names[node.index] = {name: at for at, name in enumerate(node.step_names)}
         return self._names[node.index].get(str(name))
 
 

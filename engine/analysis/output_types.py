@@ -115,7 +115,7 @@ class Outputs:
             self.lists[node.index] = self._given(spec.for_each, node, None)
         for at, body in enumerate(node.bodies):
             if _echoes(body):
-                given = spec.steps[node.machine.steps[at].name].with_
+                given = spec.steps[node.name_of(at)].with_
                 self.echoed[node.index, at] = self._given(given, node, at)
         if spec.outputs is not None:
             self.mapped[node.index] = self._given(dict(spec.outputs), node, None)
@@ -253,7 +253,7 @@ class Outputs:
 
     def _step(self, node: Node, name: str | int, reader: int | None) -> Form:
         """The output of a step as another step of its node reads it, or (None) its `outputs` do."""
-        names = [step.name for step in node.machine.steps]
+        names = node.step_names
         if name not in names or node.name in self.plan.flawed:
             return OPEN
         at = names.index(str(name))

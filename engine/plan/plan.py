@@ -164,6 +164,15 @@ class Node:
     group: str = ""
     description: str = ""
 
+    def name_of(self, step: int) -> str:
+        """What a step is called."""
+        return self.machine.steps[step].name or self.name
+
+    @property
+    def step_names(self) -> tuple[str, ...]:
+        """What its steps are called."""
+        return tuple(map(self.name_of, range(len(self.machine.steps))))
+
     def templates(self) -> Iterator[tuple[int | None, Key, Template]]:
         """Its expressions, each with the step whose they are (None: the node's own) and their key."""
         for at, body in enumerate(self.bodies):

@@ -60,7 +60,7 @@ def _condition(plan: Plan, node: Node, takes: _Takes) -> Iterator[Diagnostic]:
 
 
 def _step(plan: Plan, node: Node, at: int, takes: _Takes) -> Iterator[Diagnostic]:
-    body, spec = node.bodies[at], plan.spec.nodes[node.name].steps[node.machine.steps[at].name]
+    body, spec = node.bodies[at], plan.spec.nodes[node.name].steps[node.name_of(at)]
     given = _Given(node, at, "with", spec.with_, body.plan or body.task)
     yield from _strings(plan, given, body.with_, takes)
     if body.set is not None:
@@ -80,7 +80,7 @@ class _Given:
 
     @property
     def step(self) -> str:
-        return self.node.machine.steps[self.at].name
+        return self.node.name_of(self.at)
 
 
 def _strings(plan: Plan, given: _Given, made: Template, takes: _Takes) -> Iterator[Diagnostic]:

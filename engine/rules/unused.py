@@ -115,11 +115,12 @@ def _exits(plan: Plan, node: Node, asked: Set[str | int]) -> Iterator[Diagnostic
     for at, step in enumerate(node.machine.steps):
         if step.routes and step.default is None:
             continue
-        for name, code in plan.spec.nodes[node.name].steps[step.name].exits.items():
+        own = node.name_of(at)
+        for name, code in plan.spec.nodes[node.name].steps[own].exits.items():
             if not ({name, code, str(code)} & (asked | _used(step))):
                 path = (*step_path(plan, node, at), "exits", name)
-                message = f"no route, retry or `needs` asks for exit `{name}` of `{step.name}`"
-                yield _finding(plan, path, message, node.name, step.name)
+                message = f"no route, retry or `needs` asks for exit `{name}` of `{own}`"
+                yield _finding(plan, path, message, node.name, own)
 
 
 def _asked(plan: Plan) -> Mapping[int, Set[str | int]]:
