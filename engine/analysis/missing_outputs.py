@@ -98,10 +98,10 @@ class _Reads:
 
     def open(self, node: Node) -> Iterator[Site]:
         """The reads of a node, if its edges do not serve them all."""
-        for site in sites_in(node):
-            source = self.plan.index.get(str(site.read.path[0]))
+        for read in (read for *_, made in node.templates() for read in made.reads):
+            source = self.plan.index.get(str(read.path[0]))
             edge = None if source is None else node.sources.get(source)
-            if site.read.path[0] == "steps" or (edge is not None and not self._serves(edge)):
+            if read.path[0] == "steps" or (edge is not None and not self._serves(edge)):
                 return sites_in(node)
         return iter(())
 
@@ -161,7 +161,7 @@ def _succeeds_with_output(node: Node) -> bool:
     """Whether the routes alone show that every success has an output; that of a fan-out is a list."""
     return node.fan is not None or all(
         isinstance(key, int) and not (key == 1 and node.bodies[at].plan)
-        for at, key in excused(node)
+        for at, key in excused(node.machine)
     )
 
 

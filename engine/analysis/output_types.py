@@ -147,6 +147,8 @@ class Outputs:
         root, rest = str(read.path[0]), read.path[1:]
         if means_either(self.plan.spec, root):
             return OPEN, ()
+        if (source := self.plan.index.get(root)) is not None:
+            return self._node(self.plan.nodes[source], node), rest
         if root in ("inputs", "state"):
             return self._declared(root), rest
         if root == "run":
@@ -159,9 +161,7 @@ class Outputs:
             return self._item(node), rest
         if root == "steps":
             return (self._step(node, rest[0], step), rest[1:]) if node and rest else (OPEN, ())
-        source, around = self.plan.index.get(root), self.plan.around
-        if source is not None:
-            return self._node(self.plan.nodes[source], node), rest
+        around = self.plan.around
         if around is not None and root in around.index:
             return outputs_of(around).at_last(root), rest
         return OPEN, ()
@@ -243,7 +243,7 @@ class Outputs:
         exact = body.task is not None and body.task.output != "checked"
         nothing = body.task is not None and body.task.output_schema is None
         return not others and (
-            exact or nothing or (condition.kind == "success" and not any(excused(node)))
+            exact or nothing or (condition.kind == "success" and not excused(node.machine))
         )
 
     def _may_fail(self, node: Node) -> bool:

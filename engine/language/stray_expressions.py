@@ -25,28 +25,32 @@ _SCHEMAS = frozenset({"inputs", "state"})
 
 def strays(value: Any, path: KeyPath = ()) -> Iterator[Mistake]:
     """Every string and key of a document's data that has a `${` and takes no expressions."""
-    if isinstance(value, dict):
-        if path and path[-1] in _SCHEMAS and len(_inner(path)) == 1:
-            if path[-1] == "state":
-                yield from _in_state(value, path)
-            return
-        for key in value:
-            if "${" in key and _OPENING.search(key):
-                yield _mistake((*path, key), None)
-    elif not isinstance(value, list):
-        if "${" in value and not _takes(path) and (found := _OPENING.search(value)):
-            yield _mistake(path, found.span())
-        return
-    for key, item in value.items() if isinstance(value, dict) else enumerate(value):
-        # Most strings have none and are passed over here: a large file has many of them.
-        if isinstance(item, (dict, list)) or (isinstance(item, str) and "${" in item):
-            yield from strays(item, (*path, key))
+    left = [(path, value)]
+    while left:
+        path, value = left.pop()
+        if isinstance(value, dict):
+            if path and path[-1] in _SCHEMAS and len(_inner(path)) == 1:
+                left += _initials(value, path) if path[-1] == "state" else ()
+                continue
+            if "${" in "\n".join(value):
+                yield from (_mistake((*path, key), None) for key in value if _OPENING.search(key))
+        for key, item in value.items() if isinstance(value, dict) else enumerate(value):
+            if isinstance(item, (dict, list)):
+                left.append(((*path, key), item))
+            elif isinstance(item, str) and "${" in item:
+                yield from _in_text(item, (*path, key))
 
 
-def _in_state(table: dict[str, Any], path: KeyPath) -> Iterator[Mistake]:
+def _in_text(text: str, path: KeyPath) -> Iterator[Mistake]:
+    if not _takes(path) and (found := _OPENING.search(text)):
+        yield _mistake(path, found.span())
+
+
+def _initials(table: dict[str, Any], path: KeyPath) -> Iterator[tuple[KeyPath, Any]]:
+    """What states begin with, which is no schema."""
     for name, schema in table.items():
         if isinstance(schema, dict) and "initial" in schema:
-            yield from strays({"initial": schema["initial"]}, (*path, name))
+            yield (*path, name), {"initial": schema["initial"]}
 
 
 def with_strays(found: Sequence[Mistake], stray: Sequence[Mistake]) -> list[Mistake]:

@@ -164,6 +164,10 @@ class Node:
     group: str = ""
     description: str = ""
 
+    def with_edges(self, edges: tuple[Edge, ...]) -> Node:
+        """The same node with these incoming edges."""
+        return Node(**vars(self) | {"edges": edges})
+
     def name_of(self, step: int) -> str:
         """What a step is called."""
         return self.machine.steps[step].name or self.name
