@@ -23,27 +23,27 @@ _STEP = frozenset({"with", "set"})
 _SCHEMAS = frozenset({"inputs", "state"})
 
 
-def strays(value: Any, path: KeyPath = ()) -> Iterator[Mistake]:
+def strays(value: Any, path: KeyPath = ()) -> list[Mistake]:
     """Every string and key of a document's data that has a `${` and takes no expressions."""
-    left = [(path, value)]
-    while left:
-        path, value = left.pop()
-        if isinstance(value, dict):
-            if path and path[-1] in _SCHEMAS and len(_inner(path)) == 1:
-                left += _initials(value, path) if path[-1] == "state" else ()
-                continue
-            if "${" in "\n".join(value):
-                yield from (_mistake((*path, key), None) for key in value if _OPENING.search(key))
-        for key, item in value.items() if isinstance(value, dict) else enumerate(value):
-            if isinstance(item, (dict, list)):
-                left.append(((*path, key), item))
-            elif isinstance(item, str) and "${" in item:
-                yield from _in_text(item, (*path, key))
+    found: list[Mistake] = []
+    _search(value, path, found)
+    return found
 
 
-def _in_text(text: str, path: KeyPath) -> Iterator[Mistake]:
-    if not _takes(path) and (found := _OPENING.search(text)):
-        yield _mistake(path, found.span())
+def _search(value: Any, path: KeyPath, found: list[Mistake]) -> None:
+    if isinstance(value, dict):
+        if path and path[-1] in _SCHEMAS and len(_inner(path)) == 1:
+            for place, initial in _initials(value, path) if path[-1] == "state" else ():
+                _search(initial, place, found)
+            return
+        if "${" in "\n".join(value):
+            found += [_mistake((*path, key), None) for key in value if _OPENING.search(key)]
+    for key, item in value.items() if isinstance(value, dict) else enumerate(value):
+        if isinstance(item, (dict, list)):
+            _search(item, (*path, key), found)
+        elif isinstance(item, str) and "${" in item and not _takes((*path, key)):
+            stray = _OPENING.search(item)
+            found += [_mistake((*path, key), stray.span())] if stray else ()
 
 
 def _initials(table: dict[str, Any], path: KeyPath) -> Iterator[tuple[KeyPath, Any]]:
