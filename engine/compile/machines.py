@@ -77,7 +77,7 @@ def _names(spec: NodeSpec) -> Iterator[str]:
 def _steps(work: Work, node: str, spec: NodeSpec, parts: Sequence[StepParts]) -> Iterator[Step]:
     draft, counter = work.draft, 0
     for part in parts:
-        path, name = draft.step(node, part.name), "" if spec.single else part.name
+        path, name = draft.step(node, part.name), None if spec.single else part.name
         exits = exits_of(draft, path, part.spec, part.declared, part.open)
         step, counter = make_step(
             *(draft, path, name, part.spec, exits, part.times_out, part.interrupts, counter)

@@ -170,7 +170,8 @@ class Node:
 
     def name_of(self, step: int) -> str:
         """What a step is called."""
-        return self.machine.steps[step].name or self.name
+        name = self.machine.steps[step].name
+        return self.name if name is None else name
 
     @property
     def step_names(self) -> tuple[str, ...]:
