@@ -54,19 +54,16 @@ def across(spec: Spec) -> Iterator[Diagnostic]:
 
 def _node(tell: _Tell, called: str, node: NodeSpec) -> Iterator[Diagnostic]:
     path = (tell.spec.table, called)
-    for key in ("max_parallel", "tolerate"):
-        if (
-            getattr(node, key) is not None
-            and node.for_each is None
-            and tell.lacks(path, "for_each")
-        ):
+    for key in ("max_parallel", "tolerate") if node.for_each is None else ():
+        if getattr(node, key) is not None and tell.lacks(path, "for_each"):
             cure = "say with `for_each` what to run it for each of"
             yield tell(codes.WRONG_TYPE, f"`{key}` without `for_each`", (*path, key), cure)
     for name, step in node.steps.items():
         place: KeyPath = path if node.single else (*path, "steps", name)
         yield from _step(tell, place, step)
         for key, route in step.routes.items():
-            yield from _route(tell, (*place, "routes", key), route)
+            if _is_odd(route):
+                yield from _route(tell, (*place, "routes", key), route)
         for index, clause in enumerate(step.retry):
             yield from _retry(tell, (*place, "retry", index), clause)
 
@@ -85,6 +82,11 @@ def _step(tell: _Tell, path: KeyPath, step: StepSpec) -> Iterator[Diagnostic]:
             message = f"`{name}` and `{named[code]}` name the same exit {code}"
             yield tell(codes.WRONG_TYPE, message, (*path, "exits", name))
         named.setdefault(code, name)
+
+
+def _is_odd(route: RouteSpec) -> bool:
+    """Whether it says more than where it leads: most do not."""
+    return not (route.max is None and route.then is None and route.delay is None)
 
 
 def _route(tell: _Tell, path: KeyPath, route: RouteSpec) -> Iterator[Diagnostic]:
