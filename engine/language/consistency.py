@@ -19,6 +19,11 @@ from engine.toml.key_paths import KeyPath, show
 __all__ = ["across"]
 
 
+_BODIES = ("task", "pipeline")
+_BODIES_OF_NODES = (*_BODIES, "steps", "start")
+"""The keys that say what a step runs."""
+
+
 @attrs.frozen
 class _Tell:
     """Makes findings about a document."""
@@ -69,7 +74,7 @@ def _node(tell: _Tell, called: str, node: NodeSpec) -> Iterator[Diagnostic]:
 
 
 def _step(tell: _Tell, path: KeyPath, step: StepSpec) -> Iterator[Diagnostic]:
-    bodies = ("task", "pipeline", *(("steps", "start") if len(path) == 2 else ()))
+    bodies = _BODIES_OF_NODES if len(path) == 2 else _BODIES
     if step.task is None and step.pipeline is None and tell.lacks(path, *bodies):
         message, cure = f"`{path[-1]}` has no body", "give it a `task` or a `pipeline`"
         yield tell(codes.MISSING_KEY, message, path, cure)
@@ -101,8 +106,8 @@ def _route(tell: _Tell, path: KeyPath, route: RouteSpec) -> Iterator[Diagnostic]
 
 
 def _retry(tell: _Tell, path: KeyPath, clause: RetrySpec) -> Iterator[Diagnostic]:
-    endless = clause.max_delay is None and tell.lacks(path, "max_delay")
-    if endless and _longest(clause) > LONGEST:
+    endless = clause.max_delay is None and _longest(clause) > LONGEST
+    if endless and tell.lacks(path, "max_delay"):
         message = "the last delay of this retry is longer than a year"
         yield tell(codes.WRONG_TYPE, message, path, "set `max_delay`", key=False)
 

@@ -84,13 +84,13 @@ class _Given:
 
 
 def _strings(plan: Plan, given: _Given, made: Template, takes: _Takes) -> Iterator[Diagnostic]:
+    outputs, reader = outputs_of(plan), given.at if given.key == "with" else None
     for path, read in {read.at: read for read in reversed(made.reads)}.items():
         wanted = takes.at(given, path)
         if wanted == OPEN:
             continue
-        reader = given.at if given.key == "with" else None
         text = _inside(given.table, path)
-        found = outputs_of(plan).of_string(text, read, given.node, reader)
+        found = outputs.of_string(text, read, given.node, reader)
         if takes.never(found, wanted):
             place = (*plan.place(given.node, given.step), given.key, *path)
             yield Diagnostic(
