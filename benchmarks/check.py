@@ -20,8 +20,10 @@ import attrs
 
 __all__ = ["PEERS", "Point", "Row", "judged", "main", "perform", "spec_text"]
 
-TIMES = 2.0
+TIMES = 6.0
 """The whole check may take this many times what tomli takes for the text."""
+MEMORY = 3.0
+"""Its process may have this many times the memory of one that has tomli's tables."""
 STEEPEST = 1.2
 """A check of N nodes may grow at most as N to this power."""
 _WIDTH = 100
@@ -142,8 +144,10 @@ def judged(rows: Sequence[Row]) -> tuple[str, bool]:
     growth = last.each / first.each
     allowed = (last.size / first.size) ** (STEEPEST - 1)
     lines += ["", f"a node costs {growth:.2f} times as much at {last.size:,} (bar {allowed:.2f})"]
-    holds = growth <= allowed and rows[0].times <= TIMES
+    most = max(row.check.memory / row.tomli.memory for row in rows)
+    holds = growth <= allowed and rows[0].times <= TIMES and most <= MEMORY
     lines.append(f"check / tomli at {first.size:,}: {rows[0].times:.2f} (bar {TIMES:g})")
+    lines.append(f"memory, check / tomli: {most:.2f} (bar {MEMORY:g})")
     return "\n".join(lines), holds
 
 

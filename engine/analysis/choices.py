@@ -29,7 +29,7 @@ from engine.analysis.step_reachability import Ending, can_be_done, ends_of
 from engine.base.classes import frozen
 from engine.base.memo import once
 from engine.plan.fan_out import Fan
-from engine.plan.machine import End, Outcome, Route, Verdict
+from engine.plan.machine import End, Machine, Outcome, Route, Verdict
 from engine.plan.plan import Condition, Edge, Node, Plan, misreads
 
 __all__ = [
@@ -248,9 +248,14 @@ def ending_of(plan: Plan, choices: Choices, index: int, mask: int) -> Ending:
     raise AssertionError("a mask that no ending has")
 
 
-def excused(node: Node) -> Iterator[tuple[int, Outcome | Literal["*"]]]:
+@once
+def excused(machine: Machine) -> tuple[tuple[int, Outcome | Literal["*"]], ...]:
     """The outcomes, by step, that are not exit 0 and that a route may lead to a success."""
-    for at, step in enumerate(node.machine.steps):
+    return tuple(_excused(machine))
+
+
+def _excused(machine: Machine) -> Iterator[tuple[int, Outcome | Literal["*"]]]:
+    for at, step in enumerate(machine.steps):
         if step.routes or step.default:
             written: list[tuple[Outcome | Literal["*"], Route]] = [*step.routes.items()]
             written += [("*", step.default)] if step.default else []

@@ -99,10 +99,10 @@ class _Reads:
 
     def open(self, node: Node) -> Iterator[Site]:
         """The reads of a node, if its edges do not serve them all."""
-        for site in sites_in(node):
-            source = self.plan.index.get(str(site.read.path[0]))
+        for read in (read for *_, made in node.templates() for read in made.reads):
+            source = self.plan.index.get(str(read.path[0]))
             edge = None if source is None else node.sources.get(source)
-            if site.read.path[0] == "steps" or (edge is not None and not self._serves(edge)):
+            if read.path[0] == "steps" or (edge is not None and not self._serves(edge)):
                 return sites_in(node)
         return iter(())
 
@@ -147,7 +147,7 @@ class _Reads:
 
     def _step(self, node: Node, name: str | int) -> int | None:
         if node.index not in self._names:
-            self._names[node.index] = {s.name: at for at, s in enumerate(node.machine.steps)}
+            self._names[node.index] = {name: at for at, name in enumerate(node.step_names)}
         return self._names[node.index].get(str(name))
 
 
@@ -162,7 +162,7 @@ def _succeeds_with_output(node: Node) -> bool:
     """Whether the routes alone show that every success has an output; that of a fan-out is a list."""
     return node.fan is not None or all(
         isinstance(key, int) and not (key == 1 and node.bodies[at].plan)
-        for at, key in excused(node)
+        for at, key in excused(node.machine)
     )
 
 

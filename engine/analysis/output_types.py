@@ -116,7 +116,7 @@ class Outputs:
             self.lists[node.index] = self._given(spec.for_each, node, None)
         for at, body in enumerate(node.bodies):
             if _echoes(body):
-                given = spec.steps[node.machine.steps[at].name].with_
+                given = spec.steps[node.name_of(at)].with_
                 self.echoed[node.index, at] = self._given(given, node, at)
         if spec.outputs is not None:
             self.mapped[node.index] = self._given(dict(spec.outputs), node, None)
@@ -148,6 +148,8 @@ class Outputs:
         root, rest = str(read.path[0]), read.path[1:]
         if means_either(self.plan.spec, root):
             return OPEN, ()
+        if (source := self.plan.index.get(root)) is not None:
+            return self._node(self.plan.nodes[source], node), rest
         if root in ("inputs", "state"):
             return self._declared(root), rest
         if root == "run":
@@ -160,9 +162,7 @@ class Outputs:
             return self._item(node), rest
         if root == "steps":
             return (self._step(node, rest[0], step), rest[1:]) if node and rest else (OPEN, ())
-        source, around = self.plan.index.get(root), self.plan.around
-        if source is not None:
-            return self._node(self.plan.nodes[source], node), rest
+        around = self.plan.around
         if around is not None and root in around.index:
             return outputs_of(around).at_last(root), rest
         return OPEN, ()
@@ -244,7 +244,7 @@ class Outputs:
         exact = body.task is not None and body.task.output != "checked"
         nothing = body.task is not None and body.task.output_schema is None
         return not others and (
-            exact or nothing or (condition.kind == "success" and not any(excused(node)))
+            exact or nothing or (condition.kind == "success" and not excused(node.machine))
         )
 
     def _may_fail(self, node: Node) -> bool:
@@ -254,7 +254,7 @@ class Outputs:
 
     def _step(self, node: Node, name: str | int, reader: int | None) -> Form:
         """The output of a step as another step of its node reads it, or (None) its `outputs` do."""
-        names = [step.name for step in node.machine.steps]
+        names = node.step_names
         if name not in names or node.name in self.plan.flawed:
             return OPEN
         at = names.index(str(name))

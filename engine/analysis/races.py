@@ -131,7 +131,7 @@ def _writes(plan: Plan) -> Iterator[Access]:
                 and _visits(node, at)
                 and step.codes != frozenset()
             ):
-                for name in plan.spec.nodes[node.name].steps[step.name].set:
+                for name in plan.spec.nodes[node.name].steps[node.name_of(at)].set:
                     if name in plan.state:
                         yield Access(node.index, at, name, None)
 

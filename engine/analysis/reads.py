@@ -52,7 +52,7 @@ def place_of(plan: Plan, site: Site) -> KeyPath:
     if site.node is None:
         return (*plan.spec.at, site.key, *site.read.at)
     node = plan.nodes[site.node]
-    step = None if site.step is None else node.machine.steps[site.step].name
+    step = None if site.step is None else node.name_of(site.step)
     return (*plan.place(node, step), site.key, *site.read.at)
 
 

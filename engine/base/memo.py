@@ -1,7 +1,7 @@
 """What is worked out of a value once, however many ask for it: facts of a plan, facts of a machine.
 
 `once` keeps a function's answer for as long as the value lives; plans and machines are frozen, so it
-stays true. It goes by identity: machines that are equal are one object (see `interned`).
+stays true. It goes by identity: machines that are equal are one object (see `compile.machines`).
 """
 
 from __future__ import annotations

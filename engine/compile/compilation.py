@@ -19,7 +19,7 @@ from engine.language.invalid_names import ambiguous
 from engine.language.omissions import whole
 from engine.language.spec import Spec
 from engine.plan.fingerprint import fingerprint
-from engine.plan.machine import unbounded_loops
+from engine.plan.machine import Machine, unbounded_loops
 from engine.plan.plan import Node, Plan
 from engine.sdk.registry import Registry
 
@@ -39,6 +39,8 @@ class Session:
     """Compiles a document that another one names."""
     found: list[Any] = attrs.Factory(list)
     plans: dict[int, Plan] = attrs.Factory(dict)
+    machines: dict[object, Machine] = attrs.Factory(dict)
+    """By their values: see `make_machine`."""
     unclear: bool = False
     """Modules or entry points could not be loaded: which ids they have is not known."""
     told: set[str] = attrs.Factory(set)

@@ -7,8 +7,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 
-import attrs
-
 from engine.analysis.choices import endings_of
 from engine.analysis.step_reachability import ends_of
 from engine.compile.references import nodes_read
@@ -31,7 +29,7 @@ _ENDING = (
 def with_edges(draft: Draft, nodes: Sequence[Node], names: Mapping[str, int]) -> list[Node]:
     """The nodes of a document with their incoming edges, the written ones first. `names` are the
     indexes of all nodes."""
-    return [attrs.evolve(node, edges=tuple(_incoming(draft, nodes, node, names))) for node in nodes]
+    return [node.with_edges(tuple(_incoming(draft, nodes, node, names))) for node in nodes]
 
 
 def _incoming(
@@ -40,12 +38,7 @@ def _incoming(
     written = list(_written(draft, nodes, node, names))
     told = {edge.source for edge in written}
     implied = [
-        Edge(
-            names[source],
-            node.index,
-            Condition("always" if guarded else "success"),
-            written=False,
-        )
+        Edge(names[source], node.index, PLAIN["always" if guarded else "success"], written=False)
         for source, guarded in nodes_read(draft, [made for *_, made in node.templates()]).items()
         if names[source] not in told
     ]

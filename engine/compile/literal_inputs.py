@@ -101,7 +101,7 @@ def _dynamic(value: Any, path: KeyPath) -> bool:
 def _meant(value: Any) -> Any:
     """A value with its literal texts as the task will see them; those with expressions stay as written."""
     if isinstance(value, str):
-        return template(value).evaluate({}) if _literal(value) else value
+        return template(value).evaluate({}) if "${" in value and _literal(value) else value
     if isinstance(value, Mapping):
         return {key: _meant(item) for key, item in value.items()}
     return [_meant(item) for item in value] if isinstance(value, list) else value

@@ -5,7 +5,6 @@ Source: LANGUAGE.md sections 2 to 5, 9 and 11.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from functools import partial
 
 import attrs
@@ -14,6 +13,7 @@ from engine.compile.compilation import Work, plan_of
 from engine.compile.expansion import unfolded
 from engine.compile.fan_outs import fan_of
 from engine.compile.literal_inputs import fits, fits_child, fits_state
+from engine.compile.machines import StepParts, make_machine
 from engine.compile.placement import (
     can_be_called,
     check_called,
@@ -27,12 +27,11 @@ from engine.compile.placement import (
 )
 from engine.compile.references import Place, condition, is_input_of, values
 from engine.compile.reporter import Draft
-from engine.compile.steps import exits_of, make_step, written_exits
+from engine.compile.steps import written_exits
 from engine.diagnostics import Rule, codes
 from engine.expressions.model import Template
 from engine.language.nesting import is_file, too_deep
 from engine.language.spec import NodeSpec, StepSpec
-from engine.plan.machine import Machine, Step
 from engine.plan.plan import Body, Callee, Node, Plan
 from engine.sdk.imports import NoSuchTask, TaskError
 from engine.sdk.task import Task
@@ -49,9 +48,8 @@ def node_of(work: Work, index: int, name: str, spec: NodeSpec) -> Node:
     """A node without its edges."""
     draft, path = work.draft, work.draft.node(name)
     check_node(draft, path, spec)
-    steps, bodies = _steps(work, name, spec)
-    start = list(spec.steps).index(spec.start) if spec.start in spec.steps else 0
-    counters = 1 + max((r.counter for step in steps for r in step.written()), default=-1)
+    parts = [_parts(work, name, own, step) for own, step in spec.steps.items()]
+    bodies = [part.body for part in parts]
     when = None
     if spec.when is not None:
         when = condition(draft, Place((*path, "when"), name, "start"), spec.when)
@@ -65,7 +63,7 @@ def node_of(work: Work, index: int, name: str, spec: NodeSpec) -> Node:
     return Node(
         name=name,
         index=index,
-        machine=Machine(tuple(steps), start, counters),
+        machine=make_machine(work, name, spec, parts),
         bodies=tuple(bodies),
         join=spec.join,
         when=when,
@@ -86,36 +84,9 @@ def node_of(work: Work, index: int, name: str, spec: NodeSpec) -> Node:
     )
 
 
-def _steps(work: Work, node: str, spec: NodeSpec) -> tuple[list[Step], list[Body]]:
-    steps, bodies, counter = [], [], 0
-    for name, step_spec in spec.steps.items():
-        path = work.draft.step(node, name)
-        body, declared, open = _body(work, path, node, step_spec)
-        ends = body.plan is not None and body.plan.deadline is not None
-        times_out = step_spec.timeout is not None or ends
-        bodies.append(body)
-        interrupts = body.on_interrupt == "route"
-        exits = exits_of(work.draft, path, step_spec, declared, open)
-        step, counter = make_step(
-            work.draft, path, name, step_spec, exits, times_out, interrupts, counter
-        )
-        steps.append(_given(step, body.plan) if body.plan else step)
-    return steps, bodies
-
-
-def _given(step: Step, plan: Plan) -> Step:
-    """The step of a sub-pipeline with the exits that its runs can give."""
-    if plan.flawed or plan.loops or step.codes is None:
-        return step
-    from engine.analysis.run_outcomes import child_codes
-
-    return attrs.evolve(step, codes=step.codes & child_codes(plan))
-
-
-def _body(
-    work: Work, path: KeyPath, node: str, spec: StepSpec
-) -> tuple[Body, Mapping[str, int], bool]:
+def _parts(work: Work, node: str, name: str, spec: StepSpec) -> StepParts:
     """A step's body, its declared exits, and whether others may come (an unknown task tells nothing)."""
+    path, give = work.draft.step(node, name), partial(StepParts, name, spec)
     place = Place((*path, "with"), node, "attempt", work.draft.spec.nodes[node].uses)
     with_ = values(work.draft, place, dict(spec.with_))
     work.templates.append(with_)
@@ -132,12 +103,12 @@ def _body(
         check_child(work.draft, path, spec, with_, plan)
         if plan:
             fits_child(work.draft, path, spec, plan)
-        return make(None, plan), _CHILD_EXITS, plan is None
+        return give(make(None, plan), _CHILD_EXITS, plan is None)
     task = None
     if spec.task is not None:
         task = _task(work, path, spec.task, own=work.draft.spec.nodes[node].unfolded)
     if task is None or misplaced(work.draft, path, task):
-        return make(None, None), {"success": 0}, True
+        return give(make(None, None), {"success": 0}, True)
     if task.input_schema is not None:
         whole = task.id.partition("/")[0]  # of a step of a class: the class
         fits(work.draft, path, spec, task.input_schema, f"task `{whole}`")
@@ -146,7 +117,7 @@ def _body(
     exits = written_exits(work.draft, path, spec, task)
     called = _called(work, path, node, spec, task)
     made = make(task, None, schema=schema, called=called or None)
-    return made, exits or task.exits, task.open or not exits
+    return give(made, exits or task.exits, task.open or not exits)
 
 
 def _called(work: Work, path: KeyPath, node: str, spec: StepSpec, task: Task) -> dict[Callee, Plan]:

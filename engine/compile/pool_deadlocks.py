@@ -77,9 +77,9 @@ def _finding(message: str, held: _Held, help: str, notes: Iterable[_Held]) -> Di
 def _parts(spec: Spec, nodes: Iterable[Node]) -> Iterator[tuple[Node, Plan, KeyPath]]:
     """The sub-pipelines of a document, each with its node and the place where it is named."""
     for node in nodes:
-        for step, body in zip(node.machine.steps, node.bodies, strict=True):
+        for at, body in enumerate(node.bodies):
             if body.plan is not None:
-                steps = () if spec.nodes[node.name].single else ("steps", step.name)
+                steps = () if spec.nodes[node.name].single else ("steps", node.name_of(at))
                 yield node, body.plan, (*spec.at, spec.table, node.name, *steps, "pipeline")
 
 

@@ -51,7 +51,7 @@ class Draft:
         """See `with_stand_ins`."""
         return with_stand_ins(self.spec)
 
-    @property
+    @cached_property
     def folder(self) -> Path:
         """The folder of the file."""
         return Path(self.spec.source.path).parent

@@ -98,7 +98,7 @@ def _options(draft: Draft, path: KeyPath, spec: StepSpec) -> dict[str, int]:
 def make_step(
     draft: Draft,
     path: KeyPath,
-    name: str,
+    name: str | None,
     spec: StepSpec,
     exits: Exits,
     times_out: bool,

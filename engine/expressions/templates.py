@@ -106,17 +106,34 @@ def _value(value: Any, at: KeyPath, reads: list[Read]) -> tuple[Make, bool]:
     if isinstance(value, str):
         return _text(value, at, reads)
     if isinstance(value, dict):
-        parts = {k: _value(v, (*at, k), reads) for k, v in value.items()}
-        items = [(k, make) for k, (make, _) in parts.items()]
-        constant = all(c for _, c in parts.values())
-        if not items:
+        makes, constant = _parts(value.items(), at, reads)
+        made = [*zip(value, makes, strict=True)]
+        if not made:
             return _empty, True
-        return (lambda scope: {k: make(scope) for k, make in items}), constant
+        return (lambda scope: {key: make(scope) for key, make in made}), constant
     if isinstance(value, list):
-        made = [_value(v, (*at, i), reads) for i, v in enumerate(value)]
-        makes = [make for make, _ in made]
-        return (lambda scope: [make(scope) for make in makes]), all(c for _, c in made)
+        makes, constant = _parts(enumerate(value), at, reads)
+        return (lambda scope: [make(scope) for make in makes]), constant
     return (lambda scope: value), True
+
+
+def _parts(
+    items: Iterable[tuple[str | int, Any]], at: KeyPath, reads: list[Read]
+) -> tuple[list[Make], bool]:
+    """What makes each of the items, and whether all of them are constant."""
+    makes, all_constant = [], True
+    for key, item in items:
+        if isinstance(item, str) and "${" not in item:
+            makes.append(_text_of(item))
+            continue
+        make, constant = _value(item, (*at, key), reads)
+        makes.append(make)
+        all_constant = all_constant and constant
+    return makes, all_constant
+
+
+def _text_of(text: str) -> Make:
+    return lambda scope: text
 
 
 def _empty(scope: Scope) -> dict[str, Any]:

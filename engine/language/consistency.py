@@ -18,6 +18,11 @@ from engine.toml.key_paths import KeyPath, show
 __all__ = ["across"]
 
 
+_BODIES = ("task", "pipeline")
+_BODIES_OF_NODES = (*_BODIES, "steps", "start")
+"""The keys that say what a step runs."""
+
+
 @frozen
 class _Tell:
     """Makes findings about a document."""
@@ -53,25 +58,22 @@ def across(spec: Spec) -> Iterator[Diagnostic]:
 
 def _node(tell: _Tell, called: str, node: NodeSpec) -> Iterator[Diagnostic]:
     path = (tell.spec.table, called)
-    for key in ("max_parallel", "tolerate"):
-        if (
-            getattr(node, key) is not None
-            and node.for_each is None
-            and tell.lacks(path, "for_each")
-        ):
+    for key in ("max_parallel", "tolerate") if node.for_each is None else ():
+        if getattr(node, key) is not None and tell.lacks(path, "for_each"):
             cure = "add `for_each` with the list to run it for"
             yield tell(codes.WRONG_TYPE, f"`{key}` requires `for_each`", (*path, key), cure)
     for name, step in node.steps.items():
         place: KeyPath = path if node.single else (*path, "steps", name)
         yield from _step(tell, place, step)
         for key, route in step.routes.items():
-            yield from _route(tell, (*place, "routes", key), route)
+            if _is_odd(route):
+                yield from _route(tell, (*place, "routes", key), route)
         for index, clause in enumerate(step.retry):
             yield from _retry(tell, (*place, "retry", index), clause)
 
 
 def _step(tell: _Tell, path: KeyPath, step: StepSpec) -> Iterator[Diagnostic]:
-    bodies = ("task", "pipeline", *(("steps", "start") if len(path) == 2 else ()))
+    bodies = _BODIES_OF_NODES if len(path) == 2 else _BODIES
     if step.task is None and step.pipeline is None and tell.lacks(path, *bodies):
         message, cure = f"`{path[-1]}` has no body", "give it a `task` or a `pipeline`"
         yield tell(codes.MISSING_KEY, message, path, cure)
@@ -84,6 +86,11 @@ def _step(tell: _Tell, path: KeyPath, step: StepSpec) -> Iterator[Diagnostic]:
             message = f"`{name}` and `{named[code]}` name the same exit {code}"
             yield tell(codes.WRONG_TYPE, message, (*path, "exits", name))
         named.setdefault(code, name)
+
+
+def _is_odd(route: RouteSpec) -> bool:
+    """Whether it says more than where it leads: most do not."""
+    return not (route.max is None and route.then is None and route.delay is None)
 
 
 def _route(tell: _Tell, path: KeyPath, route: RouteSpec) -> Iterator[Diagnostic]:
@@ -104,8 +111,8 @@ def _route(tell: _Tell, path: KeyPath, route: RouteSpec) -> Iterator[Diagnostic]
 
 
 def _retry(tell: _Tell, path: KeyPath, clause: RetrySpec) -> Iterator[Diagnostic]:
-    endless = clause.max_delay is None and tell.lacks(path, "max_delay")
-    if endless and _longest(clause) > LONGEST:
+    endless = clause.max_delay is None and _longest(clause) > LONGEST
+    if endless and tell.lacks(path, "max_delay"):
         message = "the last delay of this retry is longer than a year"
         yield tell(codes.WRONG_TYPE, message, path, "set `max_delay`", key=False)
 

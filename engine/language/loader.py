@@ -95,7 +95,7 @@ def _structured(data: dict[str, Any]) -> tuple[Spec, list[Mistake]]:
     """The Spec of what is right in the data, with what was left out for it, and all that is
     wrong."""
     spec, wrong = _tried(data)
-    wrong = found = with_strays(_without_echo(wrong), list(strays(data)))
+    wrong = found = with_strays(_without_echo(wrong), strays(data))
     meant = [(*m.path[:-1], m.meant) for m in found if m.rule is codes.UNKNOWN_KEY and m.meant]
     broken: set[KeyPath] = set(meant)
     misnamed: set[KeyPath] = set()

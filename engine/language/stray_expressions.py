@@ -23,30 +23,34 @@ _STEP = frozenset({"with", "set"})
 _SCHEMAS = frozenset({"inputs", "state"})
 
 
-def strays(value: Any, path: KeyPath = ()) -> Iterator[Mistake]:
+def strays(value: Any, path: KeyPath = ()) -> list[Mistake]:
     """Every string and key of a document's data that has a `${` and takes no expressions."""
+    found: list[Mistake] = []
+    _search(value, path, found)
+    return found
+
+
+def _search(value: Any, path: KeyPath, found: list[Mistake]) -> None:
     if isinstance(value, dict):
         if path and path[-1] in _SCHEMAS and len(_inner(path)) == 1:
-            if path[-1] == "state":
-                yield from _in_state(value, path)
+            for place, initial in _initials(value, path) if path[-1] == "state" else ():
+                _search(initial, place, found)
             return
-        for key in value:
-            if "${" in key and _OPENING.search(key):
-                yield _mistake((*path, key), None)
-    elif not isinstance(value, list):
-        if "${" in value and not _takes(path) and (found := _OPENING.search(value)):
-            yield _mistake(path, found.span())
-        return
+        if "${" in "\n".join(value):
+            found += [_mistake((*path, key), None) for key in value if _OPENING.search(key)]
     for key, item in value.items() if isinstance(value, dict) else enumerate(value):
-        # Most strings have none and are passed over here: a large file has many of them.
-        if isinstance(item, (dict, list)) or (isinstance(item, str) and "${" in item):
-            yield from strays(item, (*path, key))
+        if isinstance(item, (dict, list)):
+            _search(item, (*path, key), found)
+        elif isinstance(item, str) and "${" in item and not _takes((*path, key)):
+            stray = _OPENING.search(item)
+            found += [_mistake((*path, key), stray.span())] if stray else ()
 
 
-def _in_state(table: dict[str, Any], path: KeyPath) -> Iterator[Mistake]:
+def _initials(table: dict[str, Any], path: KeyPath) -> Iterator[tuple[KeyPath, Any]]:
+    """What states begin with, which is no schema."""
     for name, schema in table.items():
         if isinstance(schema, dict) and "initial" in schema:
-            yield from strays({"initial": schema["initial"]}, (*path, name))
+            yield (*path, name), {"initial": schema["initial"]}
 
 
 def with_strays(found: Sequence[Mistake], stray: Sequence[Mistake]) -> list[Mistake]:

@@ -9,6 +9,7 @@ sections 1 to 5.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from contextvars import ContextVar
 from functools import cache
 from typing import Any, Literal, get_origin
 
@@ -66,6 +67,27 @@ class Misnamed(str):
     """A key that has been told to be no name: what stands under it is taken all the same."""
 
     __slots__ = ()
+
+    def __repr__(self) -> str:
+        return f"Misnamed({super().__repr__()})"
+
+
+# -- equal tables are one object -----------------------------------------------------------------
+
+_TABLES: ContextVar[dict[tuple[Hook, str], Any]] = ContextVar("_TABLES")
+"""What hooks made in this call of `structure`, by the data that it was made of, written out."""
+
+
+def _shared(hook: Hook) -> Hook:
+    """The hook, which gives one object for equal data."""
+
+    def read(value: Any, kind: Any) -> Any:
+        known, key = _TABLES.get(), (hook, repr(value))
+        if key not in known:
+            known[key] = hook(value, kind)
+        return known[key]
+
+    return read
 
 
 # -- what has a short and a long form ----------------------------------------------------------
@@ -153,13 +175,12 @@ def _of_name(hook: Hook, check: Callable[[str], None]) -> Hook:
     """The hook with the name checked before."""
 
     def one(name: str, item: Any) -> Any:
-        wrong: list[Exception] = []
         try:
             if type(name) not in (Misnamed, Own):
                 check(name)
         except Wrong as bad:
-            wrong.append(bad)
-        return _beside(wrong, lambda: hook(str(name), item))
+            return _beside([bad], lambda: hook(name, item))
+        return hook(str(name), item)
 
     return one
 
@@ -270,12 +291,13 @@ def _is_literal(kind: Any) -> bool:
     return get_origin(kind) is Literal
 
 
+_CODE = between(0, 255, "an exit code from 0 to 255")
 for _kind, _hook in (
     (str, exactly(str, "a string")),
     (bool, exactly(bool, "true or false")),
     (Count, between(1, 1000, "a whole number from 1 to 1000")),
     (Limit, between(1, None, "a whole number, 1 or more")),
-    (Code, between(0, 255, "an exit code from 0 to 255")),
+    (Code, _CODE),
     (Rank, between(0, None, "a whole number, 0 or more")),
     (Factor, real(1, 1e9, "a number, 1 or more")),
     (Share, real(0, 1, "a number from 0 to 1")),
@@ -292,9 +314,9 @@ _RETRY = _reader(RetrySpec, on=_array(str | int))
 _STEP = _reader(
     StepSpec,
     with_=lambda value, _: _object(value),
-    exits=_named(lambda _, value: CONVERTER.structure(value, Code), exit_name),
-    routes=_named(lambda _, value: _route(value, None)),
-    retry=_retry,
+    exits=_shared(_named(lambda _, value: _CODE(value, Code), exit_name)),
+    routes=_shared(_named(lambda _, value: _route(value, None))),
+    retry=_shared(_retry),
     set=lambda value, _: _object(value),
     description=_description,
 )
@@ -332,4 +354,8 @@ _SPEC = _reader(
 
 def structure(data: Mapping[str, Any]) -> Spec:
     """The Spec of one document's data (without `engine`); raises a group that `mistakes` reads."""
-    return _SPEC(dict(data), Spec)  # type: ignore[no-any-return]
+    token = _TABLES.set({})
+    try:
+        return _SPEC(dict(data), Spec)  # type: ignore[no-any-return]
+    finally:
+        _TABLES.reset(token)

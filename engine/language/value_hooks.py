@@ -196,7 +196,13 @@ def json(value: Any) -> Any:
     return value if isinstance(value, (str, int, float)) else value.isoformat()
 
 
+_PLAIN = frozenset({str, int, bool})
+"""Types of values that are JSON as they are."""
+
+
 def _inner(value: dict[str, Any] | list[Any]) -> Any:
+    if _PLAIN.issuperset(map(type, value.values() if isinstance(value, dict) else value)):
+        return value
     items = value.items() if isinstance(value, dict) else enumerate(value)
     found = each(items, lambda _, item: json(item))
     return found if isinstance(value, dict) else list(found.values())

@@ -110,7 +110,8 @@ class Clause:
 class Step:
     """One state: what its exits are called and where they lead."""
 
-    name: str
+    name: str | None
+    """None where it is written in its node's own table: it is called like the node, see `Node.name_of`."""
     codes: frozenset[int] | None = frozenset((0,))
     """Codes that can come; None in an open step, where any can."""
     names: Mapping[int, str] = attrs.field(factory=lambda: {0: "success"})

@@ -165,6 +165,20 @@ class Node:
     group: str = ""
     description: str = ""
 
+    def with_edges(self, edges: tuple[Edge, ...]) -> Node:
+        """The same node with these incoming edges."""
+        return Node(**vars(self) | {"edges": edges})
+
+    def name_of(self, step: int) -> str:
+        """What a step is called."""
+        name = self.machine.steps[step].name
+        return self.name if name is None else name
+
+    @property
+    def step_names(self) -> tuple[str, ...]:
+        """What its steps are called."""
+        return tuple(map(self.name_of, range(len(self.machine.steps))))
+
     def templates(self) -> Iterator[tuple[int | None, Key, Template]]:
         """Its expressions, each with the step whose they are (None: the node's own) and their key."""
         for at, body in enumerate(self.bodies):

@@ -52,8 +52,8 @@ def _rows(bounds: Bounds) -> Iterator[tuple[Piece, ...]]:
             often = "any number" if math.isinf(node.items) else f"{node.items}"
             yield _row(f"  per item, of {often}", node.item)
         if len(node.steps) > 1:
-            for step, own in zip(node.node.machine.steps, node.steps, strict=True):
-                yield _row(f"  {step.name}", own)
+            for name, own in zip(node.node.step_names, node.steps, strict=True):
+                yield _row(f"  {name}", own)
     yield _row("critical path", bounds.critical, "dim")
     yield _row("run", bounds.run, "head")
 
@@ -101,7 +101,7 @@ def _line(text: str, width: int | None) -> list[str]:
 
 
 def _place(endless: Endless) -> str:
-    step = endless.node.machine.steps[endless.step].name
+    step = endless.node.name_of(endless.step)
     own = endless.node.name if step == endless.node.name else f"{endless.node.name}/{step}"
     return f"{own}/{endless.inside}" if endless.inside else own
 
@@ -125,7 +125,7 @@ def _data(bounds: Bounds) -> dict[str, Any]:
 
 
 def _node(bound: NodeBound) -> dict[str, Any]:
-    steps = zip(bound.node.machine.steps, bound.steps, strict=True)
+    steps = zip(bound.node.step_names, bound.steps, strict=True)
     fan = (
         {} if bound.item is None else {"items": _finite(bound.items), "item": _figures(bound.item)}
     )
@@ -133,7 +133,7 @@ def _node(bound: NodeBound) -> dict[str, Any]:
         "runs": bound.runs,
         **_figures(bound.whole),
         **fan,
-        "steps": {step.name: _figures(own) for step, own in steps},
+        "steps": {name: _figures(own) for name, own in steps},
     }
 
 

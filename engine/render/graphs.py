@@ -161,7 +161,9 @@ def _step(id: str, node: Node, at: int, notes: tuple[str, ...]) -> _Box:
     most = 1 + sum(clause.attempts - 1 for clause in step.retry)
     tries = (f"up to {most} attempts",) if most > 1 else ()
     return _Box(
-        id, (step.name, _runs(body), *tries, *notes), "task" if body.plan is None else "pipeline"
+        id,
+        (node.name_of(at), _runs(body), *tries, *notes),
+        "task" if body.plan is None else "pipeline",
     )
 
 

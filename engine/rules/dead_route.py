@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from engine.analysis.step_reachability import survey, taken_routes
+from engine.base.memo import once
 from engine.diagnostics import Diagnostic, Rule
 from engine.plan.machine import Machine, Outcome, Route, Step
 from engine.plan.plan import Node, Plan
@@ -31,6 +32,7 @@ def _in_node(plan: Plan, node: Node) -> Iterator[Diagnostic]:
             yield _dead(plan, node, at, route) if dead else _unspent(plan, node, at, route)
 
 
+@once
 def _idle_routes(machine: Machine) -> tuple[tuple[int, Route, bool], ...]:
     """The routes, by step, that no run takes (True), or takes and never uses up (False)."""
     if not any(step.routes or step.default for step in machine.steps):
@@ -46,15 +48,15 @@ def _idle_routes(machine: Machine) -> tuple[tuple[int, Route, bool], ...]:
 
 
 def _dead(plan: Plan, node: Node, at: int, route: Route) -> Diagnostic:
-    step = node.machine.steps[at]
+    step, name = node.machine.steps[at], node.name_of(at)
     if route == step.default:
-        message = f"`*` of `{step.name}` is never used: every outcome has its own route"
+        message = f"`*` of `{name}` is never used: every outcome has its own route"
     else:
         outcome = next(key for key, each in step.routes.items() if each == route)
-        message = f"no run takes this route: {_cannot(step, outcome)}"
+        message = f"no run takes this route: {_cannot(step, name, outcome)}"
     span = plan.spec.source.key(route_path(plan, node, at, route))
     source = plan.spec.source
-    return Diagnostic(RULE, message, source, span, "remove it", node.name, step.name)
+    return Diagnostic(RULE, message, source, span, "remove it", node.name, name)
 
 
 def _unspent(plan: Plan, node: Node, at: int, route: Route) -> Diagnostic:
@@ -62,16 +64,16 @@ def _unspent(plan: Plan, node: Node, at: int, route: Route) -> Diagnostic:
     message = f"this bound can never be reached: no path leads from `{to}` back here often enough"
     span = source.value((*route_path(plan, node, at, route), "max"))
     help = f'write only `"{to}"`'
-    return Diagnostic(RULE, message, source, span, help, node.name, node.machine.steps[at].name)
+    return Diagnostic(RULE, message, source, span, help, node.name, node.name_of(at))
 
 
-def _cannot(step: Step, outcome: Outcome) -> str:
+def _cannot(step: Step, name: str, outcome: Outcome) -> str:
     if outcome == "timeout":
-        return f"`{step.name}` has no `timeout`"
+        return f"`{name}` has no `timeout`"
     if outcome == "interrupted":
-        return f'`{step.name}` does not set `on_interrupt = "route"`'
-    return f"`{step.name}` cannot end with `{step.label(outcome)}`"
+        return f'`{name}` does not set `on_interrupt = "route"`'
+    return f"`{name}` cannot end with `{step.label(outcome)}`"
 
 
 def _name(node: Node, route: Route) -> str:
-    return node.machine.steps[route.to].name if isinstance(route.to, int) else str(route.to)
+    return node.name_of(route.to) if isinstance(route.to, int) else str(route.to)

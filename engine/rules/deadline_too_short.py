@@ -48,11 +48,11 @@ def _in_node(plan: Plan, node: Node, found: Bounds) -> Iterator[Diagnostic]:
     if node.deadline is not None and node.deadline < bound.full < math.inf:
         message = f"`{node.name}` can take {about}{format_duration(bound.full)}"
         yield _finding(plan, (*plan.place(node), "deadline"), message, node.name)
-    for step, body, child in zip(node.machine.steps, node.bodies, bound.children, strict=True):
+    for name, body, child in zip(node.step_names, node.bodies, bound.children, strict=True):
         if child is not None and body.timeout is not None and body.timeout < child < math.inf:
-            message = f"the sub-pipeline of `{step.name}` can take {about}{format_duration(child)}"
-            place = (*plan.place(node, step.name), "timeout")
-            yield _finding(plan, place, message, node.name, step.name)
+            message = f"the sub-pipeline of `{name}` can take {about}{format_duration(child)}"
+            place = (*plan.place(node, name), "timeout")
+            yield _finding(plan, place, message, node.name, name)
 
 
 def _finding(

@@ -40,7 +40,7 @@ def _whole(plan: Plan, node: Node, loop: tuple[Hop, ...]) -> bool:
 def _finding(plan: Plan, node: Node, loop: tuple[Hop, ...]) -> Diagnostic:
     closing = loop[-1]
     hops = (closing, *loop[:-1])
-    names = [node.machine.steps[hop.step].name for hop in hops]
+    names = [node.name_of(hop.step) for hop in hops]
     cycle = " → ".join([*names, names[0]])
     by = ", then ".join(_exit(hop) for hop in hops)
     return Diagnostic(
@@ -57,7 +57,7 @@ def _finding(plan: Plan, node: Node, loop: tuple[Hop, ...]) -> Diagnostic:
 
 
 def _half(plan: Plan, node: Node, hop: Hop) -> bool:
-    step = node.machine.steps[hop.step].name
+    step = node.name_of(hop.step)
     written = plan.spec.nodes[node.name].steps[step].routes[hop.route.key]
     return written.max is None and written.then is not None
 
@@ -112,5 +112,5 @@ def _cure(plan: Plan, node: Node, hop: Hop) -> str:
     assert isinstance(route.to, int)
     key = route.key if re.fullmatch(r"[A-Za-z0-9_-]+", route.key) else json.dumps(route.key)
     delay = f', delay = "{format_duration(route.delay)}"' if route.delay else ""
-    to = node.machine.steps[route.to].name
+    to = node.name_of(route.to)
     return f'set a bound: `{key} = {{ to = "{to}", {_BOUND}{delay} }}`'

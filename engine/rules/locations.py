@@ -34,7 +34,7 @@ def step_span(plan: Plan, node: Node, step: int) -> Span:
 
 def step_path(plan: Plan, node: Node, step: int) -> KeyPath:
     """The key path of a step's table."""
-    return plan.place(node, node.machine.steps[step].name)
+    return plan.place(node, node.name_of(step))
 
 
 def route_path(plan: Plan, node: Node, step: int, route: Route) -> KeyPath:
@@ -78,7 +78,7 @@ def _reads(plan: Plan, node: Node, name: str) -> Iterator[tuple[KeyPath, int, in
 def templates(plan: Plan, node: Node) -> Iterator[tuple[KeyPath, Template]]:
     """The templates of a node, each with its place."""
     for at, key, template in node.templates():
-        step = None if at is None else node.machine.steps[at].name
+        step = None if at is None else node.name_of(at)
         yield (*plan.place(node, step), key), template
 
 
@@ -87,5 +87,5 @@ def access_span(plan: Plan, access: Access) -> Span:
     if access.site is not None:
         return span_of(plan, access.site)
     node = plan.nodes[access.node]
-    step = None if access.step is None else node.machine.steps[access.step].name
+    step = None if access.step is None else node.name_of(access.step)
     return plan.spec.source.key((*plan.place(node, step), "set", access.name))

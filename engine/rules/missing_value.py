@@ -48,7 +48,7 @@ def _output(plan: Plan, missing: Missing) -> Diagnostic:
 
 def _finding(plan: Plan, site: Site, message: str, notes: tuple[Note, ...]) -> Diagnostic:
     node = None if site.node is None else plan.nodes[site.node]
-    step = None if node is None or site.step is None else node.machine.steps[site.step].name
+    step = None if node is None or site.step is None else node.name_of(site.step)
     cure = f"give a default, `${{{show(site.read.path)} ?? '…'}}`"
     more = _other_cure(plan, site)
     name = None if node is None else node.name
@@ -93,11 +93,11 @@ def _told(plan: Plan, site: Site, run: Fates) -> str:
 
 def _walked(node: Node, site: Site, walk: Walk) -> str:
     name = str(site.read.path[1])
-    own = site.step is not None and node.machine.steps[site.step].name == name
+    own = site.step is not None and node.name_of(site.step) == name
     if own and site.key == "with":
         return f"`{name}` does not have its own output yet when its first attempt starts"
-    hops = [f"`{node.machine.steps[at].name}` ends with `{_label(node, at, o)}`" for at, o in walk]
-    visited = any(node.machine.steps[at].name == name for at, _ in walk)
+    hops = [f"`{node.name_of(at)}` ends with `{_label(node, at, o)}`" for at, o in walk]
+    visited = any(node.name_of(at) == name for at, _ in walk)
     if not hops:
         return f"`{name}` has not run when the node starts here"
     more = f"after {len(hops) - SHOWN} others " if len(hops) > SHOWN else ""

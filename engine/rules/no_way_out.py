@@ -36,7 +36,7 @@ def _in_node(plan: Plan, node: Node) -> Iterator[Diagnostic]:
 
 
 def _finding(plan: Plan, node: Node, at: int) -> Diagnostic:
-    name = node.machine.steps[at].name
+    name = node.name_of(at)
     return Diagnostic(
         RULE,
         f"no end can be reached from `{name}`: whatever its exit, another step follows",

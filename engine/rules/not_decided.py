@@ -52,7 +52,7 @@ def _in_node(plan: Plan, node: Node) -> Iterator[Diagnostic]:
         return
     found = survey(node.machine)
     for at in sorted(found.undecided):
-        message = f"cannot decide whether any run visits `{node.machine.steps[at].name}`"
+        message = f"cannot decide whether any run visits `{node.name_of(at)}`"
         yield _note(plan, message, step_span(plan, node, at), node, at)
     for at in sorted(found.steps - found.undecided):
         for route in taken_routes(node.machine.steps[at]):
@@ -70,5 +70,5 @@ def _read(plan: Plan, site: Site) -> Diagnostic:
 
 def _note(plan: Plan, message: str, span: Span, node: Node | None, step: int | None) -> Diagnostic:
     name = None if node is None else node.name
-    at = None if node is None or step is None else node.machine.steps[step].name
+    at = None if node is None or step is None else node.name_of(step)
     return Diagnostic(RULE, message, plan.spec.source, span, None, name, at)

@@ -28,17 +28,17 @@ def _in_node(plan: Plan, node: Node) -> Iterator[Diagnostic]:
 
 
 def _finding(plan: Plan, node: Node, at: int, index: int) -> Diagnostic:
-    step = node.machine.steps[at]
-    written = plan.spec.nodes[node.name].steps[step.name].retry[index].on or ()
+    step, name = node.machine.steps[at], node.name_of(at)
+    written = plan.spec.nodes[node.name].steps[name].retry[index].on or ()
     place = next(i for i, name in enumerate(written) if _is_zero(step.aliases, name))
     return Diagnostic(
         RULE,
-        f"`{step.name}` is retried although it succeeded: `{step.label(0)}` is exit 0",
+        f"`{name}` is retried although it succeeded: `{step.label(0)}` is exit 0",
         plan.spec.source,
         plan.spec.source.value((*retry_path(plan, node, at, index), "on", place)),
         "to poll, let the task end with a separate exit for `not yet`",
         node.name,
-        step.name,
+        name,
     )
 
 

@@ -36,7 +36,7 @@ def check(plan: Plan) -> Iterator[Diagnostic]:
             if alone
             else _order(plan, race),
             node.name,
-            None if at is None else node.machine.steps[at].name,
+            None if at is None else node.name_of(at),
             () if alone else tuple(_notes(plan, race)),
         )
 

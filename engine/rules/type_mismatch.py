@@ -61,7 +61,7 @@ def _condition(plan: Plan, node: Node, takes: _Takes) -> Iterator[Diagnostic]:
 
 
 def _step(plan: Plan, node: Node, at: int, takes: _Takes) -> Iterator[Diagnostic]:
-    body, spec = node.bodies[at], plan.spec.nodes[node.name].steps[node.machine.steps[at].name]
+    body, spec = node.bodies[at], plan.spec.nodes[node.name].steps[node.name_of(at)]
     given = _Given(node, at, "with", spec.with_, body.plan or body.task)
     yield from _strings(plan, given, body.with_, takes)
     if body.set is not None:
@@ -81,17 +81,17 @@ class _Given:
 
     @property
     def step(self) -> str:
-        return self.node.machine.steps[self.at].name
+        return self.node.name_of(self.at)
 
 
 def _strings(plan: Plan, given: _Given, made: Template, takes: _Takes) -> Iterator[Diagnostic]:
+    outputs, reader = outputs_of(plan), given.at if given.key == "with" else None
     for path, read in {read.at: read for read in reversed(made.reads)}.items():
         wanted = takes.at(given, path)
         if wanted == OPEN:
             continue
-        reader = given.at if given.key == "with" else None
         text = _inside(given.table, path)
-        found = outputs_of(plan).of_string(text, read, given.node, reader)
+        found = outputs.of_string(text, read, given.node, reader)
         if takes.never(found, wanted):
             place = (*plan.place(given.node, given.step), given.key, *path)
             yield Diagnostic(

@@ -30,7 +30,7 @@ def check(plan: Plan) -> Iterator[Diagnostic]:
 
     found = bounds_of(plan)
     for endless in found.endless if found else ():
-        name = endless.node.machine.steps[endless.step].name
+        name = endless.node.name_of(endless.step)
         yield Diagnostic(
             RULE,
             _why(endless, name),

@@ -34,7 +34,7 @@ def _finding(plan: Plan, site: Site, wrong: Wrong) -> Diagnostic:
     inside, part = show(site.read.path[: wrong.at]), site.read.path[wrong.at]
     what = f"item {part}" if isinstance(part, int) else f"field `{part}`"
     node = None if site.node is None else plan.nodes[site.node]
-    step = None if node is None or site.step is None else node.machine.steps[site.step].name
+    step = None if node is None or site.step is None else node.name_of(site.step)
     return Diagnostic(
         RULE,
         f"`{inside}` is of type {' or '.join(wrong.kinds)} and has no {what}"

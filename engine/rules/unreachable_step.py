@@ -35,7 +35,7 @@ def _in_node(plan: Plan, node: Node) -> Iterator[Diagnostic]:
 
 
 def _finding(plan: Plan, node: Node, found: Survey, at: int, into: Into) -> Diagnostic:
-    name = node.machine.steps[at].name
+    name = node.name_of(at)
     live = [(step, route) for step, route in into if step in found.steps]
     shown = live or into
     return Diagnostic(
@@ -73,7 +73,7 @@ def _why(node: Node, at: int, live: Into, into: Into) -> str:
     if not into:
         return "no route leads to it"
     if not live:
-        names = ", ".join(dict.fromkeys(f"`{steps[step].name}`" for step, _ in into))
+        names = ", ".join(dict.fromkeys(f"`{node.name_of(step)}`" for step, _ in into))
         return f"only {names} could lead there, and no run reaches it"
     reasons = [_reason(steps[step], route, at) for step, route in live]
     if len(reasons) == 1:

@@ -45,15 +45,15 @@ def _left(step: Step) -> list[int]:
 
 
 def _finding(plan: Plan, node: Node, at: int, left: list[int]) -> Diagnostic:
-    step = node.machine.steps[at]
+    step, own = node.machine.steps[at], node.name_of(at)
     names = ", ".join(f"`{step.names[code]}`" for code in left)
     what = f"exit {names}" if len(left) == 1 else f"exits {names}"
     return Diagnostic(
         RULE,
-        f"`{step.name}` has no route for {what}, so the node fails",
+        f"`{own}` has no route for {what}, so the node fails",
         plan.spec.source,
         plan.spec.source.key((*step_path(plan, node, at), "routes")),
         'add a route for each, or `"*" = "fail"`',
         node.name,
-        step.name,
+        own,
     )

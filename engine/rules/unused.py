@@ -12,6 +12,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Set
 
+from engine.base.memo import once
 from engine.diagnostics import Diagnostic, Rule
 from engine.language.spec import NodeSpec, Spec
 from engine.plan.machine import Step
@@ -115,11 +116,12 @@ def _exits(plan: Plan, node: Node, asked: Set[str | int]) -> Iterator[Diagnostic
     for at, step in enumerate(node.machine.steps):
         if step.routes and step.default is None:
             continue
-        for name, code in plan.spec.nodes[node.name].steps[step.name].exits.items():
-            if not ({name, code, str(code)} & (asked | _used(step))):
+        own = node.name_of(at)
+        for name, code in plan.spec.nodes[node.name].steps[own].exits.items():
+            if _used(step).isdisjoint(words := (name, code, str(code))) and asked.isdisjoint(words):
                 path = (*step_path(plan, node, at), "exits", name)
-                message = f"no route, retry or `needs` uses exit `{name}` of `{step.name}`"
-                yield _finding(plan, path, message, node.name, step.name)
+                message = f"no route, retry or `needs` uses exit `{name}` of `{own}`"
+                yield _finding(plan, path, message, node.name, own)
 
 
 def _asked(plan: Plan) -> Mapping[int, Set[str | int]]:
@@ -132,7 +134,8 @@ def _asked(plan: Plan) -> Mapping[int, Set[str | int]]:
     return found
 
 
-def _used(step: Step) -> set[object]:
+@once
+def _used(step: Step) -> Set[object]:
     """The outcomes that the step's own routes and retries name."""
     return {*step.routes, *(outcome for clause in step.retry for outcome in clause.on)}
 

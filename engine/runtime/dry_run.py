@@ -64,9 +64,9 @@ def _node(plan: Plan, node: Node, scope: Mapping[str, Any] | None) -> dict[str, 
 
 def _steps(plan: Plan, node: Node, scope: Mapping[str, Any] | None) -> Iterator[dict[str, Any]]:
     spec = plan.spec.nodes[node.name]
-    for step, body in zip(node.machine.steps, node.bodies, strict=True):
-        written = spec.steps[step.name]
-        found: dict[str, Any] = {"name": step.name}
+    for name, body in zip(node.step_names, node.bodies, strict=True):
+        written = spec.steps[name]
+        found: dict[str, Any] = {"name": name}
         if body.plan is not None:
             found |= {"pipeline": body.plan.name, "inside": _plan(body.plan, None)}
         else:

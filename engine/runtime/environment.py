@@ -58,7 +58,7 @@ def _templates(plan: Plan) -> Iterator[tuple[KeyPath, Template]]:
     """Every template, and the key path of what it was made of."""
     for node in plan.nodes:
         for at, key, made in node.templates():
-            step = None if at is None else node.machine.steps[at].name
+            step = None if at is None else node.name_of(at)
             yield (*plan.place(node, step), key), made
     if plan.outputs is not None:
         yield (*plan.spec.at, "outputs"), plan.outputs

@@ -223,9 +223,9 @@ def _last(ended: Mapping[str, Event], node: str) -> str:
 def _code(plan: Plan, ended: Mapping[str, Event], node: str, exit: str) -> int:
     """The code of an exit of a node's last step, by name or number."""
     name = _last(ended, node).split("/")[1]
-    steps = plan.nodes[plan.index[node]].machine.steps
-    step = next((each for each in steps if each.name == name), None)
-    aliases = step.aliases if step is not None else {}
+    own = plan.nodes[plan.index[node]]
+    steps = dict(zip(own.step_names, own.machine.steps, strict=True))
+    aliases = steps[name].aliases if name in steps else {}
     if exit in aliases:
         return aliases[exit]
     if exit.isdigit() and int(exit) < 256:

@@ -57,12 +57,13 @@ def recorded(attempt: LiveAttempt, outcome: Outcome | None) -> Outcome | None:
         outcome = Outcome("error", error="the task ended without a result")
     state = attempt.node.state
     assert state is not None
-    step = attempt.node.plan.machine.steps[state.step]
+    node = attempt.node.plan
+    step = node.machine.steps[state.step]
     if step.codes is not None and isinstance(outcome.code, int) and outcome.code not in step.codes:
         task = attempt.body.task
         outcome = Outcome(
             "error",
-            error=f"`{task.id if task else step.name}` does not declare exit {outcome.code}",
+            error=f"`{task.id if task else node.name_of(state.step)}` does not declare exit {outcome.code}",
         )
     record.outcome, record.error = outcome.code, outcome.error
     return outcome

@@ -55,7 +55,7 @@ def of_move(attempt: LiveAttempt, after: State, move: Retry | Enter) -> tuple[Ki
     outcome, delay = attempt.record.outcome, move.delay
     if isinstance(move, Retry):
         return "retry_planned", {"outcome": outcome, "attempt": after.attempt, "delay": delay}
-    to = attempt.node.plan.machine.steps[after.step].name
+    to = attempt.node.plan.name_of(after.step)
     return "route_taken", {"outcome": outcome, "to": to, "delay": delay}
 
 

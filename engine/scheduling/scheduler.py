@@ -350,7 +350,7 @@ class Scheduler:
         state = node.state
         if not self._known.ends or state is None:
             return False
-        step = node.plan.machine.steps[state.step].name
+        step = node.plan.name_of(state.step)
         return node.key(step, state.visits[state.step], state.attempt) in self._known.ends
 
     def _ask(self, node: LiveNode) -> None:
@@ -677,7 +677,7 @@ class Scheduler:
         state = node.state
         assert state is not None
         body = node.plan.bodies[state.step]
-        step = node.plan.machine.steps[state.step].name
+        step = node.plan.name_of(state.step)
         run = node.run
         record = Attempt(step, state.visits[state.step], state.attempt, self.now)
         attempt = LiveAttempt(node, body, record)

@@ -78,8 +78,8 @@ def parse_script(data: Any, plan: Plan) -> Script:
 
 def _paths(plan: Plan, prefix: str) -> Iterator[tuple[str, Body]]:
     for node in plan.known.values():
-        for step, body in zip(node.machine.steps, node.bodies, strict=True):
-            path = f"{prefix}{node.name}/{step.name}"
+        for step, body in zip(node.step_names, node.bodies, strict=True):
+            path = f"{prefix}{node.name}/{step}"
             if body.plan is None:
                 yield path, body
             else:
@@ -91,9 +91,9 @@ def _fans(plan: Plan, prefix: str) -> Iterator[str]:
     for node in plan.known.values():
         if node.fan is not None:
             yield f"{prefix}{node.name}"
-        for step, body in zip(node.machine.steps, node.bodies, strict=True):
+        for step, body in zip(node.step_names, node.bodies, strict=True):
             if body.plan is not None:
-                yield from _fans(body.plan, f"{prefix}{node.name}/{step.name}/")
+                yield from _fans(body.plan, f"{prefix}{node.name}/{step}/")
 
 
 _INDEX = re.compile(r"\[[0-9]+\](?=/|$)")

@@ -130,8 +130,8 @@ def _explained(plan: Plan, result: Result, script: Script, prefix: str) -> Resul
 
 def _children(node: Node) -> dict[str, Plan]:
     """The sub-pipelines of a node's steps."""
-    bodies = zip(node.machine.steps, node.bodies, strict=True)
-    return {step.name: body.plan for step, body in bodies if body.plan is not None}
+    bodies = zip(node.step_names, node.bodies, strict=True)
+    return {name: body.plan for name, body in bodies if body.plan is not None}
 
 
 def _with_cause(plan: Plan, text: str, script: Script, prefix: str, own: str) -> str:
@@ -140,7 +140,7 @@ def _with_cause(plan: Plan, text: str, script: Script, prefix: str, own: str) ->
         return text
     name = found["name"]
     node = plan.known.get(name)
-    last = f"{prefix}{name}/{node.machine.steps[0].name}" if node else f"{own}{name}"
+    last = f"{prefix}{name}/{node.name_of(0)}" if node else f"{own}{name}"
     if any(_INDEX.sub("", path) == last for path in script):
         return text
     return f"{text[: found.end()]}: the script sets no output for `{last}`{text[found.end() :]}"

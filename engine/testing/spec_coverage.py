@@ -78,13 +78,13 @@ def _spots(node: Node) -> Iterator[tuple[str, str, KeyPath]]:
     yield "", "it starts", ()
     if node.when is not None:
         yield "", "its `when` is false", ("when",)
-    for step in node.machine.steps:
+    for name, step in zip(node.step_names, node.machine.steps, strict=True):
         for route in step.written():
-            yield step.name, f"`{route.key}`", ("routes", route.key)
+            yield name, f"`{route.key}`", ("routes", route.key)
             if route.max is not None:
-                yield step.name, f"`{route.key}`, then", ("routes", route.key)
+                yield name, f"`{route.key}`, then", ("routes", route.key)
         if 0 not in step.routes:
-            yield step.name, f"`{step.label(0)}`", ()
+            yield name, f"`{step.label(0)}`", ()
 
 
 def _span(plan: Plan, node: Node, step: str, key: KeyPath) -> Span:
@@ -120,7 +120,7 @@ def _of_node(plan: Plan, node: Node, found: NodeResult) -> Iterator[Key]:
         yield from _of_machine(plan, node, attempts, reason)
     for attempt in found.ran():
         if attempt.run is not None:
-            at = [step.name for step in node.machine.steps].index(attempt.step)
+            at = node.step_names.index(attempt.step)
             child = node.bodies[at].plan
             assert child is not None
             yield from _of_run(child, attempt.run)
@@ -128,15 +128,16 @@ def _of_node(plan: Plan, node: Node, found: NodeResult) -> Iterator[Key]:
 
 def _of_machine(plan: Plan, node: Node, attempts: Sequence[Attempt], reason: str) -> Iterator[Key]:
     """The routes of one machine's visits."""
-    steps = {step.name: (at, step) for at, step in enumerate(node.machine.steps)}
+    steps = {node.name_of(at): (at, step) for at, step in enumerate(node.machine.steps)}
     visits = [[*group] for _, group in groupby(attempts, lambda each: (each.step, each.visit))]
     for number, visit in enumerate(visits):
-        _, step = steps[visit[-1].step]
+        name = visit[-1].step
+        _, step = steps[name]
         after = visits[number + 1][0].step if number + 1 < len(visits) else None
         target = None if after is None else steps[after][0]
         what = _taken(step, visit[-1], target, reason)
         if what is not None:
-            yield id(plan), node.name, step.name, what
+            yield id(plan), node.name, name, what
 
 
 def _taken(step: Step, last: Attempt, target: int | None, reason: str) -> str | None:

@@ -21,6 +21,6 @@ def is_suspect(text: str, data: dict[str, Any]) -> bool:
 def _is_deep(data: dict[str, Any]) -> bool:
     level: list[Any] = [data]
     for _ in range(DEEPEST + 1):
-        inside = (c.values() if isinstance(c, dict) else c for c in level)
-        level = [value for values in inside for value in values if isinstance(value, (dict, list))]
+        inside = (c.values() if type(c) is dict else c for c in level)
+        level = [value for values in inside for value in values if type(value) in (dict, list)]
     return bool(level)

@@ -34,7 +34,7 @@ def where(plan: Plan, site: Site) -> exhaustive.Absent:
     if site.node is None:
         return "", site.key, ".".join(map(str, parts))
     node = plan.nodes[site.node]
-    place = site.key if site.step is None else node.machine.steps[site.step].name
+    place = site.key if site.step is None else node.name_of(site.step)
     place = f"set {place}" if site.key == "set" else place
     return node.name, place, ".".join(map(str, parts))
 

@@ -79,13 +79,14 @@ def test_the_large_spec_is_sound(peer: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("times", "growth", "holds"), [(1.9, 1.5, True), (2.1, 1.0, False), (1.0, 1.7, False)]
+    ("times", "growth", "memory", "holds"),
+    [(5.9, 1.5, 2.9, True), (6.1, 1.0, 1, False), (1.0, 1.7, 1, False), (1.0, 1.0, 3.1, False)],
 )
-def test_a_check_is_judged_by_tomli_and_by_its_growth(
-    times: float, growth: float, holds: bool
+def test_a_check_is_judged_by_tomli_by_its_growth_and_by_its_memory(
+    times: float, growth: float, memory: float, holds: bool
 ) -> None:
     rows = [
-        check.Row(check.Point("tomli", size, 10, 1), check.Point("check", size, each, 1))
+        check.Row(check.Point("tomli", size, 10, 1), check.Point("check", size, each, memory))
         for size, each in ((10_000, 10 * times), (100_000, 10 * times * growth))
     ]
     text, held = check.judged(rows)

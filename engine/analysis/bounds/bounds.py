@@ -150,11 +150,11 @@ def _uncounted(measure: Measure, most: Most) -> Iterator[str]:
             continue
         if math.isinf(measure.items[node.index]):
             yield node.name
-        for step, body in zip(node.machine.steps, node.bodies, strict=True):
+        for step, body in zip(node.step_names, node.bodies, strict=True):
             child = measure.children[id(body.plan)] if body.plan else None
             inner = child.most("any") if child else None
             if child and inner:
-                yield from (f"{node.name}/{step.name}/{path}" for path in _uncounted(child, inner))
+                yield from (f"{node.name}/{step}/{path}" for path in _uncounted(child, inner))
 
 
 def _node(measure: Measure, node: Node, most: Most) -> NodeBound:
@@ -200,7 +200,7 @@ def _inside(measure: Measure, plan: Plan) -> str:
     first = next(_endless(child, most), None) if most else None
     if first is None:
         return ""
-    here = f"{first.node.name}/{first.node.machine.steps[first.step].name}"
+    here = f"{first.node.name}/{first.node.name_of(first.step)}"
     return f"{here}/{first.inside}" if first.inside else here
 
 
