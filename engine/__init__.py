@@ -1,6 +1,6 @@
-"""Pipelines as TOML specs: checked before they run, run on trio. The public names.
+"""The public names of `engine`: pipelines as TOML specs, checked before they run, run on trio.
 
-Each is imported when it is first used, so that `import engine` costs nothing: neither trio nor
+Each name is imported when it is first used, so that `import engine` costs nothing: it imports neither trio nor
 networkx, nor a module of its own.
 """
 

@@ -1,10 +1,13 @@
-"""The program `engine`, also as `python -m engine`: the command line, and Ctrl-C while that is being imported."""
+"""Run the command line, as the program `engine` or as `python -m engine`.
+
+Ctrl-C while the command line is being imported ends the process with status 130.
+"""
 
 __all__ = ["main"]
 
 
 def main() -> int:
-    """Do what the arguments of the process say, and give the exit status."""
+    """Run the command that the arguments of the process name, and return the exit status."""
     import gc
 
     try:

@@ -1,7 +1,6 @@
-"""The engine from plain Python: a path or a Plan in, diagnostics or a Result out.
+"""Check and run specs from plain Python: a path or a Plan in, Diagnostics or a Result out.
 
-What `engine check` and `engine run` do; the command line adds printing. Blocking calls start trio
-by themselves.
+The same as `engine check` and `engine run` without the printing. Blocking calls start trio themselves.
 """
 
 from __future__ import annotations
@@ -33,8 +32,10 @@ Spec = str | os.PathLike[str] | Source
 
 
 def default_registry(tasks: Iterable[object] = (), allow: Iterable[str] | None = None) -> Registry:
-    """A registry with the built-in tasks, entry points, and the tasks given; of the former only those that `allow`
-    has, ids or patterns like "file.*"."""
+    """Return a registry with the built-in tasks, the installed entry points and the given `tasks`.
+
+    `allow` restricts the built-in tasks and entry points to these ids or patterns, such as "file.*".
+    """
     from engine import tasks as builtin
 
     given = [*tasks]
@@ -65,11 +66,11 @@ def analyse(
     settings: Settings | None = None,
     reader: Reader = read,
 ) -> tuple[Plan | None, Diagnostics]:
-    """The plan of a spec and everything there is to say about it; None with at least one error.
+    """Compile and check a spec; return its plan, or None if there are errors, and all diagnostics.
 
-    `spec` is a path, or a Source for text that is in no file. `settings` say what is ignored; those
-    of a path are by default in `[tool.engine]` of the nearest `pyproject.toml`. `reader` gives the
-    text of the files that it includes. Raises EngineError if the file or the settings cannot be read.
+    `spec` is a path, or a Source for text that is in no file. `settings` decide which diagnostics are ignored; for a
+    path they default to `[tool.engine]` of the nearest `pyproject.toml`. `reader` returns the text of included
+    files. Raises EngineError if the file or the settings cannot be read.
     """
     plan, found = _examined(spec, registry, tasks, settings, reader)
     return (None if found.errors else plan), found
@@ -78,7 +79,10 @@ def analyse(
 def worst_case(
     spec: Spec, registry: Registry | None = None, *, tasks: Iterable[object] = ()
 ) -> tuple[Bounds | None, Diagnostics]:
-    """What runs of a spec can come to at most, and all findings; None with an error but E601."""
+    """Return the worst-case bounds of a spec's runs, and all diagnostics.
+
+    The bounds are None if there is an error other than E601.
+    """
     from engine.analysis.bounds import bounds_of
     from engine.rules.limit_exceeded import RULE
 
@@ -95,7 +99,7 @@ def _examined(
     settings: Settings | None,
     reader: Reader = read,
 ) -> tuple[Plan | None, Diagnostics]:
-    """The check of a path or a Source, with the settings of its project and the registry of these tasks by default."""
+    """Check a path or a Source, with the settings of its project and a registry of these tasks by default."""
     if settings is None:
         settings = Settings() if isinstance(spec, Source) else settings_for(spec)
     source = spec if isinstance(spec, Source) else _read(spec)
@@ -119,14 +123,20 @@ def check(
     tasks: Iterable[object] = (),
     settings: Settings | None = None,
 ) -> Diagnostics:
-    """All findings about a spec; empty if it is sound. Arguments as for `analyse`."""
+    """Return all diagnostics of a spec; empty if it is sound.
+
+    The arguments are those of `analyse`.
+    """
     return analyse(spec, registry, tasks=tasks, settings=settings)[1]
 
 
 def load_plan(
     spec: Spec, registry: Registry | None = None, *, tasks: Iterable[object] = ()
 ) -> Plan:
-    """The plan of a spec that passes the check; SpecError with all findings otherwise."""
+    """Return the plan of a spec that passes the check.
+
+    Raises SpecError with all diagnostics if there are errors.
+    """
     plan, found = analyse(spec, registry, tasks=tasks)
     if plan is None:
         raise SpecError(found)
@@ -141,12 +151,11 @@ def run(
     tasks: Iterable[object] = (),
     **options: Any,
 ) -> Result:
-    """Run a spec to its end and give its result; blocks. `options` are those of
-    `engine.runtime.Options`.
+    """Run a spec to its end and return the result; blocks.
 
-    In the main thread Ctrl-C, SIGTERM, SIGHUP and SIGQUIT cancel the run, which still gives its
-    result; a second signal ends the grace period. Raises SpecError, InputError, EngineError, and TypeError for an
-    option that there is not.
+    `options` are those of `engine.runtime.Options`. In the main thread Ctrl-C, SIGTERM, SIGHUP and SIGQUIT cancel the
+    run, which still returns its result; a second signal ends the grace period. Raises SpecError, InputError,
+    EngineError, and TypeError for an unknown option.
     """
     from engine.runtime.blocking import run_blocking
     from engine.runtime.options import options_of
@@ -157,7 +166,7 @@ def run(
 
 
 def with_hooks(options: Options, plan: Plan) -> Options:
-    """The options with the hooks that the project of a spec names."""
+    """Add the hooks that the project of a spec configures to the options."""
     named = hooks_for(plan.path) if Path(plan.path).is_file() else ()
     return attrs.evolve(options, hooks=(*options.hooks, *named)) if named else options
 
@@ -170,8 +179,10 @@ def look(
     tasks: Iterable[object] = (),
     **options: Any,
 ) -> tuple[str, ...]:
-    """What of the services that a spec requires is not well, a sentence each; blocks. Nothing is run but the
-    tasks of its `[services]`. Arguments and errors as for `run`."""
+    """Check the services that a spec requires, and describe each failure in one sentence; blocks.
+
+    Runs only the tasks of `[services]`. The arguments and errors are those of `run`.
+    """
     from engine.runtime.blocking import look as look_now
     from engine.runtime.options import options_of
 

@@ -1,7 +1,7 @@
-"""Exceptions of the engine: the world failed, or the call was wrong.
+"""Exceptions of the engine: the world failed, or a call to the engine was wrong.
 
-A mistake in a spec travels as `Diagnostics`, and what a task does is data for its machine; neither is raised
-inside the engine. `SpecError` and `InputError` exist for the run API, whose callers cannot be shown a table.
+A mistake in a spec travels as `Diagnostics`, and the outcome of a task is data for its machine; neither is raised inside
+the engine. `SpecError` and `InputError` exist for the run API, whose callers cannot be shown a table.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ __all__ = [
 
 
 class EngineError(Exception):
-    """The world failed, or a call to the engine was wrong; the message names what and why."""
+    """The world failed, or a call to the engine was wrong; the message names the subject and the cause."""
 
 
 class SpecError(EngineError):
@@ -35,7 +35,7 @@ class SpecError(EngineError):
 
 
 class ProblemsError(EngineError):
-    """A call with several things wrong; `problems` lists all."""
+    """A call has several mistakes; `problems` lists all of them."""
 
     def __init__(self, problems: tuple[str, ...]) -> None:
         self.problems = problems
@@ -43,19 +43,22 @@ class ProblemsError(EngineError):
 
 
 class InputError(ProblemsError):
-    """The inputs, environment or secrets given to a run do not fit its pipeline."""
+    """The inputs, environment or secrets of a run do not match its pipeline."""
 
 
 class JournalError(EngineError):
-    """The journal of a run cannot be written, read, or gone on with."""
+    """The journal of a run cannot be written, read or resumed from."""
 
 
 class SettingsError(ProblemsError):
-    """Settings of the check, in a file or a call, are wrong."""
+    """The settings of a check, in a file or a call, are wrong."""
 
 
 class Missing(str):
-    """A problem of an InputError: `name` was not given, and is a `kind` of thing; who knows how it can be given says so."""
+    """A problem of an InputError: a required value was not passed.
+
+    `kind` is the kind of value (an input, say) and `name` its name, for callers that can explain how to pass it.
+    """
 
     def __new__(cls, message: str, kind: str, name: str) -> Missing:
         made = super().__new__(cls, message)

@@ -1,8 +1,11 @@
-"""Hooks: functions of the caller, or of a plug-in that the project names, called before and after runs, nodes and attempts.
+"""Hooks: functions that are called before and after runs, nodes and attempts.
 
-They see what is done and cannot change it: what they are given are values of their own, without secrets. One that raises before
-a run refuses it, before a node or an attempt makes that attempt the outcome `error`, which is not tried again but may be
-routed; with the policy "warn", and always after, it is only told. Source: LANGUAGE.md section 3.
+They come from the caller, or from a plug-in that the project names. They observe a run and cannot change it: their
+arguments are values of their own, without secrets. A hook that raises before a run refuses the run; before a node or
+an attempt it makes that attempt the outcome `error`, which is not retried but may be routed. With the policy "warn",
+and always after, the failure is only reported.
+
+Source: docs/language.md, "Outcomes".
 """
 
 from __future__ import annotations
@@ -36,8 +39,11 @@ Before = Callable[[HookContext], Awaitable[None] | None]
 
 @attrs.frozen(kw_only=True)
 class Hook:
-    """What to call when; sync or async functions. A node that is skipped, or that only runs sub-pipelines, has an end and
-    no beginning: `before_node` is called before the first attempt of a task."""
+    """A set of sync or async functions to call at points of a run.
+
+    `before_node` is called before the first attempt of a task: a node that is skipped, or that only runs sub-pipelines,
+    has an end and no beginning.
+    """
 
     name: str = "hook"
     policy: Literal["fail", "warn"] = attrs.field(
@@ -47,6 +53,6 @@ class Hook:
     after_run: Callable[[HookContext, Result], Awaitable[None] | None] | None = None
     before_node: Before | None = None
     after_node: Callable[[HookContext, Mapping[str, Any]], Awaitable[None] | None] | None = None
-    """Also given `result`, `label`, `reason` and `message` of the node."""
+    """Its second argument has `result`, `label`, `reason` and `message` of the node."""
     before_attempt: Before | None = None
     after_attempt: Callable[[HookContext, Outcome], Awaitable[None] | None] | None = None

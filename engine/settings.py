@@ -1,7 +1,8 @@
-"""`[tool.engine]` of the nearest `pyproject.toml` -> Settings; every mistake at once, with its place.
+"""Read `[tool.engine]` of the nearest `pyproject.toml`; all mistakes are reported at once, with their locations.
 
-Keys: `select`, `ignore`, `levels`, `per-file-ignores`, `store`, `tasks`, `hooks`. A `pyproject.toml` without the table is passed
-by. Source: LANGUAGE.md section 16.
+Keys: `select`, `ignore`, `levels`, `per-file-ignores`, `store`, `tasks`, `hooks`. A `pyproject.toml` without the
+table is skipped.
+Source: docs/language.md, "Diagnostics".
 """
 
 from __future__ import annotations
@@ -30,15 +31,15 @@ __all__ = ["FILE", "hooks_for", "settings_for", "with_words"]
 FILE = "pyproject.toml"
 
 _HOOKS = "engine.hooks"
-"""The entry points among which `hooks` chooses."""
+"""The group of entry points among which `hooks` chooses."""
 _AT: KeyPath = ("tool", "engine")
 _LEVELS = {"error": Severity.ERROR, "warning": Severity.WARNING, "off": None}
 
 
 def settings_for(spec: str | os.PathLike[str]) -> Settings:
-    """The settings that hold for the spec at a path.
+    """Return the settings that apply to the spec at a path.
 
-    Raises SettingsError with all that is wrong with them, EngineError if they cannot be read.
+    Raises SettingsError with all mistakes in them, EngineError if they cannot be read.
     """
     for folder in Path(os.path.abspath(spec)).parents:
         path = folder / FILE
@@ -53,8 +54,10 @@ def settings_for(spec: str | os.PathLike[str]) -> Settings:
 
 
 def hooks_for(spec: str | os.PathLike[str]) -> tuple[Hook, ...]:
-    """The hooks that the settings name for a spec, of the entry points that are installed; EngineError for one that is not
-    there or is none."""
+    """Load the hooks that the settings of a spec name, from the installed entry points.
+
+    Raises EngineError for a hook that does not exist or is not a valid Hook.
+    """
     return tuple(_loaded(name) for name in settings_for(spec).hooks)
 
 
@@ -79,8 +82,10 @@ def _loaded(name: str) -> Hook:
 
 
 def with_words(settings: Settings, select: str | None, ignore: str | None) -> Settings:
-    """The settings with words as a command line has them, `E3,W305`: `select` goes in the place
-    of theirs, `ignore` comes on top. Raises SettingsError."""
+    """Apply the options `--select` and `--ignore`, such as "E3,W305", to the settings.
+
+    `select_option` replaces the selected codes, `ignore_option` is added to the ignored ones. Raises SettingsError.
+    """
     problems: list[str] = []
     codes: dict[str, frozenset[str]] = {}
     for option, words, find in (("select", select, rules_of), ("ignore", ignore, ignored)):
@@ -98,7 +103,10 @@ def with_words(settings: Settings, select: str | None, ignore: str | None) -> Se
 
 @lru_cache(maxsize=64)
 def _read(path: Path, changed: int, size: int) -> Settings | None:
-    """The settings in a file, None if it has none; read again when the file has changed."""
+    """Read the settings in a file; None if it has none.
+
+    The cached settings are read again when the file has changed.
+    """
     try:
         source = read(path)
     except OSError as error:
@@ -118,7 +126,7 @@ def _read(path: Path, changed: int, size: int) -> Settings | None:
 
 @frozen
 class _Tell:
-    """Notes what is wrong, with its place."""
+    """Records mistakes with their locations."""
 
     source: Source
     problems: list[str] = attrs.Factory(list)
@@ -161,7 +169,7 @@ def _tick(word: str) -> str:
 def _words(
     find: Callable[[str], frozenset[str]],
 ) -> Callable[[_Tell, KeyPath, Any], frozenset[str]]:
-    """What reads an array of words."""
+    """Return a function that reads an array of codes."""
 
     def hook(tell: _Tell, path: KeyPath, value: Any) -> frozenset[str]:
         found: frozenset[str] = frozenset()
@@ -213,7 +221,7 @@ def _per_file(tell: _Tell, path: KeyPath, value: Any) -> tuple[tuple[str, frozen
 
 
 def _store(tell: _Tell, path: KeyPath, value: Any) -> str | None:
-    """A path, from the folder of the file, or a URL."""
+    """Read a path, relative to the directory of the file, or a URL."""
     if not isinstance(value, str) or not value:
         tell(path, "expected a path or a URL")
         return None
@@ -222,7 +230,7 @@ def _store(tell: _Tell, path: KeyPath, value: Any) -> str | None:
 
 
 def _patterns(tell: _Tell, path: KeyPath, value: Any) -> tuple[str, ...] | None:
-    """The ids of tasks, or patterns of them."""
+    """Read an array of task ids or patterns."""
     if not isinstance(value, list):
         tell(path, 'expected an array of tasks, such as ["http", "file.*"]')
         return None
@@ -233,7 +241,7 @@ def _patterns(tell: _Tell, path: KeyPath, value: Any) -> tuple[str, ...] | None:
 
 
 def _hooks(tell: _Tell, path: KeyPath, value: Any) -> tuple[str, ...]:
-    """Names of entry points."""
+    """Read an array of names of entry points."""
     if not isinstance(value, list) or not all(isinstance(each, str) for each in value):
         tell(path, 'expected an array of names of hooks, such as ["audit"]')
         return ()

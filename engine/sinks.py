@@ -1,7 +1,7 @@
-"""Where events of runs go besides the journal: JSON lines in a file, or a webhook.
+"""Destinations of a run's events besides the journal: JSON lines in a file, or a webhook.
 
-A sink is a function of one event, given with `engine.run(…, sinks=[…])`; whatever becomes of it, the run goes on. Both
-here are blocks: leaving one delivers what is left. Secrets are hidden in events before any sink hears them.
+A sink is a function of one event, passed by `engine.run(…, sinks=[…])`; a sink that fails does not stop the run. Both
+sinks here are context managers: leaving one delivers the rest. Secrets are redacted before any sink is called.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ __all__ = ["JsonLines", "Webhook"]
 
 
 class JsonLines:
-    """Appends each event to a file, as one line of JSON, at once."""
+    """A sink that appends each event to a file at once, as one line of JSON."""
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
         try:
@@ -42,24 +42,24 @@ class JsonLines:
         self._file.close()
 
     def __call__(self, event: Event) -> None:
-        """Write it."""
+        """Write the event."""
         self._file.write(json.dumps(event.to_json(), ensure_ascii=False) + "\n")
 
 
 _MOST = 10_000
-"""Events that wait at most; more are given up."""
+"""Events that may wait to be posted; further ones are dropped."""
 _BATCH = 500
 _WAITS = (0.5, 1.0, 2.0, 4.0)
-"""Seconds before each further try."""
+"""Seconds before each retry."""
 _CLOSING = 10.0
 
 
 class Webhook:
-    """Posts events to a URL, as `{"run": ID, "events": […]}`, in order, some at a time, from a thread of its own.
+    """A sink that posts events to a URL in batches, in order, from a thread of its own.
 
-    What gets no answer, or a status of 429 or 5xx, is tried again after 0.5, 1, 2 and 4 seconds, or as long as
-    `Retry-After` says; then it is given up, and counted in `lost`. Leaving the block waits at most `closing` seconds.
-    `token` is sent as a bearer.
+    The body is `{"run": ID, "events": […]}`. A request without an answer, or with a status of 429 or 5xx, is retried
+    after 0.5, 1, 2 and 4 seconds, or as long as `Retry-After` says; then its events are dropped, and counted in `lost`.
+    Leaving the block waits at most `closing` seconds. `token` is sent as a bearer token.
     """
 
     def __init__(self, url: str, token: str | None = None, closing: float = _CLOSING) -> None:
@@ -73,7 +73,7 @@ class Webhook:
             raise EngineError("the URL of a webhook must begin with http:// or https://")
         self.host = parsed.host
         self.lost = 0
-        """How many events were given up."""
+        """The number of events that were dropped."""
         self._url, self._closing = url, closing
         self._headers = {"Authorization": f"Bearer {token}"} if token else {}
         self._queue: queue.Queue[Event | None] = queue.Queue(_MOST)
@@ -103,7 +103,7 @@ class Webhook:
             self.lost += self._left + self._queue.qsize()
 
     def __call__(self, event: Event) -> None:
-        """Let it be posted."""
+        """Queue the event for posting."""
         try:
             self._queue.put_nowait(event)
         except queue.Full:
@@ -123,7 +123,7 @@ class Webhook:
                     self.lost += len(batch)
 
     def _taken(self) -> tuple[list[Event], bool]:
-        """What waits, up to a batch, and whether that is all there will be."""
+        """Return the queued events, up to a batch, and whether they are the last."""
         found: list[Event] = []
         event = self._queue.get()
         while event is not None:
@@ -157,7 +157,7 @@ class Webhook:
 
 
 def _asked(text: str, wait: float | None) -> float | None:
-    """The seconds that a server asks for, a minute at most."""
+    """Return the delay that a server requests, between `wait` and 60 seconds."""
     if wait is None or not text.isdigit():
         return wait
     return min(max(wait, float(text)), 60.0)

@@ -1,7 +1,8 @@
-"""Runs that are kept, from plain Python: take one up again, look at them, ask them to stop.
+"""Resume, rerun, list, answer and cancel stored runs from plain Python.
 
-What `engine resume`, `runs`, `show` and `cancel` do. The store is a path or a URL; by default the
-one of `[tool.engine]`, else the file under the user's state directory. Source: LANGUAGE.md sections 14 and 15 (T6).
+The same as `engine resume`, `runs`, `show` and `cancel`. The store is a path or a URL; the default is the one of
+`[tool.engine]`, else the file in the user's state directory.
+Source: docs/language.md, "Engines that die".
 """
 
 from __future__ import annotations
@@ -36,7 +37,10 @@ __all__ = ["Answer", "Question", "answer", "cancel", "cancel_node", "rerun", "re
 def runs(
     store: str | None = None, pipeline: str | None = None, since: float | None = None
 ) -> list[Kept]:
-    """The runs of a store, latest first."""
+    """Return the runs of a store, latest first.
+
+    `since` is in seconds since 1970.
+    """
     with Store(store or default_store()) as opened:
         return opened.runs(pipeline, since)
 
@@ -53,13 +57,13 @@ def resume(
     tasks: Iterable[object] = (),
     **options: Any,
 ) -> Result:
-    """Go on with a run whose process died, to its end; blocks as `engine.run` does.
+    """Resume a run whose process died, and run it to its end; blocks as `engine.run` does.
 
-    `run` is its id, or the first characters of it. With `start` that node and all behind it are run
-    again, also of a run that has ended; `marks` gives the last attempts of nodes another exit;
-    `answers` are what people say, by the node or step that asks. Where what has run means something
-    else now, `accept_change` lets it stand. Raises JournalError if there is no such run, it has ended,
-    somebody runs it, or its spec has changed; InputError for an answer that nothing asks for.
+    `run` is the run's id or the first characters of it. With `start` that node and its descendants run again, also in a
+    run that has ended. `marks` replaces the exits of the last attempts of nodes; `answers` are the answers of
+    people, by the node or step that asks. With `accept_change` attempts stand although their nodes have changed since.
+    Raises JournalError if there is no such run, it has ended, another process runs it, or its spec has changed;
+    InputError for an answer to no open question.
     """
     from engine.runtime.resumption import Wish, prepare_again
 
@@ -71,9 +75,9 @@ def resume(
 
 
 def answer(run: str, name: str, said: Answer, *, store: str | None = None) -> bool:
-    """Answer what a node or step of a run asks; False if nobody runs it: `resume` does, with the answer.
+    """Send an answer to a node or step of a run; return False if no process runs it.
 
-    InputError if nothing such is asked, or there is no such option.
+    In that case pass the answer to `resume`. Raises InputError if there is no such question or option.
     """
     with Store(store or default_store()) as opened:
         kept = opened.run(run)
@@ -87,9 +91,9 @@ def answer(run: str, name: str, said: Answer, *, store: str | None = None) -> bo
 
 
 def cancel_node(run: str, node: str, reason: str, *, store: str | None = None) -> None:
-    """Ask the process that runs a run to cancel one node of it: what waits for that is skipped, and the rest goes on.
+    """Ask the process of a run to cancel one node: nodes that wait for it are skipped, the rest continues.
 
-    JournalError if nobody runs it, InputError if there is no such node, or it ends the run.
+    Raises JournalError if no process runs it, InputError if there is no such node or it is in `[finally]`.
     """
     from engine.runtime.control import check_node
 
@@ -104,10 +108,9 @@ def cancel_node(run: str, node: str, reason: str, *, store: str | None = None) -
 
 
 def cancel(run: str, reason: str, *, store: str | None = None, **options: Any) -> Result | None:
-    """Cancel a run: ask the process that runs it, and return None; or if nobody does, end it here,
-    with all of it that still lives.
+    """Cancel a run: ask its process and return None, or end it here if no process runs it.
 
-    JournalError if it has ended.
+    In the second case child processes that are still alive are ended too. Raises JournalError if the run has ended.
     """
     from engine.runtime.resumption import Wish, prepare_again
 
@@ -149,11 +152,10 @@ def rerun(
     tasks: Iterable[object] = (),
     **options: Any,
 ) -> Result:
-    """A new run with the inputs of an earlier one, which takes over what succeeded there and means
-    the same; blocks.
+    """Start a new run with the inputs of an earlier one; blocks.
 
-    With `start` that node and all behind it run again, with `only` that node alone. Raises as
-    `resume` does.
+    The new run carries over each success whose meaning has not changed. With `start` that node and its descendants run again,
+    with `only` that node alone. Raises as `resume` does.
     """
     from engine.runtime.resumption import Wish, prepare_rerun
 
@@ -179,7 +181,7 @@ def _found(run: str, store: str | None, options: Mapping[str, Any]) -> tuple[Kep
 def _compared(
     kept: Kept, wish: Wish, registry: Registry | None, tasks: Iterable[object]
 ) -> tuple[Plan, Wish]:
-    """The plan of a run's spec as it is now, and what in it means something else than then."""
+    """Compile the current spec of a run, and find the nodes that have changed since the run."""
     header = kept.header
     path = Path(header.path)
     as_it_was = Source(header.path, header.files[header.path])
@@ -198,7 +200,7 @@ def _plan(
     tasks: Iterable[object],
     files: Mapping[str, str] | None,
 ) -> Plan:
-    """The plan of a spec; with `files` those that it includes are there, not on disk."""
+    """Compile a spec; with `files`, included files are read from there instead of from disk."""
     reader = read if files is None else lambda path: _in(files, path)
     plan, found = analyse(spec, registry, tasks=tasks, reader=reader)
     if plan is None:

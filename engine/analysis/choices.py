@@ -1,23 +1,23 @@
-"""Plan -> Choices: what each node can do to its edges, as bits; the ground of reachability.
+"""Compute, as bits, which edges each ending of a node can make live; reachability builds on it.
 
-The conditions on a node's outgoing edges are numbered, and each of its endings becomes the mask of
-those it satisfies: hundreds of exits collapse into a few choices. `always` asks nothing: no bit.
+The conditions on a node's outgoing edges are numbered, and each ending of the node becomes the mask of the conditions
+it satisfies: hundreds of exits collapse into a few choices. `always` has no bit, since every ending satisfies it.
 
-Under `on_failure = "cancel"` an unhandled failure ends all that has not started when its instant is
-over. Ancestors of a node (over all edges) have ended before it starts, all others can be late: so
-it runs if and only if it does while no ancestor fails unhandled, and such endings are left out
-here. Handled is a matter of the ending alone: a live edge names it, whatever the target then does.
-A node left without an ending is `stuck`: where it runs, nothing behind it does. So is one whose
-machine never ends. Places, delays and the deadlines of others are not weighed.
+Under `on_failure = "cancel"` an unhandled failure ends everything that has not started when its instant is over.
+The ancestors of a node (over all edges) have ended before it starts, and all other nodes can be late. So the node runs
+if and only if it does while no ancestor fails unhandled, and endings that fail unhandled are left out here.
+Whether a failure is handled depends on the ending alone: a live edge names it, whatever the target does then.
+A node left without an ending is blocking: where it runs, nothing behind it does. So is a node whose machine never
+ends. Slots, delays and the deadlines of other nodes are not considered.
 
-Besides exits count `timeout` where the node has a deadline, and `error` where its `when`, `for_each`
-or `outputs` reads what may turn out absent or different; a `when` that reads anything goes either
-way. A list that is read may have any number of items, none at all too, and each item ends in any way
-that a run of the machine can.
+Besides exits, `timeout` counts where the node has a deadline, and `error` where its `when`, `for_each` or `outputs`
+reads a value that may be missing or of another type. A `when` that reads anything can be true or false. A list that is
+read may have any number of items, including none, and each item ends in any way that a run of the machine can end.
 
-Where it is asked whether outputs are there, a further bit of a node says that it ended without one.
-A run that succeeds is one in which no node fails unhandled, whatever `on_failure`.
-Source: LANGUAGE.md sections 6 to 9 and 15 (T3).
+For questions about outputs, one more bit of a node says that it ended without an output.
+A run succeeds if and only if no node fails unhandled, whatever `on_failure` says.
+
+Source: docs/language.md, "Edges and joins", "Results", "Expressions", "Fan-out", "Diagnostics".
 """
 
 from __future__ import annotations
@@ -57,50 +57,53 @@ __all__ = [
 ]
 
 Link = tuple[int, int, bool]
-"""An incoming edge: source, bit of its condition there (0: `always`), whether `needs` has it."""
+"""An incoming edge: source, bit of its condition there (0: `always`), whether `needs` lists it."""
 
 Lit = Mapping[int, int]
-"""By node, the conditions that hold there, or are asked of it; only nodes that run are in it."""
+"""For each node that runs, the conditions that hold there, or that are required of it, as bits."""
 
 When = Literal["none", "free", "never"]
-"""A node's `when`: there is none, goes either way, always false."""
+"""The possible values of a node's `when`: no `when`, true or false, or always false."""
 
 _EVALUATION = Ending("failed", "error", None, 0)
 _DEADLINE = Ending("failed", "timeout", None, 0)
 _WON = Ending("succeeded", "success", None, 0, 0)
 _LOST = Ending("failed", "failure", None, 0, 0)
-"""How a fan-out ends when all its items have run: with the list of their outputs."""
+"""The endings of a fan-out whose items have all run: with the list of their outputs."""
 
 
 @frozen(eq=False)
 class Choices:
-    """All by node: `links` stand beside `Node.edges`, `endings` are masks, successes first."""
+    """The choices of all nodes of a plan, indexed by node.
+
+    `links` runs parallel to `Node.edges`. `endings` are masks, those of successes first.
+    """
 
     order: Sequence[int]
-    """Every node after those it waits for."""
+    """The nodes in topological order: each after those it waits for."""
     links: Sequence[tuple[Link, ...]]
     any: Sequence[bool]
     when: Sequence[When]
     endings: Sequence[tuple[int, ...]]
     stuck: frozenset[int]
-    """Nodes that do not end well, however they end."""
+    """The nodes that never end well, whichever way they end."""
     silent: Mapping[int, int]
-    """Of nodes that this is asked of, the bit that says: ended without an output."""
+    """For the nodes in question, the bit that says the node ended without an output."""
 
 
 @once
 def choices_of(plan: Plan) -> Choices:
-    """The choices of all nodes of a plan; its sub-pipelines are not looked into."""
+    """Build the choices of all nodes of a plan; sub-pipelines are not inspected."""
     return _choices(plan, plan.on_failure, frozenset())
 
 
 def silences_of(plan: Plan, nodes: frozenset[int]) -> Choices:
-    """The same, where `nodes` tell whether they ended with an output."""
+    """Build the choices of a plan where `nodes` also record whether they ended with an output."""
     return _choices(plan, plan.on_failure, nodes)
 
 
 def successes_of(plan: Plan, nodes: frozenset[int]) -> Choices:
-    """The same over runs that succeed: no node fails unhandled there."""
+    """Build the choices of successful runs: no node fails unhandled in them."""
     return _choices(plan, "cancel", nodes)
 
 
@@ -127,8 +130,11 @@ def _choices(plan: Plan, on_failure: str, asked: frozenset[int]) -> Choices:
 
 @frozen
 class _Asked:
-    """What is asked of a node's endings: the conditions on its edges, whether a failure that none
-    of them names ends the run, whether there is an output."""
+    """A query about the endings of a node.
+
+    It names the conditions on the node's edges, whether a failure that none of them names ends the run, and whether the
+    presence of an output matters.
+    """
 
     bits: Mapping[object, Condition]
     on_failure: str
@@ -137,41 +143,47 @@ class _Asked:
 
 @frozen(eq=False)
 class Effects:
-    """What the endings of one node do; `apart` are the codes that its conditions tell apart."""
+    """The effects of the endings of one node on its edges.
+
+    `distinguished_codes` are the exit codes that its conditions tell apart.
+    """
 
     node: Node
     conditions: tuple[Condition, ...]
     apart: frozenset[int]
 
     def of(self, ending: Ending) -> tuple[int, bool]:
-        """The mask of an ending, and whether it is a failure that nothing handles."""
+        """Return the mask of an ending, and whether it is a failure that nothing handles."""
         return _effect(self.node, self.conditions, ending)
 
     @property
     def timeout(self) -> Ending | None:
-        """The ending that its deadline makes."""
+        """Return the ending that the node's deadline causes; None if it has no deadline."""
         return None if self.node.deadline is None else _DEADLINE
 
     @property
     def unread(self) -> Ending | None:
-        """The ending of a `when` or `for_each` that cannot be evaluated."""
+        """Return the ending of a `when` or `for_each` that cannot be evaluated; None if it always can."""
         return _EVALUATION if self.node.start_may_fail else None
 
     @property
     def unmapped(self) -> Ending | None:
-        """The ending of `outputs` that cannot be evaluated, where there is something to map."""
+        """Return the ending of `outputs` that cannot be evaluated.
+
+        None if they always can be, or if no ending has an output to map.
+        """
         return _EVALUATION if self.node.end_may_fail else None
 
 
 def effects_of(plan: Plan, node: Node) -> Effects:
-    """What each ending of a node satisfies of the conditions on its edges, bits as in `links`."""
+    """Build the effects of a node: which edge conditions each ending satisfies, as bits like those in `links`."""
     conditions = tuple(_bits(plan.targets[node.index]).values())
     labels = [c for c in conditions if c.kind == "labels"]
     return Effects(node, conditions, frozenset(_codes(labels)))
 
 
 def _bits(edges: Iterable[Edge]) -> dict[object, Condition]:
-    """The distinct conditions on edges, by what tells them apart; their places are their bits."""
+    """Collect the distinct conditions on edges by key; the position of a condition is its bit."""
     return {e.condition.key: e.condition for e in edges if e.condition.kind != "always"}
 
 
@@ -182,7 +194,7 @@ def _bit(bits: Mapping[object, Condition], condition: Condition) -> int:
 
 
 def when_of(node: Node) -> When:
-    """What can come of a node's `when`."""
+    """Return which values a node's `when` can have."""
     when = node.when
     if when is None:
         return "none"
@@ -192,7 +204,7 @@ def when_of(node: Node) -> When:
 
 
 def _masks(node: Node, asked: _Asked, memo: dict[object, tuple[int, ...]]) -> tuple[int, ...]:
-    """The masks of a node's endings that leave the run going, each once, those of success first."""
+    """Return the distinct masks of a node's endings after which the run goes on, successes first."""
     if asked.output or any(c.kind == "labels" for c in asked.bits.values()):
         return tuple(dict(_kept(node, asked, endings_of(node, asked.bits.values()))))
     results = _results(node)
@@ -204,14 +216,14 @@ def _masks(node: Node, asked: _Asked, memo: dict[object, tuple[int, ...]]) -> tu
 
 
 def spoils(plan: Plan, node: Node) -> bool:
-    """Whether some ending of the node is a failure that nothing handles."""
+    """Return whether some ending of the node is a failure that nothing handles."""
     asked = _Asked(_bits(plan.targets[node.index]), "finish", output=False)
     endings = endings_of(node, asked.bits.values())
     return any(lost for _, _, lost in _judged(node, asked, endings))
 
 
 def _kept(node: Node, asked: _Asked, endings: Iterable[Ending]) -> Iterator[tuple[int, Ending]]:
-    """The endings that leave the run going, each with its mask."""
+    """Yield the endings after which the run goes on, each with its mask."""
     ends_all = asked.on_failure == "cancel"
     for mask, ending, lost in _judged(node, asked, endings):
         if not (lost and ends_all):
@@ -221,7 +233,7 @@ def _kept(node: Node, asked: _Asked, endings: Iterable[Ending]) -> Iterator[tupl
 def _judged(
     node: Node, asked: _Asked, endings: Iterable[Ending]
 ) -> Iterator[tuple[int, Ending, bool]]:
-    """Each ending with its mask, and whether it is a failure that nothing handles."""
+    """Yield each ending with its mask, and whether it is a failure that nothing handles."""
     conditions = tuple(asked.bits.values())
     for ending in endings:
         mask, lost = _effect(node, conditions, ending)
@@ -230,7 +242,7 @@ def _judged(
 
 
 def _effect(node: Node, conditions: Sequence[Condition], ending: Ending) -> tuple[int, bool]:
-    """What an ending satisfies, and whether it is a failure that nothing handles."""
+    """Return the mask of an ending, and whether it is a failure that nothing handles."""
     step = node.machine.steps[ending.step]
     holds = [c.holds(ending.result, ending.label, ending.code, step) for c in conditions]
     handled = any(c.names_failure and held for c, held in zip(conditions, holds, strict=True))
@@ -239,7 +251,7 @@ def _effect(node: Node, conditions: Sequence[Condition], ending: Ending) -> tupl
 
 
 def ending_of(plan: Plan, choices: Choices, index: int, mask: int) -> Ending:
-    """An ending of a node whose mask this is, a success if there is one."""
+    """Return an ending of a node with this mask, a success if there is one."""
     node = plan.nodes[index]
     asked = _Asked(_bits(plan.targets[index]), "finish", index in choices.silent)
     for found, ending in _kept(node, asked, endings_of(node, asked.bits.values())):
@@ -250,7 +262,7 @@ def ending_of(plan: Plan, choices: Choices, index: int, mask: int) -> Ending:
 
 @once
 def excused(machine: Machine) -> tuple[tuple[int, Outcome | Literal["*"]], ...]:
-    """The outcomes, by step, that are not exit 0 and that a route may lead to a success."""
+    """Yield the outcomes, by step, that are not exit 0 and that a route may lead to a success."""
     return tuple(_excused(machine))
 
 
@@ -266,15 +278,17 @@ def _excused(machine: Machine) -> Iterator[tuple[int, Outcome | Literal["*"]]]:
 
 
 def gives_output(node: Node, ending: Ending) -> bool:
-    """Whether a node that ends so has an output: it does unless its last attempt ended without an
-    exit code, or was a sub-pipeline that failed."""
+    """Return whether a node with this ending has an output.
+
+    It has one unless its last attempt ended without an exit code, or was a sub-pipeline that failed.
+    """
     return ending.exit is not None and not (
         ending.exit == 1 and node.bodies[ending.step].plan is not None
     )
 
 
 def _results(node: Node) -> tuple[Verdict, ...]:
-    """The results a node can have, which is all that conditions other than labels look at."""
+    """Return the results that a node can have; conditions other than labels depend on nothing else."""
     step = node.machine.steps[0]
     if node.fan is None and len(node.machine.steps) == 1 and not step.routes and not step.default:
         good = step.codes is None or 0 in step.codes
@@ -284,7 +298,7 @@ def _results(node: Node) -> tuple[Verdict, ...]:
 
 
 def endings_of(node: Node, conditions: Iterable[Condition]) -> list[Ending]:
-    """One ending for each sort that the conditions can tell apart, successes first."""
+    """Return one ending for each kind that the conditions can tell apart, successes first."""
     fan = node.fan
     found = list(_fanned(node, fan) if fan else ends_of(node.machine, _codes(conditions)))
     if node.deadline is not None:
@@ -295,14 +309,14 @@ def endings_of(node: Node, conditions: Iterable[Condition]) -> list[Ending]:
 
 
 def can_succeed(node: Node) -> bool:
-    """Whether a node can end well by itself."""
+    """Return whether the node can succeed by itself."""
     if node.fan is not None:
         return any(ending.result == "succeeded" for ending in endings_of(node, ()))
     return can_be_done(node.machine)
 
 
 def items_end(node: Node) -> tuple[bool, bool]:
-    """Whether an item of a fan-out can succeed, and whether one can fail."""
+    """Return whether an item of a fan-out can succeed, and whether one can fail."""
     ends = ends_of(node.machine, ())
     results = {ending.result for ending in ends}
     unmapped = misreads(node.outputs) and any(gives_output(node, ending) for ending in ends)
@@ -310,7 +324,7 @@ def items_end(node: Node) -> tuple[bool, bool]:
 
 
 def _fanned(node: Node, fan: Fan) -> Iterator[Ending]:
-    """How a fan-out can end when all its items have run."""
+    """Yield the endings of a fan-out whose items have all run."""
     succeed, fail = items_end(node)
     if fan.may_be_won(succeed, fail):
         yield _WON
@@ -319,7 +333,7 @@ def _fanned(node: Node, fan: Fan) -> Iterator[Ending]:
 
 
 def _codes(conditions: Iterable[Condition]) -> set[int]:
-    """The codes that conditions name, as numbers or in the label of an exit without a name."""
+    """Collect the exit codes that conditions name, as numbers or as labels of unnamed exits."""
     labels = [c for c in conditions if c.kind == "labels"]
     found = {code for c in labels for code in c.codes}
     return found | {int(n) for c in labels for n in c.names if n.isdecimal() and int(n) < 256}
@@ -334,7 +348,7 @@ def _rank(ending: Ending) -> tuple[bool, str, int, int, int]:
 
 
 def joined(links: Sequence[Link], any: bool, lit: Lit) -> bool:
-    """Whether a node's edges let it run."""
+    """Return whether the edges of a node let it run."""
     taken = written = False
     for source, bit, is_written in links:
         if not bit or lit.get(source, 0) & bit:
@@ -346,17 +360,17 @@ def joined(links: Sequence[Link], any: bool, lit: Lit) -> bool:
 
 
 def live(link: Link, lit: Lit) -> bool:
-    """Whether an edge is live."""
+    """Return whether an edge is live."""
     return not link[1] or bool(lit.get(link[0], 0) & link[1])
 
 
 def fits(want: int, masks: Iterable[int]) -> bool:
-    """Whether one of the masks has all that is wanted."""
+    """Return whether one of the masks has all required bits."""
     return any(not want & ~mask for mask in masks)
 
 
 def union(masks: Iterable[int]) -> int:
-    """What some of the masks have."""
+    """Return the bits that any of the masks has."""
     found = 0
     for mask in masks:
         found |= mask
@@ -364,7 +378,7 @@ def union(masks: Iterable[int]) -> int:
 
 
 def common(masks: Collection[int]) -> int:
-    """What all of the masks have; nothing if there are none."""
+    """Return the bits that all masks have; 0 if there are no masks."""
     found = -1 if masks else 0
     for mask in masks:
         found &= mask

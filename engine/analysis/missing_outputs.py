@@ -1,12 +1,13 @@
-"""Plan -> which reads of outputs may find nothing, each with one run as the counter-example.
+"""Find reads of outputs that may not exist, each with one run as a counter-example.
 
-A node's edges say most: where an edge must be live, and every ending that makes it so has an
-output, nothing can be missing; nor where what the reader waits for has itself seen to that. Both
-are linear. So is the plain case: where the node read and the reader start however others end, an
-ending without an output is enough. What is left is a question to the search of `feasibility`: is
-there a run that starts the reader, and in which the node read is skipped, or ends without an
-output? For the outputs of the pipeline: is there one that succeeds? Exact up to `EFFORT`. Reads in
-what never runs are not judged. Source: LANGUAGE.md sections 6 to 9 and 15 (T7).
+The edges of a node decide most cases: nothing can be missing where an edge must be live and every ending that makes it
+live has an output, nor where the nodes that the reader waits for already guarantee the output. Both checks are linear.
+So is the direct counter-example: where the node read and the reader start however others end, an ending without an
+output is enough. The rest is a question to the search of `engine.analysis.node_reachability`: is there a run that
+starts the reader and in which the node read is skipped, or ends without an output? For the outputs of the pipeline:
+is there such a run that succeeds? Exact up to `MISSING_OUTPUT_BUDGET`. Reads in nodes that never run are not judged.
+
+Source: docs/language.md, "Results", "Edges and joins", "Expressions", "Diagnostics".
 """
 
 from __future__ import annotations
@@ -45,13 +46,16 @@ from engine.plan.plan import Edge, Node, Plan
 __all__ = ["EFFORT", "Missing", "Produced", "evaluated", "missing_outputs"]
 
 EFFORT = 100_000
-"""How often searching one plan for what is missing may look at a node."""
+"""The maximum number of node inspections when searching one plan for missing outputs."""
 _AT_ONCE = 1024
 
 
 @frozen
 class Missing:
-    """A read that finds nothing in one run: these fates of nodes, or this walk over steps."""
+    """A read whose output does not exist in one run.
+
+    The run is given by the ends of its nodes, or by a trace over the steps of a node.
+    """
 
     site: Site
     run: Fates | Walk
@@ -59,7 +63,7 @@ class Missing:
 
 @frozen
 class Produced:
-    """What is known of all reads of a plan that are not guarded."""
+    """The result of the analysis of all unguarded reads of a plan."""
 
     missing: tuple[Missing, ...]
     undecided: tuple[Site, ...]
@@ -67,7 +71,7 @@ class Produced:
 
 @once
 def missing_outputs(plan: Plan) -> Produced:
-    """The reads of outputs, of nodes and of steps, that some run does not serve."""
+    """Find the reads of node and step outputs that do not exist in some run."""
     reads = _Reads(plan)
     inside = (site for node in plan.nodes for site in reads.open(node))
     for site in (*inside, *sites_at_end(plan)):
@@ -85,20 +89,20 @@ def missing_outputs(plan: Plan) -> Produced:
 
 @define(eq=False)
 class _Reads:
-    """The reads that are to be judged, in three heaps."""
+    """The reads to judge, grouped by the kind of their target."""
 
     plan: Plan
     steps: dict[int, dict[int, list[Site]]] = attrs.Factory(dict)
-    """By node and by the step that is read."""
+    """The reads of step outputs, by node and by the step that is read."""
     nodes: dict[Edge, list[Site]] = attrs.Factory(lambda: defaultdict(list))
-    """By the edge between reader and read; those that the edge itself serves are left out."""
+    """The reads of node outputs by the edge between reader and source; reads that the edge itself serves are left out."""
     outputs: dict[int, list[Site]] = attrs.Factory(lambda: defaultdict(list))
-    """By node that the pipeline's own outputs read."""
+    """The reads of the pipeline's own outputs, by the node that they read."""
     _served: dict[object, bool] = attrs.Factory(dict)
     _names: dict[int, dict[str, int]] = attrs.Factory(dict)
 
     def open(self, node: Node) -> Iterator[Site]:
-        """The reads of a node, if its edges do not serve them all."""
+        """Yield the reads of a node, unless its edges serve them all."""
         for read in (read for *_, made in node.templates() for read in made.reads):
             source = self.plan.index.get(str(read.path[0]))
             edge = None if source is None else node.sources.get(source)
@@ -107,7 +111,7 @@ class _Reads:
         return iter(())
 
     def add(self, site: Site) -> None:
-        """Sort a read in, if what is read is an output and the place is ever evaluated."""
+        """Add a read to its group, if it reads an output at a place that is ever evaluated."""
         path, plan = site.read.path, self.plan
         source = plan.index.get(str(path[0]))
         if site.node is None:
@@ -125,11 +129,11 @@ class _Reads:
                 self.nodes[edge].append(site)
 
     def _serves(self, edge: Edge) -> bool:
-        """Whether the edge must be live, and no ending that makes it so lacks an output."""
+        """Return whether the edge must be live and no ending that makes it live lacks an output."""
         return self.plan.nodes[edge.target].insists(edge) and self.full(edge)
 
     def full(self, edge: Edge) -> bool:
-        """Whether every ending of the source that makes the edge live has an output."""
+        """Return whether every ending of the source that makes the edge live has an output."""
         node, condition = self.plan.nodes[edge.source], edge.condition
         if condition.kind == "always":
             return False
@@ -152,14 +156,14 @@ class _Reads:
 
 
 def evaluated(node: Node, site: Site) -> bool:
-    """Whether some run of a node comes to a read in it."""
+    """Return whether some run of a node evaluates a read in it."""
     if site.key in ("with", "set"):
         return len(node.bodies) == 1 or site.step in survey(node.machine).steps
     return site.key in ("when", "for_each") or _closes(node)
 
 
 def _succeeds_with_output(node: Node) -> bool:
-    """Whether the routes alone show that every success has an output; that of a fan-out is a list."""
+    """Return whether the routes alone show that every success has an output; a fan-out outputs a list."""
     return node.fan is not None or all(
         isinstance(key, int) and not (key == 1 and node.bodies[at].plan)
         for at, key in excused(node.machine)
@@ -167,7 +171,7 @@ def _succeeds_with_output(node: Node) -> bool:
 
 
 def _closes(node: Node) -> bool:
-    """Whether some run of a node evaluates its `outputs`."""
+    """Return whether some run of a node evaluates its `outputs`."""
     return any(gives_output(node, ending) for ending in ends_of(node.machine, ()))
 
 
@@ -199,7 +203,7 @@ def _moment(site: Site) -> int:
 
 
 def _of_nodes(plan: Plan, reads: _Reads) -> Iterator[Missing | Site]:
-    """Reads of nodes that the edge alone does not serve."""
+    """Check the reads of node outputs that the edge alone does not serve."""
     if not reads.nodes:
         return
     unclear = plan.behind(plan.flawed)
@@ -225,8 +229,10 @@ def _of_nodes(plan: Plan, reads: _Reads) -> Iterator[Missing | Site]:
 
 
 def _steady(choices: Choices) -> dict[int, int]:
-    """The nodes that start in every run in which each `when` that can be true is, with what they
-    satisfy however they end."""
+    """Find the nodes that start in every run in which each `when` that can be true is true.
+
+    Return them with the conditions that they satisfy however they end.
+    """
     found: dict[int, int] = {}
     for node in choices.order:
         if choices.when[node] != "never" and joined(choices.links[node], choices.any[node], found):
@@ -235,8 +241,10 @@ def _steady(choices: Choices) -> dict[int, int]:
 
 
 def _plainly(choices: Choices, steady: Lit, edge: Edge) -> int | None:
-    """An ending without an output after which the edge's target starts, however others end; None if
-    that takes a search."""
+    """Return an ending without an output after which the edge's target starts, however others end.
+
+    None if only a search can decide.
+    """
     links, silent = choices.links[edge.target], choices.silent[edge.source]
     lit = {source: steady[source] for source, *_ in links if source in steady}
     for mask in choices.endings[edge.source]:
@@ -254,8 +262,10 @@ def _told(found: Fates | TooMuch | None, asked: Iterable[Site]) -> Iterator[Miss
 
 
 def _seen_to(plan: Plan, reads: _Reads, asked: Sequence[Edge]) -> set[Edge]:
-    """The edges whose source surely has an output, since that is needed on every way to the target:
-    sets of nodes go from edge to edge, a number of nodes at a time."""
+    """Find the edges whose source certainly has an output, since every way to the target needs it.
+
+    Sets of nodes are propagated along the edges as bits, a limited number of nodes per pass.
+    """
     served: set[Edge] = set()
     sources = sorted({edge.source for edge in asked})
     for start in range(0, len(sources), _AT_ONCE):
@@ -270,7 +280,7 @@ def _seen_to(plan: Plan, reads: _Reads, asked: Sequence[Edge]) -> set[Edge]:
 def _must(
     plan: Plan, reads: _Reads, node: Node, bits: Mapping[int, int], must: Mapping[int, int]
 ) -> int:
-    """The nodes, as bits, that have an output wherever the edges of a node let it run."""
+    """Return, as bits, the nodes that have an output wherever the edges of a node let it run."""
     sure, ways = 0, []
     for edge in node.edges:
         gives = 0
@@ -288,7 +298,7 @@ def _must(
 
 
 def _at_the_end(plan: Plan, reads: _Reads) -> Iterator[Missing | Site]:
-    """Reads of `[outputs]`, over the runs that succeed."""
+    """Check the reads of `[outputs]` over the runs that succeed."""
     if not reads.outputs or plan.flawed:
         return
     choices = successes_of(plan, frozenset(reads.outputs))

@@ -1,9 +1,10 @@
-"""Plan -> Feasibility: which nodes some run starts, which none does and why, which stay undecided.
+"""Decide which nodes of a plan some run starts, which none does and why, and which stay undecided.
 
-A run is an ending picked for each node (see `choices`). No condition asks for a skip, so more runs
-never close an edge: a node runs if and only if its needs can be met with one ending an ancestor.
-A few whole runs settle the common case. The rest is for `search`. Exact up to `EFFORT`.
-Source: LANGUAGE.md sections 7, 8 and 15 (T3).
+A run is an ending chosen for each node (see `engine.analysis.choices`). No condition asks for a skip, so more running
+nodes never close an edge: a node runs if and only if its needs can be met with one ending of each ancestor.
+A few whole runs settle the common case; the rest goes to `engine.analysis.search`. Exact up to `SEARCH_BUDGET`.
+
+Source: docs/language.md, "Edges and joins", "Results", "Diagnostics".
 """
 
 from __future__ import annotations
@@ -28,14 +29,14 @@ __all__ = [
 ]
 
 EFFORT = 100_000
-"""How often searching one plan may look at a node."""
+"""The maximum number of node inspections in the search of one plan."""
 _TRIALS = 8
 _LIVE_AFTER_SUCCESS = frozenset({"success", "finished", "always"})
 
 
 @frozen
 class Feasibility:
-    """Every node of a plan, by index, is in one of the three."""
+    """The reachability of every node of a plan; each node, by index, is in exactly one of three sets."""
 
     runs: frozenset[int]
     never: Mapping[int, Cause]
@@ -44,7 +45,10 @@ class Feasibility:
 
 @once
 def decide(plan: Plan) -> Feasibility:
-    """Which nodes some assignment of exits (and timing) makes run; sub-pipelines are not judged."""
+    """Find the nodes that some assignment of exits and timing starts.
+
+    Sub-pipelines are not judged.
+    """
     if _goes_well(plan):
         return Feasibility(frozenset(range(len(plan.nodes))), {}, ())
     choices = choices_of(plan)
@@ -56,13 +60,15 @@ def decide(plan: Plan) -> Feasibility:
 
 @once
 def usual(plan: Plan) -> frozenset[int]:
-    """The nodes of the run in which each ends well if it can."""
+    """Find the nodes of the run in which each node succeeds if it can."""
     return frozenset(_trial(choices_of(plan), (), _most))
 
 
 def skips_all(plan: Plan) -> bool | None:
-    """Whether some run skips every node that does not end well; None where the effort did not
-    suffice to tell."""
+    """Return whether some run skips every blocking node.
+
+    None means that the search budget did not suffice to decide.
+    """
     choices, end = choices_of(plan), len(plan.nodes)
     if not choices.stuck & _trial(choices, (), _most):
         return True
@@ -102,7 +108,7 @@ def _searched(plan: Plan, choices: Choices, runs: set[int]) -> Feasibility:
 
 
 def _goes_well(plan: Plan) -> bool:
-    """Whether each node surely runs where all succeed, as can be seen without looking at the rest."""
+    """Return whether each node certainly runs where all succeed, judged without regard to the others."""
     return len(plan.order) == len(plan.nodes) and all(
         can_succeed(node)
         and when_of(node) != "never"
@@ -115,11 +121,14 @@ def _goes_well(plan: Plan) -> bool:
 
 
 Prefer = Callable[[int, Sequence[int]], Any]
-"""How good an ending is, given the bits of its edges to wanted nodes, in the order of these."""
+"""Rates an ending, given the bits of its edges to wanted nodes, in the order of these."""
 
 
 def _tried(choices: Choices) -> set[int]:
-    """Nodes that run in a few whole runs: all well, then each after what has not run yet."""
+    """Find nodes that run in a few whole runs.
+
+    The first run is the one in which all nodes succeed; each further run aims at a node that has not run yet.
+    """
     runs: set[int] = set()
     wanted: Collection[int] = ()
     idle = 0
@@ -148,7 +157,7 @@ def _first(mask: int, bits: Sequence[int]) -> list[bool]:
 
 
 def _trial(choices: Choices, wanted: Collection[int], prefer: Prefer) -> set[int]:
-    """The nodes of one run, in which each ends as is preferred."""
+    """Return the nodes of the run in which each node ends as preferred."""
     gains: dict[int, list[int]] = {}
     for node in wanted:
         for source, bit, _ in choices.links[node]:

@@ -1,8 +1,10 @@
-"""Plan -> what references give, as forms: outputs of nodes, steps and pipelines, inputs, `run`.
+"""Compute the types of all references of a plan: outputs of nodes, steps and pipelines, inputs, and `run`.
 
-The output schema of a task holds after exit 0; after others the output may be null as well, unless
-the task says that it is not. `outputs` of nodes and of pipelines, and what `collect` gives, are tables of exactly their keys,
-and values in them are followed through plain references. Source: LANGUAGE.md sections 2, 6 and 9.
+The output schema of a task holds after exit 0. After other exits the output may be null as well, unless the task
+declares otherwise. `outputs` of nodes and of pipelines, and the result of `collect`, are tables of exactly their keys;
+values in them are followed through plain references.
+
+Source: docs/language.md, "A document", "Results", "Expressions".
 """
 
 from __future__ import annotations
@@ -53,8 +55,11 @@ _ANY_END = Condition("finished")
 
 @frozen
 class Wrong:
-    """Part `at` of a path is `optional`, or there is none such (`unknown`: only `known` are; `none`:
-    what it is in, one of `kinds`, has nothing inside)."""
+    """An error in the path of a read, at part `at`.
+
+    The part is `optional`, or does not exist: `unknown` (only `known` exist), or `none` (its parent, one of `kinds`,
+    has no parts).
+    """
 
     at: int
     kind: Literal["optional", "unknown", "none"]
@@ -64,7 +69,7 @@ class Wrong:
 
 @once
 def outputs_of(plan: Plan) -> Outputs:
-    """What the references of a plan give."""
+    """Build the types of the references of a plan."""
     found = Outputs(plan)
     if any(map(_follows, plan.nodes)):
         # In the order of the edges, so that a long chain of references takes no deep recursion.
@@ -74,7 +79,7 @@ def outputs_of(plan: Plan) -> Outputs:
 
 
 def _follows(node: Node) -> bool:
-    """Whether what a node gives depends on what it is given."""
+    """Return whether the output of a node depends on its inputs."""
     own = node.outputs is not None or node.fan is not None
     return own or any(map(_echoes, node.bodies))
 
@@ -85,8 +90,10 @@ def _echoes(body: Body) -> bool:
 
 @once
 def wrong_paths(plan: Plan) -> tuple[tuple[Site, Wrong], ...]:
-    """The reads, but for those in flawed nodes, with the first part of their path that what it is
-    in does not surely have."""
+    """Check the paths of all reads, except those in invalid nodes.
+
+    Return each faulty read with the first part of its path that may not exist.
+    """
     outputs = outputs_of(plan)
 
     def wrong(found: Iterable[Site]) -> Iterator[tuple[Site, Wrong]]:
@@ -99,8 +106,10 @@ def wrong_paths(plan: Plan) -> tuple[tuple[Site, Wrong], ...]:
 
 @define(eq=False)
 class Outputs:
-    """Forms of one plan; `lists` those of `for_each`, `mapped` of `outputs`, `echoed` of steps that
-    give their inputs."""
+    """The types of one plan's references.
+
+    `lists` are the types of `for_each`, `mapped` those of `outputs`, `echoed` those of steps that return their inputs.
+    """
 
     plan: Plan
     lists: dict[int, Form] = attrs.Factory(dict)
@@ -110,7 +119,7 @@ class Outputs:
     _known: dict[object, Wrong | None] = attrs.Factory(dict)
 
     def follow(self, node: Node) -> None:
-        """Work out what a node maps and echoes; those it reads have been."""
+        """Record the types that a node maps and echoes; the nodes that it reads must have been recorded before."""
         spec = self.plan.spec.nodes[node.name]
         if spec.for_each is not None:
             self.lists[node.index] = self._given(spec.for_each, node, None)
@@ -122,13 +131,13 @@ class Outputs:
             self.mapped[node.index] = self._given(dict(spec.outputs), node, None)
 
     def of_pipeline(self) -> Form:
-        """What the pipeline gives where it is a step."""
+        """Return the type of the pipeline's output, as a step that runs the pipeline gives it."""
         if "outputs" not in self._forms:
             self._forms["outputs"] = self._given(dict(self.plan.spec.outputs), None, None)
         return self._forms["outputs"]
 
     def wrong(self, site: Site) -> Wrong | None:
-        """What is wrong with the path of a read."""
+        """Return the error in the path of a read, or None."""
         node = None if site.node is None else self.plan.nodes[site.node]
         # What a step left when it ended is what `outputs` see, so `set` sees it as these do.
         form, rest = self._root(site.read, node, None if site.key == "set" else site.step)
@@ -174,20 +183,23 @@ class Outputs:
         return self._forms[root]
 
     def _item(self, node: Node | None) -> Form:
-        """One item of what a node runs for each of."""
+        """Return the type of one item of a node's list."""
         key = ("item", node and node.index)
         if key not in self._forms:
             self._forms[key] = items(self.lists.get(node.index, OPEN)) if node else OPEN
         return self._forms[key]
 
     def most(self, node: Node) -> int | None:
-        """How many items a fan-out has at most; None where nothing bounds it."""
+        """Return the maximum number of items of a fan-out; None if nothing bounds it."""
         if node.fan is not None and node.fan.count is not None:
             return node.fan.count
         return longest(self.lists.get(node.index, OPEN))
 
     def _node(self, node: Node, reader: Node | None) -> Form:
-        """The output of a node as another one reads it, or (None) the pipeline's outputs do."""
+        """Return the type of a node's output as another node reads it.
+
+        With a reader of None, the pipeline's outputs read it.
+        """
         edge = reader.sources.get(node.index) if reader else None
         needed = edge is not None and reader is not None and reader.insists(edge)
         condition = edge.condition if edge is not None and needed else _ANY_END
@@ -197,7 +209,7 @@ class Outputs:
         return self._forms[key]
 
     def at_last(self, name: str) -> Form:
-        """The output of a node, if it has one, when all have ended, however that was."""
+        """Return the type of a node's output after all nodes have ended in any way; the output may not exist."""
         if ("last", name) not in self._forms:
             node = self.plan.nodes[self.plan.index[name]]
             self._forms["last", name] = self._ended(node, _ANY_END, False)
@@ -223,7 +235,7 @@ class Outputs:
         return either(*found.values()) or OPEN
 
     def _fanned(self, node: Node, fan: Fan, condition: Condition, well: bool) -> Form:
-        """A list of what items give that succeed; null stands for the others, if there can be any."""
+        """Return the type of the list of item outputs; null stands for items that can fail."""
         good = condition.kind == "success" or (well and not self._may_fail(node))
         found = [_NULL] if fan.tolerate.any or not good else []
         found += [
@@ -239,7 +251,7 @@ class Outputs:
         return self._exit(node, ending.step, ending.exit == 0)
 
     def _is_clear(self, node: Node, condition: Condition) -> bool:
-        """Whether just one thing can be the output, as can be seen without looking at all ends."""
+        """Return whether the node's output has a single type, as can be seen without inspecting all ends."""
         [body, *others] = node.bodies
         exact = body.task is not None and body.task.output != "checked"
         nothing = body.task is not None and body.task.output_schema is None
@@ -248,12 +260,15 @@ class Outputs:
         )
 
     def _may_fail(self, node: Node) -> bool:
-        """Whether the run can succeed though the node fails."""
+        """Return whether the run can succeed although the node fails."""
         edges = self.plan.targets[node.index]
         return node.allow_failure or any(edge.condition.names_failure for edge in edges)
 
     def _step(self, node: Node, name: str | int, reader: int | None) -> Form:
-        """The output of a step as another step of its node reads it, or (None) its `outputs` do."""
+        """Return the type of a step's output as another step of its node reads it.
+
+        With a reader of None, the node's `outputs` read it.
+        """
         names = node.step_names
         if name not in names or node.name in self.plan.flawed:
             return OPEN
@@ -261,7 +276,7 @@ class Outputs:
         return self._exit(node, at, not _leaves_otherwise(node, at, reader))
 
     def _exit(self, node: Node, step: int, well: bool) -> Form:
-        """The output of a step after exit 0, or (not `well`) possibly others."""
+        """Return the type of a step's output after exit 0 or, if not `well`, after possibly other exits."""
         body = node.bodies[step]
         if body.plan is not None:
             return outputs_of(body.plan).of_pipeline()
@@ -279,7 +294,7 @@ class Outputs:
     # -- values ------------------------------------------------------------------------------------
 
     def _given(self, value: Any, node: Node | None, step: int | None) -> Form:
-        """What a value with expressions in it gives."""
+        """Return the type of a value that contains expressions."""
         if isinstance(value, Mapping):
             return table({key: self._given(item, node, step) for key, item in value.items()})
         if isinstance(value, list):
@@ -289,7 +304,7 @@ class Outputs:
         return literal(value)
 
     def of_text(self, text: str, node: Node | None, step: int | None) -> Form:
-        """What a string with `${…}` in it gives."""
+        """Return the type of a string that contains `${…}`."""
         try:
             if is_text(text):
                 return _TEXT
@@ -299,7 +314,7 @@ class Outputs:
         return self.of_string(text, reads[0], node, step) if len(reads) == 1 else OPEN
 
     def of_string(self, text: str, read: Read, node: Node | None, step: int | None) -> Form:
-        """The same where `read` is known to be the only read in it, or its first."""
+        """Return the type of a string of which `read` is the only read, or the first."""
         before, after = text[: read.start].strip(), text[read.end :].strip()
         if before != "${" or after != "}":
             return self._odd(text, read, node, step)
@@ -307,7 +322,7 @@ class Outputs:
         return self._inside(form, rest)
 
     def _odd(self, text: str, read: Read, node: Node | None, step: int | None) -> Form:
-        """What text, a path with a default, or an expression gives."""
+        """Return the type of text, of a path with a default, or of an expression."""
         if is_text(text):
             return _TEXT
         before, after = text[2 : read.start].strip(), text[read.end : -1].strip()
@@ -335,7 +350,7 @@ def _walked(form: Form, path: tuple[str | int, ...]) -> Wrong | None:
 
 
 def _leaves_otherwise(node: Node, at: int, reader: int | None) -> bool:
-    """Whether a step may have ended with an exit other than 0 where its output is read."""
+    """Return whether a step may have ended with an exit other than 0 where its output is read."""
     step = node.machine.steps[at]
     return any(_comes(node, at, reader, o) for o in outcomes_of(step) if o and isinstance(o, int))
 

@@ -1,12 +1,14 @@
-"""Plan -> which nodes race over a state: one writes what the other reads or writes, no path of edges
-leads from one to the other, and some run has both.
+"""Find pairs of nodes that race over a state.
 
-An edge orders whatever its condition, for a node decides only when all its sources have their
-results. So two nodes race if and only if some run starts both; their `when` reads or is true, so
-who comes as far as that starts in some run. Bits of writers go along the edges, a number of them
-at a time. The run in which all goes well settles the common case, the rest is asked of the search
-of `feasibility`, exact up to `EFFORT`. What a step does that no run was found to visit is left to
-N001. `[outputs]` are evaluated after all. Source: LANGUAGE.md sections 7, 11 and 15 (T2).
+Two nodes race if one writes what the other reads or writes, no path of edges leads from one to the other, and some run
+has both. An edge orders its nodes whatever its condition, for a node decides only when all its sources have their
+results. So two unordered nodes race if and only if some run starts both. A `when` that reads values can be true, so
+a node whose edges let it run starts in some run. Sets of writers are propagated along the edges as bits, a limited number per
+pass. The run in which all nodes succeed settles the common case; the rest goes to the search of
+`engine.analysis.node_reachability`, exact up to `RACE_BUDGET`. Accesses of a step that no run was found to visit are
+left to N001. `[outputs]` are evaluated after all nodes.
+
+Source: docs/language.md, "State", "Edges and joins", "Diagnostics", "Details".
 """
 
 from __future__ import annotations
@@ -29,13 +31,13 @@ from engine.plan.plan import Node, Plan
 __all__ = ["EFFORT", "Access", "Race", "Races", "meets_itself", "races"]
 
 EFFORT = 100_000
-"""How often searching one plan for races may look at a node."""
+"""The maximum number of node inspections when searching one plan for races."""
 _AT_ONCE = 1024
 
 
 @attrs.frozen
 class Access:
-    """A node reads a state at `site`, or (None) writes it in `step`."""
+    """An access of a node to a state: a read at `site` or, if it is None, a write in `step`."""
 
     node: int
     step: int | None
@@ -45,8 +47,11 @@ class Access:
 
 @attrs.frozen
 class Race:
-    """Two accesses to one state, that of the first node in the file first, or one and the same of a
-    node that meets itself; `run` is one that has both, None if that in which all goes well has."""
+    """Two accesses to one state, that of the earlier node in the file first.
+
+    Both are of the same node if it races with itself. `run` is a run that has both accesses; None if that is the run in
+    which all nodes succeed.
+    """
 
     one: Access
     other: Access
@@ -55,7 +60,10 @@ class Race:
 
 @attrs.frozen
 class Races:
-    """For each state and node at most one race with a node before it, and what is left open."""
+    """The races of a plan, and the pairs left undecided.
+
+    For each state and node there is at most one race with an earlier node.
+    """
 
     found: tuple[Race, ...]
     undecided: tuple[tuple[Access, Access], ...]
@@ -63,7 +71,7 @@ class Races:
 
 @once
 def races(plan: Plan) -> Races:
-    """The races of a plan; its sub-pipelines have states of their own."""
+    """Find the races of a plan; sub-pipelines have states of their own."""
     found: list[Race] = []
     undecided: list[tuple[Access, Access]] = []
     meetings: _Meetings | None = None
@@ -84,7 +92,7 @@ def races(plan: Plan) -> Races:
 
 
 def meets_itself(node: Node) -> bool:
-    """Whether several runs of a node's body may be under way at once; limits do not keep them apart."""
+    """Return whether several runs of a node's body may be active at once; limits do not separate them."""
     return node.fan is not None and (node.fan.count is None or node.fan.count > 1)
 
 
@@ -100,11 +108,11 @@ class _Use:
 
 
 Uses = Mapping[int, _Use]
-"""By node that has to do with a state, in the order of the file."""
+"""The uses of one state by node, in file order."""
 
 
 def _accesses(plan: Plan) -> dict[str, dict[int, _Use]]:
-    """By state that is written at all, what nodes do with it."""
+    """Collect the uses of each state that is written anywhere, by node."""
     unclear = plan.behind(plan.flawed) | decide(plan).never.keys()
     found: dict[str, dict[int, _Use]] = defaultdict(lambda: defaultdict(_Use))
     for access in (*_writes(plan), *_reads(plan)):
@@ -148,12 +156,12 @@ def _reads(plan: Plan) -> Iterator[Access]:
 
 
 def _runs(node: Node) -> bool:
-    """Whether a node's body ever runs: it does not for each item of a list that is written empty."""
+    """Return whether a node's body ever runs; it does not for a list that is written out empty."""
     return node.fan is None or node.fan.count != 0
 
 
 def _visits(node: Node, at: int | None) -> bool:
-    """Whether some run of a node is known to visit a step (None: it is no step's)."""
+    """Return whether some run of a node is known to visit a step; None stands for no step."""
     if at is None or len(node.bodies) == 1:
         return True
     found = survey(node.machine)
@@ -164,8 +172,10 @@ def _visits(node: Node, at: int | None) -> bool:
 
 
 def _rivals(plan: Plan, uses: Uses) -> dict[int, int]:
-    """By node that has any, as bits of their places in `uses`: those before it in the file of which
-    neither waits for the other, one of the two writing."""
+    """Find for each node the earlier unordered nodes, where one of the two writes.
+
+    Return them as bits of their positions in `uses`. Unordered means that neither node waits for the other.
+    """
     nodes, found = [*uses], dict.fromkeys(uses, 0)
     for start in range(0, len(nodes), _AT_ONCE):
         some = nodes[start : start + _AT_ONCE]
@@ -179,7 +189,7 @@ def _rivals(plan: Plan, uses: Uses) -> dict[int, int]:
 
 
 def _tied(plan: Plan, bits: Mapping[int, int]) -> list[int]:
-    """By node, the bits of itself and of those that it waits for, or that wait for it."""
+    """Return for each node the bits of all nodes that edges order it with, its own included."""
     order = choices_of(plan).order
     above = [bits.get(index, 0) for index in range(len(plan.nodes))]
     below = list(above)
@@ -209,7 +219,7 @@ def _places(mask: int) -> Iterator[int]:
 
 
 def _shown(one: _Use, other: _Use) -> tuple[Access, Access]:
-    """Two accesses, one of which writes: the writing ones where there is a choice."""
+    """Choose two accesses of which at least one writes; writes are preferred."""
     first, last = one.write or one.read, other.write or other.read
     assert first is not None
     assert last is not None
@@ -218,14 +228,14 @@ def _shown(one: _Use, other: _Use) -> tuple[Access, Access]:
 
 @attrs.frozen
 class _Met:
-    """A node, and a run that has it together with another (None: the one in which all goes well)."""
+    """A node, and a run that has it together with another; None for the run in which all nodes succeed."""
 
     node: int
     run: Fates | TooMuch | None
 
 
 class _Meetings:
-    """Which nodes are in one run."""
+    """The search for nodes that some run has together."""
 
     def __init__(self, plan: Plan) -> None:
         self._usual = usual(plan)
@@ -234,8 +244,10 @@ class _Meetings:
         self._masks: dict[int, int] = {}
 
     def first(self, node: int, uses: Uses, which: int) -> _Met | None:
-        """The first node of `uses`, by bits of their places, that some run has together with a node;
-        once the effort is used up, the first that is not decided."""
+        """Return the first node of `uses`, by bits of their positions, that some run has together with a node.
+
+        Once the budget is used up, return the first node that is not decided.
+        """
         if node in self._usual and (common := which & self._common(uses)):
             return _Met([*uses][next(_places(common))], None)
         others = [*uses]
@@ -246,7 +258,7 @@ class _Meetings:
         return None
 
     def _common(self, uses: Uses) -> int:
-        """Those of `uses` that are in the run in which all goes well."""
+        """Return the nodes of `uses`, as bits, that the run in which all nodes succeed has."""
         if id(uses) not in self._masks:
             self._masks[id(uses)] = _mask(at for at, n in enumerate(uses) if n in self._usual)
         return self._masks[id(uses)]

@@ -1,8 +1,10 @@
-"""Plan -> Sites: every read of its expressions, with the place where it stands.
+"""List every read in the expressions of a plan, with the place where it stands.
 
-`with` is read for each attempt of a visited step, `set` when one has ended with an exit code, `when`
-and `for_each` when the node's edges let it run, `outputs` of a node when its last attempt ended
-with an output, those of a pipeline when it has succeeded. Source: LANGUAGE.md sections 6, 8 and 9.
+`with` is evaluated for each attempt of a visited step, and `set` when an attempt has ended with an exit code. `when`
+and `for_each` are evaluated when the node's edges let it run. `outputs` of a node are evaluated when its last attempt
+ended with an output, those of a pipeline when the run has succeeded.
+
+Source: docs/language.md, "Results", "Expressions", "State".
 """
 
 from __future__ import annotations
@@ -20,7 +22,10 @@ __all__ = ["Site", "place_of", "sites", "sites_at_end", "sites_in", "span_of"]
 
 @frozen
 class Site:
-    """One read in `key` of a node, or (None) of the pipeline; `step`: whose it is."""
+    """One read under `key` of a node, or of the pipeline if the node is None.
+
+    `step` is the step that the expression belongs to.
+    """
 
     node: int | None
     step: int | None
@@ -29,26 +34,26 @@ class Site:
 
 
 def sites(plan: Plan) -> Iterator[Site]:
-    """Every read of a plan, in the order of the file; its sub-pipelines are not looked into."""
+    """Yield every read of a plan in file order; sub-pipelines are not inspected."""
     for node in plan.nodes:
         yield from sites_in(node)
     yield from sites_at_end(plan)
 
 
 def sites_in(node: Node) -> Iterator[Site]:
-    """The reads of a node."""
+    """Yield the reads of a node."""
     for step, key, template in node.templates():
         yield from (Site(node.index, step, key, read) for read in template.reads)
 
 
 def sites_at_end(plan: Plan) -> Iterator[Site]:
-    """The reads of a plan's own outputs."""
+    """Yield the reads of a plan's own outputs."""
     reads = () if plan.outputs is None else plan.outputs.reads
     return (Site(None, None, "outputs", read) for read in reads)
 
 
 def place_of(plan: Plan, site: Site) -> KeyPath:
-    """The key path of the string that the read stands in."""
+    """Return the key path of the string that the read stands in."""
     if site.node is None:
         return (*plan.spec.at, site.key, *site.read.at)
     node = plan.nodes[site.node]
@@ -57,5 +62,5 @@ def place_of(plan: Plan, site: Site) -> KeyPath:
 
 
 def span_of(plan: Plan, site: Site) -> Span:
-    """The path as it is written."""
+    """Return the span of the path that is read, as it is written."""
     return plan.spec.source.within(place_of(plan, site), site.read.start, site.read.end)

@@ -1,10 +1,12 @@
-"""Plan -> how its runs can end: can one succeed, can one fail, and what keeps them from it.
+"""Decide whether runs of a plan can succeed, whether they can fail, and what prevents it.
 
-A run succeeds if and only if no node of it fails unhandled, which is what `choices` leaves out under
-`on_failure = "cancel"`: so it can succeed if some run skips every node that is `stuck` there. It can
-fail if a node that can run has an ending that nothing handles (its own ending lets or keeps no node
-before it from running), or if its outputs may turn out impossible to evaluate. Exact up to the
-effort of `feasibility`. Source: LANGUAGE.md sections 2, 8 and 15.
+A run succeeds if and only if no node of it fails unhandled, and such endings are exactly what
+`engine.analysis.choices` leaves out under `on_failure = "cancel"`. So a run can succeed if some run skips every node
+that is blocking there. It can fail if a node that can run has an ending that nothing handles (this ending neither
+makes nor prevents a node before it from running), or if the plan's outputs may fail to evaluate. Exact up to the search
+budget of `engine.analysis.node_reachability`.
+
+Source: docs/language.md, "Results", "Diagnostics".
 """
 
 from __future__ import annotations
@@ -21,7 +23,7 @@ __all__ = ["child_codes", "failing", "never_succeeds"]
 
 @once
 def failing(plan: Plan) -> tuple[int, ...]:
-    """The nodes that fail unhandled, or never end, in every run that they are in."""
+    """Find the nodes that fail unhandled, or never end, in every run that starts them."""
     if all(map(can_succeed, plan.nodes)):
         return ()
     return tuple(sorted(choices_of(_careful(plan)).stuck))
@@ -29,7 +31,7 @@ def failing(plan: Plan) -> tuple[int, ...]:
 
 @once
 def never_succeeds(plan: Plan) -> bool | None:
-    """Whether no run of the plan succeeds; None where the effort did not suffice to tell."""
+    """Return whether no run of the plan succeeds; None if the search budget did not suffice."""
     if not failing(plan):
         return False
     skipped = skips_all(_careful(plan))
@@ -38,7 +40,7 @@ def never_succeeds(plan: Plan) -> bool | None:
 
 @once
 def child_codes(plan: Plan) -> frozenset[int]:
-    """The exits that the plan can give as a sub-pipeline: 0 `success`, 1 `failure`."""
+    """Return the exit codes of the plan as a sub-pipeline: 0 `success`, 1 `failure`."""
     parts = [plan, *([plan.closing] if plan.closing else [])]
     codes = {0} if all(never_succeeds(part) is not True for part in parts) else set()
     return frozenset(codes | {1} if any(map(_can_fail, parts)) else codes)
@@ -53,5 +55,5 @@ def _can_fail(plan: Plan) -> bool:
 
 @once
 def _careful(plan: Plan) -> Plan:
-    """The plan with runs that end at the first failure: those that succeed are the same."""
+    """Return the plan with runs that end at the first failure; the successful runs stay the same."""
     return plan if plan.on_failure == "cancel" else attrs.evolve(plan, on_failure="cancel")

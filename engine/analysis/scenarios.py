@@ -1,9 +1,10 @@
-"""Can a node lack its output where something reads it, can two nodes be in one run? Questions to
-the search of `feasibility`.
+"""Search for runs in which an output is missing at a read, or in which two nodes both start.
 
-The reader stands for a node that starts where the edges given let it, and asks one thing more of
-the node it reads: to have ended without an output, or to be skipped. For two nodes it asks both to
-start. Source: LANGUAGE.md sections 6, 7, 11 and 15 (T2, T7).
+The search is that of `engine.analysis.node_reachability`. For the first question a reader is added after all nodes: it
+starts where the given edges let it, and requires that the node it reads has ended without an output, or is skipped.
+For the second question it requires both nodes to start.
+
+Source: docs/language.md, "Results", "Edges and joins", "State", "Diagnostics".
 """
 
 from __future__ import annotations
@@ -22,11 +23,11 @@ __all__ = ["Fate", "Fates", "Questions"]
 
 Fate = Ending | Literal["when", "needs"]
 Fates = Mapping[int, Fate]
-"""One run, as far as it matters: how nodes end, or what they are skipped for; in their order."""
+"""One run as far as it matters: how nodes end, or why they are skipped, in node order."""
 
 
 class Questions:
-    """Asks one search about a reader that does not stand in the plan: it comes after all nodes."""
+    """One search with a reader that is not part of the plan; it comes after all nodes."""
 
     def __init__(self, plan: Plan, choices: Choices, never: Collection[int], effort: int) -> None:
         self.plan, self.never = plan, never
@@ -48,7 +49,10 @@ class Questions:
     def ask(
         self, links: tuple[Link, ...], any: bool, source: int, skippable: bool
     ) -> Fates | TooMuch | None:
-        """A run in which edges `links` let the reader run and `source` has no output."""
+        """Find a run in which the edges `links` let the reader run and `source` has no output.
+
+        Return None if there is none, BudgetExceeded if the search budget does not suffice.
+        """
         silent = (source, self.choices.silent[source], False)
         try:
             self.any[-1] = any
@@ -62,8 +66,11 @@ class Questions:
         return None if found is None else self._with_cause(self._fates(found), source)
 
     def both(self, one: int, other: int) -> Fates | TooMuch | None:
-        """A run that starts two nodes of which neither waits for the other: those in it that do not
-        simply succeed. How the two end matters to no node that either waits for."""
+        """Find a run that starts two nodes of which neither waits for the other.
+
+        Return the nodes of the run that do not simply succeed; None if there is no such run, BudgetExceeded if the search
+        budget does not suffice. How the two nodes end matters to no node that either waits for.
+        """
         kept = {node: self.endings[node] for node in (one, other)}
         self.endings[one] = self.endings[other] = (1,)
         self.search.choices = attrs.evolve(self.choices, stuck=self.choices.stuck - {one, other})
@@ -83,7 +90,7 @@ class Questions:
         return {node: fate for node, fate in fates.items() if _odd(fate)}
 
     def _fates(self, found: Found) -> Fates:
-        """What becomes of each node of a run that was found."""
+        """Return the end of each node of a run that was found."""
         lit: dict[int, int] = {}
         fates: dict[int, Fate] = {}
         for node in found.cone[:-1]:
@@ -93,8 +100,11 @@ class Questions:
         return fates
 
     def _with_cause(self, fates: Fates, source: int) -> Fates:
-        """The fates of the node that is read and of those that do not simply succeed; where it is
-        skipped, of those it waits for."""
+        """Select the ends that explain the scenario.
+
+        These are the end of the node that is read and of the nodes that do not simply succeed; where the node is skipped, also
+        those of the nodes it waits for.
+        """
         told = {source}
         if fates[source] == "needs":
             told |= {edge.source for edge in self.plan.nodes[source].edges}
@@ -120,7 +130,10 @@ class Questions:
 
 
 def _odd(fate: Fate) -> bool:
-    """Whether this is not the common case: exit 0, done, or skipped for such a reason."""
+    """Return whether the end of a node is not the common case.
+
+    Common are exit 0, done, and a skip for such a reason.
+    """
     if isinstance(fate, Ending):
         return fate.result == "failed" or fate.exit != 0
     return fate == "when"

@@ -1,9 +1,11 @@
-"""The exact search for a run that starts a node, or the cause why none does.
+"""Search exactly for a run that starts a node, or for the cause why no run does.
 
-A search takes one support of the node, where an ending not yet picked counts for all conditions it could satisfy; if a
-support asks of one node what no ending gives at once, its endings are tried in turn. Where an ancestor is `stuck`, one
-must be skipped; then the nodes before it are tried, too. Exact up to the effort it is given, no recursion.
-Source: LANGUAGE.md sections 7, 8 and 15 (T3).
+A search follows one support of the node, in which an ending not yet chosen counts for all conditions it could satisfy.
+If a support requires of one node more than any single ending gives, the endings of that node are tried in turn. Where
+an ancestor is blocking, it must be skipped; then the nodes before it are tried, too. The search is exact up to
+its budget and does not recurse.
+
+Source: docs/language.md, "Edges and joins", "Results", "Diagnostics".
 """
 
 from __future__ import annotations
@@ -20,7 +22,7 @@ from engine.plan.plan import Edge, Plan
 __all__ = ["SKIPPED", "Cause", "Clash", "Dead", "Found", "Search", "Shut", "Stuck", "TooMuch"]
 
 SKIPPED = -1
-"""A pick: the node's own `when` is false."""
+"""The choice that skips a node: its own `when` is false."""
 
 
 # -- what is found ---------------------------------------------------------------------------------
@@ -33,23 +35,23 @@ class Shut:
 
 @frozen
 class Dead:
-    """None of `edges` is ever live: one that the node cannot do without, or all of a join `any`."""
+    """None of `edges` is ever live: one edge that the node requires, or all edges of a join `any`."""
 
     edges: tuple[Edge, ...]
 
 
 @frozen
 class Stuck:
-    """It waits for `node`, which runs too and never ends, or fails and so cancels the rest."""
+    """The target waits for `node`, which also runs and never ends, or fails and so cancels the rest."""
 
     node: int
 
 
 @frozen
 class Clash:
-    """No ending of `node` keeps all of `paths` live: edges from the target back to one out of it.
+    """No ending of `node` keeps all of `paths` live; a path leads from the target back to an edge out of the node.
 
-    `only`: the target needs all of them; else they are one way to run it, and the others clash too.
+    With `is_only_way` the target needs all paths. Otherwise they are one way to run it, and the other ways conflict too.
     """
 
     node: int
@@ -64,12 +66,12 @@ Cause = Shut | Dead | Stuck | Clash
 
 
 class TooMuch(Exception):
-    """The effort is used up."""
+    """The search budget is exceeded."""
 
 
 @frozen(eq=False)
 class Found:
-    """A run: endings picked for nodes, what is asked of others; it starts the last of `cone`."""
+    """A run that starts the last of `ancestors`: endings chosen for some nodes, conditions required of others."""
 
     cone: Sequence[int]
     picks: Lit
@@ -78,25 +80,28 @@ class Found:
 
 @define(eq=False)
 class Search:
-    """The search over one plan: what is known of the nodes decided so far, and the effort left."""
+    """The search over one plan: the facts about the nodes decided so far, and the remaining budget."""
 
     plan: Plan
     choices: Choices
     left: int
     lit: dict[int, int] = attrs.Factory(dict)
-    """What each node that runs can satisfy by one ending or another."""
+    """The conditions that each node that runs can satisfy by one ending or another."""
     skipped: set[int] = attrs.Factory(set)
     place: dict[int, int] = attrs.Factory(dict)
 
     def learn(self, node: int, runs: bool) -> None:
-        """Take note of a node that is decided, so that those after it need not ask again."""
+        """Record whether a node runs, so that the nodes after it need not search again."""
         if runs:
             self.lit[node] = union(self.choices.endings[node])
         else:
             self.skipped.add(node)
 
     def cause(self, target: int) -> Cause | None:
-        """Why no run starts the target; None if one does. All nodes before it have been learnt."""
+        """Return why no run starts the target; None if some run does.
+
+        All nodes before the target must have been recorded.
+        """
         if self.choices.when[target] == "never":
             return Shut()
         if not self._joined(target):
@@ -111,12 +116,15 @@ class Search:
         return clash or self._clash(target, self._supported(cone), only=False)
 
     def run(self, target: int, shunned: Collection[int] = ()) -> Found | None:
-        """A run that starts the target and skips what is shunned, of what the target waits for."""
+        """Find a run that starts the target and skips the nodes in `skipped`.
+
+        `skipped` are nodes that the target waits for. Return None if there is no such run.
+        """
         cone = self._cone(target, bool(self.choices.stuck or shunned))
         return self._finds(cone, self._perils(cone, shunned))
 
     def sure(self) -> dict[int, int]:
-        """The nodes that start in every run, with what they satisfy however they end."""
+        """Return the nodes that start in every run, with the conditions that they satisfy however they end."""
         return self._must(self.choices.order, {})
 
     def _perils(self, cone: Sequence[int], shunned: Collection[int]) -> list[int]:
@@ -138,7 +146,10 @@ class Search:
             raise TooMuch
 
     def _cone(self, target: int, always: bool) -> list[int]:
-        """What the target's running depends on, in order, itself last; or all that it waits for."""
+        """Return the nodes that the target's run depends on, in order, the target last.
+
+        With `always`, return all nodes that it waits for.
+        """
         seen, stack = {target}, [target]
         while stack:
             self._spend(1)
@@ -150,7 +161,7 @@ class Search:
         return sorted(seen, key=self.place.__getitem__)
 
     def _finds(self, cone: Sequence[int], perils: Sequence[int]) -> Found | None:
-        """Picks that make the last node of the cone run and skip all perils."""
+        """Choose endings that make the last node run and skip all blocking nodes."""
         target = cone[-1]
         stack: list[dict[int, int]] = [{}]
         while stack:
@@ -170,7 +181,7 @@ class Search:
         return None
 
     def _may(self, cone: Sequence[int], picks: Lit) -> dict[int, int]:
-        """The nodes that run under some completion of the picks, with all they might satisfy."""
+        """Return the nodes that run under some completion of the choices, with all conditions they might satisfy."""
         may: dict[int, int] = {}
         for node in cone:
             if self._skips(node, picks):
@@ -180,7 +191,7 @@ class Search:
         return may
 
     def _must(self, cone: Sequence[int], picks: Lit) -> dict[int, int]:
-        """The nodes that run under every completion of the picks, with what they surely satisfy."""
+        """Return the nodes that run under every completion of the choices, with the conditions they certainly satisfy."""
         must: dict[int, int] = {}
         for node in cone:
             if self._skips(node, picks) or (
@@ -198,7 +209,7 @@ class Search:
         return (picks[node],) if node in picks else self.choices.endings[node]
 
     def _asked(self, cone: Sequence[int], may: Lit, picks: Lit) -> dict[int, int]:
-        """One support of the last node: the nodes that must run, and what is asked of each."""
+        """Return one support of the last node: the nodes that must run, and the conditions required of each."""
         asked = {cone[-1]: 0}
         for node in reversed(cone):
             if node in asked:
@@ -208,7 +219,7 @@ class Search:
         return asked
 
     def _support(self, node: int, may: Lit, asked: Lit, picks: Lit) -> Iterator[int]:
-        """Edges by place that let a node run; of a join `any` one that fits what is asked."""
+        """Yield the edges, by position, that let a node run; of a join `any` one that is compatible with the requirements."""
         links = self.choices.links[node]
         if not self.choices.any[node]:
             yield from (at for at, (_, bit, _) in enumerate(links) if bit)
@@ -222,7 +233,7 @@ class Search:
         return fits(asked.get(link[0], 0) | link[1], self._masks(link[0], picks))
 
     def _clashing(self, asked: Lit, picks: Lit) -> int | None:
-        """A node of which more is asked than one ending gives."""
+        """Return a node of which more is required than one ending gives, or None."""
         for node, want in asked.items():
             if want and not fits(want, self._masks(node, picks)):
                 return node
@@ -232,7 +243,10 @@ class Search:
         return len(self.choices.endings[node]) > 1 or self.choices.when[node] == "free"
 
     def _options(self, node: int, asked: Lit, perils: Sequence[int]) -> Iterator[int]:
-        """What to try, the most promising last; to skip a node helps against perils alone."""
+        """Yield the choices to try for a node, the most promising last.
+
+        To skip a node helps only against blocking nodes.
+        """
         want = asked.get(node, 0)
         if perils and self.choices.when[node] == "free":
             yield SKIPPED
@@ -242,7 +256,7 @@ class Search:
     # -- why not -----------------------------------------------------------------------------------
 
     def _needed(self, node: int) -> Iterator[int]:
-        """Edges by place that a node cannot do without, of those that ask something."""
+        """Yield the edges, by position, that a node requires and whose condition is not `always`."""
         links = self.choices.links[node]
         usable = [at for at, link in enumerate(links) if link[2] and live(link, self.lit)]
         for at, (_, bit, written) in enumerate(links):
@@ -257,7 +271,7 @@ class Search:
     def _clash(
         self, target: int, follow: Callable[[int], Iterable[int]], only: bool
     ) -> Clash | None:
-        """The nearest node of which the edges followed from the target ask too much."""
+        """Return the nearest node of which the edges followed from the target require too much."""
         via: dict[int, Edge] = {}
         asks: dict[int, dict[int, Edge]] = {}
         queue = [target]
@@ -284,7 +298,7 @@ def _path(edge: Edge, target: int, via: Mapping[int, Edge]) -> Iterator[Edge]:
 
 
 def _least(asks: Mapping[int, Edge], masks: Sequence[int]) -> tuple[Edge, ...]:
-    """Two edges that no ending serves at once, else all of them; () if one ending serves all."""
+    """Return two edges that no ending satisfies at once, else all edges; () if one ending satisfies all."""
     if fits(union(asks), masks):
         return ()
     for one, other in combinations(asks, 2):

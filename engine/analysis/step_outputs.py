@@ -1,10 +1,12 @@
-"""Node -> which reads of `steps.X` may find nothing, each with a walk that leads there.
+"""Find reads of `steps.X` whose output may not exist, each with a trace that leads there.
 
-What a step left behind changes only where a visit of it ends: a retry never leaves the step. So a
-walk is a row of steps with the outcome that ended each visit, and all that counts of it is where
-it is, which bounded routes it took how often, and whether X left an output. First the counters are
-let go (a route may be used up or not), for all X at once: what cannot be met so is never met. Where
-that leaves doubt, they are counted, `EFFORT` states of them. Source: LANGUAGE.md sections 5, 6 and 9.
+The stored output of a step changes only where a visit of it ends: a retry never leaves the step. So a trace is a
+sequence of steps with the outcome that ended each visit, and its state is where it is, how often it took each bounded
+route, and whether X has an output. First the counters are ignored (a route may be exhausted or not), for all X at
+once: an absence that this does not find never occurs. Where doubt remains, the counters are included, for
+at most `STEP_OUTPUT_BUDGET` states.
+
+Source: docs/language.md, "Routes", "Results", "Expressions".
 """
 
 from __future__ import annotations
@@ -22,33 +24,37 @@ from engine.plan.plan import Node
 __all__ = ["EFFORT", "END", "Absences", "Walk", "absences", "ended"]
 
 EFFORT = 20_000
-"""States of one machine that are explored at most for one step that is read."""
+"""The maximum number of states of one machine explored for one step that is read."""
 
 END = -1
-"""In place of a step: where the node's `outputs` are evaluated."""
+"""Stands in place of a step for the point where the node's `outputs` are evaluated."""
 
 
 def ended(step: int) -> int:
-    """In place of a step: where an attempt of it has ended with an exit code and its `set` is
-    evaluated, which may read what that attempt itself left."""
+    """Return the number that stands for the point after an attempt of a step.
+
+    There the attempt has ended with an exit code and its `set` is evaluated, which may read the output of that attempt.
+    """
     return END - 1 - step
 
 
 Walk = tuple[tuple[int, Outcome], ...]
-"""Steps in turn, each with the outcome that ended its visit."""
+"""A sequence of steps, each with the outcome that ended its visit."""
 
 
 @frozen
 class Absences:
-    """Where a step's output may be missing: by step (or END) a walk there, and where it is open."""
+    """The places where a step's output may be missing: by step (or END) a trace there, and the undecided ones."""
 
     found: Mapping[int, Walk]
     undecided: frozenset[int]
 
 
 def absences(node: Node, reads: Mapping[int, Collection[int]]) -> dict[int, Absences]:
-    """By step that is read: where, of the steps (or END, or `ended` of steps) that read it, its
-    output may be missing."""
+    """Find, for each step that is read, the readers for which its output may be missing.
+
+    Readers are steps, END, or `after_step` of steps.
+    """
     moves = [tuple(_moves(node, at)) for at in range(len(node.machine.steps))]
     spent = survey(node.machine).spent
     counted = None if node.machine.counters else spent
@@ -64,8 +70,10 @@ def absences(node: Node, reads: Mapping[int, Collection[int]]) -> dict[int, Abse
 
 
 def _doubts(node: Node, moves: Sequence[Sequence[_Move]], spent: frozenset[int]) -> dict[int, int]:
-    """By step that is visited (or END, or `ended` of one), the steps, as bits, whose output may be
-    missing there if nothing is counted: all steps are watched at once."""
+    """Find the steps, as bits, whose output may be missing at each visited place if counters are ignored.
+
+    Places are steps, END, or `after_step` of steps. All steps are watched at once.
+    """
     start = node.machine.start
     doubt = {start: (1 << len(moves)) - 1}
     queue = deque([start])
@@ -89,7 +97,7 @@ def _doubts(node: Node, moves: Sequence[Sequence[_Move]], spent: frozenset[int])
 
 
 def _loose(route: Route | None, spent: frozenset[int]) -> Iterator[Target]:
-    """Where a route may lead if nothing is counted."""
+    """Yield the targets that a route may lead to if counters are ignored."""
     if route is None:
         yield End("succeeded")
         return
@@ -100,7 +108,7 @@ def _loose(route: Route | None, spent: frozenset[int]) -> Iterator[Target]:
 
 @frozen
 class _Move:
-    """What a visit may end with: the first outcome of its sort, the route that it takes."""
+    """One way to end a visit: the first outcome of its kind, and the route that it takes."""
 
     outcome: Outcome
     route: Route | None
@@ -108,7 +116,7 @@ class _Move:
 
 
 def _moves(node: Node, at: int) -> Iterator[_Move]:
-    """One move for each route and each answer to: is there an output?"""
+    """Yield one way to end a visit for each route, with and without an output."""
     step, child = node.machine.steps[at], node.bodies[at].plan is not None
     seen: set[tuple[Route | None, bool]] = set()
     for outcome in outcomes_of(step):
@@ -120,13 +128,15 @@ def _moves(node: Node, at: int) -> Iterator[_Move]:
 
 
 State = tuple[int, bool, tuple[int, ...]]
-"""The step, whether the watched step left an output, how often each bounded route was taken."""
+"""The step, whether the watched step has an output, and how often each bounded route was taken."""
 
 
 @define(eq=False)
 class _Search:
-    """A search of the states of one machine, shortest walks first; with `spent` nothing is counted
-    and just these routes may be used up."""
+    """A search of the states of one machine, shortest traces first.
+
+    With `exhausted_routes`, counters are ignored and exactly these routes may be exhausted.
+    """
 
     node: Node
     watched: int
@@ -137,7 +147,7 @@ class _Search:
     came: dict[State, tuple[State, Outcome] | None] = attrs.Factory(dict)
 
     def explore(self) -> Absences:
-        """All that can be found within the effort."""
+        """Return all that the search finds within its budget."""
         counters = 0 if self.spent is not None else self.node.machine.counters
         first: State = (self.node.machine.start, False, (0,) * counters)
         self.came[first] = None
@@ -157,7 +167,7 @@ class _Search:
             self.found[target] = (*self._walk(state), *last)
 
     def _after(self, state: State, move: _Move) -> Iterator[State]:
-        """The new states that a move leads to; an end is met here."""
+        """Yield the new states that follow a visit; an end is recorded here."""
         at, had, taken = state
         has = move.output if at == self.watched else had
         if not has and isinstance(move.outcome, int):

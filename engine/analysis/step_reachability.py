@@ -1,10 +1,12 @@
-"""What the runs of one node can do: steps they visit, bounded routes they use up, ends they reach.
+"""Compute which steps the runs of a node visit, which bounded routes they exhaust, and which ends they reach.
 
-Counters are exact. A route is surely used up where its target leads back over unbounded routes
-alone (a shortest way to it leaves each step once, so its own counter is untouched), and surely not
-where nothing leads back; only in between are counter states explored, `EFFORT` of them. What that
-leaves open counts as possible: never a false alarm. Retries delay an outcome and never forbid it,
-so they are not looked at. Source: LANGUAGE.md sections 3 to 6 and 15 (T3).
+Counters are exact. A route is certainly exhausted where its target leads back over unbounded routes alone: a shortest
+way back leaves each step once, so the route's own counter is untouched. It is certainly not exhausted where
+nothing leads back. Only in between are counter states explored, at most `STEP_SEARCH_BUDGET` of them. What the budget
+leaves open counts as possible, so there is never a false alarm. Retries delay an outcome and never prevent it, so
+they are ignored.
+
+Source: docs/language.md, "Outcomes", "Retry", "Routes", "Results", "Diagnostics".
 """
 
 from __future__ import annotations
@@ -30,27 +32,30 @@ __all__ = [
 ]
 
 EFFORT = 20_000
-"""Counter states of one machine that are explored at most."""
+"""The maximum number of counter states explored in one machine."""
 
 
 @frozen
 class Ending:
-    """One way to end, in `step`; the label is that of exit `code`, or (None) another's."""
+    """One way to end, in `step`.
+
+    The label is that of exit `code`; with a code of None, it comes from a route or is None.
+    """
 
     result: Verdict
     label: str
     code: int | None
     step: int
     exit: int | None = None
-    """The exit code of the last attempt, None if it ended without one."""
+    """The exit code of the last attempt; None if it ended without one."""
 
 
 @frozen
 class Survey:
-    """What runs do: `steps` they visit, `spent` routes (by counter) they take the `then` of.
+    """The steps that runs of a machine visit, and the bounded routes that they exhaust.
 
-    `undecided` are those of `steps` that no run was found to visit before the effort ran out, and
-    `open` those of `spent` that none was found to use up.
+    `exhausted_routes` holds, by counter, the routes whose `then` some run takes. `undecided` are those of `steps` that no
+    run was found to visit before the budget ran out; `open` are those of `exhausted_routes` that none was found to exhaust.
     """
 
     steps: frozenset[int]
@@ -61,7 +66,7 @@ class Survey:
 
 @once
 def survey(machine: Machine) -> Survey:
-    """The steps and used-up routes of all runs of the node."""
+    """Analyse which steps the runs of a node visit, and which routes they exhaust."""
     routes = [taken_routes(step) for step in machine.steps]
     free = [[r.to for r in found if r.max is None] for found in routes]
     sure = _closure(routes, machine.start, free)
@@ -73,11 +78,7 @@ def survey(machine: Machine) -> Survey:
 
 
 def ends_of(machine: Machine, apart: Iterable[int] | None = None) -> frozenset[Ending]:
-    """Every end that some run of the node reaches.
-
-    With `apart`, codes of an open step that have no route, no name and are not in `apart` are stood
-    for by the lowest of them.
-    """
+    """Return every ending that some run of the node reaches."""
     told = None if apart is None else frozenset(apart)
     known = _ends_known(machine)
     if told not in known:
@@ -87,7 +88,7 @@ def ends_of(machine: Machine, apart: Iterable[int] | None = None) -> frozenset[E
 
 @once
 def _ends_known(machine: Machine) -> dict[frozenset[int] | None, frozenset[Ending]]:
-    """What `ends_of` has found, by the codes told apart."""
+    """Return the cache of reachable endings of a machine, by the exit codes told apart."""
     return {}
 
 
@@ -111,13 +112,16 @@ def _ends(machine: Machine, told: frozenset[int] | None) -> Iterator[Ending]:
 
 @once
 def can_be_done(machine: Machine) -> bool:
-    """Whether some run of the node ends well."""
+    """Return whether some run of the node succeeds."""
     return any(ending.result == "succeeded" for ending in ends_of(machine, ()))
 
 
 @once
 def trapped_steps(machine: Machine) -> frozenset[int]:
-    """Steps from which no end can be reached over `to` and `then` of outcomes that can come."""
+    """Find the steps from which no end can be reached.
+
+    The search follows `to` and `then` of the outcomes that can come.
+    """
     leads_to: list[list[int]] = [[] for _ in machine.steps]
     free = []
     for at, step in enumerate(machine.steps):
@@ -131,7 +135,7 @@ def trapped_steps(machine: Machine) -> frozenset[int]:
 
 
 def reach(adjacent: Sequence[Iterable[Target]], start: Iterable[int]) -> set[int]:
-    """Steps that some of `start` lead to, themselves included; ends lead nowhere."""
+    """Return the steps reachable from `start`, themselves included; ends lead nowhere."""
     seen = set(start)
     stack = list(seen)
     while stack:
@@ -143,7 +147,10 @@ def reach(adjacent: Sequence[Iterable[Target]], start: Iterable[int]) -> set[int
 
 
 def outcomes_of(step: Step, apart: frozenset[int] | None = frozenset()) -> tuple[Outcome, ...]:
-    """Outcomes that can come, in order; of an open step those told apart and one for all others."""
+    """Return the outcomes that can come, in order.
+
+    Of a step with open exits: the distinguished codes, and one code for all others.
+    """
     if step.codes is not None or apart is None:
         return step.outcomes()
     told = {0, *apart, *step.names, *(key for key in step.routes if isinstance(key, int))}
@@ -153,7 +160,7 @@ def outcomes_of(step: Step, apart: frozenset[int] | None = frozenset()) -> tuple
 
 
 def taken_routes(step: Step) -> tuple[Route, ...]:
-    """The routes that some outcome takes which can come, in the order of outcomes."""
+    """Return the routes that a possible outcome takes, in the order of outcomes."""
     if not step.routes and not step.default:
         return ()
     found = (step.route(outcome) for outcome in outcomes_of(step))
@@ -161,7 +168,7 @@ def taken_routes(step: Step) -> tuple[Route, ...]:
 
 
 def _falls_through(step: Step) -> bool:
-    """Whether an outcome can come that no route takes."""
+    """Return whether some possible outcome is taken by no route."""
     return any(step.route(outcome) is None for outcome in outcomes_of(step))
 
 
@@ -183,7 +190,7 @@ def _targets(route: Route, spent: frozenset[int]) -> Iterator[Target]:
 def _closure(
     routes: Sequence[Sequence[Route]], start: int, back: Sequence[Iterable[Target]]
 ) -> Survey:
-    """What runs do if a route can be used up wherever `back` leads from its target to its step."""
+    """Compute the reachable steps if each route can be exhausted wherever `back` leads from its target to its step."""
     steps, spent, stack = {start}, set(), [start]
     bounded = any(route.max is not None for found in routes for route in found)
     steps_back = [[to for to in targets if isinstance(to, int)] for targets in back]
@@ -205,7 +212,7 @@ def _closure(
 def _explored(
     machine: Machine, routes: Sequence[Sequence[Route]], sure: Survey, may: Survey
 ) -> Survey:
-    """Search states of (step, routes taken), deepest first, for what `may` adds to `sure`."""
+    """Explore states of (step, routes taken), deepest first, for what `may` adds to `sure`."""
     first = (machine.start, (0,) * machine.counters)
     seen, stack = {first}, [first]
     steps, spent = set(sure.steps), set(sure.spent)

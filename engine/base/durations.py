@@ -1,4 +1,7 @@
-"""Durations: strings of falling units to seconds and back. Source: LANGUAGE.md section 1."""
+"""Converts between durations such as `"1h30m"` and seconds.
+
+A duration is a string of numbers with units, larger units first. Source: docs/language.md, "A document".
+"""
 
 from __future__ import annotations
 
@@ -12,18 +15,20 @@ _NANOS = {unit: size * 1_000_000_000 for unit, size in _UNITS.items()} | {"ms": 
 _RANK = {unit: rank for rank, unit in enumerate(_NANOS)}
 _PART = re.compile(r"([0-9]+)(?:\.([0-9]+))?(ms|[dhms])")
 LONGEST = 366 * 86_400.0
-"""Seconds; nothing in a spec may wait or run for longer."""
+"""The longest time that anything in a spec may wait or run, in seconds: a year of 366 days."""
 
 
 def whole(seconds: float) -> float:
-    """A time of a run as a whole number of nanoseconds: what is due at one instant compares equal."""
+    """Round a time of a run to whole nanoseconds, so that events due at one instant compare equal."""
     return int(seconds * 1e9 + 0.5) / 1e9
 
 
 @lru_cache(maxsize=512)
 def parse_duration(text: str) -> float:
-    """Seconds of `"1h30m"`, `"1.5s"`, `"250ms"`, to the nanosecond; ValueError says what is
-    wrong."""
+    """Return the seconds that a duration such as `"1h30m"`, `"1.5s"` or `"250ms"` means, exact to the nanosecond.
+
+    Raises ValueError with a message for the user where the text is not a duration or is longer than a year.
+    """
     total, at, last = 0, 0, -1
     for part in _PART.finditer(text):
         rank = _RANK[part[3]]
@@ -41,7 +46,7 @@ def parse_duration(text: str) -> float:
 
 
 def format_duration(seconds: float) -> str:
-    """A duration string that parses back to `seconds`, to the nanosecond."""
+    """Return a duration string that parses back to `seconds`, exact to the nanosecond."""
     # In whole numbers: a product of floats would be nanoseconds off for long durations.
     above, below = seconds.as_integer_ratio()
     rest = (2 * above * 1_000_000_000 + below) // (2 * below)

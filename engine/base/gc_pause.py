@@ -1,7 +1,7 @@
-"""The garbage collector, at rest while a spec is read and checked.
+"""Pauses the garbage collector while a spec is read and checked.
 
-What is made then is kept, or goes by itself: looking through it again and again finds nothing, and
-took a quarter of the time for large files.
+Objects made then are kept, or freed by their reference counts: scanning them again and again finds nothing, and took a
+quarter of the time for large files.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ __all__ = ["without_collecting"]
 
 @contextmanager
 def without_collecting() -> Iterator[None]:
-    """No garbage collection inside; the collector is left as it was."""
+    """Disable garbage collection inside the `with` block and restore its state afterwards."""
     was_enabled = gc.isenabled()
     gc.disable()
     try:

@@ -1,4 +1,7 @@
-"""Order and cycles in a graph given as lists of what each node waits for. Linear, no recursion."""
+"""Graph algorithms: order, cycles and components of a graph given as adjacency lists.
+
+Nodes are indexes from 0. All functions avoid recursion and are linear in nodes and edges, sorting and bit sets aside.
+"""
 
 from __future__ import annotations
 
@@ -8,7 +11,10 @@ __all__ = ["cycle_of", "led_to", "parts_of", "topological"]
 
 
 def topological(waits: Sequence[Sequence[int]]) -> list[int]:
-    """Nodes so that each comes after what it waits for, else in their own order; nodes on or behind a cycle are left out."""
+    """Return the nodes in topological order: each after those it waits for, otherwise in their own order.
+
+    Nodes on a cycle, or that wait for one, are left out.
+    """
     from heapq import heapify, heappop, heappush
 
     if all(max(sources, default=-1) < node for node, sources in enumerate(waits)):
@@ -32,8 +38,10 @@ def topological(waits: Sequence[Sequence[int]]) -> list[int]:
 
 
 def cycle_of(waits: Sequence[Sequence[int]]) -> Iterator[list[int]]:
-    """Cycles, one for each knot of nodes that wait for each other; each reads: waits for the next, the first of them in order
-    first."""
+    """Yield one cycle for each component of nodes that wait for each other.
+
+    In a cycle each node waits for the next; it begins with its smallest node.
+    """
     left = set(range(len(waits))) - set(topological(waits))
     if not left:
         return
@@ -47,7 +55,7 @@ def cycle_of(waits: Sequence[Sequence[int]]) -> Iterator[list[int]]:
 
 
 def _around(waits: Sequence[Sequence[int]], knot: Sequence[int], node: int) -> list[int]:
-    """A cycle in the knot of a node."""
+    """Return a cycle within the component of a node."""
     place: dict[int, int] = {}
     while node not in place:
         place[node] = len(place)
@@ -58,7 +66,10 @@ def _around(waits: Sequence[Sequence[int]], knot: Sequence[int], node: int) -> l
 
 
 def parts_of(adjacent: Sequence[Sequence[int]]) -> list[int]:
-    """For each node a number that it shares with those it leads to and that lead back to it."""
+    """Return for each node the number of its strongly connected component.
+
+    Components are numbered in topological order: an edge never leads to a lower number.
+    """
     back: list[list[int]] = [[] for _ in adjacent]
     for node, targets in enumerate(adjacent):
         for target in targets:
@@ -75,7 +86,7 @@ def parts_of(adjacent: Sequence[Sequence[int]]) -> list[int]:
 
 
 def led_to(adjacent: Sequence[Sequence[int]]) -> list[int]:
-    """For each node, as bits, those that it leads to over however many others, itself included."""
+    """Return for each node the set of nodes reachable from it, itself included, as a bit mask."""
     part = parts_of(adjacent)
     found = [0] * (max(part, default=-1) + 1)
     for node in sorted(range(len(adjacent)), key=part.__getitem__, reverse=True):
@@ -86,7 +97,7 @@ def led_to(adjacent: Sequence[Sequence[int]]) -> list[int]:
 
 
 def _finished(adjacent: Sequence[Sequence[int]]) -> list[int]:
-    """Nodes in the order in which a search, depth first, is done with them."""
+    """Return the nodes in the order in which a depth-first search finishes them."""
     seen: set[int] = set()
     done = []
     for root in range(len(adjacent)):

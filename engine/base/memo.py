@@ -1,7 +1,7 @@
-"""What is worked out of a value once, however many ask for it: facts of a plan, facts of a machine.
+"""Memoize functions of one value: facts of a plan, facts of a machine.
 
-`once` keeps a function's answer for as long as the value lives; plans and machines are frozen, so it
-stays true. It goes by identity: machines that are equal are one object (see `compile.machines`).
+`memoize` keeps the answer for as long as the value lives. Plans and machines are frozen, so the answer stays true.
+It goes by identity: equal machines are one object (see `compile.machines`).
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ T = TypeVar("T")
 
 
 def once(function: Callable[[V], T]) -> Callable[[V], T]:
-    """A function of a value that is called once for each."""
+    """Return a function that computes its answer once for each value."""
     known: dict[int, tuple[ref[Any], T]] = {}
 
     @wraps(function)

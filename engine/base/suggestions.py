@@ -9,12 +9,18 @@ from functools import lru_cache
 __all__ = ["nearest", "no_node", "only_nearest"]
 
 NEAR, LEAD = 0.75, 0.2
-"""How alike a word and the one put in its place are at least, and how far behind all others stay:
-`rotes` becomes `routes` (0.91, next 0.67), `retries` is left (`requires` 0.8, `retry` 0.67)."""
+"""Minimum similarity, from 0 to 1, of a word and its replacement in a fix.
+
+`MIN_LEAD` is how much less similar every other candidate must be: `rotes` becomes `routes` (0.91, next 0.67), while
+`retries` is left alone (`requires` 0.8, `retry` 0.67).
+"""
 
 
 def nearest(word: str, candidates: Iterable[str]) -> str | None:
-    """The candidate that `word` was most likely meant to be, or None."""
+    """Return the candidate that `word` was most likely meant to be, or None.
+
+    A candidate that differs only in upper and lower case wins over all others.
+    """
     known = sorted(set(candidates))
     folded = {c.lower(): c for c in known}
     if word.lower() in folded and folded[word.lower()] != word:
@@ -23,14 +29,17 @@ def nearest(word: str, candidates: Iterable[str]) -> str | None:
 
 
 def no_node(name: str, known: Iterable[str]) -> str:
-    """What is told of a node that there is not."""
+    """Return the message for a reference to a node that does not exist, with a suggestion if one is close."""
     guess = nearest(name, known)
     return f"there is no node `{name}`" + (f", did you mean `{guess}`?" if guess else "")
 
 
 def only_nearest(word: str, candidates: Iterable[str]) -> str | None:
-    """The nearest candidate if it is near and no other nearly as near, or the only one of just these letters: what may
-    be put in the place of `word`."""
+    """Return the only candidate that may safely replace `word`, or None.
+
+    That is a candidate that differs only in upper and lower case, the only one with exactly the same letters, or one that
+    is at least `MIN_SIMILARITY` alike and leads every other by more than `MIN_LEAD`.
+    """
     known = set(candidates)
     guess = nearest(word, known)
     if guess is None or guess.lower() == word.lower():
@@ -53,8 +62,10 @@ _CUTOFF = 0.6
 
 
 def _closest(word: str, known: tuple[str, ...], but: str | None = None) -> str | None:
-    """What `difflib.get_close_matches` would put first, leaving `but` out; the likeliest is compared
-    first, so that few of many have to be."""
+    """Return the match that `difflib.get_close_matches` would rank first, `excluded` left out.
+
+    Candidates are compared in order of an upper bound of their similarity, so that few of many have to be.
+    """
     from difflib import SequenceMatcher
 
     by_letter, shared = _by_letter(known), Counter[int]()
@@ -76,7 +87,10 @@ def _closest(word: str, known: tuple[str, ...], but: str | None = None) -> str |
 
 @lru_cache(maxsize=16)
 def _by_letter(known: tuple[str, ...]) -> Mapping[tuple[str, int], Sequence[int]]:
-    """The words that have a letter, and have it a second time, and so on; a spec's mistakes ask the same words."""
+    """Map each letter and occurrence number to the indexes of the words that contain it.
+
+    Cached, because the mistakes of one spec are compared with the same words again and again.
+    """
     found: dict[tuple[str, int], list[int]] = {}
     for at, word in enumerate(known):
         for letter in _letters(word):
@@ -85,7 +99,10 @@ def _by_letter(known: tuple[str, ...]) -> Mapping[tuple[str, int], Sequence[int]
 
 
 def _letters(word: str) -> Iterator[tuple[str, int]]:
-    """Each letter with how many of it came before; words cannot match in more than they share of these."""
+    """Yield each letter with the number of its earlier occurrences in the word.
+
+    Two words cannot match in more characters than they share of these pairs.
+    """
     count: dict[str, int] = {}
     for letter in word:
         count[letter] = count.get(letter, -1) + 1

@@ -1,4 +1,7 @@
-"""The whole check of a spec: load, compile, run the rules, suppress, select. Source: LANGUAGE.md section 16."""
+"""Check a spec as a whole: load, compile, run the rules, suppress, select.
+
+Source: docs/language.md, "Diagnostics".
+"""
 
 from __future__ import annotations
 
@@ -25,7 +28,10 @@ Reader = Callable[[Path], Source]
 def examine(
     source: Source, registry: Registry, settings: Settings, reader: Reader = read
 ) -> tuple[Plan | None, Diagnostics]:
-    """The plan as far as it is understood, and all findings; None for text that is not a spec."""
+    """Return the plan, as far as the spec can be compiled, and all diagnostics.
+
+    The plan is None for a text that is not a spec.
+    """
     with without_collecting():
         spec, of_loading = load(source, reader)
         if spec is None:
@@ -37,7 +43,7 @@ def examine(
 
 
 def check(plan: Plan) -> Diagnostics:
-    """All findings of all rules, on every pipeline once, in order."""
+    """Return the diagnostics of all rules, for each pipeline once, in order."""
     return Diagnostics.of(
         found for part in plan.within() for _, rule in RULES for found in rule(part)
     )

@@ -1,7 +1,8 @@
-"""Which findings are shown, and how bad they are: words for rules -> Settings -> fewer findings.
+"""Select which diagnostics are shown, and with which severity.
 
-A word is a code (`W305`), the beginning of one (`W`, `E3`) or a rule's name (`dead-route`). What
-cannot be ignored is shown whatever is selected. Source: LANGUAGE.md section 16.
+A rule is named by a code (`W305`), the beginning of a code (`W`, `E3`) or its name (`dead-route`). Errors that cannot be
+ignored are shown whatever is selected.
+Source: docs/language.md, "Diagnostics".
 """
 
 from __future__ import annotations
@@ -31,13 +32,13 @@ __all__ = [
 ]
 
 IGNORABLE = ("E302", "E303", "E401", "E402")
-"""The errors that may be ignored, as all warnings may."""
+"""The codes of the errors that may be ignored, as all warnings may."""
 
 Codes = frozenset[str]
 
 
 class UnknownRule(ValueError):
-    """A word that means no rule, or one that cannot be ignored; `help` is the cure."""
+    """A word that names no rule, or a rule that cannot be ignored; `help` says how to correct it."""
 
     def __init__(self, message: str, help: str | None = None) -> None:
         self.message, self.help = message, help
@@ -46,34 +47,37 @@ class UnknownRule(ValueError):
 
 @frozen
 class Settings:
-    """What to show: the codes selected (None: all), those ignored, severities (None: off) by
-    code, and codes ignored in the files that a glob of absolute paths matches; and where runs are kept."""
+    """Settings of a project: which diagnostics to show, where runs are stored, and which tasks and hooks are used.
+
+    `select` are the codes to show (None: all), `ignore` those to ignore, `levels` severities by code (None: off), and
+    `per_file` the codes ignored in files that match a glob of absolute paths.
+    """
 
     select: Codes | None = None
     ignore: Codes = frozenset()
     levels: Mapping[str, Severity | None] = attrs.field(factory=dict)
     per_file: tuple[tuple[str, Codes], ...] = ()
     store: str | None = None
-    """Where runs are kept: an absolute path or a URL."""
+    """The store of runs: an absolute path or a URL."""
     tasks: tuple[str, ...] | None = None
-    """Ids and patterns of the tasks that specs may use; None: all."""
+    """The ids and patterns of the tasks that specs may use; None for all."""
     hooks: tuple[str, ...] = ()
-    """Names of the hooks that runs have."""
+    """The names of the hooks that runs have."""
 
 
 @cache
 def known() -> Mapping[str, Rule]:
-    """Every rule by its code, in order."""
+    """Return every rule by its code, in order."""
     return {rule.code: rule for rule in ALL}
 
 
 def ignorable(rule: Rule) -> bool:
-    """Whether findings of a rule may be silenced."""
+    """Return whether diagnostics of a rule may be suppressed."""
     return rule.severity is not Severity.ERROR or rule.code in IGNORABLE
 
 
 def rules_of(word: str) -> Codes:
-    """The codes of the rules that a word means; raises UnknownRule if there are none."""
+    """Return the codes of the rules that a word names; raises UnknownRule if there are none."""
     rules = known()
     found = {code for code, rule in rules.items() if word and code.startswith(word)}
     found |= {code for code, rule in rules.items() if rule.name == word}
@@ -85,7 +89,10 @@ def rules_of(word: str) -> Codes:
 
 
 def ignored(word: str) -> Codes:
-    """The same, for a word whose rules are to be silenced: all of them must be ignorable."""
+    """Return the codes that a word names, all of which must be ignorable.
+
+    Raises UnknownRule otherwise.
+    """
     found = rules_of(word)
     for code in sorted(found):
         if not ignorable(known()[code]):
@@ -94,7 +101,7 @@ def ignored(word: str) -> Codes:
 
 
 def unignorable(word: str, code: str) -> UnknownRule:
-    """`code`, which `word` means, cannot be ignored."""
+    """Return the error that `code`, which `word` covers, cannot be ignored."""
     same = word in (code, known()[code].name)
     covers = f"`{word}`" if same else f"`{word}` covers `{code}`, which"
     cure = f"only warnings and {', '.join(IGNORABLE)} can be"
@@ -102,7 +109,7 @@ def unignorable(word: str, code: str) -> UnknownRule:
 
 
 def chosen(found: Iterable[Diagnostic], settings: Settings) -> Diagnostics:
-    """What the settings leave of findings, at the levels they give."""
+    """Return the diagnostics that the settings select, with the severities they set."""
     return Diagnostics.of(_shown(found, settings))
 
 

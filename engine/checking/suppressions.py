@@ -1,8 +1,9 @@
-"""`# engine: ignore[W305] reason`: what such comments silence, and what is wrong with them.
+"""Apply comments of the form `# engine: ignore[W305] reason`, and report those that are wrong or unused.
 
-A comment at the end of a line silences what begins in that line; one alone on its line, what begins in
-the next line that is no comment. Comments are looked for only in a text that has the words. What one
-comment silences is decided by the file it stands in. Source: LANGUAGE.md section 16 (W702, E103).
+A comment at the end of a line suppresses the diagnostics that begin in that line; a comment alone on its line,
+those that begin in the next line that is not a comment. Texts without the words are not scanned for comments. Only
+diagnostics in the comment's own file are suppressed. Reports W702, E103.
+Source: docs/language.md, "Diagnostics".
 """
 
 from __future__ import annotations
@@ -28,8 +29,10 @@ _FORM = "write `# engine: ignore[CODE] reason`"
 
 @attrs.frozen
 class _Ignore:
-    """One code of a comment: as written, and where; `sole` is what to take out where the comment
-    has no other code."""
+    """One code of a comment, and its span.
+
+    `comment_span` is what to remove where the comment has no other code.
+    """
 
     word: str
     span: Span
@@ -38,17 +41,17 @@ class _Ignore:
 
 @attrs.define
 class _Comments:
-    """The ignores of a source, and what is wrong with its comments."""
+    """The suppressions of a source, and the diagnostics about its comments."""
 
     source: Source
     ignores: dict[int, list[_Ignore]] = attrs.Factory(dict)
-    """By the line that they silence."""
+    """The suppressions by the line that they apply to."""
     wrong: list[Diagnostic] = attrs.Factory(list)
     used: set[_Ignore] = attrs.Factory(set)
 
 
 def silence(root: Source, found: Iterable[Diagnostic]) -> Diagnostics:
-    """The findings less those that comments silence, and those about the comments of `root`."""
+    """Remove the diagnostics that comments suppress, and add those about the comments of `root`."""
     found = list(found)
     by_text = {id(source): source for source in (root, *(each.source for each in found))}
     comments = {key: _comments(s) for key, s in by_text.items() if "engine:" in s.text}
@@ -99,7 +102,7 @@ def _comments(source: Source) -> _Comments:
 
 
 def _silences(source: Source, start: int) -> int:
-    """The line whose findings a comment that begins at `start` is about."""
+    """Return the line that a comment beginning at offset `start` applies to."""
     span = source.span(start, start)
     if source.line(span.line)[: span.column - 1].strip():
         return span.line
@@ -124,7 +127,7 @@ def _read(comments: _Comments, match: re.Match[str], line: int) -> None:
 
 
 def _with_blanks(source: Source, start: int, end: int) -> Span:
-    """A comment with the blanks before it, and its whole line if it is alone there."""
+    """Extend a comment over the blanks before it, or to its whole line if it is alone there."""
     span = source.span(start, start)
     before = source.line(span.line)[: span.column - 1]
     start -= len(before) - len(before.rstrip(" \t"))

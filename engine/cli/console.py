@@ -1,7 +1,7 @@
 """Where the command line prints: results on standard output, everything else on standard error.
 
-A reader that has gone away is no error: what is written then is lost, the status stays. So it is with a
-standard error that cannot be written to: there is nowhere to say so. Colours are for terminals, unless
+A closed pipe is not an error: what is written to it is lost, the status stays. The same holds for a
+standard error that cannot be written to, since there is no other place to report it. Colours are for terminals, unless
 NO_COLOR or FORCE_COLOR say otherwise.
 """
 
@@ -20,7 +20,7 @@ __all__ = ["Console", "size"]
 
 
 class Console:
-    """The two streams of a command; open it before anything is printed, `close` it at the end."""
+    """The two output streams of a command; create it before anything is printed, and `close` it at the end."""
 
     def __init__(self) -> None:
         self._color: bool | None = None
@@ -33,8 +33,7 @@ class Console:
 
     @contextmanager
     def apart(self) -> Iterator[None]:
-        """While the block runs, all that others print on standard output, and what they start, goes to
-        standard error."""
+        """While the block runs, send the output of other code and of child processes to standard error."""
         with _own(sys.stdout) as own, redirect_stdout(sys.stderr):
             self._apart, self._stdout = True, own
             try:
@@ -45,29 +44,29 @@ class Console:
 
     @property
     def stdout(self) -> TextIO | None:
-        """Standard output, apart from what others print."""
+        """The real standard output, also while other code's output is redirected."""
         return self._stdout if self._apart else sys.stdout
 
     def use(self, color: bool | None) -> None:
-        """Colours never (False), or as the terminal and the environment say (None)."""
+        """Set the use of colours: never (False), or as the terminal and the environment say (None)."""
         self._color = color
 
     def out(self, text: str) -> None:
-        """Print a text of what was asked for."""
+        """Print a text on standard output."""
         _write(self.stdout, text + "\n")
 
     def note(self, text: str) -> None:
-        """Print a text about it on standard error."""
+        """Print a text on standard error; failures to write are ignored."""
         with suppress(EngineError):
             _write(sys.stderr, text + "\n")
 
     def error(self, message: str) -> None:
-        """Print a mistake on standard error."""
+        """Print an error message on standard error."""
         paint = painter(self.colored(sys.stderr))
         self.note(f"{paint(Styled('bad', 'error'))}: {printable(message)}")
 
     def colored(self, stream: TextIO | None = None) -> bool:
-        """Whether to write colours to a stream, by default standard output."""
+        """Return whether to write colours to a stream, by default standard output."""
         if self._color is not None or os.environ.get("NO_COLOR"):
             return False
         if os.environ.get("FORCE_COLOR", "0") not in ("", "0"):
@@ -76,29 +75,29 @@ class Console:
 
     @property
     def encoding(self) -> str:
-        """What standard output is written in."""
+        """The encoding of standard output."""
         return getattr(sys.stdout, "encoding", None) or "utf-8"
 
     @property
     def width(self) -> int | None:
-        """Columns of the terminal that standard output is, or None."""
+        """The columns of the terminal, or None if standard output is not a terminal."""
         stream = self.stdout
         return size(stream)[0] if stream is not None and _is_a_tty(stream) else None
 
     def close(self) -> None:
-        """Write out what is left."""
+        """Flush both streams."""
         with suppress(EngineError):
             _write(sys.stderr, "")
         _write(sys.stdout, "")
 
 
 def is_terminal(stream: TextIO | None) -> bool:
-    """Whether a stream is a terminal that knows colours and cursor movements."""
+    """Return whether a stream is a terminal that supports colours and cursor movements."""
     return _is_a_tty(stream) and os.environ.get("TERM") != "dumb"
 
 
 def size(stream: TextIO) -> tuple[int, int]:
-    """Columns and lines of the terminal that a stream is; 80 and 24 where it does not say."""
+    """Return columns and lines of a terminal; 80 and 24 where it does not say."""
     try:
         found = os.get_terminal_size(stream.fileno())
     except (OSError, ValueError):
@@ -112,7 +111,10 @@ def _is_a_tty(stream: TextIO | None) -> bool:
 
 @contextmanager
 def _own(stream: TextIO | None) -> Iterator[TextIO | None]:
-    """A stream of our own in place of one with a descriptor, which is standard error while the block runs."""
+    """Yield a private copy of a stream, while its descriptor points to standard error.
+
+    A stream without a descriptor is yielded as it is.
+    """
     try:
         if stream is None:
             raise ValueError
@@ -147,7 +149,7 @@ def _write(stream: TextIO | None, text: str) -> None:
 
 
 def _discard(stream: TextIO) -> None:
-    """Let all that is written to the stream from now on, and what it still holds, go nowhere."""
+    """Send all that is buffered in the stream or written to it from now on to the null device."""
     nowhere = os.open(os.devnull, os.O_WRONLY)
     os.dup2(nowhere, stream.fileno())
     os.close(nowhere)

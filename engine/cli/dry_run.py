@@ -1,4 +1,4 @@
-"""`engine run --dry-run`: what a run would do, without doing it."""
+"""`engine run --dry-run`: print what a run would do, without doing it."""
 
 from __future__ import annotations
 
@@ -16,7 +16,10 @@ __all__ = ["rehearse"]
 
 
 def rehearse(plan: Plan, given: Mapping[str, Any], as_json: bool, console: Console) -> int:
-    """Print it; InputError for what a run would be refused for, but that no service is looked at."""
+    """Print the dry run of a plan.
+
+    Raises InputError where a run would, but no service is checked.
+    """
     from engine.runtime.dry_run import outline
     from engine.runtime.options import options_of
     from engine.runtime.preparation import prepare

@@ -1,7 +1,7 @@
-"""`engine check --watch`: the same check again, in a process of its own, whenever a file changes.
+"""`engine check --watch`: check again, in a new process, whenever a file changes.
 
-A process of its own, for modules of tasks are imported once in each. What is looked at: the specs,
-the files and modules they name, and the settings above them. Times are asked for, which needs
+A new process is needed because modules of tasks are imported once in each. Watched are the specs,
+the files and modules they name, and the settings above them. Modification times are polled, which needs
 no library and works on every file system.
 """
 
@@ -18,10 +18,10 @@ from engine.cli.spec_files import files_of
 __all__ = ["state_of", "watch"]
 
 PAUSE = 0.3
-"""Seconds between two looks."""
+"""Seconds between two polls."""
 
 State = Mapping[str, tuple[int, int] | None]
-"""When each file changed last, and its size; None where there is none."""
+"""The modification time and size of each file; None for a missing file."""
 
 _NAMED = re.compile(r"""["']([^"'\n]+\.toml)["']""")
 _MODULES = re.compile(r"""^\s*tasks\s*=\s*\[([^\]]*)\]|["']python:([\w.]+)""", re.MULTILINE)
@@ -34,7 +34,7 @@ def _pause() -> None:
 def watch(
     paths: Sequence[str], check: Callable[[], None], pause: Callable[[], None] = _pause
 ) -> int:
-    """Check now and after every change, until an interrupt, which is how it ends: 0."""
+    """Check now and after every change, until an interrupt; then return 0."""
     try:
         while True:
             before = state_of(paths)
@@ -46,12 +46,12 @@ def watch(
 
 
 def state_of(paths: Iterable[str]) -> State:
-    """The state of all that a check of `paths` depends on."""
+    """Return the state of all files that a check of `paths` depends on."""
     return {path: _changed(path) for spec in files_of(paths) for path in _around(spec)}
 
 
 def _around(spec: str) -> Iterator[str]:
-    """A spec and the files it depends on, whether they are there or not."""
+    """Yield a spec and the files it depends on, whether they exist or not."""
     waiting, seen = [os.path.abspath(spec)], set[str]()
     while waiting:
         path = waiting.pop()

@@ -1,6 +1,6 @@
-"""`engine check --fix` and `--diff`: files mended in place, or what that would change.
+"""Apply fixes for `engine check --fix` and `--diff`: write the fixed files, or show the changes.
 
-A file is put in the place of the old one in one move, with its permissions; links stay links.
+A new file replaces the old one in one move and keeps its permissions; links stay links.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ _MARK = b"\xef\xbb\xbf"
 
 @attrs.frozen
 class Mended:
-    """A file before and after, and how many fixes lie between."""
+    """A file before and after its fixes, and the number of fixes."""
 
     path: str
     before: Source
@@ -36,8 +36,10 @@ class Mended:
 
 
 def mend_files(paths: Sequence[str], choice: Choice, *, unsafe: bool) -> list[Mended]:
-    """What fixes make of files, those that change; nothing is written. What cannot be read is
-    left out, for the check will tell."""
+    """Return the files that fixes change; nothing is written.
+
+    Files that cannot be read are left out, since the check reports them.
+    """
     found: list[Mended] = []
     for path in paths:
         with contextlib.suppress(OSError):
@@ -59,7 +61,7 @@ def _mended(path: str, choice: Choice, *, unsafe: bool) -> Mended:
 
 
 def difference(path: str, before: str, after: str) -> str:
-    """A unified diff, without a newline at the end."""
+    """Return a unified diff, without a newline at the end."""
     import difflib
 
     old, new = before.splitlines(keepends=True), after.splitlines(keepends=True)
@@ -71,7 +73,7 @@ def difference(path: str, before: str, after: str) -> str:
 
 
 def write(path: str, text: str) -> None:
-    """Put a text in the place of a file's, byte order mark kept; EngineError if that fails."""
+    """Replace a file's text, keeping its byte order mark; raise EngineError if that fails."""
     real = os.path.realpath(path)
     try:
         with open(real, "rb") as file:

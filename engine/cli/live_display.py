@@ -1,9 +1,7 @@
-"""Shows a run on standard error while it goes on: lines redrawn on a terminal, a line an event
-anywhere else.
+"""Show a run on standard error: redrawn lines on a terminal, one line for each event elsewhere.
 
 The cursor stays visible and no mode of the terminal is changed, so there is nothing to restore if
-the process is killed. A stream that cannot be written to is written to no more: nobody looks, and
-the run goes on.
+the process is killed. After a failed write the stream is not written to again, and the run goes on.
 """
 
 from __future__ import annotations
@@ -31,26 +29,25 @@ class Lines:
         self._stream = stream
 
     def feed(self, event: Event) -> None:
-        """An event has happened."""
+        """Write the line of an event, if it has one."""
         said = line(event)
         if said is not None:
             self.say(said)
 
     def hold(self) -> None:
-        """Let something else use the terminal."""
+        """Do nothing: lines need not be suspended while the terminal is used otherwise."""
 
     def go_on(self) -> None:
-        """It is ours again."""
+        """Do nothing: lines were not suspended."""
 
     def say(self, text: str) -> None:
-        """Show a line that belongs to no event."""
+        """Write a line that belongs to no event."""
         if self._stream is not None and not _written(self._stream, printable(text) + "\n"):
             self._stream = None
 
 
 class Live:
-    """Redraws what goes on, from a thread of its own, while the block runs; leaves nothing
-    behind."""
+    """Redraws the progress of a run from its own thread, while the block runs; it clears what it drew at the end."""
 
     def __init__(self, total: int, stream: TextIO, color: bool) -> None:
         self._board, self._stream, self._paint = Board(total), stream, painter(color)
@@ -71,24 +68,24 @@ class Live:
         _written(self._stream, self._back() + self._take() + "\x1b[J")
 
     def feed(self, event: Event) -> None:
-        """An event has happened."""
+        """Update the view with an event."""
         with self._lock:
             if self._start is None:
                 self._start = time.monotonic() - event.time
             self._board.feed(event)
 
     def hold(self) -> None:
-        """Take what is drawn away, and draw nothing more for now."""
+        """Erase what is drawn, and draw nothing until `resume`."""
         self._held.acquire()
         _written(self._stream, self._back() + self._take() + "\x1b[J")
         self._drawn = 0
 
     def go_on(self) -> None:
-        """Draw again."""
+        """Draw again after `suspend`."""
         self._held.release()
 
     def say(self, text: str) -> None:
-        """Show a line that belongs to no event, above what is redrawn; it stays."""
+        """Print a line that belongs to no event, above the redrawn lines; it stays."""
         with self._lock:
             self._said.append(printable(text))
 
@@ -113,13 +110,13 @@ class Live:
         self._drawn = len(lines)
 
     def _take(self) -> str:
-        """The lines that are to stay."""
+        """Return the pending permanent lines, and forget them."""
         with self._lock:
             said, self._said = self._said, []
         return "".join(f"{each}\x1b[K\n" for each in said)
 
     def _back(self) -> str:
-        """To the beginning of the first line that was drawn."""
+        """Return the escape sequence that moves to the start of the first drawn line."""
         return f"\x1b[{self._drawn}A\r" if self._drawn else "\r"
 
 
@@ -129,7 +126,7 @@ Display = Lines | Live
 def display(
     total: int, stream: TextIO | None, color: bool
 ) -> tuple[Display, AbstractContextManager[None]]:
-    """What to feed with the events of a run of `total` nodes, and the block to run it in."""
+    """Return the display for a run of `total` nodes, and the block to run it in."""
     if stream is not None and is_terminal(stream):
         live = Live(total, stream, color)
         return live, live

@@ -1,7 +1,7 @@
-"""The command line: words in, text out, a status.
+"""The command line: parse arguments, run one command, return an exit status.
 
-0 succeeded, 1 failed, 2 the spec or the call is wrong, 3 waiting, 130 cancelled. Each command is a
-module of `engine.cli.commands`; what is heavy they import when they run. Source: LANGUAGE.md section 8.
+0: succeeded; 1: failed; 2: the spec or the call is wrong; 3: waiting for an answer; 130: cancelled. Each command is a
+module of `engine.cli.commands`, which imports heavy libraries only when it runs.
 """
 
 from __future__ import annotations
@@ -23,8 +23,11 @@ COMMANDS = (
     *("new", "check", "fmt", "run", "simulate", "runs", "show", "why", "logs", "watch", "resume"),
     *("rerun", "cancel", "prune", "graph", "tasks", "explain", "schema"),
 )
-"""Each is a module with SUMMARY, EXAMPLES, `configure(parser)` and `execute(arguments, console)`,
-which gives the status."""
+"""The commands, in the order of the help.
+
+Each is a module with SUMMARY, EXAMPLES, `configure(parser)` and `execute(arguments, console)`, which returns the exit
+status.
+"""
 
 _EXAMPLES = """\
   engine check pipeline.toml             check a spec
@@ -35,7 +38,7 @@ _EXAMPLES = """\
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Do what the arguments say (default: those of the process), and give the exit status."""
+    """Run the command line with these arguments (default: those of the process), and return the exit status."""
     console = Console()
     try:
         return _execute(sys.argv[1:] if argv is None else list(argv), console)
@@ -71,7 +74,10 @@ def _module(command: str) -> ModuleType:
 
 
 def _named(prog: str, argv: list[str]) -> str:
-    """The command that was called: what is too much, argparse says of the program as a whole."""
+    """Return the name of the called command for a usage message.
+
+    For a surplus argument argparse names the program as a whole, not the command.
+    """
     return f"{prog} {argv[0]}" if " " not in prog and argv and argv[0] in COMMANDS else prog
 
 
@@ -80,7 +86,7 @@ _CURES = {
     "secret": "set the environment variable `{name}`, or give `--secrets FILE`",
     "environment variable": "set it, or write `?? '…'` after the path for a default",
 }
-"""What to do about what is missing, by its kind."""
+"""Help lines for a missing value, by its kind."""
 
 
 def _tell(problems: Sequence[str], console: Console) -> None:
@@ -91,7 +97,7 @@ def _tell(problems: Sequence[str], console: Console) -> None:
 
 
 class _Wrong(Exception):
-    """The arguments are wrong."""
+    """Raised when the arguments are wrong."""
 
     def __init__(self, message: str, prog: str) -> None:
         self.prog = prog
@@ -99,7 +105,7 @@ class _Wrong(Exception):
 
 
 class _Parser(argparse.ArgumentParser):
-    """Help begins with examples; mistakes are raised, one line each."""
+    """An argument parser whose help begins with examples, and which raises errors of one line."""
 
     def __init__(self, *, examples: str = "", **named: Any) -> None:
         self._helps = False
@@ -147,7 +153,7 @@ def _parser(argv: list[str]) -> argparse.ArgumentParser:
 
 
 def _check_command(argv: list[str], prog: str) -> None:
-    """A command that is none is told before argparse lists all there are."""
+    """Raise a usage error for an unknown command, before argparse lists all commands."""
     if argv and not argv[0].startswith("-") and argv[0] not in COMMANDS:
         from engine.base.suggestions import nearest
 

@@ -1,6 +1,6 @@
-"""Checks many files, in processes where that pays; outcomes come in the order of the files.
+"""Check many files, in several processes if that is faster; results come in the order of the files.
 
-Processes are forked: they begin with what is imported already, and end with the check.
+The processes are forked: they start with the modules that are already imported, and end with the check.
 """
 
 from __future__ import annotations
@@ -20,13 +20,15 @@ if TYPE_CHECKING:
 __all__ = ["Choice", "Outcome", "check_all", "settings_of"]
 
 WORTH = 300_000
-"""Bytes of specs from which on processes are started. On two busy cores both ways took 4.4 s at
-270 kB (400 files); below that, one process was faster."""
+"""The total size of specs, in bytes, from which processes are started.
+
+On two busy cores both ways took 4.4 s at 270 kB (400 files); below that, one process was faster.
+"""
 
 
 @frozen
 class Choice:
-    """What the command line says about rules: words for `--select` and `--ignore`."""
+    """The values of `--select` and `--ignore` on the command line."""
 
     select: str | None = None
     ignore: str | None = None
@@ -34,7 +36,7 @@ class Choice:
 
 @frozen
 class Outcome:
-    """What came of a file: its findings, or why it could not be checked."""
+    """The result of checking one file: its findings, or the reason why it could not be checked."""
 
     path: str
     found: Diagnostics | None
@@ -42,14 +44,14 @@ class Outcome:
 
 
 def settings_of(path: str, choice: Choice) -> Settings:
-    """The settings for a spec: those of its project and, before them, the command line's."""
+    """Return the settings for a spec: those of its project, overridden by the command line's."""
     from engine.settings import settings_for, with_words
 
     return with_words(settings_for(path), choice.select, choice.ignore)
 
 
 def check_all(paths: Sequence[str], choice: Choice) -> list[Outcome]:
-    """Check files; SettingsError if the settings of one are wrong."""
+    """Check files, in order; raises SettingsError if the settings of one are wrong."""
     check = partial(_checked, choice=choice)
     processes = min(_processors(), len(paths))
     if processes < 2 or sum(map(_size, paths)) < WORTH:
@@ -74,7 +76,7 @@ def _in_processes(paths: Sequence[str], check: partial[Outcome], processes: int)
 
 
 def _leave_interrupts() -> None:
-    """Ctrl-C is for the process that started this one."""
+    """Ignore Ctrl-C, which the parent process handles."""
     import signal
 
     signal.signal(signal.SIGINT, signal.SIG_IGN)

@@ -1,4 +1,4 @@
-"""Asks on the terminal what a run wants to know from a person."""
+"""Ask the questions of a run on the terminal."""
 
 from __future__ import annotations
 
@@ -19,25 +19,28 @@ __all__ = ["Terminal", "asker"]
 
 
 def asker(shown: Display, console: Console) -> Terminal | None:
-    """Who asks, if there is a person at a terminal."""
+    """Return a prompt if a person is at the terminal, else None."""
     if not (sys.stdin and sys.stdin.isatty() and is_terminal(sys.stderr)):
         return None
     return Terminal(shown, console.colored(sys.stderr))
 
 
 class Terminal:
-    """Await it with a question: one is asked at a time, above what is shown of the run."""
+    """Asks one question at a time, above the display of the run; await an instance with a question."""
 
     def __init__(self, shown: Display, color: bool) -> None:
         import trio
 
         self._shown, self._paint = shown, painter(color)
         self._stream = sys.stderr
-        """Kept, for what is printed while a run goes on is taken for its tasks'."""
+        """Standard error as it was at the start: while a run goes on, what is printed counts as output of its tasks."""
         self._one = trio.Lock()
 
     async def __call__(self, question: Question) -> Answer:
-        """The answer; asked again until it is one of the options."""
+        """Return the answer; ask again until it is one of the options.
+
+        Raises EOFError if standard input ends.
+        """
         import trio
 
         from engine.record.questions import Answer

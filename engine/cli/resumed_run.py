@@ -1,4 +1,4 @@
-"""What `engine resume` and `engine rerun` share: a kept run, secrets, and a run that is shown."""
+"""What `engine resume` and `engine rerun` share: arguments, secrets, and the display of the run."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ __all__ = ["add_again", "once_more"]
 
 
 def add_again(parser: argparse.ArgumentParser) -> None:
-    """Add the arguments."""
+    """Add the arguments of a command that runs a stored run again."""
     add_run(parser)
     parser.add_argument("--json", action="store_true", help="print the result as JSON")
     parser.add_argument("--secrets", metavar="FILE", help="secrets as NAME=VALUE lines")
@@ -36,7 +36,7 @@ def once_more(
     arguments: argparse.Namespace,
     console: Console,
 ) -> int:
-    """Run it to its end, print what became of it."""
+    """Run a stored run to its end, print its result, and return the exit status."""
     from engine.cli.live_display import display
     from engine.cli.prompt import asker
     from engine.processes.output_capture import hearing

@@ -1,8 +1,8 @@
-"""What `run` and `simulate` are given: inputs as text and files, secrets, scripts.
+"""Parse the arguments that `run` and `simulate` share: inputs as text and files, secrets, scripts.
 
-Text of `-i name=text` is the value where it fits the input's schema, else the JSON in it is: `3` is
-text for a string and a number for an integer, and `3.7` is no integer. Every mistake in inputs is
-told at once.
+The text of `-i name=text` is the value if it matches the input's schema, else the JSON in it is: `3` is
+text for a string and a number for an integer, and `3.7` is not a valid integer. All mistakes in inputs are
+reported at once.
 """
 
 from __future__ import annotations
@@ -42,8 +42,10 @@ def add_inputs(parser: argparse.ArgumentParser) -> None:
 
 
 def load_plan(path: str, console: Console) -> Plan | None:
-    """The plan of a spec; None when it has errors, which are printed on standard error. Of warnings
-    their number is."""
+    """Return the plan of a spec, or None if it has errors, which are printed on standard error.
+
+    Of warnings only the number is printed.
+    """
     from engine import api
     from engine.render.text import plural, printable
 
@@ -67,7 +69,7 @@ def tell(found: Diagnostics, console: Console) -> None:
 
 
 def inputs_of(plan: Plan, arguments: argparse.Namespace) -> dict[str, Any]:
-    """The inputs that the arguments give; InputError tells all that is wrong with them."""
+    """Return the inputs that the arguments give; raise InputError with all mistakes in them."""
     from engine.scheduling.values import child_inputs
 
     texts, problems = _pairs(arguments.input)
@@ -84,7 +86,7 @@ def inputs_of(plan: Plan, arguments: argparse.Namespace) -> dict[str, Any]:
 
 
 def read_object(path: str) -> dict[str, Any]:
-    """The JSON object in a file."""
+    """Return the JSON object in a file; raise EngineError if there is none."""
     data = read_json(path)
     if not isinstance(data, dict):
         raise EngineError(f"`{path}` is not a JSON object")
@@ -92,7 +94,7 @@ def read_object(path: str) -> dict[str, Any]:
 
 
 def read_json(path: str) -> Any:
-    """The JSON value in a file."""
+    """Return the JSON value in a file; raise EngineError if it is not valid JSON."""
     try:
         return _parse(_read(path))
     except (ValueError, RecursionError) as error:
@@ -100,7 +102,7 @@ def read_json(path: str) -> Any:
 
 
 def read_secrets(path: str) -> dict[str, str]:
-    """The `NAME=VALUE` lines of a file; empty lines and those that begin with `#` are left out."""
+    """Return the `NAME=VALUE` pairs of a file; empty lines and those that begin with `#` are skipped."""
     found: dict[str, str] = {}
     problems = []
     for number, line in enumerate(_read(path).splitlines(), 1):
@@ -116,7 +118,7 @@ def read_secrets(path: str) -> dict[str, str]:
 
 
 def seconds(text: str) -> float:
-    """A number of seconds, 0 or more; InputError for what is none."""
+    """Return a number of seconds, 0 or more; raise InputError if the text is not one."""
     try:
         found = float(text)
     except ValueError:
@@ -140,8 +142,10 @@ def _pairs(given: list[str]) -> tuple[dict[str, str], list[str]]:
 
 
 def _value(schema: Mapping[str, Any] | None, text: str) -> Any:
-    """The text if it fits, else the JSON in it if that does; where neither does, what says best
-    what is wrong."""
+    """Return the text if it matches the schema, else the JSON value in it if that matches.
+
+    If neither matches, return the one with the more helpful error.
+    """
     from engine.schemas.validation import misfits
 
     if schema is None or not misfits(schema, text):

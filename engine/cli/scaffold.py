@@ -1,4 +1,7 @@
-"""A new project: a spec, a task of its own, tests of both, and what checks them in CI; all of it passes as it is."""
+"""Create a new project: a spec, a task, tests of both, and a CI workflow that checks them.
+
+The project passes its own tests and checks as it is.
+"""
 
 from __future__ import annotations
 
@@ -154,13 +157,16 @@ FILES = {
     ".github/workflows/check.yml": WORKFLOW,
     ".gitignore": "__pycache__/\n.venv/\n",
 }
-"""What there is, by its path; NAME is the project's, MODULE that as Python has it."""
+"""The text of each file by its path; NAME stands for the project's name, MODULE for that name as a Python identifier."""
 
 _NAME = re.compile(r"[a-z][a-z0-9_-]*").fullmatch
 
 
 def make(folder: Path) -> Iterator[Path]:
-    """Write a project into a new or empty folder, whose name is its own, and give the paths."""
+    """Write a project into a new or empty directory, and yield the paths of its files.
+
+    The directory's name is the project's. Raises EngineError if it is not a valid project name or the directory is not empty.
+    """
     name = folder.resolve().name
     if not _NAME(name) or keyword.iskeyword(name.replace("-", "_")):
         raise EngineError(

@@ -1,4 +1,4 @@
-"""Which files a command is about: what its arguments name, and the specs in the folders among them."""
+"""Find the files of a command: those that its arguments name, and the specs in the directories among them."""
 
 from __future__ import annotations
 
@@ -14,8 +14,10 @@ _NODES = re.compile(r"^[ \t]*\[[ \t]*nodes[ \t]*[.\]]", re.MULTILINE)
 
 
 def files_of(paths: Iterable[str]) -> Iterator[str]:
-    """The files that paths name, each once, in their order; a folder without specs is given as it
-    is, to be told of: a check that checks nothing would pass for ever."""
+    """Yield the files that paths name, each once, in their order.
+
+    A directory without specs is yielded itself, so that it is reported: a check that checks nothing would always pass.
+    """
     seen: set[str] = set()
     for path in paths:
         for found in _expanded(path):
@@ -26,7 +28,7 @@ def files_of(paths: Iterable[str]) -> Iterator[str]:
 
 
 def specs_in(folder: str) -> Iterator[str]:
-    """The files below a folder that look like specs, sorted; hidden folders are passed by."""
+    """Yield the files below a directory that look like specs, sorted; hidden directories are skipped."""
     for place, folders, files in os.walk(folder):
         folders[:] = sorted(name for name in folders if not name.startswith("."))
         for name in sorted(files):
@@ -42,8 +44,10 @@ def _expanded(path: str) -> Iterable[str]:
 
 
 def _looks_like_spec(path: str) -> bool:
-    """Whether `engine =` stands before the first table, or there is a table `nodes`; an unreadable
-    file is one, to be told of."""
+    """Return whether `engine =` stands before the first table, or a table `nodes` exists.
+
+    An unreadable file counts as a spec, so that it is reported.
+    """
     if not os.path.isfile(path):
         return True
     try:

@@ -1,4 +1,4 @@
-"""What the commands about kept runs share: which store, which run, how it looks."""
+"""What the commands about stored runs share: the store, the run, and its result."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ if TYPE_CHECKING:
 __all__ = ["GOING", "PAUSE", "add_run", "add_store", "age", "ago", "opened", "seen", "store_of"]
 
 PAUSE = 0.1
-"""Seconds between two looks at a run that goes on in another process: a store calls nobody."""
+"""Seconds between two polls of a run in another process: a store sends no notifications."""
 GOING = ("running", "waiting")
-"""Statuses of runs that have not ended."""
+"""The statuses of runs that have not ended."""
 _UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86_400, "w": 604_800}
 
 
 def add_store(parser: argparse.ArgumentParser) -> None:
-    """Add the argument that says where runs are kept."""
+    """Add the argument that names the store."""
     parser.add_argument(
         "--store",
         metavar="PATH_OR_URL",
@@ -31,13 +31,13 @@ def add_store(parser: argparse.ArgumentParser) -> None:
 
 
 def add_run(parser: argparse.ArgumentParser) -> None:
-    """Add the argument that names a run, and where it is."""
+    """Add the arguments that name a run and its store."""
     parser.add_argument("run", metavar="RUN", help="the id of a run, or a prefix of it")
     add_store(parser)
 
 
 def store_of(arguments: argparse.Namespace, beside: str = "pyproject.toml") -> str:
-    """The store that the arguments name, else that of the settings that hold beside a file, else the user's."""
+    """Return the store that the arguments name, else that of the settings near a file, else the user's."""
     from engine.journal.databases import default_store
     from engine.settings import settings_for
 
@@ -46,14 +46,14 @@ def store_of(arguments: argparse.Namespace, beside: str = "pyproject.toml") -> s
 
 
 def opened(arguments: argparse.Namespace) -> Store:
-    """The store that the arguments name."""
+    """Open the store that the arguments name."""
     from engine.journal.store import Store
 
     return Store(store_of(arguments))
 
 
 def seen(kept: Kept, events: list[Event]) -> Result:
-    """What a run has come to."""
+    """Return the result of a run as far as it has come."""
     from engine.record.history import history, node_names
 
     header = kept.header
@@ -63,7 +63,10 @@ def seen(kept: Kept, events: list[Event]) -> Result:
 
 
 def age(text: str) -> float:
-    """Seconds since 1970 of a time that long ago, `90m`, `2d`, or at a date, `2026-11-26`; ValueError for what is neither."""
+    """Return a time in seconds since 1970, given as an age (`90m`, `2d`) or a date (`2026-11-26`).
+
+    Raises ValueError for any other text.
+    """
     from datetime import datetime
 
     if text and text[-1] in _UNITS and text[:-1].replace(".", "", 1).isdigit():
@@ -72,7 +75,7 @@ def age(text: str) -> float:
 
 
 def ago(text: str) -> float:
-    """`age`, as argparse wants it."""
+    """Parse a time as `parse_time` does, with errors for argparse."""
     try:
         return age(text)
     except ValueError:

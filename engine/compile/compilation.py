@@ -1,6 +1,6 @@
-"""What a compilation has under way: the session that all its documents share, and the work on one of them.
+"""The state of a compilation: what all documents share, and what belongs to one document.
 
-Passes of `compiler` read and fill it; at the end it is a Plan.
+The passes of `compiler` read and fill it; `build_plan` makes a Plan of it at the end.
 """
 
 from __future__ import annotations
@@ -26,30 +26,33 @@ from engine.sdk.registry import Registry
 __all__ = ["Compile", "Session", "Work", "plan_of"]
 
 Compile = Callable[["Session", Spec, Mapping[str, Spec], Mapping[str, int], tuple[str, ...]], Plan]
-"""`compile(session, spec, siblings, pools, chain)`: the pipelines of the same file, its pools, and the names that led here."""
+"""Compile a document: `compile_document(compilation, spec, siblings, pools, chain)`.
+
+`siblings` are the pipelines of the same file, `pools` its pools, and `chain` the pipeline names that led here.
+"""
 
 
 @define(eq=False)
 class Session:
-    """What all documents of one compilation share: the registry, steps to cut off, findings, plans made so far."""
+    """What all documents of one compilation share: the registry, excess nesting, diagnostics, and compiled plans."""
 
     registry: Registry
     too_deep: frozenset[tuple[int, str]]
     compile: Compile
-    """Compiles a document that another one names."""
+    """The function that compiles a document which another one names."""
     found: list[Any] = attrs.Factory(list)
     plans: dict[int, Plan] = attrs.Factory(dict)
     machines: dict[object, Machine] = attrs.Factory(dict)
     """By their values: see `make_machine`."""
     unclear: bool = False
-    """Modules or entry points could not be loaded: which ids they have is not known."""
+    """Whether modules or entry points could not be loaded, so that not all task ids are known."""
     told: set[str] = attrs.Factory(set)
-    """The files in which broken entry points have been told."""
+    """The files in which broken entry points have been reported."""
 
 
 @define(eq=False, slots=False)
 class Work:
-    """One document under way: passes read and fill it."""
+    """One document under compilation, filled by the passes."""
 
     draft: Draft
     session: Session
@@ -60,16 +63,16 @@ class Work:
     outputs: Template | None = None
     initial: Template | None = None
     parts: dict[str, Plan] = attrs.Factory(dict)
-    """What else the document holds, by the field of its Plan."""
+    """The plans of `[finally]`, services and resources, by the field of Plan."""
 
     @cached_property
     def places(self) -> Mapping[str, int]:
-        """The indexes of nodes by their names."""
+        """The indexes of nodes by name."""
         return {name: index for index, name in enumerate(self.draft.spec.nodes)}
 
 
 def plan_of(work: Work) -> Plan:
-    """The plan of a document, as far as its passes have come."""
+    """Build the plan of a document from the passes that have run so far."""
     spec, nodes = work.draft.spec, tuple(work.nodes)
     bodies = [body for node in nodes for body in node.bodies]
     children = [body.plan for body in bodies if body.plan]
@@ -99,7 +102,7 @@ def plan_of(work: Work) -> Plan:
 
 
 def _flawed(draft: Draft) -> Iterator[str]:
-    """The nodes that are not all as the file means them."""
+    """Yield the nodes that could not be compiled exactly as the file means them."""
     spec = draft.spec
     if spec.broken:
         yield from (name for name in spec.nodes if not whole(spec, draft.node(name)))

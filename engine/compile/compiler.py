@@ -1,8 +1,10 @@
-"""Spec -> Plan: a literal list of passes over one document, sub-pipelines first.
+"""Compile a Spec into a Plan: a fixed list of passes over one document, sub-pipelines first.
 
-Names become indexes, exits numbers, templates functions; references imply edges. All findings at once; a document with errors
-has no Plan. Whether the plan is any good (bounded, reachable) is for `engine.rules`.
-Source: LANGUAGE.md sections 2 to 9, 11 and 16 (E2xx, E502, E504, E505).
+Names become indexes, exits become numbers, templates become functions, and references imply edges. All errors are
+reported at once, and a document with errors has no Plan. Whether the plan is good (bounded, reachable) is decided
+by `engine.rules`.
+Source: docs/language.md, "Nodes and steps", "Outcomes", "Retry", "Routes", "Edges and joins", "Results",
+"Expressions", "State", "Sub-pipelines", "Diagnostics".
 """
 
 from __future__ import annotations
@@ -35,14 +37,16 @@ __all__ = ["compile", "outline"]
 
 
 def compile(spec: Spec, registry: Registry) -> tuple[Plan | None, Diagnostics]:
-    """The plan of a spec, or None with the errors that keep it from compiling."""
+    """Compile a spec into a plan; return None and the errors if it cannot be compiled."""
     plan, found = outline(spec, registry)
     return (None if found.errors else plan), found
 
 
 def outline(spec: Spec, registry: Registry) -> tuple[Plan, Diagnostics]:
-    """The plan as far as the spec is understood: not to be run where there are errors, but rules
-    can look at what is not `flawed`."""
+    """Compile a spec as far as it can be understood, and return the partial plan and all diagnostics.
+
+    A plan with errors must not be run, but rules can check the nodes that are not in `invalid_nodes`.
+    """
     session = Session(registry, nested_too_deep(spec), _document)
     plan = _document(session, spec, spec.pipelines, spec.pools, ())
     return plan, Diagnostics.of(session.found)
@@ -84,7 +88,7 @@ def _modules(work: Work) -> None:
 
 
 def _unfold(work: Work) -> None:
-    """Write out the nodes whose task is a class of several steps."""
+    """Expand the nodes whose task is a class of several steps."""
     written, session = work.draft.spec, work.session
     spec = unfolded(written, session.registry)
     if spec is not written:
@@ -94,7 +98,7 @@ def _unfold(work: Work) -> None:
 
 
 def _inputs(work: Work) -> None:
-    """Inputs are JSON Schemas, and defaults fit them."""
+    """Check that inputs are JSON Schemas and that their defaults conform to them."""
     for name, schema in work.draft.spec.inputs.items():
         sound = _is_schema(work.draft, ("inputs", name), schema)
         default = {key: schema[key] for key in schema.keys() & {"default"}}
@@ -104,7 +108,7 @@ def _inputs(work: Work) -> None:
 
 
 def _state(work: Work) -> None:
-    """So are states, and what they begin with fits them."""
+    """Check that states are JSON Schemas and that their initial values conform to them."""
     spec = work.draft.spec
     made = template({name: schema["initial"] for name, schema in spec.state.items()})
     for name, value in made.evaluate({}).items():
@@ -133,24 +137,24 @@ def _fits(
 
 
 def _pipelines(work: Work) -> None:
-    """Compile every pipeline of the file, used or not."""
+    """Compile every pipeline of the file, whether used or not."""
     for name, child in work.draft.spec.pipelines.items():
         _document(work.session, child, work.siblings, work.draft.pools, (*work.chain, name))
 
 
 def _bodies(work: Work) -> None:
-    """Machines and bodies of all nodes, without edges."""
+    """Compile the machines and step bodies of all nodes, without edges."""
     for index, (name, spec) in enumerate(work.draft.spec.nodes.items()):
         work.nodes.append(node_of(work, index, name, spec))
 
 
 def _edges(work: Work) -> None:
-    """What `needs` writes and references imply."""
+    """Add the edges that `needs` and references imply."""
     work.nodes[:] = with_edges(work.draft, work.nodes, work.places)
 
 
 def _cycles(work: Work) -> None:
-    """No node may wait for itself, over however many others."""
+    """Report nodes that wait for themselves, directly or over other nodes."""
     waits = [[edge.source for edge in node.edges] for node in work.nodes]
     for loop in cycle_of(waits):
         flow = [work.nodes[index].name for index in (loop[0], *reversed(loop[1:]))]
@@ -175,7 +179,7 @@ def _cycles(work: Work) -> None:
 
 
 def _outputs(work: Work) -> None:
-    """The pipeline's own outputs; they imply no edges."""
+    """Compile the pipeline's own outputs, which imply no edges."""
     outputs = work.draft.spec.outputs
     if outputs:
         work.outputs = values(work.draft, Place(("outputs",), None, "run"), dict(outputs))
@@ -183,12 +187,12 @@ def _outputs(work: Work) -> None:
 
 
 def _held_pools(work: Work) -> None:
-    """A sub-pipeline must not wait for a pool that is held until it ends."""
+    """Report sub-pipelines that wait for a pool that is held until they end."""
     work.draft.found += pool_deadlocks(work.draft.spec, work.nodes, work.draft.pools)
 
 
 def _parts(work: Work) -> None:
-    """What ends a run, services and resources: they see what the nodes see, and wait for none of them."""
+    """Compile `[finally]`, services and resources; they read what the nodes read and wait for no node."""
     own, spec = work.draft, work.draft.spec
     parts = {"closing": spec.closing, "probes": spec.probes, "openings": spec.openings}
     for name, part in parts.items():

@@ -1,6 +1,7 @@
-"""Nodes without edges -> the same with the edges that `needs` writes and references imply.
+"""Add to nodes the edges that `needs` and references imply.
 
-Source: LANGUAGE.md sections 6 and 7 (E201, E203).
+Reports E201, E203.
+Source: docs/language.md, "Edges and joins".
 """
 
 from __future__ import annotations
@@ -23,12 +24,14 @@ _ENDING = (
     *("start", "steps", "task", "pipeline", "exits", "routes", "timeout", "on_interrupt"),
     *("deadline", "for_each", "tolerate"),
 )
-"""What decides with which labels a node can end."""
+"""The keys of a node that decide which labels it can end with."""
 
 
 def with_edges(draft: Draft, nodes: Sequence[Node], names: Mapping[str, int]) -> list[Node]:
-    """The nodes of a document with their incoming edges, the written ones first. `names` are the
-    indexes of all nodes."""
+    """Add the incoming edges to the nodes of a document, those of `needs` first.
+
+    `indexes` are the indexes of all nodes by name.
+    """
     return [node.with_edges(tuple(_incoming(draft, nodes, node, names))) for node in nodes]
 
 
@@ -73,7 +76,7 @@ def _written(
 
 
 def _at_another_time(spec: Spec, source: str) -> str | None:
-    """What is told of a need across the end of the pipeline's nodes."""
+    """Describe why a node cannot need a node of the other phase, before or in `[finally]`; None if it can."""
     if source in spec.before:
         return f"`{source}` has always ended when the nodes in `finally` start"
     if source in spec.finally_:
@@ -82,7 +85,10 @@ def _at_another_time(spec: Spec, source: str) -> str | None:
 
 
 def _need_place(draft: Draft, node: str, source: str) -> tuple[KeyPath, bool]:
-    """Where a need is written: the key of a table, or the item of an array."""
+    """Return the key path of an entry of `needs`, and whether the entry is a table's key.
+
+    Otherwise the entry is an item of an array.
+    """
     path: KeyPath = (*draft.node(node), "needs")
     order = list(draft.spec.nodes[node].needs)
     in_array = (*path, order.index(source))
@@ -113,7 +119,7 @@ def _condition(draft: Draft, node: Node, source: Node, need: NeedSpec) -> Condit
 
 
 def _labels(node: Node) -> set[str | int]:
-    """Every label, and every number of an exit that can become one, that some run of the node alone can give."""
+    """Return every label, and every exit number that can become a label, with which the node alone can end."""
     if node.fan is not None:
         return {ending.label for ending in endings_of(node, ())}
     found: set[str | int] = {"timeout"} if node.deadline is not None else set()

@@ -1,6 +1,7 @@
-"""Nodes whose task is a class of several steps -> the machines that they are.
+"""Expand nodes whose task is a class of several steps into nodes with those steps.
 
-Done before a document is compiled, so that all that is said of machines is said of these. Source: LANGUAGE.md section 2.
+This happens before a document is compiled, so that all checks of machines apply to these too.
+Source: docs/language.md, "Nodes and steps".
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ __all__ = ["unfolded"]
 
 
 def unfolded(spec: Spec, registry: Registry) -> Spec:
-    """The document with such nodes written out; itself if it has none."""
+    """Return the document with such nodes expanded; the document itself if it has none."""
     folder = Path(spec.source.path).parent
     known: dict[str, Machinery | None] = {}
     tables = {"nodes": spec.nodes, "finally_": spec.finally_}
@@ -67,7 +68,7 @@ def _unfolded(node: NodeSpec, found: Machinery) -> NodeSpec:
 
 
 def _of_step(routes: Mapping[str, RouteSpec], step: str, found: Machinery) -> dict[str, RouteSpec]:
-    """What the node says of the exits of a step, without those that only other steps have."""
+    """Return the node's routes that apply to a step, without those for exits that only other steps have."""
     others = {exit for task in found.steps.values() for exit in task.exits}
     elsewhere = others - found.steps[step].exits.keys()
     return {exit: route for exit, route in routes.items() if exit not in elsewhere}

@@ -1,6 +1,6 @@
-"""What a spec says of a fan-out -> Fan (E505 for a list that reads nothing and is none).
+"""Compile a node's fan-out into a FanOut (E505 for a constant that is not a list of items).
 
-Source: LANGUAGE.md section 10.
+Source: docs/language.md, "Fan-out".
 """
 
 from __future__ import annotations
@@ -18,7 +18,10 @@ __all__ = ["fan_of"]
 
 
 def fan_of(draft: Draft, name: str, spec: NodeSpec) -> Fan | None:
-    """The fan-out of a node, if it is one; without a limit of its own it has the pipeline's."""
+    """Compile the fan-out of a node; None if it has no `for_each`.
+
+    Without a `max_parallel` of its own it takes the pipeline's.
+    """
     if spec.for_each is None:
         return None
     place = Place((*draft.node(name), "for_each"), name, "start")
@@ -36,7 +39,7 @@ def fan_of(draft: Draft, name: str, spec: NodeSpec) -> Fan | None:
 
 
 def _counted(draft: Draft, place: Place, items: Template) -> int:
-    """How many items an expression gives that reads nothing."""
+    """Count the items of an expression that reads nothing."""
     try:
         found = items.evaluate({})
     except EvaluationError as error:

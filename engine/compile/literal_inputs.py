@@ -1,7 +1,8 @@
-"""Does what is literal in a step's `with` fit the task, or the sub-pipeline, that it is given to;
-and what is literal in its `set` the state?
+"""Check the literal values in a step's `with` and `set` against the schemas they must conform to.
 
-Source: LANGUAGE.md sections 9 and 11 (E201, E502, E504).
+`with` is checked against the task or the sub-pipeline, `set` against the state.
+Reports E201, E502, E504.
+Source: docs/language.md, "Expressions", "State", "Sub-pipelines".
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ __all__ = ["fits", "fits_child", "fits_state"]
 
 
 def fits_state(draft: Draft, path: KeyPath, spec: StepSpec) -> None:
-    """`set` names states that are there, and what is literal in it fits their schemas."""
+    """Check that `set` names existing states, and that its literal values conform to their schemas."""
     for name, value in spec.set.items():
         place = (*path, "set", name)
         if name not in draft.spec.state:
@@ -40,7 +41,7 @@ def fits_state(draft: Draft, path: KeyPath, spec: StepSpec) -> None:
 
 
 def fits_child(draft: Draft, path: KeyPath, spec: StepSpec, plan: Plan) -> None:
-    """The same for a sub-pipeline, whose inputs are schemas of their own."""
+    """Check the literal values of `with` against the input schemas of a sub-pipeline."""
     schema = {
         "type": "object",
         "properties": dict(plan.inputs),
@@ -53,7 +54,7 @@ def fits_child(draft: Draft, path: KeyPath, spec: StepSpec, plan: Plan) -> None:
 def fits(
     draft: Draft, path: KeyPath, spec: StepSpec, schema: Mapping[str, Any], whose: str
 ) -> None:
-    """What is literal in `with` is checked now: the keys, and every value without an expression."""
+    """Check the keys of `with`, and every value in it that has no expression, against a schema."""
     for problem in misfits(schema, _meant(spec.with_), partial(_dynamic, spec.with_)):
         _misfit(draft, path, spec, problem, whose)
 
@@ -80,14 +81,14 @@ def _misfit(draft: Draft, path: KeyPath, spec: StepSpec, problem: Problem, whose
 
 
 def _told(problem: Problem, whose: str) -> str:
-    """The problem with the input it is about, so that the message stands alone."""
+    """Describe a problem together with its input, so that the message stands alone."""
     path = problem.path[:-1] if problem.kind == "unknown" else problem.path
     head = f"input `{show(path)}`" if path else "inputs"
     return f"{head} of {whose}: {problem.message}"
 
 
 def _dynamic(value: Any, path: KeyPath) -> bool:
-    """Whether the value at a path, or one above it, depends on expressions."""
+    """Return whether the value at a path, or a value above it, depends on expressions."""
     for part in path:
         if isinstance(value, str):
             return True
@@ -99,7 +100,7 @@ def _dynamic(value: Any, path: KeyPath) -> bool:
 
 
 def _meant(value: Any) -> Any:
-    """A value with its literal texts as the task will see them; those with expressions stay as written."""
+    """Evaluate the literal strings of a value as the task receives them; strings with expressions stay as written."""
     if isinstance(value, str):
         return template(value).evaluate({}) if "${" in value and _literal(value) else value
     if isinstance(value, Mapping):

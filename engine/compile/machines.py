@@ -1,6 +1,8 @@
-"""The steps of a node -> its machine. Equal ones are one object, so that a fact of a machine is worked out once (see `once`).
+"""Build the machine of a node from its steps.
 
-Source: LANGUAGE.md sections 3 to 6.
+Equal machines are one object, so that a fact of a machine is computed once (see `memoize`).
+
+Source: docs/language.md, "Nodes and steps", "Outcomes", "Retry", "Routes".
 """
 
 from __future__ import annotations
@@ -20,7 +22,7 @@ __all__ = ["StepParts", "make_machine"]
 
 @attrs.frozen
 class StepParts:
-    """What the step of a machine is made of: its table, its body, the exits that this declares, whether others may come."""
+    """The parts of a step of a machine: its table, its body, the exits that the body declares, whether others may occur."""
 
     name: str
     spec: StepSpec
@@ -30,18 +32,18 @@ class StepParts:
 
     @property
     def times_out(self) -> bool:
-        """Whether the outcome `timeout` can come."""
+        """Whether the outcome `timeout` can occur."""
         plan = self.body.plan
         return self.body.timeout is not None or (plan is not None and plan.deadline is not None)
 
     @property
     def interrupts(self) -> bool:
-        """Whether the outcome `interrupted` can come."""
+        """Whether the outcome `interrupted` can occur."""
         return self.body.on_interrupt == "route"
 
     @property
     def value(self) -> tuple[object, ...]:
-        """All that tells its step from others, but for names of steps."""
+        """Everything that distinguishes its step from others, except names of steps."""
         return (
             *(tuple(self.spec.exits.items()), tuple(self.spec.routes.items()), self.spec.retry),
             *(tuple(self.declared.items()), self.open, self.times_out, self.interrupts),
@@ -50,7 +52,7 @@ class StepParts:
 
 
 def make_machine(work: Work, node: str, spec: NodeSpec, parts: Sequence[StepParts]) -> Machine:
-    """The machine of a node; one that is equal to another and without a mistake is that one."""
+    """Return the machine of a node; if an equal one without mistakes exists already, that one."""
     known, before = work.session.machines, len(work.draft.found)
     key = (*_names(spec), *(part.value for part in parts))
     if key in known:
@@ -65,7 +67,7 @@ def make_machine(work: Work, node: str, spec: NodeSpec, parts: Sequence[StepPart
 
 
 def _names(spec: NodeSpec) -> Iterator[str]:
-    """The names that a machine depends on: of its start and steps, or of the only one if a route leads to it."""
+    """Yield the names that a machine depends on: of its start and steps, or of its only step if a route leads to it."""
     if not spec.single:
         yield from (spec.start, *spec.steps)
         return
@@ -86,7 +88,7 @@ def _steps(work: Work, node: str, spec: NodeSpec, parts: Sequence[StepParts]) ->
 
 
 def _with_child_exits(step: Step, plan: Plan) -> Step:
-    """The step of a sub-pipeline with the exits that its runs can give."""
+    """Return the step of a sub-pipeline, restricted to the exits that its runs can have."""
     if plan.flawed or plan.loops or step.codes is None:
         return step
     from engine.analysis.run_outcomes import child_codes

@@ -1,6 +1,7 @@
-"""A node of a Spec -> a Node of a Plan: its machine, and what its steps run: tasks, sub-pipelines, and what tasks call.
+"""Compile a node of a Spec into a Node of a Plan: the machine and the step bodies.
 
-Source: LANGUAGE.md sections 2 to 5, 9 and 11.
+A step body runs a task or a sub-pipeline, and has the tools that the task calls.
+Source: docs/language.md, "Nodes and steps", "Outcomes", "Retry", "Routes", "Expressions", "Sub-pipelines".
 """
 
 from __future__ import annotations
@@ -40,12 +41,12 @@ from engine.toml.key_paths import KeyPath
 __all__ = ["node_of", "rule_of"]
 
 CLOSING = 30.0
-"""Seconds that a node of `[finally]` has where it names no deadline."""
+"""Default deadline, in seconds, of a node of `[finally]`."""
 _CHILD_EXITS = {"success": 0, "failure": 1}
 
 
 def node_of(work: Work, index: int, name: str, spec: NodeSpec) -> Node:
-    """A node without its edges."""
+    """Compile one node of a document, without its edges."""
     draft, path = work.draft, work.draft.node(name)
     check_node(draft, path, spec)
     parts = [_parts(work, name, own, step) for own, step in spec.steps.items()]
@@ -121,7 +122,7 @@ def _parts(work: Work, node: str, name: str, spec: StepSpec) -> StepParts:
 
 
 def _called(work: Work, path: KeyPath, node: str, spec: StepSpec, task: Task) -> dict[Callee, Plan]:
-    """The plans of what the body runs by itself."""
+    """Compile the tasks and pipelines that the step's task calls as tools."""
     found: dict[Callee, Plan] = {}
     for named in task.names(spec.with_) if task.names else ():
         table = (*path, "with", *named.path[:-1])
@@ -140,7 +141,7 @@ def _called(work: Work, path: KeyPath, node: str, spec: StepSpec, task: Task) ->
 
 
 def _alone(work: Work, id: str) -> Plan:
-    """A pipeline of one task, whose inputs are not known yet."""
+    """Compile a pipeline of a single task, whose inputs are not known yet."""
     spec, draft = work.draft.spec, work.draft
     node = NodeSpec({"call": StepSpec(id)}, "call", single=True)
     part = unfolded(spec.of_one("call", node), draft.registry)
@@ -160,7 +161,10 @@ def _set(work: Work, path: KeyPath, node: str, spec: StepSpec) -> Template | Non
 
 
 def _task(work: Work, path: KeyPath, id: str, own: bool = False) -> Task | None:
-    """The task of that id; that of a step of a class only where its `own` node asks."""
+    """Return the task with an id, or None after reporting why there is none.
+
+    A task of one step of a class is found only if the node itself was expanded from that class.
+    """
     registry = work.session.registry
     place = (*path, "task")
     try:
@@ -177,12 +181,12 @@ def _task(work: Work, path: KeyPath, id: str, own: bool = False) -> Task | None:
 
 
 def rule_of(error: TaskError) -> Rule:
-    """What a task that cannot be had is called."""
+    """Return the rule under which a task's error is reported."""
     return codes.UNKNOWN_NAME if isinstance(error, NoSuchTask) else codes.BROKEN_TASK
 
 
 def _tell_broken(work: Work, place: KeyPath) -> None:
-    """Once a file: what entry points cannot be loaded, where a task is not found for it."""
+    """Report entry points that cannot be loaded, once for each file with a task that is not found."""
     file = str(work.draft.spec.source.path)
     if file not in work.session.told:
         work.session.told.add(file)

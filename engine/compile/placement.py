@@ -1,6 +1,6 @@
-"""Whether what a node names is there, and may stand where it does: steps, pools, resources, services, executors, tasks.
+"""Check that what a node names exists and may be used there: steps, pools, resources, services, executors, tasks.
 
-Source: LANGUAGE.md sections 3, 5, 8 and 12.
+Source: docs/language.md, "Nodes and steps", "Limits", "Services", "Resources", "Sub-pipelines".
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ _EXECUTORS: Mapping[str, Executor] = {name: name for name in get_args(Executor)}
 
 
 def check_node(draft: Draft, path: KeyPath, spec: NodeSpec) -> None:
-    """What a node names is there."""
+    """Check that the steps, pools, resources and services that a node names exist."""
     if not spec.single and spec.start not in spec.steps:
         message = f"there is no step `{spec.start}`"
         known = list(spec.steps)
@@ -48,7 +48,7 @@ def check_node(draft: Draft, path: KeyPath, spec: NodeSpec) -> None:
 
 
 def _used(draft: Draft, path: KeyPath, spec: NodeSpec) -> None:
-    """What a node uses and requires is there."""
+    """Check that the resources a node uses, and the services it requires, exist."""
     for key, names, known, what in (
         ("uses", spec.uses, draft.spec.resources, "resource"),
         ("requires", spec.requires, draft.spec.services, "service"),
@@ -61,7 +61,7 @@ def _used(draft: Draft, path: KeyPath, spec: NodeSpec) -> None:
 
 
 def executor_of(draft: Draft, path: KeyPath, name: str | None) -> Executor | None:
-    """The executor of that name, if there is one."""
+    """Return the executor with a name; report an error and return None if there is none."""
     if name is not None and name not in _EXECUTORS:
         message = f"there is no executor `{name}`"
         draft.unknown(codes.UNKNOWN_NAME, message, (*path, "executor"), name, list(_EXECUTORS))
@@ -71,7 +71,7 @@ def executor_of(draft: Draft, path: KeyPath, name: str | None) -> Executor | Non
 def check_child(
     draft: Draft, path: KeyPath, spec: StepSpec, with_: Template, plan: Plan | None
 ) -> None:
-    """What is said of a sub-pipeline can be said of one."""
+    """Check that the keys of a step can be used with a sub-pipeline."""
     _given_resources(draft, path, with_)
     if plan is not None and plan.probes is not None:
         _looks_early(draft, path, plan.probes)
@@ -82,7 +82,7 @@ def check_child(
 
 
 def check_task(draft: Draft, path: KeyPath, node: str, spec: StepSpec, task: Task) -> None:
-    """What is said of a step with this task can be said of it."""
+    """Check that the keys of a step can be used with its task."""
     _runs_there(draft, node, task)
     if task.asks and spec.on_interrupt != "rerun":
         message = "a question is never interrupted: it stays open"
@@ -106,7 +106,7 @@ def _looks_early(draft: Draft, path: KeyPath, probes: Plan) -> None:
 
 
 def check_named_resource(draft: Draft, place: KeyPath, node: str, name: str) -> None:
-    """A resource that a `with` names is one that the node uses."""
+    """Check that a resource named in a `with` is one that the node uses."""
     if name not in draft.spec.resources:
         message = f"there is no resource `{name}`"
         known, relies = list(draft.spec.resources), [("resources", name)]
@@ -117,7 +117,7 @@ def check_named_resource(draft: Draft, place: KeyPath, node: str, name: str) -> 
 
 
 def can_be_called(draft: Draft, table: KeyPath, named: Named, what: Task | Plan | None) -> bool:
-    """Whether a body may run this by itself."""
+    """Report a task or pipeline that cannot be a tool; return whether it can."""
     if what is None:
         return False
     why = "asks a person: a tool cannot do that" if what.asks else None
@@ -136,20 +136,20 @@ def can_be_called(draft: Draft, table: KeyPath, named: Named, what: Task | Plan 
 
 
 def _names(task: Task) -> bool:
-    """Whether its `with` names others, which only that of a node can."""
+    """Return whether the `with` of a task refers to others, which is allowed for a task of a node alone."""
     steps = task.machine.steps.values() if task.machine else ()
     return any(each.names is not None for each in (task, *steps))
 
 
 def elsewhere(draft: Draft, table: KeyPath, path: str) -> None:
-    """A pipeline that a body runs is not one of another file."""
+    """Report a tool that is a pipeline in another file."""
     message = f"`{path}` is a file: a tool must be a pipeline of this file"
     help = "write `[pipelines.NAME]` with a node whose `pipeline` is that file"
     draft.report(codes.WRONG_TYPE, message, (*table, "pipeline"), help)
 
 
 def check_called(draft: Draft, table: KeyPath, spec: StepSpec, named: Named, plan: Plan) -> None:
-    """A tool ends, and what it is given whatever its caller says are inputs that it has."""
+    """Check that a tool always ends, and that its fixed inputs are inputs that it has."""
     if named.kind == "task" and plan.loops:
         message, help = f"`{named.id}` can repeat for ever", "set a bound in the class"
         draft.report(codes.WRONG_TYPE, message, (*table, "task"), help)
@@ -166,8 +166,11 @@ def check_called(draft: Draft, table: KeyPath, spec: StepSpec, named: Named, pla
 
 
 def misplaced(draft: Draft, path: KeyPath, task: Task) -> bool:
-    """Whether a task stands where it cannot: one that gives a resource for a step, another one for a resource, a class of
-    several steps for one step."""
+    """Report a task of the wrong kind for its location; return whether it is wrong.
+
+    A resource needs a task that gives a resource, a step needs one that does not, and a class of several steps cannot
+    be the task of a single step.
+    """
     wanted = draft.spec.table == "resources"
     if (task.opens is not None) == wanted and task.machine is None:
         return False
@@ -185,7 +188,7 @@ def misplaced(draft: Draft, path: KeyPath, task: Task) -> bool:
 
 
 def _runs_there(draft: Draft, node: str, task: Task) -> None:
-    """A node's `executor` must be one that its task can run in."""
+    """Check that the task of a node can run in the node's `executor`."""
     name = draft.spec.nodes[node].executor
     can = (
         ("async",)

@@ -1,10 +1,11 @@
-"""Nodes -> Diagnostics: sub-pipelines that wait for pools which are held until they end (E205).
+"""Find sub-pipelines that wait for pools which are held until they end (E205).
 
-The attempt that is a sub-pipeline holds a place of its node's pool while the nodes inside wait for
-places of theirs: pools held and pools wanted are a graph, and a cycle in it can wait for ever. A
-pool is known by its name along the tree of runs, the outermost counts; so each document is judged
-as the outermost one, over its own pools, and what a document inside has said is not said again.
-Neither the number of places nor the order of nodes excuses a cycle. Source: LANGUAGE.md section 2.
+An attempt that runs a sub-pipeline holds a slot of its node's pool while the nodes inside wait for slots of their
+own. Pools held and pools wanted form a graph, and a cycle in it can wait forever. A pool is identified by its name
+along the tree of runs, where the outermost declaration counts. So each document is checked as if it were the
+outermost one, with its own pools, and a cycle reported inside is not reported again. Neither the number of slots
+nor the order of the nodes makes a cycle safe.
+Source: docs/language.md, "Limits".
 """
 
 from __future__ import annotations
@@ -29,7 +30,10 @@ __all__ = ["pool_deadlocks"]
 
 @frozen
 class _Held:
-    """`node` holds a place in `pool` while its sub-pipeline wants one in `wanted`; `path` says where."""
+    """A node that holds a slot in one pool while its sub-pipeline waits for a slot in another.
+
+    `path` is the location of the sub-pipeline's name.
+    """
 
     node: str
     pool: str
@@ -48,7 +52,7 @@ class _Held:
 def pool_deadlocks(
     spec: Spec, nodes: Sequence[Node], pools: Mapping[str, int]
 ) -> Iterator[Diagnostic]:
-    """One finding for each node that holds what is wanted inside it, and one for each cycle of pools."""
+    """Report each node that holds a pool wanted inside it, and each cycle of pools."""
     for held in _own(spec, nodes):
         if held.pool == held.wanted:
             message = (
@@ -75,7 +79,7 @@ def _finding(message: str, held: _Held, help: str, notes: Iterable[_Held]) -> Di
 
 
 def _parts(spec: Spec, nodes: Iterable[Node]) -> Iterator[tuple[Node, Plan, KeyPath]]:
-    """The sub-pipelines of a document, each with its node and the place where it is named."""
+    """Yield the sub-pipelines of a document, each with its node and the key path that names it."""
     for node in nodes:
         for at, body in enumerate(node.bodies):
             if body.plan is not None:
@@ -92,14 +96,17 @@ def _own(spec: Spec, nodes: Iterable[Node]) -> Iterator[_Held]:
 
 @once
 def _wanted(plan: Plan) -> frozenset[str]:
-    """The pools that nodes of a plan, or of those inside it, wait for."""
+    """Return the pools that the nodes of a plan, or of the plans inside it, wait for."""
     inside = [_wanted(inner) for _, inner, _ in _parts(plan.spec, plan.nodes)]
     inside += [_wanted(plan.closing)] if plan.closing else []
     return frozenset(node.pool for node in plan.nodes if node.pool).union(*inside)
 
 
 def _all(spec: Spec, nodes: Sequence[Node]) -> dict[tuple[str, str], _Held]:
-    """By pools held and wanted, one who does so, in the document or inside it; another file is shown by the step that names it."""
+    """Return one wait for each pair of held and wanted pools, in the document or inside it.
+
+    A wait in another file is located at the step that names the file.
+    """
     found: dict[tuple[str, str], _Held] = {}
     for held in _own(spec, nodes):
         found.setdefault((held.pool, held.wanted), held)
@@ -121,7 +128,7 @@ def _inside(plan: Plan) -> dict[tuple[str, str], _Held]:
 def _cycles(
     spec: Spec, nodes: Sequence[Node], pools: Mapping[str, int]
 ) -> Iterator[tuple[_Held, ...]]:
-    """Cycles of two pools or more, each as those who hold one and want the next."""
+    """Yield cycles of two pools or more, each as the waits that hold one pool and want the next."""
     names, held = list(pools), _all(spec, nodes)
     waits = [
         [at for at, to in enumerate(names) if to != name and (name, to) in held] for name in names
@@ -138,6 +145,6 @@ def _told_inside(nodes: Iterable[Node]) -> frozenset[frozenset[str]]:
 
 @once
 def _told(plan: Plan) -> frozenset[frozenset[str]]:
-    """The pools of each cycle found in a plan or inside it."""
+    """Return the pools of each cycle found in a plan or inside it."""
     own = (frozenset(h.pool for h in cycle) for cycle in _cycles(plan.spec, plan.nodes, plan.pools))
     return frozenset(own) | _told_inside(plan.nodes)

@@ -1,7 +1,7 @@
-"""What the templates of a document read: are the names there and in scope, and which edges do
-they imply.
+"""Compile templates: check that the names they read exist and are in scope, and find the nodes read.
 
-Source: LANGUAGE.md sections 7 and 9 (E201, E505).
+Reports E201, E505.
+Source: docs/language.md, "Edges and joins", "Expressions".
 """
 
 from __future__ import annotations
@@ -33,8 +33,10 @@ _RUN_FIELDS = {"run": _RUN, "start": _RUN, "end": _RUN_END, "attempt": (*_RUN_EN
 
 @frozen
 class Place:
-    """Where a template stands and in which node; `when` it is evaluated tells what is in scope:
-    for each attempt, when its node starts or ends, when the run ends."""
+    """The location of a template, its node, and when it is evaluated, which decides what is in scope.
+
+    A template is evaluated for each attempt, when its node starts or ends, or when the run ends.
+    """
 
     path: KeyPath
     node: str | None
@@ -49,12 +51,12 @@ class Place:
 
 
 def values(draft: Draft, place: Place, value: Any) -> Template:
-    """The template of a `with`, `outputs` or the like, its names checked."""
+    """Compile the template of a value such as `with` or `outputs`, and check the names it reads."""
     return _checked(draft, place, value, template)
 
 
 def condition(draft: Draft, place: Place, text: str) -> Template:
-    """The template of a `when`; one that reads nothing must be true or false by itself."""
+    """Compile the template of a `when`; one that reads nothing must evaluate to a boolean."""
     made = _checked(draft, place, text, bare)
     if not (made.reads or made.constant) and (wrong := _no_condition(made)):
         draft.report(codes.BAD_EXPRESSION, f"this condition {wrong}", place.path)
@@ -75,7 +77,10 @@ def _no_condition(made: Template) -> str | None:
 
 
 def _checked(draft: Draft, place: Place, value: Any, make: Make) -> Template:
-    """The template, its names checked; that what it reads has a wrong name is not its mistake."""
+    """Compile a template and check its names.
+
+    A template that reads something with an invalid name is not reported for that.
+    """
     before = len(draft.found)
     made = _read(draft, place, value, make)
     understood = len(draft.found) == before and (made.reads or made.constant)
@@ -86,7 +91,10 @@ def _checked(draft: Draft, place: Place, value: Any, make: Make) -> Template:
 
 
 def _read(draft: Draft, place: Place, value: Any, make: Make) -> Template:
-    """The template; strings that are wrong are reported and left out, so that the rest is read."""
+    """Parse a template and check its reads.
+
+    Invalid strings are reported and left out, so that the rest is still checked.
+    """
     try:
         made = make(value)
     except BadExpression:
@@ -97,7 +105,7 @@ def _read(draft: Draft, place: Place, value: Any, make: Make) -> Template:
 
 
 def _without_wrong(draft: Draft, place: Place, value: Any, at: KeyPath, make: Make) -> Any:
-    """The value with every string that is no template reported and made empty."""
+    """Return the value with every invalid template string reported and made empty."""
     if isinstance(value, dict):
         return {k: _without_wrong(draft, place, v, (*at, k), make) for k, v in value.items()}
     if isinstance(value, list):
@@ -173,7 +181,7 @@ def _check_resource(draft: Draft, place: Place, where: KeyPath, read: Read) -> N
 
 
 def _has_items(draft: Draft, place: Place) -> bool:
-    """Whether a place is evaluated for an item of a list."""
+    """Return whether a template is evaluated for an item of a fan-out."""
     if place.node is None or not place.steps:
         return False
     return draft.spec.nodes[place.node].for_each is not None
@@ -229,14 +237,14 @@ def _unknown(
 
 
 def is_input_of(kind: str, spec: Spec, read: Read) -> bool:
-    """Whether a read is of an input or a state that is of this type by its schema."""
+    """Return whether a read is of an input or state whose schema has this type."""
     root, *rest = read.path
     schemas = {"inputs": spec.inputs, "state": spec.state}.get(str(root), {})
     return len(rest) == 1 and schemas.get(str(rest[0]), {}).get("type") == kind
 
 
 def nodes_read(draft: Draft, templates: list[Template]) -> dict[str, bool]:
-    """The nodes that templates read, in order, and whether every read of one is guarded."""
+    """Return the nodes that templates read, in order, each with whether all its reads may be absent."""
     found: dict[str, bool] = {}
     for made in templates:
         for read in made.reads:
@@ -247,8 +255,10 @@ def nodes_read(draft: Draft, templates: list[Template]) -> dict[str, bool]:
 
 
 def names_set(root: str, templates: list[Template]) -> Mapping[str, bool]:
-    """The names of `env` or `secrets` that templates read, and whether one must be set: some read
-    has no default."""
+    """Return the names of `env` or `secrets` that templates read, each with whether it is required.
+
+    A name is required if some read of it has no default.
+    """
     found: dict[str, bool] = {}
     for name, guarded in _named(root, templates):
         found[name] = found.get(name, False) or not guarded

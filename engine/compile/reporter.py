@@ -1,7 +1,7 @@
-"""Draft: one document while it is compiled: its Spec, what has been found, and where to find tasks.
+"""The state of one document during compilation: its Spec, the registry, and the diagnostics found.
 
-The passes of `compiler` share it. Reporting happens here, so that what the loader already
-complained about is not told twice.
+The passes of `compiler` share it. All errors are reported here, so that an error which the loader has already
+reported is not reported again.
 """
 
 from __future__ import annotations
@@ -28,40 +28,42 @@ from engine.toml.source import Source, Span
 __all__ = ["Draft"]
 
 Mend = Callable[[Source, KeyPath, Span], Fix | None]
-"""A source, the key path and the place of a finding to its fix."""
+"""A function that makes the fix from the source, the key path and the span of a diagnostic."""
 
 
 @define(eq=False)
 class Draft:
-    """The one mutable thing of a compilation; `pools` are those of the file, for a pipeline inside
-    it."""
+    """The mutable state of a document's compilation.
+
+    `pools` includes those of the file, for a pipeline inside it.
+    """
 
     spec: Spec
     registry: Registry
     pools: dict[str, int]
     inputs: dict[str, Mapping[str, Any]] = attrs.Factory(dict)
     state: dict[str, Mapping[str, Any]] = attrs.Factory(dict)
-    """Schemas; one that is none stands here as one that takes anything."""
+    """The schema of each state; an invalid one stands here as a schema that accepts anything."""
     found: list[Diagnostic] = attrs.Factory(list)
     unclear: set[str | None] = attrs.Factory(set)
-    """The nodes with something that may mean one thing or another."""
+    """The nodes with an expression that has two possible meanings."""
 
     @cached_property
     def stand_ins(self) -> Callable[[Make], Make]:
-        """See `with_stand_ins`."""
+        """The function that parses templates with placeholders for reserved names; see `with_placeholders`."""
         return with_stand_ins(self.spec)
 
     @cached_property
     def folder(self) -> Path:
-        """The folder of the file."""
+        """The directory of the file."""
         return Path(self.spec.source.path).parent
 
     def node(self, name: str) -> KeyPath:
-        """The key path of a node's table, below the document."""
+        """Return the key path of a node's table, relative to the document."""
         return (self.spec.table, name)
 
     def step(self, node: str, step: str) -> KeyPath:
-        """The key path of a step's table, which is the node's where it is written there."""
+        """Return the key path of a step's table, which is the node's own table if the step is written inline."""
         table = self.node(node)
         return table if self.spec.nodes[node].flat else (*table, "steps", step)
 
@@ -78,9 +80,11 @@ class Draft:
         relies: Iterable[KeyPath] = (),
         mend: Mend | None = None,
     ) -> None:
-        """Note a finding at the value (or the key) of a path; `within` are offsets in the string
-        there. It is not made unless all that it `relies` on is in the Spec as it is in the file:
-        the loader has told why not. `mend` makes its fix of the place where it is written."""
+        """Report a diagnostic at the value, or with `at_key` at the key, of a key path.
+
+        `offsets` select a part of the string there. Nothing is reported unless all paths in `depends_on` are complete in
+        the Spec: otherwise the loader has already reported why not. `make_fix` makes the fix from the location.
+        """
         if not all(whole(self.spec, part) for part in relies):
             return
         place = in_file(self.spec, path)
@@ -105,7 +109,7 @@ class Draft:
         key: bool = False,
         relies: Iterable[KeyPath] = (),
     ) -> None:
-        """Note a name that is not there, with the nearest that is."""
+        """Report an unknown name, and suggest the closest known one."""
 
         def mend(source: Source, place: KeyPath, span: Span) -> Fix | None:
             if key:
@@ -119,7 +123,7 @@ class Draft:
 
 
 def _not_beside(source: Source, place: KeyPath, known: list[str]) -> list[str]:
-    """Without what other items of the same array already say."""
+    """Return the known names that no other item of the same array has."""
     if not (place and isinstance(place[-1], int)):
         return known
     table = [source.at(source.value((*place[:-1], at))) for at in range(source.count(place[:-1]))]

@@ -1,6 +1,7 @@
-"""What a step's exits, routes and retries are called -> the machine's numbers.
+"""Compile a step's exits, routes and retries: names become the machine's numbers.
 
-Source: LANGUAGE.md sections 3 to 5 (E1xx, E2xx).
+Reports E1xx, E2xx.
+Source: docs/language.md, "Outcomes", "Retry", "Routes".
 """
 
 from __future__ import annotations
@@ -33,8 +34,11 @@ _ENDS: Mapping[str, Verdict] = {"done": "succeeded", "fail": "failed"}
 
 @frozen
 class Exits:
-    """The exits a step can have: every valid name, what each code is called, and which codes can
-    come (None: any)."""
+    """The exits that a step can have.
+
+    `aliases` maps every valid name to its code and `names` each code to its name; `codes` are the possible codes,
+    None if any is possible.
+    """
 
     aliases: Mapping[str, int]
     names: Mapping[int, str]
@@ -44,8 +48,10 @@ class Exits:
 def exits_of(
     draft: Draft, path: KeyPath, spec: StepSpec, declared: Mapping[str, int], open: bool
 ) -> Exits:
-    """The task's declared exits, and those the step names more; its name for a code goes before
-    the task's."""
+    """Resolve the exits of a step: those its task declares, and those it names itself.
+
+    The step's own name for a code takes precedence over the task's.
+    """
     aliases = dict(declared)
     for name, code in spec.exits.items():
         place = (*path, "exits", name)
@@ -59,7 +65,7 @@ def exits_of(
 
 
 def written_exits(draft: Draft, path: KeyPath, spec: StepSpec, task: Task) -> Mapping[str, int]:
-    """The exits of a task, as far as they depend on its `with`; none where they cannot be told."""
+    """Return the exits of a task, which may depend on its `with`; empty if they cannot be determined."""
     if task.asks:
         return _options(draft, path, spec)
     if task.exits_of is None:
@@ -73,7 +79,10 @@ def written_exits(draft: Draft, path: KeyPath, spec: StepSpec, task: Task) -> Ma
 
 
 def _options(draft: Draft, path: KeyPath, spec: StepSpec) -> dict[str, int]:
-    """The exits of a step that asks a person: its options, the first is 0; none if they are not written out."""
+    """Return the exits of a step that asks a person: its options, numbered from 0.
+
+    Empty if the options are not literal.
+    """
     options = spec.with_.get("options")
     if "${" in str(options):
         message = f"the options of `{spec.task}` must be literal: they are its exits"
@@ -105,8 +114,10 @@ def make_step(
     interrupts: bool,
     first: int,
 ) -> tuple[Step, int]:
-    """The machine's step, and the next free counter after those its bounded routes take from
-    `first` on."""
+    """Compile a step of the machine, and return it with the next free counter.
+
+    Its bounded routes take counters from `next_counter` on.
+    """
     routes: dict[Outcome, Route] = {}
     default: Route | None = None
     written: dict[Outcome, str] = {}
@@ -137,7 +148,7 @@ def make_step(
 def _outcome(
     draft: Draft, path: KeyPath, exits: Exits, text: str | int, place: KeyPath, *, key: bool = False
 ) -> Outcome | None:
-    """The outcome that a name or number means in the step at `path`, or None with a finding."""
+    """Resolve a name or number to an outcome of the step at `path`; report an error and return None if there is none."""
     if text in _RESERVED:
         return _RESERVED[text]
     if text in _LATER:
@@ -178,7 +189,7 @@ def _route(
 def _target(
     draft: Draft, node: str, steps: Sequence[str], text: str, place: KeyPath
 ) -> Target | None:
-    """A step's index or an end, or None with a finding."""
+    """Resolve a route's target to a step index or an end; report an error and return None if there is none."""
     word, colon, label = text.partition(":")
     if word in _ENDS:
         if colon and not re.fullmatch(NAME, label):

@@ -1,7 +1,7 @@
-"""Diagnostics: what `engine check` has to say, as values.
+"""Diagnostics: the findings of `engine check`, as values.
 
-A `Rule` is a code and a name, stable for ever. A `Diagnostic` stands alone: its message needs no other, the cure is in
-`help`, `notes` point at further places ("the loop goes on here"). Source: LANGUAGE.md section 16.
+A `Rule` is a code and a name, stable for ever. A `Diagnostic` stands alone: its message needs no other, the advice is
+in `help`, and `notes` point at further places ("the loop goes on here"). Source: docs/language.md, "Diagnostics".
 """
 
 from __future__ import annotations
@@ -18,8 +18,11 @@ __all__ = ["Diagnostic", "Diagnostics", "Edit", "Fix", "Note", "Rule", "Safety",
 
 
 class Severity(StrEnum):
-    """How bad: an error keeps a spec from compiling or running, a warning does not; a note says what
-    was left open and never counts."""
+    """How serious a finding is.
+
+    An error keeps a spec from compiling or running, a warning does not; a note says what the check left undecided and
+    never affects the exit code.
+    """
 
     ERROR = "error"
     WARNING = "warning"
@@ -27,7 +30,10 @@ class Severity(StrEnum):
 
 
 class Safety(StrEnum):
-    """Whether a fix may be made without a look at it: it leaves what was meant, or it decides something."""
+    """Whether a fix may be applied without review.
+
+    A safe fix keeps the evident intention of the author; an unsafe one makes a decision for them.
+    """
 
     SAFE = "safe"
     UNSAFE = "unsafe"
@@ -35,7 +41,7 @@ class Safety(StrEnum):
 
 @frozen
 class Rule:
-    """One kind of finding: `code` ("E301"), `name` ("infinite-retry"), what it says in one line."""
+    """One kind of finding: a code ("E301"), a name ("infinite-retry") and a summary of one line."""
 
     code: str
     name: str
@@ -43,7 +49,7 @@ class Rule:
 
     @property
     def severity(self) -> Severity:
-        """`error` for E codes, `warning` for W codes, `note` for N codes."""
+        """The default severity: `error` for E codes, `warning` for W codes, `note` for N codes."""
         return _SEVERITIES[self.code[0]]
 
 
@@ -52,7 +58,7 @@ _SEVERITIES = {"E": Severity.ERROR, "W": Severity.WARNING, "N": Severity.NOTE}
 
 @frozen
 class Note:
-    """A second place that explains a finding."""
+    """A second location that explains a finding."""
 
     message: str
     span: Span
@@ -60,7 +66,7 @@ class Note:
 
 @frozen
 class Edit:
-    """A part of a text and what is to stand there instead."""
+    """A span of a text and its replacement."""
 
     span: Span
     text: str
@@ -68,21 +74,21 @@ class Edit:
 
 @frozen
 class Fix:
-    """What mends a finding: all of its edits, in the finding's own source, or none."""
+    """A correction of a finding; all of its edits, in the finding's own source, are applied or none."""
 
     message: str
     edits: tuple[Edit, ...]
     safety: Safety = Safety.SAFE
 
     def to_json(self) -> dict[str, object]:
-        """Lines and columns count from 1, the end is exclusive."""
+        """Return the fix as JSON data; lines and columns count from 1, the end is exclusive."""
         edits = [{**attrs.asdict(edit.span), "text": edit.text} for edit in self.edits]
         return {"message": self.message, "safety": self.safety.value, "edits": edits}
 
 
 @frozen
 class Diagnostic:
-    """One finding at one place."""
+    """One finding at one location."""
 
     rule: Rule
     message: str
@@ -94,16 +100,16 @@ class Diagnostic:
     notes: tuple[Note, ...] = ()
     fix: Fix | None = None
     level: Severity | None = None
-    """The severity that the user's settings give it, where they do."""
+    """The severity from the user's settings, or None to use the rule's own."""
 
     @property
     def severity(self) -> Severity:
-        """That of its rule, unless settings say otherwise."""
+        """The severity from the settings if they give one, else that of the rule."""
         return self.level or self.rule.severity
 
     @property
     def sort_key(self) -> tuple[object, ...]:
-        """File, place, code, message: the order in which findings are shown."""
+        """The order in which findings are shown: file, span, code, message."""
         return (str(self.source.path), self.span, self.rule.code, self.message)
 
     def __str__(self) -> str:
@@ -112,7 +118,10 @@ class Diagnostic:
         return f"{head}{self.rule.code} {self.rule.name}: {self.message}{tail}"
 
     def to_json(self) -> dict[str, object]:
-        """The form of LANGUAGE.md section 16; lines and columns count from 1, the end is exclusive."""
+        """Return the finding as JSON data; lines and columns count from 1, the end is exclusive.
+
+        Source: docs/language.md, "Diagnostics".
+        """
         return {
             "code": self.rule.code,
             "name": self.rule.name,
@@ -131,17 +140,17 @@ class Diagnostic:
 
 
 class Diagnostics(tuple[Diagnostic, ...]):
-    """All findings of a phase, in order of file and place, each once."""
+    """All findings of a phase, sorted by file and span, each once."""
 
     __slots__ = ()
 
     @classmethod
     def of(cls, found: Iterable[Diagnostic]) -> Diagnostics:
-        """Sort and remove duplicates."""
+        """Build a sorted collection from findings, without duplicates."""
         unique = {(d.sort_key, d.node, d.step): d for d in found}
         return cls(sorted(unique.values(), key=lambda d: d.sort_key))
 
     @property
     def errors(self) -> tuple[Diagnostic, ...]:
-        """Only those of severity `error`."""
+        """The findings whose severity is `error`."""
         return tuple(d for d in self if d.severity is Severity.ERROR)

@@ -1,7 +1,8 @@
-"""The rules of reading and compiling: codes and names, stable for ever. Source: LANGUAGE.md section 16.
+"""Defines the rules of reading and compiling a spec; their codes and names are stable for ever.
 
-E1xx are found by `loader`, E2xx and E5xx here by `compiler`, W702 by `ignores`; rules over a whole plan stand in `engine.rules`. E502
-is found by both, literals here and references there, and belongs to the latter.
+The loader finds E1xx; the compiler finds E2xx and the E5xx that stand here; the suppressions find W702. Rules over a
+whole plan stand in `engine.rules`. E502 is found by both (literals by the compiler, references by a rule) and its place
+among the rules is there, so `CODES` leaves it out. Source: docs/language.md, "Diagnostics".
 """
 
 from __future__ import annotations
@@ -78,3 +79,4 @@ CODES = (
     BAD_EXPRESSION,
     UNUSED_IGNORE,
 )
+"""The rules that this module alone lists, in the order of their codes."""

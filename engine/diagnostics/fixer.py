@@ -1,8 +1,8 @@
-"""Source and findings -> a Source in which what can be mended is mended.
+"""Source and findings -> a Source with every applicable fix applied.
 
-All fixes of a round are made at once, those that touch the same characters one after the other, and
-the text is looked at anew until nothing more can be mended. Whatever is not named by a fix stays as
-it is, to the character. A text that was TOML stays TOML. Knows neither files nor rules.
+All fixes of a round are applied at once, those that touch the same characters one after the other, and the text is
+checked again until nothing more can be fixed. Whatever no fix names stays as it is, to the character. A text that was
+TOML stays TOML. Knows neither files nor rules.
 """
 
 from __future__ import annotations
@@ -17,13 +17,14 @@ from engine.toml.source import Source, Syntax, parse
 __all__ = ["apply", "mend", "mendable"]
 
 Look = Callable[[Source], Diagnostics]
+"""A function that checks a source and returns its diagnostics."""
 
 MOST_ROUNDS = 100
-"""Each mends something, and may uncover something else; a chain as long as this mends nothing."""
+"""Maximum number of rounds; each fixes something and may uncover more, but a chain this long makes no progress."""
 
 
 def mend(source: Source, look: Look, *, unsafe: bool) -> tuple[Source, int]:
-    """The source mended, and how many fixes that took; `unsafe` takes those fixes too."""
+    """Return the fixed source and the number of fixes applied; `unsafe` also applies unsafe ones."""
     made = 0
     for _ in range(MOST_ROUNDS):
         fixes = list(_apart(source, mendable(source, look(source), unsafe=unsafe)))
@@ -38,13 +39,13 @@ def mend(source: Source, look: Look, *, unsafe: bool) -> tuple[Source, int]:
 
 
 def mendable(source: Source, found: Diagnostics, *, unsafe: bool) -> list[Fix]:
-    """The fixes of the findings in a source that may be made."""
+    """Return the fixes of a source's findings that may be applied; `unsafe` includes unsafe ones."""
     own = (each.fix for each in found if each.source.path == source.path)
     return [fix for fix in own if fix and (unsafe or fix.safety is Safety.SAFE)]
 
 
 def apply(source: Source, fixes: Sequence[Fix]) -> Source:
-    """The source with all edits made; none may touch another."""
+    """Return the source with all edits of the fixes made; no two edits may overlap."""
     text, end = [], len(source.text)
     for start, stop, new in sorted((_extent(source, e) for e in _edits(fixes)), reverse=True):
         text += [source.text[stop:end], new]
@@ -53,7 +54,7 @@ def apply(source: Source, fixes: Sequence[Fix]) -> Source:
 
 
 def _apart(source: Source, fixes: Iterable[Fix]) -> Iterator[Fix]:
-    """The fixes that touch none of those before them."""
+    """Yield the fixes that touch none of those yielded before."""
     taken: list[tuple[int, int]] = []
     for fix in fixes:
         wanted = [_extent(source, edit)[:2] for edit in fix.edits]

@@ -1,7 +1,7 @@
-"""Fixes as data: a name as it is written -> the edits that put another one there.
+"""Builds fixes that replace a misspelt name by the one name it can have meant.
 
-A fix is offered only where it can be seen to be right: what stands at the place is the name itself,
-bare or in plain quotes, and the other name is not taken. Knows sources, not specs.
+A fix is offered only where it is visibly right: the text at the span is the name itself, bare or in plain quotes, and
+the new name is not taken. Knows sources, not specs.
 """
 
 from __future__ import annotations
@@ -22,7 +22,10 @@ _QUOTED = re.compile(r"""(["'])(.*)\1""", re.DOTALL).fullmatch
 
 
 def mend_key(source: Source, path: KeyPath, known: Iterable[str]) -> Fix | None:
-    """Put the only near name in the place of the last key of `path`, everywhere it is written."""
+    """Return a fix that renames the last key of `path` wherever it is written, or None.
+
+    The new name is the unique match among `known`; there is no fix if a sibling of that name exists.
+    """
     name = str(path[-1])
     meant = only_nearest(name, known)
     if meant is None or source.has((*path[:-1], meant)):
@@ -31,7 +34,7 @@ def mend_key(source: Source, path: KeyPath, known: Iterable[str]) -> Fix | None:
 
 
 def mend_value(source: Source, span: Span, name: str, known: Iterable[str]) -> Fix | None:
-    """Put the only near name in the place of a string."""
+    """Return a fix that replaces the string at `span` by its unique match among `known`, or None."""
     meant = only_nearest(name, known)
     return None if meant is None else _renamed(source, (span,), name, meant)
 
@@ -39,8 +42,10 @@ def mend_value(source: Source, span: Span, name: str, known: Iterable[str]) -> F
 def mend_read(
     source: Source, span: Span, root: str | None, name: str, known: Iterable[str]
 ) -> Fix | None:
-    """Put the only near name in the place of `name` in a path that `span` holds: its first part, or
-    the one after `root`, as in `inputs.brnch` or `inputs['brnch']`."""
+    """Return a fix that replaces `name` in the reference that `span` holds, or None.
+
+    `name` is the first part of the reference, or the part after `root`, as in `inputs.brnch` or `inputs['brnch']`.
+    """
     meant = only_nearest(name, known)
     before = "" if root is None else rf"{re.escape(root)}(?:\.|\[\\?[\"'])"
     found = re.match(rf"({before}){re.escape(name)}(?!\w)", source.at(span))

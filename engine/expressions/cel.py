@@ -1,10 +1,10 @@
-"""CEL expressions, by the library of that language; imported only when a spec has one.
+"""Parses and evaluates CEL expressions with the `cel` library, imported only when a spec has one.
 
-What an expression reads is found by scanning its tokens: a name that is neither a field, nor a
-function, nor bound by a macro there, with the constant path behind it. A node without output is an
-empty map to `has()`, so that `has(a.x)` is false there; to all else it is undeclared. Functions are
-looked up when the spec is compiled, which the library does only when it evaluates. Source:
-LANGUAGE.md section 9; the CEL specification for the language itself.
+The references of an expression are found by scanning its tokens: a reference is a name that is neither a field, nor a
+function, nor bound by a macro there, with the constant path behind it. For `has()` a node without output is an empty map,
+so that `has(a.x)` is false there; for everything else it is undeclared. Function names are checked when the spec is
+compiled, since the library checks them only when it evaluates. Source: docs/language.md, "Expressions"; the CEL
+specification for the language itself.
 """
 
 from __future__ import annotations
@@ -41,8 +41,10 @@ _MODULE = "cel.cel"
 
 
 def _library() -> Any:
-    """The module that does the work. Its package also imports a command line, with all that this
-    needs for a terminal: ten times what the library itself takes."""
+    """Import the module that does the work, without its package.
+
+    The package also imports a command line with everything that needs for a terminal: ten times the cost of the library.
+    """
     package = None if _MODULE in sys.modules else find_spec("cel")
     folders = package and package.submodule_search_locations
     found = PathFinder.find_spec(_MODULE, folders) if folders else None
@@ -64,23 +66,25 @@ getMinutes getSeconds getMilliseconds none of ofNonZeroValue value orValue hasVa
 
 MACROS = frozenset({"all", "exists", "exists_one", "map", "filter"})
 FUNCTIONS = MACROS | frozenset(_CALLS.split())
-"""What may be called."""
+"""The functions and macros that an expression may call."""
 
 _WORDS = frozenset(f"true false null in optional {_TYPES}".split())
-"""Names that are no values of a scope: literals, operators and types."""
+"""Names that never stand for a value of a scope: literals, operators and types."""
 
 
 @attrs.frozen(eq=False)
 class Cel:
-    """A compiled expression."""
+    """A compiled CEL expression."""
 
     reads: tuple[Read, ...]
     evaluate: Callable[[Scope], Any]
 
 
 def parse(body: str, start: int, at: KeyPath) -> Cel:
-    """The expression that stands at offset `start` of its string; BadExpression says where it goes
-    wrong."""
+    """Compile the expression `body`, which starts at offset `start` of its string.
+
+    `at` is the key path of the string in its value. Raises BadExpression with the offsets of the mistake.
+    """
     try:
         program = compile_cel(body)
     except ValueError as error:
@@ -98,7 +102,7 @@ def parse(body: str, start: int, at: KeyPath) -> Cel:
 
 
 def _values(reads: tuple[Read, ...], scope: Scope) -> dict[str, Any]:
-    """What the library gets: the roots that are read; what `has()` asks about is at least a map."""
+    """Build the variables for the library: the roots that are read, with an empty map for each that only `has()` reads."""
     values: dict[str, Any] = {}
     for read in reads:
         root = str(read.path[0])
@@ -144,8 +148,10 @@ def _why(body: str, reads: tuple[Read, ...], scope: Scope, error: Exception) -> 
 
 
 def _json(value: Any, body: str) -> Any:
-    """A CEL value as JSON, keys sorted since maps of CEL have no order; what JSON lacks is an
-    error."""
+    """Convert a CEL value to JSON, keys sorted since maps of CEL have no order.
+
+    Raises EvaluationError for a value that JSON does not have.
+    """
     if isinstance(value, Mapping) and all(isinstance(key, str) for key in value):
         return {key: _json(value[key], body) for key in sorted(value)}
     if isinstance(value, (list, tuple)):
@@ -173,7 +179,7 @@ _STEP = re.compile(
 
 @attrs.frozen
 class _Path:
-    """A path with its place in the expression; `asked`: it is what a `has()` asks about."""
+    """A path and its position in the expression; `in_has` tells that it is the argument of a `has()`."""
 
     parts: tuple[str | int, ...]
     start: int
@@ -192,7 +198,7 @@ def _reads(body: str, start: int, at: KeyPath) -> Iterator[Read]:
 
 
 def _check_calls(tokens: list[re.Match[str]], start: int, at: KeyPath) -> None:
-    """Refuse functions that are not there, and values that CEL has and this library has not."""
+    """Raise BadExpression for unknown functions, and for values of CEL that the library does not support."""
     texts = ["", *(token[0] for token in tokens), ""]
     for before, token, after in zip(texts, tokens, texts[2:], strict=False):
         if token.lastgroup != "name":
@@ -209,7 +215,7 @@ def _check_calls(tokens: list[re.Match[str]], start: int, at: KeyPath) -> None:
 
 
 def _is_first(texts: list[str], token: re.Match[str], tokens: list[re.Match[str]]) -> bool:
-    """Whether the `.` before a name stands behind no value."""
+    """Return whether the `.` before a name follows no value."""
     index = tokens.index(token)
     behind = texts[index - 1]
     return not (behind[-1:].isalnum() or behind[-1:] in ('"', "'", ")", "]", "}", "_"))
@@ -244,7 +250,7 @@ def _path(body: str, name: re.Match[str]) -> tuple[tuple[str | int, ...], int]:
 
 
 def _bound(tokens: list[re.Match[str]]) -> Iterator[tuple[str, range]]:
-    """The variable of each macro, and where it is bound: inside of the parentheses."""
+    """Yield the variable of each macro with the range of offsets in which it is bound."""
     texts = [token[0] for token in tokens]
     for index, text in enumerate(texts[:-3]):
         if text in MACROS and index and texts[index - 1] == "." and texts[index + 1] == "(":

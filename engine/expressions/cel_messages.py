@@ -1,7 +1,7 @@
-"""What the CEL library says of an expression -> what we say: two tables of patterns, tried in order.
+"""Translates error messages of the CEL library: two tables of patterns, tried in order.
 
-Its messages name its parser and its types; ours name what is written and what JSON has. What no row
-knows is told without its words, so that none of them gets through.
+The library's messages name its parser and its types; ours name the text of the expression and the types of JSON. A
+message that no row matches becomes a general one, so that none of the library's words get through.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ _MISPLACED: tuple[tuple[str, str, str | None], ...] = (
 
 
 def misplaced(message: str) -> tuple[str, str | None]:
-    """What is wrong with an expression that the library does not understand, and the cure if there is one."""
+    """Return the message for a syntax error of the library, and the help if there is any."""
     for pattern, words, cure in _MISPLACED:
         if found := re.fullmatch(pattern, message):
             return words.format(*(part.strip("'").strip() for part in found.groups())), cure
@@ -81,7 +81,7 @@ _FAILURES: tuple[tuple[str, str], ...] = (
 def failure(
     message: str, tokens: Iterable[re.Match[str]], reads: Iterable[Read], scope: Scope
 ) -> str:
-    """Why an expression cannot be evaluated; where types are to blame, what they are."""
+    """Return why an expression cannot be evaluated; a type error also lists the types involved."""
     for pattern, words in _FAILURES:
         if found := re.match(pattern, message, re.IGNORECASE):
             told = words.format(*found.groups())
@@ -103,7 +103,7 @@ def _listed(kinds: Mapping[str, str]) -> str:
 
 
 def _cure(kinds: Mapping[str, str], literals: Mapping[str, str]) -> str:
-    """The conversion that may be meant, of something read if any of it has the first kind."""
+    """Return advice to convert a value, for one that is read if possible; empty if no conversion fits."""
     both = {*kinds.values(), *literals.values()}
     for kind, other, form in (
         ("an integer", "a number", "double({0})"),
@@ -161,7 +161,7 @@ _NO_JSON: tuple[tuple[type, str], ...] = (
 
 
 def no_json(value: Any) -> str:
-    """What a value is that JSON does not have."""
+    """Describe a value that JSON does not have."""
     if isinstance(value, float):
         return "not a number" if math.isnan(value) else "an infinite number"
     known = (words for kind, words in _NO_JSON if isinstance(value, kind))
@@ -169,7 +169,10 @@ def no_json(value: Any) -> str:
 
 
 def check_integers(reads: Iterable[Read], scope: Scope) -> None:
-    """Refuse to read integers of more than 64 bits, which the library would make inexact numbers of."""
+    """Raise EvaluationError if a value that is read contains an integer of more than 64 bits.
+
+    The library would silently turn such integers into inexact numbers.
+    """
     for read in reads:
         for value in _integers(_value(scope, read)):
             if not -(2**63) <= value < 2**64:

@@ -29,11 +29,14 @@ MISSING = object()
 """Stands for a value that is not there; None is one that is."""
 
 Scope = Mapping[str, Any]
-"""Values by root name: `inputs`, `steps`, `run`, `env`, `secrets`, nodes that have an output."""
+"""Values by root name: `inputs`, `steps`, `run`, `env`, `secrets`, and the nodes that have an output."""
 
 
 class BadExpression(ValueError):
-    """A string of a spec is not an expression; `start` and `end` are offsets in that string."""
+    """A string of a spec is not a valid expression; `start` and `end` are offsets in that string.
+
+    `key_path` leads to the string in the value that was parsed.
+    """
 
     def __init__(
         self, message: str, start: int, end: int, help: str | None = None, at: KeyPath = ()
@@ -43,27 +46,29 @@ class BadExpression(ValueError):
 
 
 class EvaluationError(ValueError):
-    """An expression cannot be evaluated on these values; the message says which part and why."""
+    """An expression cannot be evaluated on these values; the message names the part and the reason."""
 
 
 @frozen
 class Read:
-    """One path that an expression reads. `guarded`: it has a default or a `has()`, so it may be
-    absent."""
+    """One reference of an expression: a path that it reads.
+
+    `may_be_absent` tells that the path has a default or a `has()`. `start` and `end` are its offsets in the string.
+    """
 
     path: tuple[str | int, ...]
     guarded: bool
     at: KeyPath
-    """Where in the templated value the string stands; `start` to `end` is the path in it."""
+    """The key path of the string in the templated value."""
     start: int
     end: int
     plain: bool = True
-    """It is all of its expression, with its default if it has one."""
+    """Whether the path, with its default if any, is the whole expression."""
 
 
 @frozen(eq=False)
 class Template:
-    """A value with expressions in it. `constant`: there are none, and `evaluate` gives a copy."""
+    """A value that may contain expressions; if `is_constant` it has none and `evaluate` returns a copy of the value."""
 
     reads: tuple[Read, ...]
     constant: bool
@@ -85,7 +90,7 @@ _ESCAPES = r"""\\(?:[abfnrtv\\?"'`]|x[0-9A-Fa-f]{2}|[0-3][0-7]{2}
 
 
 QUOTED = rf"""(?:"(?:[^"\\\n]|{_ESCAPES})*"|'(?:[^'\\\n]|{_ESCAPES})*')"""
-"""A string that `unquote` reads, for a verbose pattern."""
+"""A string that `unquote` can read, for a verbose pattern."""
 
 
 _ESCAPED = dict(zip("abfnrtv", "\a\b\f\n\r\t\v", strict=True))
@@ -95,7 +100,7 @@ _ESCAPE = re.compile(r"\\(?:[xuU]([0-9A-Fa-f]+)|([0-3][0-7]{2})|(.))")
 
 
 def unquote(text: str) -> str:
-    """The string that `QUOTED` text means."""
+    """Return the string that a quoted text means."""
     return _ESCAPE.sub(_character, text[1:-1])
 
 
@@ -115,7 +120,10 @@ def _field(value: Any, part: str | int) -> Any:
 
 
 def absent(scope: Scope, path: tuple[str | int, ...], text: str) -> str | None:
-    """Which part of a path is not there, in the words of a message about `text`; None if all is."""
+    """Return a message about the first missing part of a path, or None if none is missing.
+
+    The message names the expression `text`.
+    """
     value: Any = scope
     for count, part in enumerate(path):
         inner = _field(value, part)
@@ -131,5 +139,5 @@ _KINDS = {dict: "object", list: "array", str: "string", bool: "boolean", type(No
 
 
 def kind_of(value: Any) -> str:
-    """The type of a value, as JSON calls it."""
+    """Return the JSON name of the type of a value."""
     return "object" if isinstance(value, Mapping) else _KINDS.get(type(value), "number")

@@ -1,9 +1,8 @@
-"""`${…}`: parse a value of a spec into a `Template`, list what it reads, evaluate it.
+"""Parses values with `${…}` into a `Template`, lists their references and evaluates them.
 
-A string that is one whole `${…}` keeps the value's type; else the value is put into the text; `$${`
-is a literal `${`. A plain path, with a default or without, is evaluated here and never needs the
-CEL library; anything else is CEL, compiled when the spec is and evaluated by that library. Values
-are JSON. Source: LANGUAGE.md section 9.
+A string that is one whole `${…}` keeps the type of its value; otherwise the value is put into the text. `$${` is a literal
+`${`. A plain path, with a default or without, is evaluated here and never needs the CEL library; anything else is CEL,
+compiled with the spec and evaluated by that library. Values are JSON. Source: docs/language.md, "Expressions".
 """
 
 from __future__ import annotations
@@ -39,14 +38,17 @@ __all__ = ["bare", "is_text", "template"]
 
 
 def template(value: Any) -> Template:
-    """The template of a TOML value; BadExpression (with `at`) if one of its strings is wrong."""
+    """Parse a TOML value into a template.
+
+    Raises BadExpression, with `key_path`, if one of its strings is wrong.
+    """
     reads: list[Read] = []
     make, constant = _value(value, (), reads)
     return Template(tuple(reads), constant, make)
 
 
 def bare(text: str) -> Template:
-    """The template of a condition, which may be written with or without `${…}`."""
+    """Parse a condition, which may be written with or without `${…}`."""
     pieces = [(0, len(text), None)] if "${" not in text else _unpadded(_split(text, ()))
     if all(literal is not None for *_, literal in pieces):
         return _escaped(text, "".join(str(literal) for *_, literal in pieces))
@@ -66,7 +68,7 @@ def _no_condition(text: str) -> BadExpression:
 
 
 def _escaped(text: str, body: str) -> Template:
-    """A bare expression in whose strings `$${` stands for `${`; places are those in `text`."""
+    """Parse an expression without `${…}` in whose strings `$${` stands for `${`; offsets are those in `text`."""
     if "${" in _CLOSER.sub(_blank, body):
         raise _no_condition(text)
     reads: list[Read] = []
@@ -80,19 +82,18 @@ def _escaped(text: str, body: str) -> Template:
 
 
 def _before(body: str, offset: int) -> int:
-    """Where an offset lies in the text in which each `${` of the body is written with one more `$`."""
+    """Convert an offset in the unescaped body to one in the text, where each `${` has one more `$`."""
     return offset + body.count("${", 0, offset + 1)
 
 
 def is_text(text: str) -> bool:
-    """Whether a string of a template gives text, whatever is put into it: it is not one whole
-    `${…}`."""
+    """Return whether a templated string always gives text: it is not one whole `${…}`."""
     pieces = list(_split(text, ()))
     return len(pieces) != 1 or pieces[0][2] is not None
 
 
 Piece = tuple[int, int, str | None]
-"""Literal text, or None for an expression, and its offsets in the string."""
+"""The offsets of a piece of a string, and its literal text, or None for an expression."""
 
 
 def _unpadded(pieces: Iterable[Piece]) -> list[Piece]:
@@ -153,7 +154,7 @@ def _text(text: str, at: KeyPath, reads: list[Read]) -> tuple[Make, bool]:
 
 @lru_cache(maxsize=20_000)
 def _parsed(text: str) -> tuple[Make, bool, tuple[Read, ...]]:
-    """What a string with `${` in it means, and what it reads; many strings of a spec are alike."""
+    """Parse a string that contains `${`; cached, since many strings of a spec are equal."""
     reads: list[Read] = []
     make, constant = _mixed(text, reads)
     return make, constant, tuple(reads)
@@ -180,7 +181,7 @@ def _put(value: Any) -> str:
 
 
 def _split(text: str, at: KeyPath) -> Iterator[Piece]:
-    """The pieces of a string."""
+    """Yield the literal and expression pieces of a string; raises BadExpression for an unclosed `${`."""
     place = 0
     while (start := text.find("${", place)) >= 0:
         if start > place and text[start - 1] == "$":
@@ -203,7 +204,7 @@ _CLOSER = re.compile(rf"(?P<brace>[{{}}]) | {STRING} | //[^\n]*", re.VERBOSE)
 
 
 def _close(text: str, start: int) -> int:
-    """Where the `}` is that ends an expression; -1 if there is none."""
+    """Return the offset of the `}` that ends an expression, or -1."""
     depth = 0
     for found in _CLOSER.finditer(text, start):
         if found["brace"] == "}" and not depth:
@@ -253,7 +254,7 @@ def _blank(found: re.Match[str]) -> str:
 
 
 def _path(text: str) -> tuple[tuple[str | int, ...], int]:
-    """The plain path that a text begins with, and where it ends; an empty one if there is none."""
+    """Return the plain path at the start of a text and the offset of its end; the path may be empty."""
     found = _NAME.match(text)
     parts: list[str | int] = []
     end = 0

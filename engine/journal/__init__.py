@@ -1,1 +1,1 @@
-"""What is kept of runs: a store of their events, and who may write them."""
+"""Stored runs: their events, and the leases that decide which process may write them."""

@@ -1,6 +1,6 @@
-"""What the databases of runs do each in its own way: opening, transactions, marks of parameters, errors.
+"""The interface of the databases that store runs: opening, transactions, parameters, errors.
 
-SQL is written once, with `?`, for SQLite 3.40 and PostgreSQL 13 and newer.
+SQL is written once, with `?` for parameters, for SQLite 3.40 and PostgreSQL 13 and newer.
 """
 
 from __future__ import annotations
@@ -17,37 +17,43 @@ __all__ = ["Dialect", "attempts_of", "default_store", "dialect_of"]
 
 
 class Dialect(Protocol):
-    """One connection."""
+    """One connection to a database."""
 
     errors: tuple[type[Exception], ...]
 
     def open(self, format: int) -> None:
-        """Connect, and make the tables; JournalError if they are of a newer format."""
+        """Connect and create the tables; raises JournalError if they are of a newer format."""
 
     def close(self) -> None: ...
 
     def transaction(self, alone: bool) -> Any:
-        """A block whose writes are all done at its end, or none; no two that are `alone` go on at a time."""
+        """Return a context manager whose writes are committed at its end, all or none.
+
+        No two `exclusive` transactions run at the same time.
+        """
 
     def do(self, sql: str, values: Sequence[Any]) -> int:
-        """Execute; how many rows it was about."""
+        """Execute a statement and return the number of rows affected."""
 
     def rows(self, sql: str, values: Sequence[Any]) -> Iterator[tuple[Any, ...]]: ...
 
     def why(self, error: Exception) -> str:
-        """What is wrong, to be said after the store's name."""
+        """Describe an error, as a phrase to follow the name of the store."""
 
     def put(self, name: str, data: bytes) -> None:
-        """Keep a large value, whole or not at all, unless it is there."""
+        """Store a large value, whole or not at all, unless it is stored already."""
 
     def get(self, name: str) -> bytes | None: ...
 
     def forget(self, kept: Collection[str], before: float) -> None:
-        """Forget large values but those kept and those put since a time; give back the place of what was deleted."""
+        """Delete large values that are not referenced and were stored before a time.
+
+        `before` is in seconds since 1970. The space of what was deleted is freed where the database needs that.
+        """
 
 
 def dialect_of(where: str, durable: bool) -> Dialect:
-    """The dialect of a path or URL."""
+    """Return the database of a path or URL, not connected yet."""
     if where.startswith(("postgresql://", "postgres://")):
         from engine.journal.postgres import Postgres
 
@@ -62,13 +68,13 @@ def dialect_of(where: str, durable: bool) -> Dialect:
 
 
 def default_store() -> str:
-    """The file under the user's state directory."""
+    """Return the path of the store in the user's state directory."""
     state = os.environ.get("XDG_STATE_HOME") or os.path.expanduser("~/.local/state")
     return str(Path(state) / "engine" / "runs.db")
 
 
 def attempts_of(where: str, run: str) -> Path:
-    """Where the attempts of a run that is kept in a store have their folders: on this machine."""
+    """Return the directory, on this machine, of the attempts of a stored run."""
     if "://" in where:
         folder = Path(default_store()).with_name(f"{_hash(where)}-attempts")
     else:

@@ -1,4 +1,4 @@
-"""Runs in PostgreSQL, large values too: whoever reaches the database can go on with a run.
+"""Store runs and large values in PostgreSQL: any machine that reaches the database can resume a run.
 
 Needs psycopg, the extra `engine[postgres]`.
 """
@@ -15,7 +15,7 @@ from engine.journal.tables import TABLES, shown
 __all__ = ["Postgres"]
 
 _LOCK = 0x656E67696E65
-"""What those who want to be alone lock: a number of our own."""
+"""The number of the advisory lock of exclusive transactions."""
 _BATCH = 1000
 
 _MORE = (
@@ -26,7 +26,10 @@ _MORE = (
 
 
 class Postgres:
-    """A database, by its URL. `durable`: a commit is on disk when it returns."""
+    """A PostgreSQL database, given by its URL.
+
+    With `is_durable` a commit is on disk when it returns.
+    """
 
     errors: tuple[type[Exception], ...]
 
@@ -118,5 +121,5 @@ class Postgres:
 
 
 def _own(sql: str) -> bytes:
-    """SQL with the marks that psycopg knows."""
+    """Replace the parameter marks by those of psycopg."""
     return sql.replace("?", "%s").encode()

@@ -1,7 +1,7 @@
-"""What a store keeps: the header of a run, who holds it, its events; and JSON for all of them.
+"""The records of a store: the header of a run, its lease holder, its events, and their JSON encoding.
 
-What is larger than `LARGE` is kept in a file of its own, named by its hash, and an event's data has
-the name in its place. Source: LANGUAGE.md sections 14 and 15 (T6).
+An output larger than `MAX_INLINE_SIZE` is stored as a blob named by its hash, and the event holds that name in its place.
+Source: docs/language.md, "Engines that die".
 """
 
 from __future__ import annotations
@@ -23,21 +23,24 @@ from engine.record.events import Event
 __all__ = ["FORMAT", "LARGE", "Header", "Holder", "Kept", "decoded", "encoded", "myself"]
 
 FORMAT = 1
-"""The version of what is written; older ones are read."""
+"""The version of the stored format; older ones can be read."""
 LARGE = 1024 * 1024
-"""Characters of JSON up to which an output is kept with its event."""
+"""Maximum size, in characters of JSON, of an output stored inside its event."""
 
 _FILE = "$file"
 _MARK = f'"{_FILE}":'.encode()
 _PART = 100
-"""Events that are encoded at once: what is made of more would wake the garbage collector."""
+"""The number of events encoded at once: a larger batch would trigger the garbage collector."""
 _OUTPUTS = ("output", "outputs")
 
 
 @frozen(kw_only=True)
 class Header:
-    """What is known of a run before its first event. `files` are the spec and those it includes, by their paths; `created` is
-    seconds since 1970; `origin` is the run that this one takes successes over from."""
+    """The properties of a run that are known before its first event.
+
+    `files` are the spec and the files it includes, by path; `created` is in seconds since 1970; `origin` is the run whose
+    successes this one carries over.
+    """
 
     id: str
     pipeline: str
@@ -52,13 +55,15 @@ class Header:
     format: int = FORMAT
     origin: str | None = None
     key: str | None = None
-    """Given by who started it: one run for each key and pipeline."""
+    """The idempotency key given by the caller: a pipeline has at most one run for each key."""
 
 
 @frozen
 class Holder:
-    """A process that may write a run's events: it is alive as long as its host has not been started anew, and its pid is of the
-    process that began at `began`."""
+    """The process that may write a run's events.
+
+    The process is alive as long as its host has not been rebooted and the process with its pid began at `began`.
+    """
 
     host: str
     boot: str
@@ -67,7 +72,7 @@ class Holder:
 
     @property
     def alive(self) -> bool | None:
-        """Whether it lives; None if it is on another host, where only its lease tells."""
+        """Whether the process is alive; None if it is on another host, where only the lease can tell."""
         me = myself()
         if self.host != me.host:
             return None
@@ -79,7 +84,10 @@ class Holder:
 
 @frozen(kw_only=True)
 class Kept:
-    """A run as the store has it. `status` is `running` as long as it has not ended, whoever holds it, or nobody."""
+    """A run as it is stored.
+
+    `status` is `running` as long as the run has not ended, whether or not a process holds it.
+    """
 
     header: Header
     status: str
@@ -89,18 +97,21 @@ class Kept:
 
     @property
     def shown(self) -> str:
-        """Its status for people: a run that nobody runs is `interrupted`."""
+        """The status to display: a running run that no process holds is `interrupted`."""
         return "interrupted" if self.status == "running" and self.holder is None else self.status
 
 
 def myself() -> Holder:
-    """This process."""
+    """Return this process as a lease holder."""
     pid = os.getpid()
     return Holder(socket.gethostname(), boot(), pid, began(pid))
 
 
 def encoded(events: Sequence[Event], keep: Callable[[str], str]) -> str:
-    """Events that are written together as one JSON array; `keep` stores a large text and gives the name it has then."""
+    """Encode events that are written together as one JSON array.
+
+    `put_blob` stores a large text and returns its name.
+    """
     parts = (events[at : at + _PART] for at in range(0, len(events), _PART))
     return f"[{b','.join(_encoded(part, keep)[1:-1] for part in parts).decode()}]"
 
@@ -131,7 +142,7 @@ def _without_large(data: Mapping[str, Any], keep: Callable[[str], str]) -> Mappi
 
 
 def decoded(text: str, fetch: Callable[[str], str]) -> list[Event]:
-    """Those events again; `fetch` gives the text that was stored under a name."""
+    """Decode an array of events; `get_blob` returns the text stored under a name."""
     found = [
         Event(kind, seconds, path, data, turn)
         for turn, seconds, kind, path, data in json.loads(text)

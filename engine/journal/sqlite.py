@@ -1,4 +1,4 @@
-"""Runs in a file: SQLite in write-ahead mode, large values in files beside it."""
+"""Store runs in an SQLite file in write-ahead mode, and large values in files beside it."""
 
 from __future__ import annotations
 
@@ -17,7 +17,10 @@ __all__ = ["Sqlite"]
 
 
 class Sqlite:
-    """A file, in write-ahead mode. `durable`: a commit is on disk when it returns."""
+    """An SQLite file in write-ahead mode.
+
+    With `is_durable` a commit is on disk when it returns.
+    """
 
     errors: tuple[type[Exception], ...] = (sqlite3.Error, OSError)
 

@@ -1,9 +1,10 @@
-"""Runs in a database: headers, events, leases, and what is asked of runs from outside.
+"""Store runs in a database: headers, events, leases, and requests from outside.
 
-One `Store` is one connection, for one thread. Every write of a run's events renews its lease in the
-same transaction and fails with LeaseLost where another has taken it over since: whoever was stopped
-for long cannot write behind the back of who went on. Large values are files beside the database.
-`dialects` says what SQLite and PostgreSQL do differently. Source: LANGUAGE.md section 15 (T6).
+One `Store` is one connection, for one thread. Every write of a run's events renews its lease in the same transaction,
+and fails with LeaseLost if another process has taken the run over since: a process that was suspended for long cannot
+interfere with its successor. Large values are stored as blobs beside the database. `databases` holds the differences
+between SQLite and PostgreSQL.
+Source: docs/language.md, "Engines that die".
 """
 
 from __future__ import annotations
@@ -30,27 +31,26 @@ from engine.record.events import Event
 __all__ = ["LEASE", "Busy", "Held", "LeaseLost", "NoSuchRun", "SameKey", "Store"]
 
 LEASE = 30.0
-"""Seconds after which a lease that is not renewed has run out, where nobody can tell whether its
-holder lives."""
+"""Seconds until a lease expires unless renewed, where its holder cannot be checked."""
 
 _NAME = re.compile(r'"\$file":"([0-9a-f]{64})"')
 _FRESH = 3600.0
-"""Seconds in which a large value may still be waiting for the event that names it."""
+"""Seconds for which a large value may still wait for the event that names it."""
 
 _HEADER = tuple(field.name for field in attrs.fields(Header))
 _AS_JSON = frozenset({"files", "inputs", "env", "seed"})
 
 
 class Held(JournalError):
-    """Somebody else runs this run."""
+    """Another process runs this run."""
 
 
 class LeaseLost(JournalError):
-    """Somebody else has taken the run over meanwhile."""
+    """Another process has taken the run over in the meantime."""
 
 
 class SameKey(JournalError):
-    """There is a run with this idempotency key."""
+    """A run with this idempotency key exists already."""
 
     def __init__(self, kept: Kept) -> None:
         self.kept = kept
@@ -58,7 +58,7 @@ class SameKey(JournalError):
 
 
 class Busy(JournalError):
-    """Runs of the same pipeline, which wants to be alone, are being run."""
+    """An exclusive run cannot start while other runs of its pipeline are running."""
 
     def __init__(self, runs: tuple[str, ...]) -> None:
         self.runs = runs
@@ -66,11 +66,11 @@ class Busy(JournalError):
 
 
 class NoSuchRun(JournalError):
-    """There is no run of this id."""
+    """No stored run has this id."""
 
 
 class Store:
-    """Opens the database, and makes what it needs in it if it is new."""
+    """A connection to a store, whose tables are created if it is new."""
 
     def __init__(self, where: str, durable: bool = True) -> None:
         self.where = shown(where)
@@ -79,7 +79,7 @@ class Store:
             self._dialect.open(FORMAT)
 
     def close(self) -> None:
-        """Give the connection back."""
+        """Close the connection."""
         self._dialect.close()
 
     def __enter__(self) -> Store:
@@ -96,8 +96,11 @@ class Store:
     # -- who may write -------------------------------------------------------------------------------------------
 
     def create(self, header: Header, epoch: int = 1, alone: bool = False) -> int:
-        """Keep a new run, held by this process; gives the lease's epoch. SameKey if there is a run with its key, Busy if it is to be
-        `alone` and others of its pipeline are being run."""
+        """Store a new run held by this process, and return the epoch of its lease.
+
+        Raises DuplicateKey if a run with its key exists, and PipelineBusy if it is `exclusive` and other runs of its
+        pipeline are running.
+        """
         values = [_column(name, getattr(header, name)) for name in _HEADER]
         marks = ", ".join("?" * (len(_HEADER) + 2))
         with self._transaction(alone=True):
@@ -114,7 +117,10 @@ class Store:
         return epoch
 
     def acquire(self, run: str) -> int:
-        """Take a run that nobody runs; gives the lease's new epoch. Held if somebody does."""
+        """Take the lease of a run that no process runs, and return its new epoch.
+
+        Raises RunInUse if another process runs it.
+        """
         with self._transaction(alone=True):
             found = self._rows(
                 "SELECT epoch, host, boot, pid, began, expires FROM lease WHERE run = ?", (run,)
@@ -141,7 +147,7 @@ class Store:
         )
 
     def release(self, run: str, epoch: int) -> None:
-        """Let others run it at once."""
+        """Give up the lease, so that other processes can run the run at once."""
         with self._transaction():
             self._do(
                 "UPDATE lease SET expires = 0, pid = 0 WHERE run = ? AND epoch = ?", (run, epoch)
@@ -157,8 +163,11 @@ class Store:
         events: Sequence[Event],
         ended: tuple[str, str] | None = None,
     ) -> None:
-        """Add events, all or none, and renew the lease. `last` is the number of the last of them, `ended` the run's status and message
-        where they end it."""
+        """Append events, all or none, and renew the lease.
+
+        `last` is the number of the last event; `final_status` is the run's status and message if the events end it. Raises
+        LeaseLost if another process has taken the run over.
+        """
         data = encoded(events, self.keep) if events else ""
         with self._transaction():
             values = (time.time() + LEASE, run, epoch)
@@ -176,7 +185,7 @@ class Store:
                     self._do("DELETE FROM request WHERE run = ?", (run,))
 
     def reopen(self, header: Header, epoch: int, last: int, events: Sequence[Event]) -> None:
-        """Begin a run once more, with another spec perhaps; its events up to now stay."""
+        """Restart a run that has ended, possibly with a changed spec; its events so far stay."""
         self.append(header.id, epoch, last, events)
         with self._transaction():
             values = (header.path, header.hash, json.dumps(header.files), header.id)
@@ -187,21 +196,27 @@ class Store:
             )
 
     def since(self, run: str, after: int = 0) -> Iterator[tuple[int, list[Event]]]:
-        """A run's events behind one, in order, as they were written together: each time the number of the last."""
+        """Yield the events after a number, in the groups they were written in.
+
+        Each group comes with the number of its last event.
+        """
         sql = "SELECT last, data FROM event WHERE run = ? AND last > ? ORDER BY last"
         with self._told():
             for last, data in self._dialect.rows(sql, (run, after)):
                 yield last, decoded(data, self.fetch)
 
     def events(self, run: str) -> list[Event]:
-        """All events of a run, in order."""
+        """Return all events of a run, in order."""
         with without_collecting():
             return [event for _, events in self.since(run) for event in events]
 
     # -- runs -----------------------------------------------------------------------------------------------------
 
     def run(self, id: str) -> Kept:
-        """One run, by its id or the first characters of it that no other has; NoSuchRun."""
+        """Return the run with an id, or with the only id that begins with these characters.
+
+        Raises NoSuchRun if there is none, or more than one.
+        """
         found = self._kept("WHERE id = ? OR id LIKE ? ESCAPE '!' ORDER BY id", (id, _prefix(id)))
         exact = [kept for kept in found if kept.header.id == id]
         if len(exact or found) == 1:
@@ -211,20 +226,20 @@ class Store:
         raise self._no_such(id)
 
     def runs(self, pipeline: str | None = None, since: float | None = None) -> list[Kept]:
-        """Runs, latest first."""
+        """Return the runs, latest first; `since` is in seconds since 1970."""
         terms = [("pipeline = ?", pipeline), ("created >= ?", since)]
         used = [(term, value) for term, value in terms if value is not None]
         where = f"WHERE {' AND '.join(term for term, _ in used)}" if used else ""
         return self._kept(f"{where} ORDER BY created DESC, id", [value for _, value in used])
 
     def _of(self, header: Header, term: str, value: str) -> list[Kept]:
-        """Runs of the same pipeline."""
+        """Return the runs of the same pipeline."""
         return self._kept(
             f"WHERE path = ? AND pipeline = ? AND {term}", (header.path, header.pipeline, value)
         )
 
     def remove(self, run: str) -> None:
-        """Forget a run that nobody runs."""
+        """Delete a run that no process runs, with its attempts' directories."""
         with self._transaction():
             for table in ("event", "lease", "request"):
                 self._do(f"DELETE FROM {table} WHERE run = ?", (run,))
@@ -232,7 +247,7 @@ class Store:
         shutil.rmtree(attempts_of(self.where, run), ignore_errors=True)
 
     def tidy(self) -> None:
-        """Forget large values that no event names any more, and give their place on disk back."""
+        """Delete large values that no event references, and free their space on disk."""
         kept: set[str] = set()
         with self._told():
             for (data,) in self._dialect.rows(
@@ -255,7 +270,7 @@ class Store:
     # -- what is asked of a run from outside ------------------------------------------------------------------------
 
     def ask(self, run: str, kind: str, data: Any) -> None:
-        """Leave a request for whoever runs it."""
+        """Send a request to the process that runs a run."""
         with self._transaction():
             self._do(
                 "INSERT INTO request (run, kind, data, at) VALUES (?, ?, ?, ?)",
@@ -263,7 +278,7 @@ class Store:
             )
 
     def requests(self, run: str, after: int = 0) -> list[tuple[int, str, Any]]:
-        """Requests behind one: its number, kind and data."""
+        """Return the requests after a number, each with its number, kind and data."""
         found = self._rows(
             "SELECT id, kind, data FROM request WHERE run = ? AND id > ? ORDER BY id", (run, after)
         )
@@ -272,7 +287,10 @@ class Store:
     # -- large values ---------------------------------------------------------------------------------------------
 
     def keep(self, text: str) -> str:
-        """Put a text where large ones lie, on disk when this returns; its name is its hash."""
+        """Store a large text and return its name, which is its hash.
+
+        The text is on disk when this returns, if the store is durable.
+        """
         data = text.encode()
         name = hashlib.sha256(data).hexdigest()
         with self._told():
@@ -280,7 +298,7 @@ class Store:
         return name
 
     def fetch(self, name: str) -> str:
-        """The text of that name."""
+        """Return the text with a name; raises JournalError if it is missing or damaged."""
         with self._told():
             data = self._dialect.get(name)
         if data is None or hashlib.sha256(data).hexdigest() != name:

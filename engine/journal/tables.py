@@ -25,5 +25,5 @@ TABLES = (
 
 
 def shown(where: str) -> str:
-    """A path or URL without its password."""
+    """Return a path or URL without its password."""
     return re.sub(r"(?<=://)([^/@:]*):[^/@]*@", r"\1:***@", where)

@@ -1,6 +1,7 @@
-"""What spans several keys of a spec: keys that exclude or need each other (E103, E105).
+"""Checks rules that span several keys of a spec: keys that exclude or need each other (E103, E105).
 
-Source: LANGUAGE.md sections 2 to 5.
+Every single value is already right, or has been left out. A key that the loader left out counts as written, so that
+one mistake is reported once. Source: docs/language.md, "Nodes and steps", "Retry", "Routes", "Fan-out", "Sub-pipelines".
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ _BODIES_OF_NODES = (*_BODIES, "steps", "start")
 
 @frozen
 class _Tell:
-    """Makes findings about a document."""
+    """Builds diagnostics about one document."""
 
     spec: Spec
 
@@ -39,12 +40,12 @@ class _Tell:
         return Diagnostic(rule, message, source, span, help, *whose(place))
 
     def lacks(self, table: KeyPath, *keys: str) -> bool:
-        """Whether none of the keys stands in the table of the file: nor one that was left out."""
+        """Return whether the table in the file has none of the keys, counting those that the loader left out."""
         return all(whole(self.spec, (*table, key)) for key in keys)
 
 
 def across(spec: Spec) -> Iterator[Diagnostic]:
-    """What is wrong with a document though each of its values is right, or has been left out."""
+    """Yield the diagnostics of a document whose values are each valid but contradict one another."""
     tell = _Tell(spec)
     if spec.at and spec.pipelines:
         message = "a pipeline inside a file cannot contain pipelines"
@@ -118,7 +119,7 @@ def _retry(tell: _Tell, path: KeyPath, clause: RetrySpec) -> Iterator[Diagnostic
 
 
 def _longest(clause: RetrySpec) -> float:
-    """Seconds before the last retry."""
+    """Return the delay before the last retry, in seconds; infinity where it overflows."""
     if clause.attempts < 2 or not clause.delay:
         return 0.0
     try:

@@ -1,8 +1,8 @@
-"""Spec -> TOML text, the way back: loading it gives an equal Spec.
+"""Spec -> TOML text, the inverse of the loader: loading the text gives an equal Spec.
 
-Defaults are left out, short forms taken where there is one, a node's only step stands in its table
-again, nodes keep their order. Comments and layout are not part of a Spec. Source: LANGUAGE.md
-sections 1 to 5.
+Defaults are left out, short forms are used where they exist, a node's only step is written in the node's own table, and
+nodes keep their order. Comments and layout are not part of a Spec. Source: docs/language.md, "A document", "Nodes and
+steps", "Retry", "Routes", "Edges and joins".
 """
 
 from __future__ import annotations
@@ -84,7 +84,7 @@ _CONVERTER = Converter()
 
 
 def _writer(kind: type, **hooks: Callable[[Any], Any]) -> Callable[[Any], dict[str, Any]]:
-    """What makes the table of one kind; `hooks` serve fields with a form of their own."""
+    """Register and return the function that turns one class into a table; `hooks` serve fields with a form of their own."""
     fields: dict[str, Any] = {
         field.name: override(
             omit=(field.name in INTERNAL.get(kind, ())) or None,

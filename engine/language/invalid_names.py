@@ -1,8 +1,8 @@
-"""What has a wrong name (E104) stays in the Spec under it: what the file means by it elsewhere.
+"""Resolves references to things whose name is invalid (E104) and that stay in the Spec under that name.
 
-Where the name has a wrong shape, an expression that reads it is parsed with a stand-in of the same
-length, so that all places stay. Where it is a word of the language, that word may mean either.
-Source: LANGUAGE.md sections 1, 5 and 9.
+A name that is not an identifier is replaced by a placeholder of the same length before an expression is parsed, so that
+all offsets stay. A name that is a reserved word may mean the named thing or the word. Source: docs/language.md, "A
+document", "Nodes and steps", "Expressions".
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from engine.toml.key_paths import KeyPath
 __all__ = ["Make", "ambiguous", "means_either", "with_stand_ins"]
 
 Make = Callable[[Any], Template]
-"""A value of a spec to its template."""
+"""A function that parses a value of a spec into its template."""
 
 _SCOPE = "inputs steps state item index run env secrets resources"
 _ROOTS = frozenset(_SCOPE.split())
@@ -31,27 +31,27 @@ _MEANT = """
     timestamp type uint
 """
 _CEL = frozenset(_MEANT.split())
-"""Words that mean something in CEL where they are not called."""
+"""Words that have a meaning in CEL even where they are not called."""
 _LETTER = re.compile(r"[^\W\d_]").search
 _NOT_CALLED = r"(?!\w|\s*\()"
 _SURELY = r"(?=\s*(?:\.\s*[A-Za-z_]|\?\?))"
-"""What stands behind a node's name that could mean something else."""
+"""Matches the text that must follow an ambiguous name for it to be read as a node."""
 _WORDS = RESERVED | OUTCOMES
 
 
 def means_either(spec: Spec, root: str) -> bool:
-    """Whether the first word of a path may also mean a node that is called so."""
+    """Return whether the first part of a path may also mean a node with that reserved name."""
     return root in _ROOTS and ("nodes", root) in spec.misnamed
 
 
 def ambiguous(spec: Spec, node: str) -> bool:
-    """Whether a node, or something in it, is called by a word of the language."""
+    """Return whether a node, or something in it, is named by a reserved word."""
     named = [path[-1] for path in spec.misnamed if path[:2] == (spec.table, node)]
     return any(str(name).partition(":")[0] in _WORDS for name in named)
 
 
 def with_stand_ins(spec: Spec) -> Callable[[Make], Make]:
-    """Makes of `make` one that reads what has a wrong name as if that were right."""
+    """Return a decorator for template parsers that accepts references to invalid names."""
     words = _stand_ins(spec)
     names = {word: name for name, word in words.items()}
     pattern = re.compile(_pattern(spec.misnamed) or "(?!)")
@@ -71,7 +71,7 @@ def with_stand_ins(spec: Spec) -> Callable[[Make], Make]:
 
 
 def _stand_ins(spec: Spec) -> dict[str, str]:
-    """A word of the same length for every wrong name, that nothing else is called."""
+    """Return for each invalid name an unused word of the same length."""
     steps = (name for node in spec.nodes.values() for name in node.steps)
     taken = RESERVED.union(spec.nodes, spec.inputs, spec.state, steps)
     names = sorted({str(path[-1]) for path in spec.misnamed})
@@ -88,7 +88,7 @@ def _words(length: int, taken: Collection[str]) -> Iterator[str]:
 
 
 def _pattern(misnamed: Collection[KeyPath]) -> str:
-    """Finds the wrong names where an expression reads them."""
+    """Return a regular expression that finds the invalid names where an expression reads them."""
     nodes = [str(path[1]) for path in misnamed if path[:1] == ("nodes",) and len(path) == 2]
     inputs = [str(path[1]) for path in misnamed if path[:1] == ("inputs",)]
     states = [str(path[1]) for path in misnamed if path[:1] == ("state",)]

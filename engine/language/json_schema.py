@@ -1,8 +1,7 @@
-"""The language as JSON Schema, for editors, completions and the reference.
+"""Provides the spec language as JSON Schema, for editors, completions and the reference.
 
-`language.schema.json` says of a file's data what `structure` and `across` say of it, key by key;
-what a schema cannot say is left to them. Nothing here is needed to load a spec. Source: LANGUAGE.md
-sections 1 to 9.
+`language.schema.json` describes a file's data key by key as `structuring` and `consistency` check it; what a schema cannot
+express is left to them. Nothing here is needed to load a spec. Source: docs/language.md.
 """
 
 from __future__ import annotations
@@ -13,7 +12,7 @@ __all__ = ["schema"]
 
 
 def schema() -> dict[str, Any]:
-    """The JSON Schema (draft 2020-12) of a spec's data; a new one for each caller."""
+    """Return the JSON Schema (draft 2020-12) of a spec's data; each caller gets a new copy."""
     import json
     from importlib.resources import files
 

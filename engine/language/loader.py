@@ -1,11 +1,11 @@
-"""Source -> Spec: TOML into frozen values, every mistake at once.
+"""Source -> Spec: loads TOML into frozen values and reports every mistake at once.
 
-`structure` says what each value must be, `stray` where `${` has no place; what spans several keys
-is looked at here. After a mistake the data is mended by leaving the wrong part out, so that later
-phases can still report the rest of the file; where that takes a name away, a place is held for it.
-What has a wrong name stays under it, so that all below is looked at (see `misnamed`).
-Positions are looked up only for what is reported. Reads no other file than the sub-pipelines a spec
-names, through `reader`. Source: LANGUAGE.md sections 1 to 5, 16.
+`structuring` checks single values, `stray_expressions` finds `${` where it is not allowed, and `consistency` checks what
+spans several keys. After a mistake the wrong part is left out of the data, so that later phases can still report on the
+rest of the file; where that removes a name, a placeholder keeps it known. A thing with an invalid name stays under that
+name, so that everything below is checked (see `invalid_names`). Positions are computed only for what is reported. Reads no
+other file than the sub-pipelines a spec names, through `reader`. Source: docs/language.md, "A document", "Nodes and
+steps", "Sub-pipelines", "Diagnostics".
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ Reader = Callable[[Path], Source]
 
 
 def load(source: Source, reader: Reader = read) -> tuple[Spec | None, Diagnostics]:
-    """Everything a file says, sub-pipelines in other files included; None if it is not TOML."""
+    """Load a spec with its sub-pipelines in other files; the Spec is None if the text is not TOML."""
     spec, found = _load(source, reader, {}, ())
     return spec, Diagnostics.of(found)
 
@@ -92,8 +92,10 @@ def _nodeless(source: Source, data: Mapping[str, Any]) -> Iterator[Diagnostic]:
 
 
 def _structured(data: dict[str, Any]) -> tuple[Spec, list[Mistake]]:
-    """The Spec of what is right in the data, with what was left out for it, and all that is
-    wrong."""
+    """Build the Spec of the valid parts of the data, and list every mistake.
+
+    The Spec records what was left out (`omitted_paths`) and what has an invalid name (`misnamed_paths`).
+    """
     spec, wrong = _tried(data)
     wrong = found = with_strays(_without_echo(wrong), strays(data))
     meant = [(*m.path[:-1], m.meant) for m in found if m.rule is codes.UNKNOWN_KEY and m.meant]
@@ -120,14 +122,16 @@ def _tried(data: dict[str, Any]) -> tuple[Spec, list[Mistake]]:
 
 
 def _without_echo(found: list[Mistake]) -> list[Mistake]:
-    """A missing key says nothing new where an unknown one in its table was meant to be it."""
+    """Drop errors that only follow from another: a missing key whose misspelt form is reported in the same table."""
     meant = {(*m.path[:-1], m.meant) for m in found if m.rule is codes.UNKNOWN_KEY}
     return [m for m in found if m.rule is not codes.MISSING_KEY or (*m.path, m.meant) not in meant]
 
 
 def _mended(data: Any, gone: Iterable[KeyPath], named: Set[KeyPath]) -> dict[str, Any]:
-    """A copy without the wrong parts (of which a missing key's is the table that lacks it), and
-    with the wrong names known to be wrong."""
+    """Return a copy of the data without its wrong parts, with invalid names marked.
+
+    The wrong part of a missing key is the table that lacks it.
+    """
     tree: dict[str, Any] = _copy(data, (), named)
     for path in sorted(set(gone), key=_in_file_order, reverse=True):
         _drop(tree, path)
@@ -135,7 +139,7 @@ def _mended(data: Any, gone: Iterable[KeyPath], named: Set[KeyPath]) -> dict[str
 
 
 def _in_file_order(path: KeyPath) -> list[str]:
-    """What sorts the items of an array by number, so that the last ones can be dropped first."""
+    """Return a sort key that orders items of an array by number, so that the last can be dropped first."""
     return [f"{part:09}" if isinstance(part, int) else part for part in path]
 
 
@@ -187,7 +191,7 @@ def _fix(source: Source, mistake: Mistake, span: Span) -> Fix | None:
 
 
 def _placed(spec: Spec, source: Source, at: KeyPath, name: str) -> Spec:
-    """The Spec with its place filled in, and that of the pipelines inside it."""
+    """Return the Spec with its location filled in, also in the pipelines inside it."""
     broken = spec.broken
     return attrs.evolve(
         spec,
@@ -207,18 +211,18 @@ def _placed(spec: Spec, source: Source, at: KeyPath, name: str) -> Spec:
 
 
 def _held(nodes: Mapping[str, NodeSpec], broken: Iterable[str]) -> dict[str, NodeSpec]:
-    """The nodes, and a place held for each that is left out."""
+    """Return the nodes, with a placeholder for each that was left out."""
     held = {name: NodeSpec({name: StepSpec()}, name, single=True) for name in broken}
     return {**nodes, **{name: node for name, node in held.items() if name not in nodes}}
 
 
 def _named(broken: Iterable[KeyPath], table: str) -> list[str]:
-    """The names in a table of which parts were left out, in order."""
+    """Return the names in a table of which parts were left out, sorted."""
     return sorted({str(gone[1]) for gone in broken if gone[:1] == (table,) and len(gone) > 1})
 
 
 def _inside(child: Spec, spec: Spec, key: str) -> Spec:
-    """A pipeline of the file, with what was left out or has a wrong name in it."""
+    """Return a pipeline of the file with its own omitted and misnamed paths."""
     broken, misnamed = _below(spec.broken, key), _below(spec.misnamed, key)
     return attrs.evolve(child, broken=broken, misnamed=misnamed)
 
@@ -244,7 +248,7 @@ def _with_files(
     chain: tuple[Path, ...],
     found: list[Diagnostic],
 ) -> Spec:
-    """The Spec with the files it names loaded, each once; one that includes itself is E204."""
+    """Return the Spec with the files that it names loaded, each once; a recursive file is reported (E204)."""
     here = Path(spec.source.path).resolve()
     files: dict[str, Spec] = {}
     for path, name in _named_files(spec):
@@ -272,7 +276,7 @@ def _with_files(
 
 
 def _named_files(spec: Spec) -> Iterator[tuple[KeyPath, str]]:
-    """The steps that are a pipeline in another file, each with its place."""
+    """Yield each step whose pipeline is another file: its key path and the file's name."""
     for document in _documents(spec):
         for name, node in document.nodes.items():
             yield from _named_in(spec, document, name, node)
@@ -296,7 +300,7 @@ def _at_pipeline(
 
 
 def _spelled(path: Path, target: Path) -> Path:
-    """The path without detours, as long as it leads to the same file."""
+    """Return the path without detours, as long as it leads to the same file."""
     short = Path(os.path.normpath(path))
     return short if short.resolve() == target else path
 
@@ -304,7 +308,7 @@ def _spelled(path: Path, target: Path) -> Path:
 def _included(
     path: Path, target: Path, reader: Reader, known: dict[Path, Spec], chain: tuple[Path, ...]
 ) -> tuple[Spec | None, list[Diagnostic]]:
-    """The Spec of another file with its findings, which name it as `path`."""
+    """Load another file and return its Spec and findings, which name the file as `path`."""
     if target in known:
         return known[target], []
     child, found = _load(reader(path), reader, known, chain)

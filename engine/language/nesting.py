@@ -1,8 +1,8 @@
-"""Spec -> the steps at which sub-pipelines are nested too deep.
+"""Finds the steps at which sub-pipelines are nested too deep.
 
-Counted from the innermost pipeline outwards, so that neither the order in the file nor who is read
-first matters; where it gets too deep the step is cut off, and counting begins anew. Pipelines that
-include each other are told elsewhere (E204). No recursion. Source: LANGUAGE.md section 2.
+Depth is counted from the innermost pipeline outwards, so that neither the order in the file nor the order of reading
+matters; where it gets too deep the step is cut off and counting starts again. Pipelines that include each other are
+reported elsewhere (E204). No recursion. Source: docs/language.md, "Sub-pipelines".
 """
 
 from __future__ import annotations
@@ -15,16 +15,16 @@ from engine.language.spec import Spec
 __all__ = ["DEEPEST", "is_file", "nested_too_deep", "too_deep"]
 
 DEEPEST = 50
-"""How many pipelines may stand one in another, the outermost counted; so a plan can be walked by plain recursion."""
+"""Maximum depth of nested pipelines, the outermost counted; it lets a plan be walked by plain recursion."""
 
 
 def is_file(pipeline: str) -> bool:
-    """Whether a step's `pipeline` is a path rather than a name in the same file."""
+    """Return whether a step's `pipeline` is a path rather than the name of a pipeline in the same file."""
     return "/" in pipeline or pipeline.endswith(".toml")
 
 
 def too_deep(name: str) -> tuple[str, str]:
-    """Message and cure for a step whose `pipeline` would be one too many."""
+    """Return the message and help for a step whose `pipeline` exceeds the maximum depth."""
     return (
         f"with `{name}` pipelines are nested more than {DEEPEST} levels deep",
         "combine some of them",
@@ -39,7 +39,10 @@ class _Document:
     siblings: Mapping[str, Spec]
 
     def inner(self) -> Iterator[tuple[str | None, _Document]]:
-        """What is nested in it: by a step's name for it, or (None) for being written there."""
+        """Yield the documents nested in this one, each with the name that a step gives it.
+
+        The name is None for a document that is written inside this one.
+        """
         if not self.spec.at:
             for own in self.spec.pipelines.values():
                 yield None, _Document(own, self.siblings)
@@ -57,7 +60,7 @@ def _named(spec: Spec) -> Iterator[str]:
 
 
 def nested_too_deep(spec: Spec) -> frozenset[tuple[int, str]]:
-    """The steps to cut off: the `id` of their document, and what they call the pipeline."""
+    """Return the steps to cut off, as pairs of the `id` of their document and the pipeline's name."""
     cut: set[tuple[int, str]] = set()
     height: dict[int, int] = {}
     outermost = _Document(spec, spec.pipelines)

@@ -1,8 +1,8 @@
-"""Where a part of a Spec is written in its file, and whether all of that is in the Spec.
+"""Maps parts of a Spec to their key paths in the file, and tells whether they are complete.
 
-The loader leaves out what is wrong (`Spec.broken`), and what is said of the rest must not echo it:
-who makes a claim names the parts that it relies on. Paths are below the document; a Spec's arrays
-are shorter than the file's where items were left out.
+The loader leaves out what is wrong (`Spec.omitted_paths`), and findings about the rest must not follow from such gaps: a
+rule names the parts that its finding depends on. Paths are below the document; arrays of a Spec are shorter than in the
+file where items were left out.
 """
 
 from __future__ import annotations
@@ -17,8 +17,10 @@ __all__ = ["in_file", "shifted", "whole"]
 
 
 def in_file(spec: Spec, path: KeyPath) -> KeyPath:
-    """The key path in the file of what a path of the Spec leads to: a single clause of `retry` may
-    be a table of its own."""
+    """Return the key path in the file of a path of the Spec.
+
+    A single clause of `retry` may be written as a table of its own, without an index.
+    """
     for end, (part, index) in enumerate(pairwise(path), 2):
         if part == "retry" and index == 0 and not spec.source.has((*spec.at, *path[:end])):
             path = path[: end - 1] + path[end:]
@@ -27,7 +29,7 @@ def in_file(spec: Spec, path: KeyPath) -> KeyPath:
 
 
 def shifted(broken: Set[KeyPath], path: KeyPath) -> KeyPath:
-    """The path among arrays that still have the items at `broken`."""
+    """Return the path with its indexes counted as if the omitted items were still present."""
     if not broken:
         return path
     found: KeyPath = ()
@@ -40,7 +42,7 @@ def shifted(broken: Set[KeyPath], path: KeyPath) -> KeyPath:
 
 
 def whole(spec: Spec, path: KeyPath) -> bool:
-    """Whether nothing was left out at, above or below a path."""
+    """Return whether nothing was left out at, above or below a path."""
     if not spec.broken:
         return True
     place = in_file(spec, path)[len(spec.at) :]
@@ -50,6 +52,6 @@ def whole(spec: Spec, path: KeyPath) -> bool:
 
 
 def _gone(broken: Set[KeyPath], array: KeyPath) -> list[int]:
-    """The items of an array that were left out, in order."""
+    """Return the indexes of the omitted items of an array, in order."""
     items = (gone[-1] for gone in broken if gone[:-1] == array)
     return sorted(item for item in items if isinstance(item, int))

@@ -1,8 +1,8 @@
-"""Spec: what a file says, with names still strings.
+"""Spec: the content of a file as frozen values, with names still strings.
 
-Values are frozen and already of the right shape (durations are seconds, short forms are spelled out), but nothing is looked
-up: `compiler` does that. A node written as one step has that step under its own name, so every node is a machine.
-Source: LANGUAGE.md sections 1 to 9.
+Values have the right type already (durations are seconds, short forms are spelled out), but no name is resolved:
+`compiler` does that. A node written as one step has that step under its own name, so every node is a machine.
+Source: docs/language.md, "A document", "Nodes and steps", "Retry", "Routes", "Edges and joins".
 """
 
 from __future__ import annotations
@@ -42,29 +42,29 @@ __all__ = [
 Duration = NewType("Duration", float)
 """Seconds, above zero; in a file a string such as `"1m30s"`."""
 Delay = NewType("Delay", float)
-"""Seconds, zero allowed."""
+"""Seconds, zero or more."""
 Count = NewType("Count", int)
-"""How often something may happen: 1 to 1000."""
+"""A maximum number of repetitions: 1 to 1000."""
 Limit = NewType("Limit", int)
-"""How many places there are: 1 or more."""
+"""A number of slots: 1 or more."""
 Code = NewType("Code", int)
 """An exit code: 0 to 255."""
 Rank = NewType("Rank", int)
-"""A priority: 0 first."""
+"""A priority: 0 or more, 0 first."""
 Factor = NewType("Factor", float)
-"""What a delay grows by: 1 or more."""
+"""The growth of a delay from retry to retry: 1 or more."""
 Share = NewType("Share", float)
-"""0 to 1."""
+"""A fraction from 0 to 1."""
 
 NeedSpec = str | tuple[str | int, ...]
-"""A condition of an edge: one of `CONDITIONS`, or labels."""
+"""The condition of an edge: one of `CONDITIONS`, or labels."""
 
 CONDITIONS = ("success", "failure", "finished", "always")
 
 
 @frozen
 class RetrySpec:
-    """One clause of `retry`; `attempts` is the total, the first included."""
+    """One clause of `retry`; `attempts` is the total, the first attempt included."""
 
     attempts: Count
     on: tuple[str | int, ...] | None = None
@@ -76,7 +76,7 @@ class RetrySpec:
 
 @frozen
 class RouteSpec:
-    """One entry of `routes`, short or long."""
+    """One entry of `routes`, in its short or long form."""
 
     to: str
     max: Count | None = None
@@ -86,7 +86,7 @@ class RouteSpec:
 
 @frozen
 class StepSpec:
-    """One step of a node: exactly one of `task` and `pipeline` is set."""
+    """One step of a node, in which exactly one of `task` and `pipeline` is set."""
 
     task: str | None = None
     pipeline: str | None = None
@@ -102,7 +102,7 @@ class StepSpec:
 
 @frozen
 class NodeSpec:
-    """One node. `single` tells that its step is written in the node's own table."""
+    """One node; `single` tells that its only step is written in the node's own table."""
 
     steps: Mapping[str, StepSpec]
     start: str
@@ -120,16 +120,16 @@ class NodeSpec:
     for_each: str | list[Any] | None = None
     max_parallel: Limit | None = None
     tolerate: int | str | None = None
-    """A number of items, or a share of all, `"10%"`."""
+    """A number of items, or a percentage of all of them such as `"10%"`."""
     uses: tuple[str, ...] = ()
     requires: tuple[str, ...] = ()
     unfolded: bool = attrs.field(default=False, eq=False, repr=False)
-    """Whether the steps are those of its task, a class: see `unfold`."""
+    """Whether the steps come from the node's task, which is a class (see `expansion`)."""
     description: str = ""
 
     @property
     def flat(self) -> bool:
-        """Whether what its steps say is written in the table of the node."""
+        """Whether the keys of its steps are written in the node's own table."""
         return self.single or self.unfolded
 
 
@@ -148,7 +148,7 @@ class PipelineSpec:
 
 @frozen
 class ServiceSpec:
-    """One of `[services]`: a task that ends with exit 0 where the service is well."""
+    """One of `[services]`: a task that ends with exit 0 while the service is available."""
 
     task: str
     with_: Mapping[str, Any] = attrs.field(factory=dict)
@@ -157,28 +157,28 @@ class ServiceSpec:
     description: str = ""
 
     def as_node(self, name: str) -> NodeSpec:
-        """The node that looks."""
+        """Return the node that checks the service."""
         step = StepSpec(self.task, with_=self.with_, retry=self.retry, timeout=self.timeout)
         return NodeSpec({name: step}, name, single=True, description=self.description)
 
 
 @frozen
 class ResourceSpec:
-    """One of `[resources]`: what is opened for nodes that use it, and closed after them."""
+    """One of `[resources]`: opened for the nodes that use it, and closed after them."""
 
     task: str
     with_: Mapping[str, Any] = attrs.field(factory=dict)
     description: str = ""
 
     def as_node(self, name: str) -> NodeSpec:
-        """The node that would open it."""
+        """Return the node that would open the resource."""
         step = StepSpec(self.task, with_=self.with_)
         return NodeSpec({name: step}, name, single=True, description=self.description)
 
 
 @frozen
 class LimitsSpec:
-    """The `[limits]` table: what the worst case of a run may come to."""
+    """The `[limits]` table: upper limits for the worst case of a run."""
 
     attempts: Limit | None = None
     duration: Duration | None = None
@@ -186,7 +186,7 @@ class LimitsSpec:
 
 @frozen
 class Spec:
-    """One document: a file, or a `[pipelines.NAME]` table in one (then `at` is its place there)."""
+    """One document: a file, or a `[pipelines.NAME]` table of a file, whose path is then `key_path`."""
 
     source: Source = attrs.field(factory=lambda: Source("", ""), eq=False, repr=False)
     at: KeyPath = ()
@@ -194,7 +194,7 @@ class Spec:
     pipeline: PipelineSpec = attrs.field(factory=PipelineSpec)
     inputs: Mapping[str, Mapping[str, Any]] = attrs.field(factory=dict)
     state: Mapping[str, Mapping[str, Any]] = attrs.field(factory=dict)
-    """JSON Schemas, each with the value to begin with as `initial`."""
+    """JSON Schemas, each with the first value as `initial`."""
     pools: Mapping[str, Limit] = attrs.field(factory=dict)
     limits: LimitsSpec = attrs.field(factory=LimitsSpec)
     nodes: Mapping[str, NodeSpec] = attrs.field(factory=dict)
@@ -206,17 +206,17 @@ class Spec:
     files: Mapping[str, Spec] = attrs.field(factory=dict, repr=False)
     """Sub-pipelines in other files, by the path as written; filled by `loader`."""
     broken: frozenset[KeyPath] = frozenset()
-    """What the loader left out, below the document: see `written`."""
+    """Key paths, below the document, of the parts that the loader left out (see `omissions`)."""
     misnamed: frozenset[KeyPath] = frozenset()
-    """What is there under a name that it cannot have: see `misnamed`."""
+    """Key paths of the parts that stand under an invalid name (see `invalid_names`)."""
     table: Literal["nodes", "finally", "services", "resources"] = "nodes"
-    """What its nodes stand under in the file."""
+    """The table of the file that holds its nodes."""
     before: frozenset[str] = frozenset()
-    """Of the nodes in `[finally]`: those that have ended when they begin."""
+    """For the nodes in `[finally]`: the nodes that have finished when these begin."""
 
     @cached_property
     def closing(self) -> Spec | None:
-        """Its `[finally]` nodes, as a document of their own in which names mean what they mean here."""
+        """The `[finally]` nodes as a document of their own, in which names mean the same, or None."""
         if not self.finally_:
             return None
         found = self._part("finally", self.finally_)
@@ -224,18 +224,18 @@ class Spec:
 
     @cached_property
     def probes(self) -> Spec | None:
-        """Its services, as a document whose nodes look whether they are well."""
+        """The services as a document whose nodes check them, or None."""
         nodes = {name: service.as_node(name) for name, service in self.services.items()}
         return attrs.evolve(self._part("services", nodes), state={}) if nodes else None
 
     @cached_property
     def openings(self) -> Spec | None:
-        """Its resources, as a document whose nodes would open them."""
+        """The resources as a document whose nodes would open them, or None."""
         nodes = {name: resource.as_node(name) for name, resource in self.resources.items()}
         return attrs.evolve(self._part("resources", nodes), state={}) if nodes else None
 
     def of_one(self, name: str, node: NodeSpec) -> Spec:
-        """A document of one node, in which files and tasks are what they are here."""
+        """Return a document of one node, in which files and tasks are the same as here."""
         part = self._part("nodes", {name: node})
         return attrs.evolve(
             part, pipeline=PipelineSpec(), inputs={}, state={}, pools={}, resources={}

@@ -1,8 +1,8 @@
-"""`${` where no expression is taken: an error, not text (E505).
+"""Finds `${` in places that take no expressions: an error, not text (E505).
 
-Strings take expressions in `with`, `when`, `for_each`, `set` and `outputs`, keys nowhere; `$${` is
-never one. JSON Schemas in `[inputs]` and `[state]` are left alone, but for the `initial` of these:
-their patterns may hold anything. Source: LANGUAGE.md sections 1 and 9.
+Strings take expressions in `with`, `when`, `for_each`, `set` and `outputs`, keys nowhere; `$${` never begins one. JSON
+Schemas in `[inputs]` and `[state]` are left alone, except for the `initial` of the latter: their patterns may contain
+anything. Source: docs/language.md, "A document", "Expressions", "State".
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ _SCHEMAS = frozenset({"inputs", "state"})
 
 
 def strays(value: Any, path: KeyPath = ()) -> list[Mistake]:
-    """Every string and key of a document's data that has a `${` and takes no expressions."""
+    """Yield an error for every string and key that has a `${` but takes no expressions."""
     found: list[Mistake] = []
     _search(value, path, found)
     return found
@@ -54,8 +54,10 @@ def _initials(table: dict[str, Any], path: KeyPath) -> Iterator[tuple[KeyPath, A
 
 
 def with_strays(found: Sequence[Mistake], stray: Sequence[Mistake]) -> list[Mistake]:
-    """Both without echoes: a stray `${` explains what else is wrong with its own value, and is
-    not worth a word inside of what is wrong as a whole."""
+    """Merge the errors of structuring with those of misplaced expressions, without follow-ups.
+
+    A misplaced `${` explains any other error of its own value, and is dropped inside a part that is wrong as a whole.
+    """
     keys = {m.path for m in found if m.key and m.rule is not codes.MISSING_KEY}
     whole = {m.path for m in found if m.rule not in (codes.MISSING_KEY, codes.BAD_NAME)}
     shown = [s for s in stray if not (s.path in keys or _inside(s, whole))]

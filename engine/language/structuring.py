@@ -1,9 +1,9 @@
-"""TOML data -> Spec values: the cattrs converter of the language, strict.
+"""Structures TOML data into Spec values: the strict cattrs converter of the language.
 
-`shapes` says what a single value must be, this file the tables. A hook that refuses a value raises
-`Wrong`; cattrs gathers all of them with the key path it was at, and the module `mistakes` lists them. What
-this accepts, `language.schema.json` says too; a test holds the two equal. Source: LANGUAGE.md
-sections 1 to 5.
+`value_hooks` checks single values, this module the tables. A hook that rejects a value raises `InvalidValue`; cattrs
+groups these with their key paths, and `structuring_errors` lists them. `language.schema.json` accepts exactly the same
+data; a test holds the two equal. Source: docs/language.md, "A document", "Nodes and steps", "Retry", "Routes", "Edges
+and joins".
 """
 
 from __future__ import annotations
@@ -64,7 +64,7 @@ __all__ = ["Misnamed", "structure"]
 
 
 class Misnamed(str):
-    """A key that has been told to be no name: what stands under it is taken all the same."""
+    """A key already reported as an invalid name; the value under it is structured all the same."""
 
     __slots__ = ()
 
@@ -123,7 +123,7 @@ def _needs(value: Any, _: Any) -> dict[str, NeedSpec]:
 
 
 def _names(value: Any, _: Any) -> tuple[str, ...]:
-    """An array of names, none of them twice."""
+    """Structure an array of distinct names."""
     if type(value) is not list:
         raise wanted("an array of names", value)
     return _several(value, "a name")
@@ -162,7 +162,7 @@ def _label(_: int, value: Any) -> str | int:
 
 
 def _named(hook: Hook, check: Callable[[str], None] = lambda name: None) -> Hook:
-    """A table from names that pass `check` to what `hook(name, value)` gives."""
+    """Return a hook for tables: each name must pass `check`, each value is structured by `hook(name, value)`."""
     one = _of_name(hook, check)
 
     def read(value: Any, _: Any) -> dict[str, Any]:
@@ -172,7 +172,7 @@ def _named(hook: Hook, check: Callable[[str], None] = lambda name: None) -> Hook
 
 
 def _of_name(hook: Hook, check: Callable[[str], None]) -> Hook:
-    """The hook with the name checked before."""
+    """Return the hook with a check of the name added before it."""
 
     def one(name: str, item: Any) -> Any:
         try:
@@ -186,7 +186,7 @@ def _of_name(hook: Hook, check: Callable[[str], None]) -> Hook:
 
 
 def _node(name: str, value: Any) -> NodeSpec:
-    """Part the node's own keys from those of the step written in it."""
+    """Structure a node, separating the node's own keys from those of an inline step."""
     table = _table(value)
     own = {k: v for k, v in table.items() if k not in STEP_KEYS}
     step = {k: v for k, v in table.items() if k in STEP_KEYS}
@@ -201,7 +201,7 @@ def _node(name: str, value: Any) -> NodeSpec:
 
 
 def _beside(wrong: list[Exception], make: Callable[[], Any]) -> Any:
-    """What `make` gives; or all mistakes, those it finds and those found before."""
+    """Return the result of `make`, or raise its errors together with those found before."""
     try:
         made = make()
     except (Wrong, ExceptionGroup) as more:
@@ -236,7 +236,7 @@ def _state(_: str, value: Any) -> Any:
 
 
 def _description(value: Any, _: Any) -> str:
-    """A text for people, in which `$${` is a literal `${`."""
+    """Structure a text for people, in which `$${` is a literal `${`."""
     text: str = CONVERTER.structure(value, str)
     return text.replace("$${", "${")
 
@@ -247,7 +247,7 @@ def _document(_: str, value: Any) -> Spec:
 
 
 def _array(kind: Any) -> Hook:
-    """An array into a tuple of what the hook of `kind` gives."""
+    """Return a hook that structures an array into a tuple of values of one type."""
 
     def hook(value: Any, _: Any) -> tuple[Any, ...]:
         if type(value) is not list:
@@ -264,8 +264,7 @@ CONVERTER = Converter(forbid_extra_keys=True, detailed_validation=True)
 
 
 def _reader(kind: type, **hooks: Hook) -> Hook:
-    """The structuring function of one table of the language; `hooks` serve fields whose type does
-    not say enough."""
+    """Register and return the hook of one class; `hooks` serve fields whose type does not say enough."""
     fields = {
         f.name: override(
             rename=RENAMED.get(f.name),
@@ -353,7 +352,10 @@ _SPEC = _reader(
 
 
 def structure(data: Mapping[str, Any]) -> Spec:
-    """The Spec of one document's data (without `engine`); raises a group that `mistakes` reads."""
+    """Return the Spec of one document's data, without the key `engine`.
+
+    Raises an exception group that `structuring_errors.flatten_errors` reads.
+    """
     token = _TABLES.set({})
     try:
         return _SPEC(dict(data), Spec)  # type: ignore[no-any-return]

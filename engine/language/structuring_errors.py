@@ -1,7 +1,7 @@
-"""What `structure` raised -> every mistake in a file's data, each with its key path as written.
+"""Turns the exceptions of structuring into a list of errors, each with its key path in the file.
 
-cattrs gathers what its hooks raise and notes where it was; here that becomes messages and cures, and
-which keys a table may have. Source: LANGUAGE.md sections 1, 2 and 16.
+cattrs groups the exceptions of its hooks and notes where each arose; here they become messages and help. The module also
+knows which keys a table may have. Source: docs/language.md, "A document", "Nodes and steps", "Diagnostics".
 """
 
 from __future__ import annotations
@@ -33,17 +33,17 @@ __all__ = [
 STEP_KEYS = frozenset(
     {"task", "pipeline", "with", "exits", "routes", "retry", "timeout", "on_interrupt", "set"}
 )
-"""What a node without `steps` may say besides its own keys."""
+"""Keys of a step that a node without `steps` may have besides its own keys."""
 
 RENAMED = {"with_": "with", "finally_": "finally"}
-"""What fields are called in a file where they cannot be called so in Python."""
+"""Names in the file of fields that Python could not name so."""
 INTERNAL = {
     Spec: frozenset(
         {"source", "at", "name", "files", "broken", "misnamed", "table", "before"},
     ),
     NodeSpec: frozenset({"single", "unfolded"}),
 }
-"""Fields that no key of a file fills."""
+"""Fields that are derived and have no key in a file."""
 
 
 TABLES = ("nodes", "finally")
@@ -51,14 +51,17 @@ TABLES = ("nodes", "finally")
 
 
 class Own(str):
-    """The name of the step written in its node's own table."""
+    """The name of a step that is written in the table of its node."""
 
     __slots__ = ()
 
 
 @frozen
 class Mistake:
-    """A `Wrong` with its whole key path."""
+    """An `InvalidValue` with its whole key path.
+
+    `is_key` tells that the key is wrong, not the value.
+    """
 
     path: KeyPath
     rule: Rule
@@ -66,15 +69,18 @@ class Mistake:
     help: str | None
     key: bool
     meant: str | None = None
-    """For an unknown key: the known one it was likely meant to be."""
+    """For an unknown key, the known key that was probably meant."""
     within: tuple[int, int] | None = None
-    """Offsets in the string at the path, where not all of it is wrong."""
+    """Offsets in the string at the path, where only part of it is wrong."""
     known: tuple[str, ...] = ()
-    """What the key, or the string that is the value, could have been."""
+    """The valid alternatives to the key, or to the string that is the value."""
 
 
 def mistakes(error: BaseException, path: KeyPath = ()) -> Iterator[Mistake]:
-    """Every mistake in a group that `structure` raised, each with its key path."""
+    """Yield every error in an exception group from structuring, each with its key path.
+
+    Reraises an exception that does not come from structuring.
+    """
     path += _place(error)
     match error:
         case Wrong():
@@ -107,7 +113,7 @@ def _place(error: BaseException) -> KeyPath:
 
 
 def _written(path: KeyPath) -> KeyPath:
-    """The path as it stands in the file: a step written in its node has no `steps` table."""
+    """Return the path as it stands in the file, where a step written in its node has no `steps` table."""
     for at, part in enumerate(path):
         if type(part) is Own:
             return path[: at - 1] + path[at + 1 :]
@@ -128,14 +134,14 @@ def _unknown(name: str, cls: type, path: KeyPath) -> Mistake:
 
 
 def known_keys(cls: type) -> list[str]:
-    """The keys a table may have; a node's are also those of the step written in it."""
+    """Return the keys that a table may have, sorted; a node's include those of an inline step."""
     internal = INTERNAL.get(cls, frozenset())
     own = {RENAMED.get(f.name, f.name) for f in attrs.fields(cls) if f.name not in internal}
     return sorted(own | (STEP_KEYS if cls is NodeSpec else set()))
 
 
 def whose(path: KeyPath) -> tuple[str | None, str | None]:
-    """The node and the step that a key path of a file lies in."""
+    """Return the names of the node and the step that contain a key path, each None if absent."""
     inner = path[2:] if path[:1] == ("pipelines",) else path
     if len(inner) < 2 or inner[0] not in TABLES:
         return None, None
@@ -143,8 +149,10 @@ def whose(path: KeyPath) -> tuple[str | None, str | None]:
 
 
 class Wrong(Exception):
-    """One mistake at the value being structured, or `at` keys below it (`key`: the key is wrong,
-    not the value); `known` are the words that could stand there."""
+    """One mistake in the value being structured, or in the value at `subpath` below it.
+
+    `is_key` tells that the key is wrong, not the value; `candidates` are the valid words.
+    """
 
     def __init__(
         self,

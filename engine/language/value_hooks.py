@@ -1,8 +1,7 @@
-"""What a single value or name of a spec must be: each function gives the value back, or raises
-`Wrong`.
+"""Hooks that check single values and names of a spec; each returns the value or raises `InvalidValue`.
 
-Nothing is coerced, but that dates and times become the text they are in JSON. The hooks take a
-value and its type, as cattrs calls them. Source: LANGUAGE.md sections 1, 3 and 9.
+Nothing is coerced, except that dates and times become the text they are in JSON. The hooks take a value and its type, as
+cattrs calls them. Source: docs/language.md, "A document", "Outcomes", "Expressions".
 """
 
 from __future__ import annotations
@@ -47,7 +46,7 @@ __all__ = [
 Hook = Callable[[Any, Any], Any]
 
 LANGUAGE = 1
-"""The version of the language that this engine speaks."""
+"""The version of the spec language that this engine implements."""
 
 NAME = r"[A-Za-z_][A-Za-z0-9_]*"
 
@@ -65,14 +64,14 @@ RESERVED = frozenset((_OWN + _CEL).split())
 """Names that an expression could not tell from a word of the language or of CEL."""
 
 OUTCOMES = frozenset({"error", "timeout", "lost", "interrupted"})
-"""Outcomes of an attempt that are no exits; no exit may have their name."""
+"""Outcomes of an attempt that are not exits; no exit may have such a name."""
 
 
 # -- values ------------------------------------------------------------------------------------
 
 
 def describe(value: Any) -> str:
-    """What a value is, in TOML's words."""
+    """Describe a value in the terms of TOML."""
     match value:
         case bool():
             return f"the boolean `{str(value).lower()}`"
@@ -89,12 +88,12 @@ def describe(value: Any) -> str:
 
 
 def wanted(what: str, value: Any) -> Wrong:
-    """`expected WHAT, found …`."""
+    """Return the error "expected DESCRIPTION, found …"."""
     return Wrong(codes.WRONG_TYPE, f"expected {what}, found {describe(value)}")
 
 
 def exactly(kind: type, what: str) -> Hook:
-    """A value of one type."""
+    """Return a hook for values of exactly one type."""
 
     def hook(value: Any, _: Any) -> Any:
         if type(value) is not kind:
@@ -105,7 +104,7 @@ def exactly(kind: type, what: str) -> Hook:
 
 
 def between(low: int, high: int | None, what: str) -> Hook:
-    """A whole number; `high` None is no limit."""
+    """Return a hook for whole numbers from `low` to `high`; None means no upper limit."""
 
     def hook(value: Any, _: Any) -> int:
         if type(value) is not int or value < low or (high is not None and value > high):
@@ -116,7 +115,7 @@ def between(low: int, high: int | None, what: str) -> Hook:
 
 
 def real(low: float, high: float, what: str) -> Hook:
-    """A number, as a float."""
+    """Return a hook for numbers from `low` to `high`, which converts them to floats."""
 
     def hook(value: Any, _: Any) -> float:
         if type(value) not in (int, float) or not low <= value <= high:
@@ -127,7 +126,7 @@ def real(low: float, high: float, what: str) -> Hook:
 
 
 def duration(zero: bool) -> Hook:
-    """A duration, in seconds."""
+    """Return a hook that converts a duration to seconds."""
 
     def hook(value: Any, _: Any) -> float:
         if type(value) is not str:
@@ -144,7 +143,7 @@ def duration(zero: bool) -> Hook:
 
 
 def literal(value: Any, kind: Any) -> Any:
-    """One of the words of a `Literal`."""
+    """Check that a value is one of the words of a `Literal`."""
     known = get_args(kind)
     if type(value) is not str or value not in known:
         raise choice(value, known)
@@ -152,7 +151,7 @@ def literal(value: Any, kind: Any) -> Any:
 
 
 def choice(value: Any, known: tuple[str, ...]) -> Wrong:
-    """`expected one of these words`, with the nearest."""
+    """Return the error that one of these words was expected, with the closest as help."""
     listed = " or ".join(f'"{k}"' for k in known)
     guess = nearest(value, known) if isinstance(value, str) else None
     hint = f'did you mean "{guess}"?' if guess else None
@@ -161,14 +160,14 @@ def choice(value: Any, known: tuple[str, ...]) -> Wrong:
 
 
 def code(value: Any, _: Any) -> str | int:
-    """A name or number of an exit."""
+    """Check the name or number of an exit."""
     if type(value) is str or (type(value) is int and 0 <= value <= 255):
         return value
     raise wanted("the name or number (0 to 255) of an exit", value)
 
 
 def items(value: Any, _: Any) -> str | list[Any]:
-    """What a node runs for each of: a template of a list, or a list written out."""
+    """Check the value of `for_each`: a template of a list, or a list written out."""
     if type(value) is str:
         return value
     if type(value) is not list or not value:
@@ -181,14 +180,14 @@ _SHARE = re.compile(r"(?:100|[0-9]{1,2}(?:\.[0-9]{1,6})?)%").fullmatch
 
 
 def tolerance(value: Any, _: Any) -> int | str:
-    """A number of items, or a share of all of them."""
+    """Check a tolerance: a number of items, or a percentage of all of them."""
     if (type(value) is int and value >= 0) or (type(value) is str and _SHARE(value)):
         return value
     raise wanted('a whole number, 0 or more, or a share of all items such as "10%"', value)
 
 
 def json(value: Any) -> Any:
-    """A value of any kind, as JSON has it."""
+    """Convert a TOML value to JSON; raises InvalidValue for numbers that JSON lacks."""
     if isinstance(value, (dict, list)):
         return _inner(value)
     if isinstance(value, float) and not math.isfinite(value):
@@ -215,14 +214,14 @@ _IDENTIFIER = re.compile(NAME).fullmatch
 
 
 def word(name: str) -> None:
-    """A name."""
+    """Check that a name is an identifier."""
     if not _IDENTIFIER(name):
         cure = "letters, digits and `_`, no digit first"
         raise Wrong(codes.BAD_NAME, f"`{name}` is not a name", cure, key=True)
 
 
 def identifier(name: str) -> None:
-    """A name that expressions use."""
+    """Check that a name is an identifier and not reserved, so that expressions can use it."""
     word(name)
     if name in RESERVED:
         cure = f"use another name, such as `{name}_`"
@@ -230,14 +229,14 @@ def identifier(name: str) -> None:
 
 
 def exit_name(name: str) -> None:
-    """A name of an exit."""
+    """Check that a name is an identifier and not an outcome of the engine."""
     word(name)
     if name in OUTCOMES:
         raise Wrong(codes.BAD_NAME, f"`{name}` is the name of a built-in outcome", key=True)
 
 
 def each(items: Iterable[tuple[Any, Any]], hook: Callable[[Any, Any], Any]) -> dict[Any, Any]:
-    """What `hook(key, value)` gives for each; all their mistakes at once."""
+    """Return the result of `hook(key, value)` for each item, and raise all of their errors at once."""
     found, wrong = {}, []
     for key, item in items:
         try:

@@ -1,8 +1,7 @@
-"""The hash of a plan: equal for equal meaning, whatever the comments, the layout, and whether a
-default is written or not.
+"""Compute the hash of a plan: documents of equal meaning have equal hashes.
 
-The order of nodes is meaning (it breaks ties); descriptions and groups are not. Sub-pipelines count
-by their own hash, tasks by their id.
+Comments, layout, descriptions and groups do not count, nor whether a default is written out. The order of nodes
+does count, since it breaks ties. Sub-pipelines count by their own hash, tasks by their id.
 """
 
 from __future__ import annotations
@@ -28,7 +27,7 @@ _OF_FANS = frozenset({"for_each", "max_parallel", "tolerate"})
 
 
 def fingerprint(spec: Spec, nodes: Sequence[Node], parts: Mapping[str, Plan]) -> str:
-    """SHA-256 in hexadecimal of what a document means."""
+    """Return the SHA-256 of the meaning of a document, in hexadecimal."""
     meaning = {
         "version": VERSION,
         "name": spec.name,
@@ -44,7 +43,7 @@ def fingerprint(spec: Spec, nodes: Sequence[Node], parts: Mapping[str, Plan]) ->
 
 
 def of_nodes(spec: Spec, nodes: Sequence[Node]) -> dict[str, str]:
-    """SHA-256 of what each node means by itself, sub-pipelines included."""
+    """Return the SHA-256 of the meaning of each node by name, sub-pipelines included."""
     return {node.name: _hash(_node(node, spec.nodes[node.name])) for node in nodes}
 
 
@@ -61,7 +60,7 @@ def _node(node: Node, spec: NodeSpec) -> list[Any]:
 
 
 def _own(node: Node, spec: NodeSpec) -> Any:
-    """A node's own keys; what a fan-out does not say is spelled out."""
+    """Return the keys of a node itself, with the defaults of a fan-out written out."""
     plain = _plain(spec)
     if node.fan is None:
         return {key: value for key, value in plain.items() if key not in _OF_FANS}

@@ -1,8 +1,10 @@
-"""Machine: one node's routing state machine as data, and the pure transition that drives it.
+"""Describe the state machine of a node as data, and compute its transitions as pure functions.
 
-An attempt ends in an outcome: an exit code, `"error"`, `"timeout"` or `"interrupted"`. First a retry clause may serve it (inside
-the visit), then a route (to another step, or to an end), then the default: 0 is done, all else fails as `unrouted`. Names are
-resolved: steps are indexes, exits are codes. Knows no clock, no task, no data. Source: LANGUAGE.md sections 3 to 6.
+An attempt ends in an outcome: an exit code, `"error"`, `"timeout"` or `"interrupted"`. A retry clause may apply first,
+within the visit; then a route, to another step or to an end; then the default: 0 is done, everything else fails as
+`unrouted`. Names are resolved: steps are indexes, exits are codes. No clock, task or data is involved.
+
+Source: docs/language.md, "Outcomes", "Retry", "Routes", "Results".
 """
 
 from __future__ import annotations
@@ -39,7 +41,7 @@ Outcome = int | Literal["error", "timeout", "interrupted"]
 Verdict = Literal["succeeded", "failed"]
 
 ASK_LIMIT = 300.0
-"""Seconds a task may ask to wait (`Retry-After`) where its clause has no `max_delay`."""
+"""The maximum delay in seconds that a task may request (`Retry-After`) where its clause has no `max_delay`."""
 
 
 # -- the table -------------------------------------------------------------------------------------------------
@@ -47,7 +49,7 @@ ASK_LIMIT = 300.0
 
 @frozen
 class End:
-    """`done` or `fail`, with the label a route gave it."""
+    """An end, `done` or `fail`, with the label that a route gave it."""
 
     result: Verdict
     label: str | None = None
@@ -58,12 +60,15 @@ class End:
 
 
 Target = int | End
-"""A step's index, or an end."""
+"""The index of a step, or an end."""
 
 
 @frozen
 class Route:
-    """One written route: `max` times to `to` after `delay` seconds, then `then`. `counter` is its place in `State.taken`."""
+    """One route: `max` times to `to` after `delay` seconds, then `then`.
+
+    `counter` is its position in `State.routes_used`.
+    """
 
     key: str
     to: Target
@@ -75,7 +80,10 @@ class Route:
 
 @frozen
 class Clause:
-    """One retry clause: `attempts` in all; serves the outcomes `on`, or with `star` all but 0 and those in `but`."""
+    """One retry clause with `attempts` in all, for the outcomes `on`.
+
+    With `matches_all` it applies to all outcomes but 0 and those in `excluded`.
+    """
 
     attempts: int
     on: frozenset[Outcome] = frozenset()
@@ -87,11 +95,11 @@ class Clause:
     jitter: float = 0.0
 
     def serves(self, outcome: Outcome) -> bool:
-        """Whether this clause takes the outcome."""
+        """Return whether this clause applies to the outcome."""
         return outcome in self.on or (self.star and outcome != 0 and outcome not in self.but)
 
     def wait(self, retry: int, draw: Callable[[], float], asked: float | None) -> float:
-        """Seconds before retry number `retry` (from 1); `draw` gives a number in [0, 1)."""
+        """Return the seconds before retry number `retry` (from 1); `random` returns a number in [0, 1)."""
         try:
             seconds = self.delay * self.factor ** (retry - 1) if self.delay else 0.0
         except OverflowError:
@@ -108,19 +116,19 @@ class Clause:
 
 @frozen
 class Step:
-    """One state: what its exits are called and where they lead."""
+    """One step of a machine: the names of its exits and where they lead."""
 
     name: str | None
     """None where it is written in its node's own table: it is called like the node, see `Node.name_of`."""
     codes: frozenset[int] | None = frozenset((0,))
-    """Codes that can come; None in an open step, where any can."""
+    """The exit codes that can come; None in an open step, where any code can."""
     names: Mapping[int, str] = attrs.field(factory=lambda: {0: "success"})
-    """What a code is called: the step's name for it, else the task's."""
+    """The name of each exit code: the step's name for it, else the task's."""
     aliases: Mapping[str, int] = attrs.field(factory=dict)
-    """Every valid name of an exit."""
+    """All valid names of each exit."""
     routes: Mapping[Outcome, Route] = attrs.field(factory=dict)
     default: Route | None = None
-    """The route written `"*"`."""
+    """The route written as `"*"`."""
     retry: tuple[Clause, ...] = ()
     times_out: bool = False
     """Whether the outcome `timeout` can come."""
@@ -128,31 +136,34 @@ class Step:
     """Whether the outcome `interrupted` can come."""
 
     def label(self, outcome: int | str) -> str:
-        """An outcome by the step's own names."""
+        """Return the name of an outcome in this step."""
         if isinstance(outcome, str):
             return outcome
         return self.names.get(outcome) or str(outcome)
 
     def outcomes(self) -> tuple[Outcome, ...]:
-        """All outcomes that can come, exits first, in order; of an open step every code."""
+        """Return all outcomes that can come, exits first, in order; for an open step every code."""
         codes = range(256) if self.codes is None else sorted(self.codes)
         return (*codes, *self.reserved)
 
     @property
     def reserved(self) -> tuple[Outcome, ...]:
-        """The outcomes that can come and are no exits."""
+        """Return the outcomes that can come and are not exits."""
         found: list[Outcome] = ["error"]
         found += ["timeout"] * self.times_out
         found += ["interrupted"] * self.interrupts
         return tuple(found)
 
     def route(self, outcome: Outcome) -> Route | None:
-        """The route for an outcome; a listed one beats `"*"`, which never takes 0."""
+        """Return the route for an outcome, or None.
+
+        A listed route takes precedence over `"*"`, which never takes 0.
+        """
         found = self.routes.get(outcome)
         return found if found or outcome == 0 else self.default
 
     def written(self) -> Iterator[Route]:
-        """Every route as written."""
+        """Yield every route as it is written."""
         yield from self.routes.values()
         if self.default:
             yield self.default
@@ -172,7 +183,10 @@ class Machine:
 
 @frozen
 class State:
-    """Where a machine is. Counts are tuples: `visits` by step, `taken` by bounded route, `served` by clause of this visit."""
+    """The current state of a machine.
+
+    Counts are tuples: `visits` by step, `routes_used` by bounded route, `retries_used` by clause in this visit.
+    """
 
     step: int
     attempt: int
@@ -182,7 +196,7 @@ class State:
 
     @property
     def visit(self) -> int:
-        """Which visit of its step this is, from 1."""
+        """Return the number of the current visit of the step, from 1."""
         return self.visits[self.step]
 
 
@@ -195,14 +209,17 @@ class Retry:
 
 @frozen
 class Enter:
-    """Go to a step (a new visit) after `delay` seconds."""
+    """Go to a step after `delay` seconds; this is a new visit."""
 
     delay: float
 
 
 @frozen
 class Stop:
-    """The machine has ended. `code` is the exit that named the label, None if a route or no exit did."""
+    """The machine has ended.
+
+    `code` is the exit that gave the label; None if a route or no exit did.
+    """
 
     result: Verdict
     reason: Literal["completed", "routed", "unrouted", "exhausted"]
@@ -215,7 +232,7 @@ _AT_ONCE = Retry(0.0)
 
 
 def begin(machine: Machine) -> State:
-    """The state of the first attempt."""
+    """Return the state of the first attempt."""
     visits = [0] * len(machine.steps)
     visits[machine.start] = 1
     clauses = len(machine.steps[machine.start].retry)
@@ -230,9 +247,10 @@ def advance(
     permanent: bool = False,
     asked: float | None = None,
 ) -> tuple[State, Move]:
-    """What follows from an attempt's outcome. `asked` is a wait the task asked for, in seconds.
+    """Return the state and the decision that follow the outcome of an attempt.
 
-    `permanent` forbids retries; of an exit only where no clause names it, for whoever writes the spec has the last word.
+    `requested_delay` is a wait in seconds that the task requested. `permanent` forbids retries; for an exit only where no
+    clause names it, since the author of the spec has the last word.
     """
     step = machine.steps[state.step]
     if step.retry and not (permanent and outcome == "error"):
@@ -295,8 +313,11 @@ class Hop:
 
 @once
 def unbounded_loops(machine: Machine) -> tuple[tuple[Hop, ...], ...]:
-    """Loops that can be reached, one for each route (or `then`) that must be bounded, which is its last hop; empty if the machine
-    is bounded. Source: section 5."""
+    """Find the reachable loops that nothing bounds; empty if the machine is bounded.
+
+    There is one loop for each route (or `then`) that must be bounded, which is the loop's last edge.
+    Source: docs/language.md, "Routes".
+    """
     reached = _reach(machine)
     hops = {
         at: [h for route in machine.steps[at].written() if (h := _unbounded_hop(at, route))]
@@ -308,7 +329,7 @@ def unbounded_loops(machine: Machine) -> tuple[tuple[Hop, ...], ...]:
 
 
 def _reach(machine: Machine) -> dict[int, None]:
-    """Steps that can be reached from the start over all routes, `to` and `then`, in order."""
+    """Return the steps that the start leads to over all routes, `to` and `then`, in order."""
     seen: dict[int, None] = {machine.start: None}
     stack = [machine.start]
     while stack:
@@ -332,7 +353,10 @@ def _target(hop: Hop) -> int:
 
 
 def _loops(hops: Mapping[int, list[Hop]]) -> Iterator[tuple[Hop, ...]]:
-    """Depth-first search without recursion; each edge back to the path closes a loop, and without those there is none."""
+    """Yield the loops found by a depth-first search without recursion.
+
+    Each edge back to the path closes a loop; without such edges there is no loop.
+    """
     done: set[int] = set()
     for root in hops:
         path: list[Hop] = []

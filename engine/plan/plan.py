@@ -1,7 +1,9 @@
-"""Plan: a compiled pipeline, resolved and frozen: a DAG of nodes, each with its machine.
+"""Hold a compiled pipeline, resolved and frozen: a DAG of nodes, each with its machine.
 
-Nodes and edges refer to each other by index, in the order of the file. `Plan.graph` shows the same as a networkx DiGraph, built
-when asked for, so that checking a spec does not import networkx. Source: LANGUAGE.md sections 1, 2 and 7.
+Nodes and edges refer to each other by index, in file order. `Plan.graph` shows the same as a networkx DiGraph, built on
+demand, so that checking a spec does not import networkx.
+
+Source: docs/language.md, "A document", "Nodes and steps", "Edges and joins".
 """
 
 from __future__ import annotations
@@ -28,7 +30,7 @@ if TYPE_CHECKING:
 __all__ = ["PLAIN", "Body", "Callee", "Condition", "Edge", "Key", "Node", "Plan", "misreads"]
 
 Callee = tuple[Literal["task", "pipeline"], str]
-"""What a task runs by itself: a task by its id, or a pipeline by its name."""
+"""The target of a tool call: a task by its id, or a pipeline by its name."""
 
 Key = Literal["with", "set", "when", "for_each", "outputs"]
 """The key of a node or step that an expression stands under."""
@@ -39,14 +41,20 @@ Kind = Literal["success", "failure", "finished", "always", "labels"]
 
 @frozen
 class Condition:
-    """When an edge is live, given its source's result. `names` and `codes` are used by kind `labels` alone."""
+    """The condition under which an edge is live, given the result of its source.
+
+    `names` and `codes` are used by kind `labels` only.
+    """
 
     kind: Kind
     names: frozenset[str] = frozenset()
     codes: frozenset[int] = frozenset()
 
     def holds(self, result: str, label: str | None, code: int | None, step: Step | None) -> bool:
-        """Whether the edge is live; `code` and `step` are the exit that gave the label and the step whose exit it was."""
+        """Return whether the edge is live.
+
+        `code` and `step` are the exit that gave the label and the step with that exit.
+        """
         match self.kind:
             case "success":
                 return result == "succeeded"
@@ -68,12 +76,12 @@ class Condition:
 
     @property
     def key(self) -> object:
-        """What tells it from others, cheap to look up."""
+        """Return a cheap hashable key that identifies the condition."""
         return self if self.kind == "labels" else self.kind
 
     @property
     def names_failure(self) -> bool:
-        """Whether a live edge of this kind handles its source's failure (section 8)."""
+        """Return whether a live edge of this kind handles the failure of its source."""
         return self.kind in ("failure", "labels")
 
     def __str__(self) -> str:
@@ -90,7 +98,10 @@ PLAIN: Mapping[str, Condition] = {
 
 @frozen
 class Edge:
-    """`target` waits for `source`; implied by a reference, or `written` in `needs`. Nodes by index."""
+    """An edge: `target` waits for `source`, both by index.
+
+    It is implied by a reference, or written in `needs` if `is_explicit` is set.
+    """
 
     source: int
     target: int
@@ -100,34 +111,34 @@ class Edge:
 
 @frozen(eq=False)
 class Body:
-    """What a step runs: a task or a sub-pipeline, and the table it is given."""
+    """The task or sub-pipeline that a step runs, with its table of inputs."""
 
     task: Task | None
     plan: Plan | None
     with_: Template
     timeout: float | None = None
-    """Seconds of one attempt."""
+    """The timeout of one attempt in seconds."""
     on_interrupt: Literal["rerun", "fail", "route"] = "rerun"
-    """What follows when the engine died and its body with it."""
+    """The reaction when the engine died during an attempt."""
     schema: Mapping[str, Any] | None = None
-    """What the task's inputs must fit, checked before each attempt; None where compiling has proved it."""
+    """The schema of the task's inputs, checked before each attempt; None where compilation has proved it."""
 
     late: bool = False
-    """Whether its `with` reads resources: then it is evaluated when they are open."""
+    """Whether its `with` reads resources, and so is evaluated when they are open."""
     called: Mapping[Callee, Plan] | None = None
-    """What the task runs by itself."""
+    """The tasks and pipelines that the task can call as tools."""
     set: Template | None = None
-    """What is written to the state when an attempt ends with an exit code, by name."""
+    """The state values, by name, that are written when an attempt ends with an exit code."""
 
     asks: bool = attrs.field(init=False)
-    """Whether a person is asked, who takes no place."""
+    """Whether the body asks a person; it then takes no slot."""
 
     @asks.default
     def _asks(self) -> bool:
         return self.task is not None and self.task.asks
 
     plain: bool = attrs.field(init=False)
-    """Whether every attempt of a task is given the same, known to fit."""
+    """Whether every attempt of a task receives the same inputs, known to be valid."""
 
     @plain.default
     def _is_plain(self) -> bool:
@@ -136,14 +147,14 @@ class Body:
 
 @frozen(eq=False, slots=False)
 class Node:
-    """One node; `bodies` stand beside `machine.steps`."""
+    """One node; `bodies` runs parallel to `machine.steps`."""
 
     name: str
     index: int
     machine: Machine
     bodies: tuple[Body, ...]
     edges: tuple[Edge, ...] = ()
-    """Incoming, written ones first, in the order of their sources."""
+    """The incoming edges: explicit ones first, in the order of their sources."""
     join: Literal["all", "any"] = "all"
     when: Template | None = None
     outputs: Template | None = None
@@ -153,15 +164,15 @@ class Node:
     allow_failure: bool = False
     executor: Executor | None = None
     when_fits: bool = False
-    """Whether what its `when` reads can only be true or false."""
+    """Whether the values that its `when` reads can only be true or false."""
     fan: Fan | None = None
-    """Its body runs once for each item of a list."""
+    """The fan-out of the node, whose body runs once for each item of a list; None without `for_each`."""
     remembers: bool = True
-    """Whether anything in it reads the outputs of its steps."""
+    """Whether any expression in the node reads the outputs of its steps."""
     uses: tuple[str, ...] = ()
     """The resources that its tasks use."""
     requires: tuple[str, ...] = ()
-    """The services that must be well before a run begins."""
+    """The services that must be available before a run begins."""
     group: str = ""
     description: str = ""
 
@@ -180,7 +191,7 @@ class Node:
         return tuple(map(self.name_of, range(len(self.machine.steps))))
 
     def templates(self) -> Iterator[tuple[int | None, Key, Template]]:
-        """Its expressions, each with the step whose they are (None: the node's own) and their key."""
+        """Yield its expressions, each with its step (None: the node itself) and its key."""
         for at, body in enumerate(self.bodies):
             yield at, "with", body.with_
             if body.set is not None:
@@ -194,46 +205,52 @@ class Node:
 
     @property
     def may_misread(self) -> bool:
-        """Whether an expression of its own may turn out not to be evaluated, for what it reads is absent or of another kind."""
+        """Return whether evaluating an expression of the node itself may fail.
+
+        It fails when a value that it reads is missing or of another type.
+        """
         return self.start_may_fail or self.end_may_fail
 
     @property
     def start_may_fail(self) -> bool:
-        """Whether that may be so before its first attempt: of `when` or `for_each`."""
+        """Return whether evaluating `when` or `for_each` may fail, before the first attempt."""
         fan = self.fan
         return self.when_may_fail or (fan is not None and (misreads(fan.items) or not fan.fits))
 
     @property
     def end_may_fail(self) -> bool:
-        """Whether that may be so of its `outputs`; those of an item make just that one fail."""
+        """Return whether evaluating `outputs` may fail; for an item, only that item fails then."""
         return self.fan is None and misreads(self.outputs)
 
     @property
     def when_may_fail(self) -> bool:
-        """Whether its `when` may turn out to be neither true nor false."""
+        """Return whether `when` may have a value that is neither true nor false."""
         return self.when is not None and (misreads(self.when) or not self.when_fits)
 
     @cached_property
     def sources(self) -> Mapping[int, Edge]:
-        """Incoming edges by their source."""
+        """Return the incoming edges by their source."""
         return {edge.source: edge for edge in self.edges}
 
     @cached_property
     def written(self) -> int:
-        """How many of its edges `needs` writes."""
+        """Return how many of its edges are written in `needs`."""
         return sum(edge.written for edge in self.edges)
 
     def insists(self, edge: Edge) -> bool:
-        """Whether it runs only if this one of its edges is live."""
+        """Return whether the node runs only if this edge is live."""
         return self.join == "all" or not edge.written or self.written == 1
 
 
 _ALWAYS_THERE = frozenset({"inputs", "state", "run", "env", "secrets"})
-"""What has its names before a run begins; what lies deeper in them may be absent."""
+"""The roots whose names exist before a run begins; values deeper inside them may be missing."""
 
 
 def misreads(template: Template | None) -> bool:
-    """Whether it may turn out not to be evaluated, for what it reads is absent or of another kind."""
+    """Return whether evaluating a template may fail.
+
+    It fails when a value that it reads is missing or of another type.
+    """
     return template is not None and any(map(_doubtful, template.reads))
 
 
@@ -243,17 +260,17 @@ def _doubtful(read: Read) -> bool:
 
 @frozen(eq=False, slots=False)
 class Plan:
-    """One pipeline; sub-pipelines are plans in the bodies of its steps."""
+    """One compiled pipeline; sub-pipelines are plans in the bodies of its steps."""
 
     name: str
     nodes: tuple[Node, ...]
     spec: Spec = attrs.field(repr=False)
     fingerprint: Callable[[], str] = attrs.field(default=str, repr=False)
-    """Makes `hash`, when that is asked for."""
+    """The function that computes `hash` on demand."""
     inputs: Mapping[str, Mapping[str, Any]] = attrs.field(factory=dict)
     state: Mapping[str, Mapping[str, Any]] = attrs.field(factory=dict)
     initial: Template | None = None
-    """The state that a run begins with; None where there is none."""
+    """The initial state of a run; None for a state without an initial value."""
     outputs: Template | None = None
     pools: Mapping[str, int] = attrs.field(factory=dict)
     deadline: float | None = None
@@ -261,51 +278,56 @@ class Plan:
     on_failure: Literal["finish", "cancel"] = "finish"
     overlap: Literal["allow", "refuse", "queue", "replace"] = "allow"
     env: Mapping[str, bool] = attrs.field(factory=dict)
-    """Environment variables that are read, here and in sub-pipelines, and whether one must be set."""
+    """The environment variables read here and in sub-pipelines, and whether each must be set."""
     secrets: Mapping[str, bool] = attrs.field(factory=dict)
     closing: Plan | None = None
-    """The nodes of `[finally]`, that begin when all others have ended."""
+    """The nodes of `[finally]`, which begin when all others have ended."""
     around: Plan | None = attrs.field(default=None, repr=False)
-    """Of the nodes of `[finally]`: those that have ended when they begin, and that they read."""
+    """For the nodes of `[finally]`: the plan whose nodes have ended when they begin, and which they read."""
     probes: Plan | None = None
-    """Its services: each node looks whether one of them is well."""
+    """The services as a plan: each node checks whether one of them is available."""
     openings: Plan | None = None
-    """Its resources: each node stands for one of them."""
+    """The resources as a plan: each node stands for one of them."""
     loops: tuple[tuple[int, tuple[Hop, ...]], ...] = ()
-    """Unbounded loops, by node: a plan that has any is refused (E301)."""
+    """The unbounded loops by node; a plan that has any is refused (E301)."""
     flawed: frozenset[str] = frozenset()
-    """Nodes that are not all as the file means them, for it has errors there."""
+    """The nodes with errors in the file; what the plan holds of them may be incomplete."""
 
     @cached_property
     def lingers(self) -> bool:
-        """Whether a run has something to do when it is cancelled: nodes in `[finally]`, or resources, here or in a sub-pipeline."""
+        """Return whether a cancelled run still has work to do.
+
+        That is the case with nodes in `[finally]` or with resources, here or in a sub-pipeline.
+        """
         return self.closes or self.opens
 
     @cached_property
     def opens(self) -> bool:
-        """Whether it uses resources, here or in a sub-pipeline."""
+        """Return whether the plan uses resources, here or in a sub-pipeline."""
         used = any(node.uses for node in self.known.values())
         return used or any(body.plan is not None and body.plan.opens for body in self.bodies)
 
     @cached_property
     def closes(self) -> bool:
-        """Whether it has nodes in `[finally]`, here or in a sub-pipeline."""
+        """Return whether the plan has nodes in `[finally]`, here or in a sub-pipeline."""
         return bool(self.closing) or any(body.plan and body.plan.closes for body in self.bodies)
 
     @property
     def bodies(self) -> Iterator[Body]:
-        """Those of all steps, of nodes in `[finally]` too."""
+        """Yield the bodies of all steps, those of nodes in `[finally]` included."""
         for node in (*self.nodes, *self.closing_nodes):
             yield from node.bodies
 
     @property
     def parts(self) -> tuple[Plan, ...]:
-        """What else the document holds: what ends a run, its services, its resources."""
+        """Return the other plans of the document: `[finally]`, the services and the resources."""
         return tuple(p for p in (self.closing, self.probes, self.openings) if p is not None)
 
     def within(self, calls: bool = True) -> Iterator[Plan]:
-        """It and all inside it, each once, outermost first: parts, sub-pipelines, and pipelines that tasks run by themselves if
-        `calls`."""
+        """Yield the plan and all plans inside it, each once, outermost first.
+
+        These are its parts, its sub-pipelines and, with `calls`, pipelines that tasks call as tools.
+        """
         seen: set[int] = set()
         stack = [self]
         while stack:
@@ -326,57 +348,60 @@ class Plan:
 
     @cached_property
     def asks(self) -> bool:
-        """Whether a person is asked, here or in a sub-pipeline."""
+        """Return whether a person is asked, here or in a sub-pipeline."""
         return any(body.asks or (body.plan is not None and body.plan.asks) for body in self.bodies)
 
     @cached_property
     def hash(self) -> str:
-        """SHA-256 of the meaning; comments, layout, descriptions and groups are not part of it."""
+        """Return the SHA-256 of the meaning; comments, layout, descriptions and groups do not count."""
         return self.fingerprint()
 
     @cached_property
     def path(self) -> str:
-        """The file it is written in, absolute."""
+        """Return the absolute path of the file."""
         return str(Path(self.spec.source.path).resolve())
 
     @cached_property
     def files(self) -> Mapping[str, str]:
-        """The texts of its file and of those that this names, and those name, by absolute path."""
+        """Return the texts of the plan's file and of all files that it names, by absolute path.
+
+        Files named by those are included.
+        """
         return {part.path: part.spec.source.text for part in self.within()}
 
     @cached_property
     def folder(self) -> str:
-        """The folder of the file: relative paths of built-in tasks start there."""
+        """Return the directory of the file; relative paths of built-in tasks start there."""
         return str(Path(self.spec.source.path).parent)
 
     @cached_property
     def known(self) -> Mapping[str, Node]:
-        """Nodes by name, those of `[finally]` too."""
+        """Return all nodes by name, those of `[finally]` included."""
         return {node.name: node for node in (*self.nodes, *self.closing_nodes)}
 
     @property
     def closing_nodes(self) -> tuple[Node, ...]:
-        """Those of `[finally]`."""
+        """Return the nodes of `[finally]`."""
         return self.closing.nodes if self.closing else ()
 
     @property
     def closing_names(self) -> tuple[str, ...]:
-        """Their names."""
+        """Return the names of the nodes of `[finally]`."""
         return tuple(node.name for node in self.closing_nodes)
 
     @cached_property
     def index(self) -> Mapping[str, int]:
-        """Nodes by name, without those of `[finally]`."""
+        """Return the indexes of nodes by name, without those of `[finally]`."""
         return {node.name: node.index for node in self.nodes}
 
     @cached_property
     def order(self) -> tuple[int, ...]:
-        """Every node after those it waits for; those on or behind a cycle are left out."""
+        """Return the nodes in topological order; those on or behind a cycle are left out."""
         return tuple(topological([[edge.source for edge in node.edges] for node in self.nodes]))
 
     @cached_property
     def targets(self) -> tuple[tuple[Edge, ...], ...]:
-        """Outgoing edges of each node, in the order of the file."""
+        """Return the outgoing edges of each node, in file order."""
         out: list[list[Edge]] = [[] for _ in self.nodes]
         for node in self.nodes:
             for edge in node.edges:
@@ -384,7 +409,7 @@ class Plan:
         return tuple(map(tuple, out))
 
     def behind(self, names: Iterable[str]) -> set[int]:
-        """The nodes of these names and all that wait for them, over however many others."""
+        """Return the nodes of these names and all that wait for them, directly or indirectly."""
         seen = {self.index[name] for name in names}
         stack = list(seen)
         while stack:
@@ -396,7 +421,10 @@ class Plan:
 
     @cached_property
     def graph(self) -> networkx.DiGraph[str]:
-        """Nodes by name with `node` and `machine`, edges with `condition` and `written`; frozen."""
+        """Return a frozen networkx graph of the plan.
+
+        Nodes are names with the attributes `node` and `machine`; edges have the attributes `condition` and `written`.
+        """
         import networkx
 
         graph: networkx.DiGraph[str] = networkx.DiGraph(name=self.name)
@@ -410,7 +438,7 @@ class Plan:
         return frozen
 
     def place(self, node: Node, step: str | None = None) -> KeyPath:
-        """The key path of a node's table in the file, or of one of its steps'."""
+        """Return the key path of a node's table in the file, or of the table of one of its steps."""
         if self.closing and node.name not in self.index:
             return self.closing.place(node, step)
         base = (*self.spec.at, self.spec.table, node.name)

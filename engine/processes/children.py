@@ -1,10 +1,10 @@
-"""Child processes that end when they are told to: run one, and leave nothing of it behind.
+"""Run child processes and stop them with all their descendants.
 
-Every child leads a session and process group of its own, so one signal reaches all it started. What
-leaves the group (`setsid`, a daemon) still carries `ENGINE_ATTEMPT` in its environment and is found
-by it. The leader stays a zombie until its group has been killed: as long as it is not reaped, no
-other process can bear the group's number. `PR_SET_PDEATHSIG` is of no use here: trio forks from
-threads that end, and the kernel would kill the child with them.
+Every child leads a session and process group of its own, so one signal reaches all it started. A descendant that
+leaves the group (`setsid`, a daemon) still carries `ENGINE_ATTEMPT` in its environment and is found by it. The leader
+stays a zombie until its group has been killed: as long as it is not reaped, no other process can get the group's
+number. `PR_SET_PDEATHSIG` is of no use here: trio forks from threads that end, and the kernel would kill the child
+with them.
 """
 
 from __future__ import annotations
@@ -50,13 +50,13 @@ __all__ = [
 COOKIE = "ENGINE_ATTEMPT"
 """The environment variable that marks all descendants of a child.
 
-Tokens parted by `/`: an engine inside an engine adds its own.
+Its value is a list of tokens separated by `/`: an engine inside an engine appends its own.
 """
 
 OWNER: ContextVar[str] = ContextVar("OWNER", default="")
-"""A token, without `/`, that every child started in this context bears besides its own.
+"""A token, without `/`, that every child started in this context carries besides its own.
 
-For `kill_strays` at the end of a run, or when one is resumed whose engine was killed.
+`kill_escaped` uses it at the end of a run, and when a run is resumed whose engine was killed.
 """
 
 _CHUNK = 65_536
@@ -66,7 +66,7 @@ _QUIET = 3
 _AGAIN = 0.1
 """Seconds till a second SIGTERM."""
 _UNCLEAR = 100
-"""Looks at processes amid `exec` before they are taken for what they seem."""
+"""Scans that see a process amid `exec` before its state is accepted as it appears."""
 
 
 @frozen
@@ -79,7 +79,7 @@ class Completed:
 
 
 class OutputTooLarge(Exception):
-    """A child wrote more than `limit` bytes to one stream and was stopped."""
+    """Raised when a child wrote more than `limit` bytes to one stream and was stopped."""
 
     def __init__(self, command: str, stream: str, limit: int) -> None:
         self.stream = stream
@@ -98,14 +98,13 @@ async def run(
     on_line: Callable[[str], None] | None = None,
     merged: bool = False,
 ) -> Completed:
-    """Run a child to its end.
+    """Run a child process to its end.
 
-    `env` is its whole environment; without `stdin` it reads nothing. `on_line` is given each line
-    of stderr as it comes, cut at 4096 bytes and marked with `…` if it is longer. What it writes to
-    stdout goes there too if they are `merged`. When the child has ended, what is left of its group is
-    killed, even if it still holds the pipes. On cancel the group gets SIGTERM, after `grace`
-    seconds SIGKILL, and the call returns when none of the child's descendants is left. Raises
-    OSError, naming the file, if the child cannot be started, and OutputTooLarge.
+    `env` is its whole environment; without `stdin` it reads nothing. `on_line` is called with each line of stderr as it
+    comes, cut at 4096 bytes and marked with `…` if it is longer; lines of stdout go there too if `merged`. After the child
+    has ended, the rest of its group is killed, even if it still holds the pipes. On cancellation the group gets SIGTERM,
+    after `grace` seconds SIGKILL, and the call returns when none of the child's descendants is left. Raises OSError,
+    naming the file, if the child cannot be started, and OutputTooLarge.
     """
     token = new_token()
     env = tag(env, token)
@@ -135,13 +134,13 @@ async def run(
 
 
 def tag(env: Mapping[str, str], token: str) -> dict[str, str]:
-    """`env` with a token: by that mark `kill_strays` knows a child's descendants."""
+    """Return `env` with a token added, by which `kill_escaped` finds a child's descendants."""
     trail = [part for part in (env.get(COOKIE, ""), OWNER.get(), token) if part]
     return {**env, COOKIE: "/".join(trail)}
 
 
 def new_token() -> str:
-    """A token that nobody else has."""
+    """Return a new, unique token."""
     return secrets.token_hex(16)
 
 
@@ -150,7 +149,7 @@ async def start(
 ) -> trio.Process:
     """Start a child as the leader of a new session; `options` are those of `subprocess.Popen`.
 
-    Raises an OSError whose message names the executable or the folder that is at fault.
+    Raises an OSError whose message names the executable or directory at fault.
     """
     import trio
 
@@ -164,7 +163,7 @@ async def start(
 
 
 def ended(process: trio.Process) -> bool:
-    """Whether a child that is not reaped is dead; it stays a zombie."""
+    """Return whether a child that is not reaped is dead; it stays a zombie."""
     return os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is not None
 
 
@@ -184,12 +183,11 @@ async def exited(process: trio.Process) -> None:
 
 
 async def stop(process: trio.Process, grace: float, *, twice: bool = False) -> None:
-    """End a child that is not reaped: SIGTERM to its group, SIGKILL after `grace` seconds.
+    """Stop a child that is not reaped: SIGTERM to its group, SIGKILL after `grace` seconds.
 
-    The grace is the whole group's: a shell dies at once, the command it ran may have something to
-    save. With `twice` the child itself gets a second SIGTERM if the first does not end it at once:
-    Python misses a signal that comes in the moment before a blocking call begins. Cannot be
-    cancelled.
+    The grace period is the whole group's: a shell dies at once, while the command it ran may have data to save. With
+    `twice` the child itself gets a second SIGTERM if the first does not end it at once: Python misses a signal that
+    arrives just before a blocking call begins. Cannot be cancelled.
     """
     import trio
 
@@ -208,7 +206,7 @@ async def stop(process: trio.Process, grace: float, *, twice: bool = False) -> N
 
 
 async def reap(process: trio.Process) -> int:
-    """The status of a child that has ended, once its group is gone too; cannot be cancelled."""
+    """Reap a child that has ended, and return its status once its group is gone; cannot be cancelled."""
     import trio
 
     with trio.CancelScope(shield=True):
@@ -220,13 +218,13 @@ async def reap(process: trio.Process) -> int:
 
 
 async def kill_strays(token: str, but: Collection[str] = (), group: int | None = None) -> None:
-    """Kill every process that bears `token` and return when there is none; cannot be cancelled.
-    Those that bear one of `but` are left alone, as are with `group` those outside that group.
+    """Kill every process that carries `token`, and return when none is left; cannot be cancelled.
 
-    Looks into /proc, so it does nothing where there is none. A look can miss a child whose parent
-    died under it: hence a stray's whole group is killed, which no fork escapes, and only several
-    looks in a row that find nothing are the end. A process amid `exec` shows no environment for a
-    moment: it is looked at again.
+    Processes that carry one of `except_tokens` are left alone, and with `group` those outside that group.
+
+    It reads /proc, so it does nothing where there is none. A scan can miss a child whose parent died meanwhile: hence the
+    whole group of each found process is killed, which no fork escapes, and only several empty scans in a row are the
+    end. A process amid `exec` shows no environment for a moment: it is scanned again.
     """
     import trio
 
@@ -247,23 +245,23 @@ async def kill_strays(token: str, but: Collection[str] = (), group: int | None =
 
 
 def living(token: str) -> bool:
-    """Whether a process that is not a zombie bears `token`; False where there is no /proc."""
+    """Return whether a process that is not a zombie carries `token`; False where there is no /proc."""
     return any(token in _trail(seen) for _, seen in _proc("environ"))
 
 
 def last_token(pid: int) -> str:
-    """The token of the child that a process is, or comes from; empty if it bears none."""
+    """Return the token of the child that a process is or descends from; empty if it has none."""
     return next((_trail(seen)[-1] for _, seen in _proc("environ", str(pid)) if _trail(seen)), "")
 
 
 def terminate(pgid: int) -> None:
-    """Tell a group to end, a stopped one too."""
+    """Send SIGTERM to a process group, and SIGCONT so that a stopped group ends too."""
     _signal(pgid, signal.SIGTERM)
     _signal(pgid, signal.SIGCONT)
 
 
 def signal_name(number: int) -> str:
-    """`SIGKILL` for 9, `signal 40` for one without a name."""
+    """Return the name of a signal: `SIGKILL` for 9, `signal 40` for one without a name."""
     try:
         return signal.Signals(number).name
     except ValueError:
@@ -271,13 +269,13 @@ def signal_name(number: int) -> str:
 
 
 def pending(fd: int) -> bytes:
-    """What lies in a pipe at this moment, without waiting for more."""
+    """Read the bytes that are in a pipe now, without waiting for more."""
     (count,) = struct.unpack("i", fcntl.ioctl(fd, termios.FIONREAD, bytes(4)))
     return os.read(fd, count) if count else b""
 
 
 class _Output:
-    """One output stream of a child: its bytes up to the limit, its lines to whom they concern."""
+    """A reader of one output stream of a child: it stores bytes up to the limit, and emits lines."""
 
     def __init__(self, stream: Any, limit: int, on_line: Callable[[str], None] | None) -> None:
         import trio
@@ -291,7 +289,7 @@ class _Output:
         self._rest = b""
 
     async def read(self, too_much: Callable[[], None]) -> None:
-        """Take what comes until end of file or cancel of `reading`; forget what is too much."""
+        """Read until end of file or cancellation of `read_scope`; discard bytes beyond the limit."""
         with self.reading:
             while chunk := await self.stream.receive_some(_CHUNK):
                 self._take(chunk)
@@ -299,7 +297,7 @@ class _Output:
                     too_much()
 
     def finish(self) -> None:
-        """Take what was left in the pipe: a stranger at its other end might never close it."""
+        """Read the rest of the pipe without waiting: another process at its other end might never close it."""
         self._take(pending(self.stream.fileno()))
         if self._rest and self.on_line is not None:
             self.on_line(shown(self._rest))
@@ -316,7 +314,7 @@ class _Output:
 
 
 def shown(data: bytes) -> str:
-    """A line to be shown: where it was cut stands `…`, as at every cut."""
+    """Decode a line for display; a line that is too long is cut and marked with `…`."""
     text = data[:_LINE].decode(errors="replace")
     return text.rstrip("\ufffd") + "…" if len(data) > _LINE else text
 
@@ -324,7 +322,10 @@ def shown(data: bytes) -> str:
 async def _attend(
     process: trio.Process, stdin: bytes, outputs: tuple[_Output, ...], grace: float
 ) -> None:
-    """Feed and read a child until it is dead; lest it blocks, read on while it is being stopped."""
+    """Write to and read from a child until it is dead.
+
+    Reading goes on while the child is being stopped, so that it does not block.
+    """
     import trio
 
     patience = trio.CancelScope()
@@ -361,7 +362,7 @@ async def _feed(stream: trio.abc.SendStream | None, data: bytes) -> None:
 
 
 def _signal(pgid: int, number: int) -> bool:
-    """Whether there was a group to signal."""
+    """Signal a process group, and return whether it exists."""
     try:
         os.killpg(pgid, number)
     except (ProcessLookupError, PermissionError):  # macOS: EPERM when only zombies are left
@@ -370,8 +371,10 @@ def _signal(pgid: int, number: int) -> bool:
 
 
 def _kill(pid: int) -> bool:
-    """Kill a process, and its group unless that is our own; whether it is ours to kill, as one that
-    died meanwhile was."""
+    """Kill a process and its group, and return whether it is ours to kill or already gone.
+
+    If the group is the engine's own, only the process is killed.
+    """
     try:
         group = os.getpgid(pid)
         if group == os.getpgrp():
@@ -398,7 +401,7 @@ def _within(pid: int, group: int | None) -> bool:
 
 
 def _living(pgid: int) -> bool:
-    """Whether a process group has a member that is not a zombie; False where there is no /proc."""
+    """Return whether a process group has a member that is not a zombie; False where there is no /proc."""
     for _, stat in _proc("stat"):
         state, _, group, *_ = stat[stat.rfind(b")") + 2 :].split()
         if int(group) == pgid and state not in b"ZX":
@@ -407,21 +410,21 @@ def _living(pgid: int) -> bool:
 
 
 def _in_exec(pid: int) -> bool:
-    """Whether a process has memory but, for this moment, no place of its environment in it."""
+    """Return whether a process has memory but, for this moment, no environment in it."""
     stat = next((content for _, content in _proc("stat", str(pid))), b"")
     fields = stat[stat.rfind(b")") + 2 :].split()
     return len(fields) > 48 and int(fields[20]) > 0 and int(fields[48]) == 0
 
 
 def _trail(environment: bytes) -> list[str]:
-    """The tokens in an environment as /proc shows it."""
+    """Return the tokens in an environment in the format of /proc."""
     name = f"{COOKIE}=".encode()
     _, found, rest = (b"\0" + environment).partition(b"\0" + name)
     return rest.partition(b"\0")[0].decode(errors="replace").split("/") if found else []
 
 
 def _proc(name: str, only: str = "") -> Iterator[tuple[int, bytes]]:
-    """One file of /proc for each process, or for `only` one, that lets it be read."""
+    """Yield the PID and one file of /proc for each process, or for `only` one; unreadable ones are left out."""
     if not os.path.isdir("/proc/self"):
         return
     for entry in [only] if only else os.listdir("/proc"):

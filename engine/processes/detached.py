@@ -1,12 +1,13 @@
-"""Child processes that outlive the engine: each runs behind a few lines of `sh`, in a folder of its own.
+"""Run child processes that outlive the engine: each runs behind a small `sh` script, in a directory of its own.
 
-The shim claims the folder, with a hard link that says who it is and when it began, so that of two
-that start for one attempt one wins, the other ends, and no body runs twice. It runs the body with
-its output in files, for pipes break with the engine, and leaves in `end` how it ended. `run` on the
-same folder again starts nothing: it takes over what is running, or gives what has ended. A body is
-`dead` if whoever claimed it has gone without a word. The folder's name is the body's token, by which
-its processes are found. Does not know what an attempt is. Source: LANGUAGE.md sections 14 and 15
-(T6).
+The script claims the directory with a hard link to a file that holds its PID and start time: of two that start for one
+attempt one wins, the other ends, and no body runs twice. It runs the body with its output in files, since pipes break
+with the engine, and writes the status to the file `end`. Calling `run_detached` on the same directory again starts
+nothing: it adopts the running body, or returns the recorded end. A body is `dead` if its claimant is gone and wrote no
+end. The directory's name is the body's token, by which its processes are found. This module does not know what an
+attempt is.
+
+Source: docs/language.md, "Cancellation", "Engines that die".
 """
 
 from __future__ import annotations
@@ -45,20 +46,24 @@ s=$?
 if [ "$s" -gt 128 ] && [ -s "$d/why" ]; then echo "$((128 - s))"; else echo "$s"; fi >"$d/end"
 exit "$s"
 """
-"""`exec` takes no word of the shell for a command; the shell says in `why` which signal ended it."""
+"""The script of the shim.
+
+`exec` keeps the shell from taking the command for one of its own words; the shell writes to `why` which signal ended
+the body.
+"""
 
 _LINK = shutil.which("ln") or "/bin/ln"
 _SHORTEST, _LONGEST = 0.01, 0.1
-"""Seconds between two looks at files: longer, the longer nothing comes."""
+"""Seconds between two reads of the files: the interval grows while nothing new comes."""
 
 
 class Lost(Exception):
-    """Whoever claimed the body has died, and nobody saw how the body ended."""
+    """Raised when the claimant of a body died and the body's end was not recorded."""
 
 
 @frozen
 class Claim:
-    """A process that said it runs the body."""
+    """The identity of the process that claimed a body."""
 
     pid: int
     boot: str
@@ -66,17 +71,17 @@ class Claim:
 
     @property
     def alive(self) -> bool:
-        """Whether it lives."""
+        """Whether the process is alive."""
         return self.boot == boot() and began(self.pid) == self.began
 
 
 def token(place: str) -> str:
-    """What the processes of a body bear: the name of its folder."""
+    """Return the token of a body's processes: the name of its directory."""
     return os.path.basename(place)
 
 
 def claim_of(place: str) -> Claim | None:
-    """Who runs, or ran, the body; None if nobody has begun it."""
+    """Return the claim on a body; None if no process has started it."""
     try:
         text = Path(place, "claim").read_text()
     except OSError:
@@ -87,7 +92,10 @@ def claim_of(place: str) -> Claim | None:
 
 
 def end_of(place: str) -> Any:
-    """How the body ended, or None: its status, minus the signal that killed it, or what a worker answered."""
+    """Return the recorded end of a body, or None.
+
+    That is its status, minus the signal that killed it, or the reply of a worker.
+    """
     try:
         return json.loads(Path(place, "end").read_text())
     except (OSError, ValueError):
@@ -95,7 +103,7 @@ def end_of(place: str) -> Any:
 
 
 def look(place: str) -> State:
-    """What has become of the body; nothing is changed."""
+    """Return the state of a body without changing it."""
     claim = claim_of(place)
     if claim is None:
         return "free"
@@ -117,9 +125,9 @@ async def run(
     on_line: Callable[[str], None] | None = None,
     merged: bool = False,
 ) -> children.Completed:
-    """Run a body to its end, or go on with it, as `processes.run` does; Lost if nobody knows how it ended.
+    """Run a body to its end, or adopt it, like `children.run_child`.
 
-    While no engine watches it, nobody holds it to `limit`.
+    Raises OutcomeUnknown if its end was not recorded. `limit` is enforced only while an engine watches the body.
     """
     claim = claim_of(place)
     if claim is None and not _startable(argv[0], cwd, env):  # the system says why not
@@ -163,7 +171,7 @@ async def _start(
     stdin: bytes | None,
     out: str,
 ) -> Child:
-    """A shim for the body, which may find that another one was faster."""
+    """Start a shim for the body; it ends by itself if another shim claims the directory first."""
     Path(place).mkdir(parents=True, exist_ok=True, mode=0o700)
     tagged = children.tag(env, token(place))
     odd = [f"{name}={tagged[name]}" for name in tagged if not _is_identifier(name)]
@@ -186,7 +194,7 @@ def _bytes(place: str, name: str) -> bytes:
 
 
 def _watch(command: str, place: str, limit: int) -> Callable[[], None]:
-    """What raises OutputTooLarge once there is too much."""
+    """Return a function that raises OutputTooLarge once an output file exceeds `limit`."""
 
     def check() -> None:
         for name, stream in (("out", "stdout"), ("err", "stderr")):
@@ -204,7 +212,7 @@ def _size(place: str, name: str) -> int:
 
 
 def _startable(command: str, cwd: str, env: Mapping[str, str]) -> bool:
-    """Whether the system would start the command by itself, as it is."""
+    """Return whether the operating system would start the command itself."""
     folders = [""] if "/" in command else env.get("PATH", os.defpath).split(":")
     for folder in folders:
         path = os.path.join(cwd, folder, command)
@@ -239,16 +247,16 @@ class Leader(Protocol):
     """The process that claimed a body, or is about to."""
 
     async def exited(self) -> None:
-        """Wait until it has ended."""
+        """Wait until the process has ended."""
 
     async def stop(self, grace: float) -> None:
-        """End it and its group, politely first; cannot be cancelled."""
+        """Stop the process and its group, SIGTERM first; cannot be cancelled."""
 
     async def clear(self) -> None:
-        """Kill what is left of its group; cannot be cancelled."""
+        """Kill the rest of its group; cannot be cancelled."""
 
     async def hunt(self) -> None:
-        """Kill all that bears its token; cannot be cancelled."""
+        """Kill every process with its token; cannot be cancelled."""
 
 
 @define
@@ -274,7 +282,10 @@ class Child:
 
 @define
 class Stranger:
-    """One that another process started: it is not ours to reap, and its number says little once it has gone."""
+    """A shim that another process started.
+
+    It cannot be reaped here, and its PID is not reliable once it is gone.
+    """
 
     claim: Claim
     place: str
@@ -282,7 +293,7 @@ class Stranger:
 
     @token.default
     def _bears(self) -> str:
-        """A worker that serves many calls bears its own."""
+        """Return the token of the process: a worker that serves many calls has its own."""
         last = children.last_token(self.claim.pid)
         return last if last and self.claim.alive else token(self.place)
 
@@ -315,7 +326,10 @@ class Stranger:
 async def attend(
     leader: Leader, tails: Sequence[Tail], check: Callable[[], None], grace: float
 ) -> None:
-    """Wait for the end of a body, tell its lines as they come, and leave nothing of it behind; what `check` raises stops it."""
+    """Wait for the end of a body, emit its lines as they come, and kill what is left of it.
+
+    An OutputTooLarge that `check` raises stops the body.
+    """
     clean = False
     try:
         await _wait(leader, tails, check, grace)
@@ -361,7 +375,7 @@ async def _wait(
 
 
 class Tail:
-    """A file that grows: its lines, told once each as they come."""
+    """A reader of a growing file that emits each line once."""
 
     def __init__(
         self, path: Path, tell: Callable[[str], None], read: Callable[[bytes], str] = shown
@@ -370,7 +384,7 @@ class Tail:
         self._at, self._rest = 0, b""
 
     def read(self) -> bool:
-        """Tell the lines that are new; whether there was anything."""
+        """Emit the new lines, and return whether the file has grown."""
         try:
             with open(self._path, "rb") as file:
                 file.seek(self._at)
@@ -384,14 +398,14 @@ class Tail:
         return bool(chunk)
 
     def finish(self) -> None:
-        """Tell what is left, with the last line that has no end."""
+        """Emit the rest, including a last line without a newline."""
         self.read()
         if self._rest:
             self._tell(self._read(self._rest))
 
 
 async def follow(tails: Sequence[Tail], check: Callable[[], None]) -> None:
-    """Tell lines as they come, until it is cancelled."""
+    """Emit lines as they come, until cancelled."""
     import trio
 
     pause = _SHORTEST

@@ -1,6 +1,7 @@
-"""Who a process is: its number, and when it began, so that another one that got its number is not taken for it.
+"""Identify a process by its number and its start time.
 
-Where there is no /proc, only whether the number is in use can be told.
+The start time tells it from a later process that got the same number. Without /proc, only whether the
+number is in use is known.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ __all__ = ["began", "boot", "start_of"]
 
 @cache
 def boot() -> str:
-    """What names this life of the machine; empty if the system does not tell."""
+    """Return the identifier of the current boot of this machine; empty if the system has none."""
     try:
         return Path("/proc/sys/kernel/random/boot_id").read_text().strip()
     except OSError:
@@ -22,7 +23,11 @@ def boot() -> str:
 
 
 def began(pid: int) -> str:
-    """When a process began, in ticks since boot; empty if there is none, or it is dead and waits to be reaped."""
+    """Return the start time of a process, in clock ticks since boot.
+
+    Empty if there is no such process, or only a zombie that waits to be reaped; `"alive"` for a process that
+    lives on a system without /proc.
+    """
     try:
         stat = Path(f"/proc/{pid}/stat").read_text()
     except OSError:
@@ -31,12 +36,12 @@ def began(pid: int) -> str:
 
 
 def start_of(stat: str) -> str:
-    """When a process began, by its line of /proc; without one as `began` says."""
+    """Return the start time in a line of /proc/PID/stat; `"alive"` for an empty line, as `start_time` does."""
     return _fields(stat)[19] if stat else "alive"
 
 
 def _fields(stat: str) -> list[str]:
-    """The fields from the state on: the name before it may hold anything."""
+    """Return the fields from the state on; the command name before them may contain blanks and parentheses."""
     return stat[stat.rfind(")") + 2 :].split()
 
 

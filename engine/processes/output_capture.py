@@ -1,7 +1,7 @@
-"""What bodies print: caught while `hearing` is open, and told line by line to whom it concerns.
+"""Capture the text that task bodies print, and emit it line by line.
 
-The attempt that prints is known by its context, which its tasks and threads inherit. Source: LANGUAGE.md section 14 says nothing of
-it; the command line must own its streams.
+Text is captured while `capture_output` is open. The context of the printing code, which its tasks and threads
+inherit, tells the attempt. The language does not define this: the command line must own its streams.
 """
 
 from __future__ import annotations
@@ -20,13 +20,13 @@ _SPEAKER: ContextVar[Lines | None] = ContextVar("_SPEAKER", default=None)
 
 
 class Lines:
-    """Text that comes in pieces, told line by line; a line that is too long is cut, and marked with `…`."""
+    """Split text that comes in pieces into lines; a line that is too long is cut and marked with `…`."""
 
     def __init__(self, tell: Callable[[str], None]) -> None:
         self._tell, self._rest, self._lock = tell, "", threading.Lock()
 
     def write(self, text: str) -> None:
-        """Take a piece, and tell what is whole."""
+        """Add a piece of text, and emit the lines that it completes."""
         with self._lock:
             *lines, rest = (self._rest + text).split("\n")
             self._rest = rest[: _LONGEST + 1]
@@ -34,7 +34,7 @@ class Lines:
             self._say(line)
 
     def close(self) -> None:
-        """Tell what has no end of line."""
+        """Emit the last line, which has no newline."""
         with self._lock:
             rest, self._rest = self._rest, ""
         if rest:
@@ -46,7 +46,7 @@ class Lines:
 
 
 class _Stream(io.TextIOBase):
-    """Stands for sys.stdout and sys.stderr."""
+    """A stand-in for sys.stdout and sys.stderr that writes to the current attempt's sink."""
 
     def __init__(self, elsewhere: Lines) -> None:
         self._elsewhere = elsewhere
@@ -66,18 +66,18 @@ _open = 0
 
 
 def listening() -> bool:
-    """Whether what is printed is caught."""
+    """Return whether printed text is being captured."""
     return _open > 0
 
 
 def attend(tell: Callable[[str], None]) -> tuple[Lines, Token[Lines | None]]:
-    """From here on, in this context, what is printed is told to `tell`; end it with `leave`."""
+    """Send text printed in this context to `emit` from now on; end with `end_attempt_output`."""
     lines = Lines(tell)
     return lines, _SPEAKER.set(lines)
 
 
 def leave(attended: tuple[Lines, Token[Lines | None]]) -> None:
-    """The attempt has ended."""
+    """Stop sending printed text to the attempt, and emit its last line."""
     lines, token = attended
     _SPEAKER.reset(token)
     lines.close()
@@ -85,7 +85,7 @@ def leave(attended: tuple[Lines, Token[Lines | None]]) -> None:
 
 @contextmanager
 def hearing(elsewhere: Callable[[str], None]) -> Iterator[None]:
-    """Catch what is printed while the block runs; what no attempt prints is told to `elsewhere`."""
+    """Capture printed text while the block runs; lines that belong to no attempt go to `emit`."""
     global _open  # noqa: PLW0603 - the streams it counts for are the process's too
     lines, before = Lines(elsewhere), (sys.stdout, sys.stderr)
     stream = _Stream(lines)

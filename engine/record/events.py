@@ -1,4 +1,4 @@
-"""Events of a run, in the order in which they happen; what progress displays, sinks and journals are fed with."""
+"""Events of a run, in the order in which they happen; progress displays, sinks and journals consume them."""
 
 from __future__ import annotations
 
@@ -33,16 +33,19 @@ Kind = Literal[
 
 @frozen
 class Event:
-    """One thing that happened, `time` seconds after the run's start. `path` is `node` or `node/step`, of an item
-    `node[3]` or `node[3]/step`, a sub-pipeline's with the step that runs it before it; empty for the run itself."""
+    """One occurrence in a run, `time` seconds after its start.
+
+    `path` is `node` or `node/step`; for an item `node[3]` or `node[3]/step`; in a sub-pipeline prefixed by the path of
+    the step that runs it; empty for the run itself.
+    """
 
     kind: Kind
     time: float
     path: str
     data: dict[str, Any]
     turn: int = 0
-    """Which turn of the scheduler it happened in: what is told of one turn has one cause."""
+    """The turn of the scheduler in which it happened; all events of one turn have one cause."""
 
     def to_json(self) -> dict[str, Any]:
-        """One flat object."""
+        """Return the event as one flat JSON object."""
         return {"event": self.kind, "time": self.time, "path": self.path, **self.data}

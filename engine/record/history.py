@@ -1,8 +1,9 @@
-"""Events of a run -> what it has come to: a Result, also of a run that has not ended.
+"""Rebuild the Result of a run from its events, also for a run that has not ended.
 
-Needs no plan and no task: what happened is told in the events, and the names of nodes are read from
-the text of the spec. Of a node's output only what the events have is known.
-Source: LANGUAGE.md sections 6 and 8.
+It needs no plan and no task: the events hold what happened, and the names of nodes are read from the text of the
+spec. The output of a node is known only as far as the events hold it.
+
+Source: docs/language.md, "Results", "Engines that die".
 """
 
 from __future__ import annotations
@@ -22,15 +23,18 @@ __all__ = ["history", "lines_of", "node_names"]
 
 @attrs.define
 class _Run:
-    """A run as far as it has come: that of a sub-pipeline too. Attempts and outputs by node, or by item of a fan-out, `node[3]`."""
+    """A run, or a sub-pipeline's run, as far as its events go.
+
+    Attempts and outputs are keyed by node, or by item of a fan-out, `node[3]`.
+    """
 
     pipeline: str
     nodes: dict[str, NodeResult] = attrs.Factory(dict)
     attempts: dict[str, list[Attempt]] = attrs.Factory(dict)
     outputs: dict[str, Any] = attrs.Factory(dict)
-    """That of the last attempt."""
+    """The output of the last attempt."""
     items: dict[str, dict[int, ItemResult]] = attrs.Factory(dict)
-    """What became of the items of a node, by their numbers."""
+    """The settled items of each node, by number."""
     state: dict[str, Any] = attrs.Factory(dict)
 
     def result(self, id: str, status: Any, message: str, outputs: Mapping[str, Any]) -> Result:
@@ -45,7 +49,7 @@ class _Run:
         return NodeResult(name, "running", Reason(""), attempts=attempts, items=known)
 
     def settled(self, name: str, data: Mapping[str, Any]) -> None:
-        """A node has its result."""
+        """Record the result of a node."""
         reason = Reason(data["reason"], data["message"], tuple(data.get("because", ())))
         count, output = data.get("items"), data.get("output", self._output(name, data))
         items = None if count is None else tuple(self._items(name, count, reason))
@@ -56,7 +60,7 @@ class _Run:
         self.nodes[name] = NodeResult(name, data["result"], reason, label, output, attempts, items)
 
     def item_settled(self, path: str, data: Mapping[str, Any]) -> None:
-        """An item of a fan-out has its result."""
+        """Record the result of an item of a fan-out."""
         name, _, number = path.partition("[")
         reason = Reason(data["reason"], data["message"])
         output = data.get("output", self._output(path, data))
@@ -71,7 +75,7 @@ class _Run:
         return output
 
     def _items(self, name: str, count: int, reason: Reason) -> Iterator[ItemResult]:
-        """All items, those too that were never opened."""
+        """Return all items, including those that never started."""
         known = self.items.get(name, {})
         kind = "failure" if reason.kind == "tolerance" else reason.kind
         left = ItemResult("cancelled", Reason(kind, reason.message))
@@ -83,11 +87,11 @@ def _begun(data: Mapping[str, Any]) -> _Run:
 
 
 _WITHOUT = ("cancelled", "skipped")
-"""Results that have no output."""
+"""Results that carry no output."""
 
 
 def _given(item: ItemResult) -> Any:
-    """What an item adds to the output of its node."""
+    """Return the value that an item adds to the output of its node."""
     succeeded = item.result == "succeeded" and item.output is not ABSENT
     return item.output if succeeded else None
 
@@ -95,8 +99,11 @@ def _given(item: ItemResult) -> Any:
 def history(
     events: Iterable[Event], unended: Unended = "running", names: Sequence[str] = ()
 ) -> Result:
-    """The result of a run with these events, which is `unended` if they do not end it. `names` are all nodes in the order of the
-    file: those of which nothing is known are `pending`."""
+    """Return the result of a run with these events.
+
+    Its status is `unfinished_status` if the events do not end the run. `names` are all nodes in the order of the file:
+    those without events are `pending`.
+    """
     fold = _Fold()
     for event in events:
         fold.feed(event)
@@ -104,7 +111,10 @@ def history(
 
 
 def node_names(text: str, *tables: str) -> list[str]:
-    """The nodes of a spec, in the order of the file; those of `tables` alone, if any are named."""
+    """Return the names of a spec's nodes, in the order of the file; of `tables` alone if any are named.
+
+    The default tables are `nodes` and `finally`. Empty if the text is not a valid spec.
+    """
     try:
         data = tomli.loads(text)
         return [name for table in tables or ("nodes", "finally") for name in data.get(table, {})]
@@ -113,8 +123,9 @@ def node_names(text: str, *tables: str) -> list[str]:
 
 
 def lines_of(events: Iterable[Event], node: str | None = None) -> Iterator[tuple[Event, str, str]]:
-    """What tasks wrote, each line with the event it came by and the attempt's `visit.attempt`: progress as it came, what a
-    command wrote to standard output when its attempt ended.
+    """Yield each line that tasks wrote, with its event and the attempt as `visit.attempt`.
+
+    Progress comes as it was reported; the standard output of a command when its attempt ended.
     """
     current: dict[str, str] = {}
     for event in events:
@@ -138,7 +149,7 @@ def _lines(event: Event) -> list[str]:
 
 
 _COMMAND = {"stdout", "stderr", "status"}
-"""The output of a command that was run."""
+"""Keys that mark an output as that of a command."""
 
 
 def _within(path: str, node: str) -> bool:
@@ -178,7 +189,7 @@ class _Fold:
                 self.message = data["message"]
 
     def _run_of(self, path: str) -> tuple[_Run, str]:
-        """The run in which a node or step is, and what it is called there."""
+        """Return the run that contains a node or step, and the path inside that run."""
         parts = path.split("/")
         inner = (len(parts) - 1) // 2 * 2
         prefix = "/".join(parts[:inner])

@@ -1,7 +1,9 @@
-"""Questions to people: who is asked what, and which answers there are to it.
+"""Questions to people: their options, and the checks of an answer.
 
-A question is open from the start of its attempt to its end; it is known by the path of its step, or of
-its node where no other step of that asks. Source: LANGUAGE.md section 13.
+A question is open from the start of its attempt to its end. Its name is the path of its step, or of its node if no
+other step of the node asks.
+
+Source: docs/language.md, "Nodes and steps", "Outcomes".
 """
 
 from __future__ import annotations
@@ -20,7 +22,7 @@ __all__ = ["Answer", "Question", "answered", "found", "open_questions"]
 
 @frozen
 class Question:
-    """What a person is asked: `options` are the exits, in the order of their codes."""
+    """A question to a person; `options` are the exits, in the order of their codes."""
 
     key: str
     path: str
@@ -32,14 +34,14 @@ class Question:
 
 @frozen
 class Answer:
-    """The option chosen, and a text if one was given."""
+    """An answer to a question: the chosen option, and a text if one was given."""
 
     option: str
     feedback: str | None = None
 
 
 def question_of(key: str, path: str, given: Mapping[str, Any]) -> Question:
-    """The question of an attempt with these inputs."""
+    """Build the question of an attempt from its inputs."""
     return Question(
         key,
         path,
@@ -51,7 +53,7 @@ def question_of(key: str, path: str, given: Mapping[str, Any]) -> Question:
 
 
 def open_questions(events: Sequence[Event]) -> list[Question]:
-    """What people are being asked where these events end, in the order of asking."""
+    """Return the questions that are open after these events, in the order of asking."""
     found: dict[str, Question] = {}
     for event in events:
         if event.kind == "person_asked":
@@ -65,7 +67,7 @@ def open_questions(events: Sequence[Event]) -> list[Question]:
 
 
 def found(questions: Iterable[Question], name: str) -> Question:
-    """The open question of a step or node; InputError where there is none, or more than one."""
+    """Return the open question of a step or node; raises InputError unless there is exactly one."""
     asked = {question.path: question for question in questions}
     if name in asked:
         return asked[name]
@@ -80,7 +82,7 @@ def found(questions: Iterable[Question], name: str) -> Question:
 
 
 def answered(question: Question, answer: Answer) -> Outcome:
-    """How the attempt ends with an answer; InputError for an option that there is not."""
+    """Return the outcome of the attempt that an answer ends; raises InputError for an unknown option."""
     if answer.option not in question.options:
         guess = nearest(answer.option, question.options)
         known = ", ".join(f"`{option}`" for option in question.options)

@@ -1,7 +1,9 @@
-"""Result: what a run was: its status, and for every node a result with its reason and its attempts in order.
+"""Results of runs: a status, and for every node a result with its reason and its attempts in order.
 
-Times are seconds since the start of the outermost run. `to_json` is the one form that `run --json` and `simulate --json` print.
-Source: LANGUAGE.md sections 3, 6 and 8.
+Times are seconds since the start of the outermost run. `to_json` is the one form that `run --json` and
+`simulate --json` print.
+
+Source: docs/language.md, "Outcomes", "Results".
 """
 
 from __future__ import annotations
@@ -28,11 +30,14 @@ __all__ = [
 
 Status = Literal["succeeded", "failed", "cancelled", "waiting"]
 Unended = Literal["running", "interrupted", "waiting"]
-"""What a run is that has not ended: `interrupted` if nobody runs it, `waiting` if it waits for people."""
+"""The status of a run that has not ended.
+
+`interrupted`: no process runs it; `waiting`: it waits for people.
+"""
 
 
 class _Absent:
-    """There is no value; falsy, and not `None`, which is one."""
+    """The type of `ABSENT`, which stands for no value; falsy, and different from `None`, which is a value."""
 
     def __bool__(self) -> bool:
         return False
@@ -46,8 +51,10 @@ ABSENT = _Absent()
 
 @frozen
 class Outcome:
-    """How a body ended: an exit `code`, or `error` or `interrupted` with a message; a code comes with an output (which may be null).
-    `timeout` only where it is known to have ended so before."""
+    """The outcome of a body: an exit `code`, or `error` or `interrupted` with a message.
+
+    A code comes with an output, which may be null. `timeout` stands only where it is known from an earlier record.
+    """
 
     code: int | Literal["error", "timeout", "interrupted"]
     output: Any = ABSENT
@@ -58,7 +65,10 @@ class Outcome:
 
 @define(eq=False)
 class Attempt:
-    """One execution of a step. `visit` counts its step's visits, `attempt` those within the visit, from 1."""
+    """One execution of a step.
+
+    `visit` counts the visits of the step, `attempt` the attempts within the visit, both from 1.
+    """
 
     step: str
     visit: int
@@ -68,10 +78,10 @@ class Attempt:
     outcome: int | Literal["error", "timeout", "interrupted", "cancelled"] | None = None
     error: str | None = None
     run: Result | None = None
-    """The run of the sub-pipeline that this attempt was."""
+    """The run of the sub-pipeline that this attempt executed."""
 
     def to_json(self) -> dict[str, Any]:
-        """`step visit attempt outcome started ended`, and `error` and `run` where there are any."""
+        """Return `step visit attempt outcome started ended`, and `error` and `run` if present."""
         found: dict[str, Any] = {
             "step": self.step,
             "visit": self.visit,
@@ -89,7 +99,10 @@ class Attempt:
 
 @frozen
 class Reason:
-    """Why a node ended so: a `kind` of section 6, a sentence, and for `needs` the nodes whose edges were dead."""
+    """The reason of a node's result: a `kind`, a sentence, and for `needs` the nodes whose edges were dead.
+
+    Source: docs/language.md, "Results".
+    """
 
     kind: str
     message: str = ""
@@ -98,7 +111,7 @@ class Reason:
 
 @frozen(eq=False)
 class ItemResult:
-    """What became of one item of a fan-out; `output` is ABSENT where it has none."""
+    """The result of one item of a fan-out; `output` is ABSENT if there is none."""
 
     result: Literal["succeeded", "failed", "cancelled"]
     reason: Reason
@@ -109,12 +122,14 @@ class ItemResult:
 
 @frozen(eq=False)
 class NodeResult:
-    """What became of a node; `output` is ABSENT where it has none. A fan-out that had its list has `items`, in the order of that,
-    and its attempts are theirs."""
+    """The result of a node; `output` is ABSENT if there is none.
+
+    A fan-out whose list was evaluated has `items`, in the order of the list, and its attempts are theirs.
+    """
 
     name: str
     result: Literal["succeeded", "failed", "skipped", "cancelled", "running", "pending"]
-    """`running` and `pending` only where it is looked at before its run has ended."""
+    """`running` and `pending` occur only before the run has ended."""
     reason: Reason
     label: str | None = None
     output: Any = ABSENT
@@ -122,7 +137,7 @@ class NodeResult:
     items: tuple[ItemResult, ...] | None = None
 
     def ran(self) -> Iterator[Attempt]:
-        """All its attempts, those of its items in turn."""
+        """Yield all attempts of the node, those of its items in turn."""
         yield from self.attempts
         for item in self.items or ():
             yield from item.attempts
@@ -130,8 +145,10 @@ class NodeResult:
 
 @frozen(eq=False, slots=False)
 class Result:
-    """What became of a run. `outputs` is there when it succeeded; `message` says why it did not;
-    `state` is how the run left it."""
+    """The result of a run.
+
+    `outputs` is filled if the run succeeded; `message` says why it did not; `state` is the state at the end of the run.
+    """
 
     status: Status | Unended
     nodes: Mapping[str, NodeResult]
@@ -143,12 +160,15 @@ class Result:
 
     @property
     def progress(self) -> float:
-        """How many of its nodes have their results, 0 to 1: each counts the same."""
+        """The fraction of nodes that have their results, 0 to 1; each node counts the same."""
         open = sum(node.result in ("running", "pending") for node in self.nodes.values())
         return 1.0 - open / len(self.nodes) if self.nodes else 0.0
 
     def why(self, name: str, most: int = 10) -> tuple[str, ...]:
-        """The chain of causes behind a node's result, from it to the first cause; the middle of a long one is left out."""
+        """Return the chain of causes behind a node's result, from the node to the first cause.
+
+        One line each, at most `max_lines`: the middle of a longer chain is left out.
+        """
         length, last = self._chains[name]
         chain: list[str] = []
         at: str | None = name
@@ -161,7 +181,7 @@ class Result:
 
     @cached_property
     def _chains(self) -> Mapping[str, tuple[int, str]]:
-        """By node, how many sentences its chain has, and which node is the first cause."""
+        """The length of each node's chain of causes, and the node that is the first cause."""
         found: dict[str, tuple[int, str]] = {}
         for name in self.nodes:
             at: str | None = name
@@ -180,7 +200,7 @@ class Result:
         return because[0] if because else None
 
     def to_json(self) -> dict[str, Any]:
-        """The printed form: `status`, `nodes`, `outputs`, `state`, and who and why; of a run that has not ended `progress` too."""
+        """Return the printed form: `id pipeline status message nodes outputs state`, and `progress` of an unfinished run."""
         unended = self.status not in ("succeeded", "failed", "cancelled")
         return {
             "id": self.id,
@@ -206,7 +226,7 @@ class Result:
 
 
 def _items(node: NodeResult) -> Iterator[dict[str, Any]]:
-    """Each item; an output that stands in the node's own is not said again."""
+    """Yield each item; an output that is in the node's own output is not repeated."""
     for item in node.items or ():
         reason = {"kind": item.reason.kind, "message": item.reason.message}
         found: dict[str, Any] = {"result": item.result, "label": item.label, "reason": reason}

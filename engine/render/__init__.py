@@ -1,1 +1,1 @@
-"""Diagnostics, plans and results as text for people and as data for programs."""
+"""Render diagnostics, plans and results, as text for people and as data for programs."""

@@ -1,7 +1,7 @@
-"""Worst cases as text and as JSON.
+"""Render worst cases as text and as JSON.
 
-A figure that is no run's, but that no run exceeds, has `≤` before it ("at most"); one without
-bound is `-`. In JSON it is null, and `exact` tells of the figures. Source: LANGUAGE.md section 16.
+A bound that no run exceeds, but that perhaps none reaches, has `≤` before it ("at most"); a missing
+bound is `-`. In JSON it is null, and `exact` says whether a run reaches the bound. Source: docs/language.md, "Worst case".
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ _HEAD = ("node/step", "visits", "attempts", "time")
 def report(
     path: str, bounds: Bounds | None, *, width: int | None = None, color: bool = False
 ) -> str:
-    """The worst case of one file: a table, the longest chain, and what has no end."""
+    """Render the worst case of one file: a table, the critical path, and what has no bound."""
     paint = painter(color)
     if bounds is None:
         return f"{printable(path)}: no worst case, because it does not pass the check"
@@ -33,8 +33,10 @@ def report(
 
 
 def as_json(diagnostics: str, bounds: Mapping[str, Bounds | None]) -> str:
-    """One object: `diagnostics`, the list as it is without worst cases, and `worst_case` by path,
-    null for a spec that does not pass the check."""
+    """Render one JSON object with `diagnostics` and `worst_case`.
+
+    `diagnostics` is the list as it is without worst cases; `worst_case` is by path, null for a spec that does not pass the check.
+    """
     found = {
         "diagnostics": json.loads(diagnostics),
         "worst_case": {path: each and _data(each) for path, each in bounds.items()},

@@ -1,7 +1,7 @@
-"""Diagnostics as text: for people with the source beneath, a line each, or JSON.
+"""Render diagnostics as text: for people with the source beneath, one line each, or JSON.
 
-Whatever comes from a file or a name is shown so that it cannot steer a terminal: characters that do
-not print are written as escapes. Tabs are shown as spaces, so that carets stand where they belong.
+Text from a file or a name is escaped, so that it cannot control a terminal: characters that are not
+printable are written as escapes. Tabs are shown as spaces, so that carets stand in the right column.
 """
 
 from __future__ import annotations
@@ -31,11 +31,11 @@ __all__ = [
 ]
 
 WIDEST = 120
-"""Characters of a source line that are shown; of a longer one, those around the span."""
+"""The characters of a source line that are shown; of a longer line, those around the span."""
 MOST_HINTED = 3
-"""Codes that a hint names."""
+"""The number of codes that the help line names."""
 BEFORE = 30
-"""Characters shown before the span in a line that is cut."""
+"""The characters shown before the span in a line that is cut."""
 
 _COLORS = {
     "error": "\x1b[1;31m",
@@ -49,7 +49,7 @@ _RESET = "\x1b[0m"
 
 @attrs.frozen
 class _Pen:
-    """Writes a text in a style, and shows what comes from a file in the output's encoding."""
+    """Paints a text in a style, and escapes text from a file for the output's encoding."""
 
     paint: Callable[[str, str], str]
     encoding: str
@@ -63,7 +63,7 @@ class _Pen:
 
 @attrs.frozen
 class _Mark:
-    """An underlined place; `style` is a key of the colours."""
+    """An underlined span; `style` is a key of the colours."""
 
     span: Span
     style: str
@@ -72,9 +72,9 @@ class _Mark:
 
 
 def human(diagnostics: Iterable[Diagnostic], *, color: bool, encoding: str | None = "utf-8") -> str:
-    """Each finding with its source lines, notes and help, an empty line between them.
+    """Render each finding with its source lines, notes and help, separated by empty lines.
 
-    `color` adds ANSI colours and changes nothing else. What `encoding` does not have is escaped
+    `color` adds ANSI colours and changes nothing else. Characters that `encoding` does not have are escaped
     here, where columns are counted.
     """
     paint = _Pen(_colored if color else _plain, encoding or "utf-8")
@@ -82,7 +82,7 @@ def human(diagnostics: Iterable[Diagnostic], *, color: bool, encoding: str | Non
 
 
 def concise(diagnostics: Iterable[Diagnostic]) -> str:
-    """Each finding on one line, `path:line:column: CODE name: message`; no newline at the end."""
+    """Render each finding on one line, `path:line:column: CODE name: message`; no newline at the end."""
     return "\n".join(
         f"{_place(each)}: {each.rule.code} {each.rule.name}: {printable(each.message)}"
         for each in diagnostics
@@ -90,12 +90,12 @@ def concise(diagnostics: Iterable[Diagnostic]) -> str:
 
 
 def as_json(diagnostics: Iterable[Diagnostic]) -> str:
-    """The findings as a JSON list in ASCII; no newline at the end."""
+    """Render the findings as a JSON list in ASCII; no newline at the end."""
     return json.dumps([each.to_json() for each in diagnostics], indent=2)
 
 
 def write_human(report: Report) -> str:
-    """The findings of a report, an empty line, the summary, and how many can be mended."""
+    """Render the findings of a report, the summary, and the number of available fixes."""
     found = report.found
     shown = [human(found, color=report.color, encoding=report.encoding) + "\n"] if found else []
     shown += [summary(found, len(report.files))] if report.files else []
@@ -103,22 +103,22 @@ def write_human(report: Report) -> str:
 
 
 def write_concise(report: Report) -> str:
-    """The findings of a report, each on a line."""
+    """Render the findings of a report, each on one line."""
     return concise(report.found)
 
 
 def write_json(report: Report) -> str:
-    """The findings of a report as a JSON list."""
+    """Render the findings of a report as a JSON list."""
     return as_json(report.found)
 
 
 def write_jsonl(report: Report) -> str:
-    """The findings of a report, each on a line as JSON."""
+    """Render the findings of a report, each as JSON on one line."""
     return "\n".join(json.dumps(each.to_json()) for each in report.found)
 
 
 def summary(diagnostics: Sequence[Diagnostic], files: int) -> str:
-    """One line on what was found; `files` is how many were checked."""
+    """Summarise the findings in one line; `files` is the number of checked files."""
     if not diagnostics:
         return f"no problems found in {plural(files, 'file')}"
     found = [
@@ -132,7 +132,7 @@ def summary(diagnostics: Sequence[Diagnostic], files: int) -> str:
 
 
 def hint(diagnostics: Iterable[Diagnostic]) -> str:
-    """Where more is said about some findings."""
+    """Return the line that names the command with more about some findings."""
     codes = list(dict.fromkeys(each.rule.code for each in diagnostics))
     return f"`engine explain {' '.join(codes[:MOST_HINTED])}` explains more"
 
@@ -160,7 +160,7 @@ def _block(diagnostic: Diagnostic, paint: _Pen) -> Iterator[str]:
 
 
 def _marks(diagnostic: Diagnostic) -> list[_Mark]:
-    """In the order of lines; in one line the finding comes before its notes."""
+    """Return the underlines in the order of lines; in one line the finding comes before its notes."""
     finding = _Mark(diagnostic.span, diagnostic.severity.value, "^")
     notes = [_Mark(note.span, "note", "-", note.message) for note in diagnostic.notes]
     return sorted([finding, *notes], key=lambda m: (m.span.line, m is not finding, m.span))
@@ -178,7 +178,7 @@ def _snippet(source: Source, marks: list[_Mark], margin: str, paint: _Pen) -> It
 def _annotated(
     line: str, number: int, marks: list[_Mark], margin: str, paint: _Pen
 ) -> Iterator[str]:
-    """The source line, underlined for each mark; a line that is cut is shown for each anew."""
+    """Yield the source line, underlined for each mark; a line that is cut is shown again for each."""
     label = paint("note", f"{number:>{len(margin)}} |")
     shown: str | None = None
     for mark in marks:
@@ -191,7 +191,7 @@ def _annotated(
 
 
 def _window(line: str, span: Span, paint: _Pen) -> tuple[str, int, int]:
-    """What is shown of a line, and from which to which column of that the span goes."""
+    """Return the shown part of a line, and the columns in it at which the span begins and ends."""
     first = min(span.column - 1, len(line))
     last = min(span.end_column - 1, len(line)) if span.end_line == span.line else len(line)
     cut = max(0, min(first - BEFORE, len(line) - WIDEST))

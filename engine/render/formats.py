@@ -1,7 +1,7 @@
-"""The formats of `engine check`: FORMATS is the table of them all.
+"""The formats of `engine check`; FORMATS is the table of them all.
 
 A format turns a Report into text, without a newline at the end; empty text is not printed. Each is
-imported when it is asked for.
+imported when it is first used.
 """
 
 from __future__ import annotations
@@ -23,14 +23,16 @@ FORMATS: Mapping[str, str] = {
     "github": "workflow commands of GitHub, which annotate the lines of a pull request",
     "junit": "JUnit XML, a test case for each file and finding",
 }
-"""Names and what they are; `engine.render.NAME` or, of the plain ones, `engine.render.diagnostics`
-has the function."""
+"""The formats by name, with a description.
+
+The function of a format is in `engine.render.NAME` or, for text and JSON, in `engine.render.diagnostics`.
+"""
 
 _OWN = frozenset({"sarif", "github", "junit"})
 
 
 def render(name: str, report: Report) -> str:
-    """A report in one of the FORMATS."""
+    """Render a report in one of the FORMATS."""
     module = import_module(f"engine.render.{name if name in _OWN else 'diagnostics'}")
     text: str = getattr(module, "write" if name in _OWN else f"write_{name}")(report)
     return text
@@ -38,12 +40,12 @@ def render(name: str, report: Report) -> str:
 
 @frozen
 class Report:
-    """Findings, the `files` that were checked, and why others could not be."""
+    """The findings of a check, the `files` that were checked, and why others could not be."""
 
     found: Diagnostics
     files: tuple[str, ...] = ()
     unread: tuple[tuple[str, str], ...] = ()
-    """Path and message of each."""
+    """Path and error message of each file that could not be checked."""
     color: bool = False
     encoding: str = "utf-8"
-    """Of the stream it is written to."""
+    """The encoding of the stream to which the report is written."""

@@ -1,7 +1,7 @@
-"""Findings as GitHub workflow commands: `::error file=…,line=…::message`, one a line.
+"""Render findings as GitHub workflow commands: `::error file=…,line=…::message`, one on each line.
 
 Source: "Workflow commands for GitHub Actions", and the escapes of `actions/toolkit`'s `command.ts`.
-Columns are given only for what lies in one line: beyond that GitHub ignores the command.
+Columns are given only for a span within one line: otherwise GitHub ignores the command.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ _PROPERTY = _DATA | {":": "%3A", ",": "%2C"}
 
 
 def write(report: Report) -> str:
-    """A command for each finding, and for each file that could not be checked."""
+    """Render a command for each finding, and for each file that could not be checked."""
     unread = (_command("error", {"file": path}, message) for path, message in report.unread)
     return "\n".join([*map(_finding, report.found), *unread])
 

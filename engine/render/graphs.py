@@ -1,8 +1,7 @@
-"""Plan -> Mermaid or DOT: nodes, their edges, and the machines of nodes that have more than one
-step.
+"""Draw a plan as Mermaid or DOT: nodes, their edges, and the machines of nodes with several steps.
 
-One `Drawing` is made of a plan, each language writes it down. Solid arrows are the way of success,
-dashed ones are taken on another condition or exit, dotted ones lead where a route goes when its
+A plan is turned into one drawing, which each format writes. Solid arrows are the way of success,
+dashed ones are taken on another condition or exit, dotted ones show where a route leads when its
 `max` is used up. Ids are numbers, so that no name can be a keyword.
 """
 
@@ -49,8 +48,7 @@ class _Arrow:
 
 @attrs.frozen
 class _Cluster:
-    """A frame around boxes: a node's machine (its arrows lie inside it), or a group (it has
-    none)."""
+    """A frame around boxes: a node's machine, with its arrows inside, or a group, without arrows."""
 
     id: str
     lines: tuple[str, ...]
@@ -73,7 +71,7 @@ def _draw(plan: Plan) -> _Drawing:
 
 
 def _closing(plan: Plan) -> Iterator[_Cluster]:
-    """What runs when all else has ended, in a frame of its own."""
+    """Yield the frame of the nodes in `[finally]`, if there are any."""
     if plan.closing is not None:
         found = _draw(plan.closing)
         frame = _Cluster("finally", ("finally",), found.inside, found.arrows)
@@ -81,7 +79,7 @@ def _closing(plan: Plan) -> Iterator[_Cluster]:
 
 
 def _apart(cluster: _Cluster) -> _Cluster:
-    """The same under other names."""
+    """Return the cluster with a prefix before all ids."""
     return _Cluster(
         f"f{cluster.id}",
         cluster.lines,
@@ -94,7 +92,7 @@ def _apart(cluster: _Cluster) -> _Cluster:
 
 
 def _grouped(plan: Plan) -> Iterator[_Box | _Cluster]:
-    """Nodes in the order of the file, a group where its first node stands."""
+    """Yield nodes in the order of the file, and each group at the position of its first node."""
     groups: dict[str, list[_Box | _Cluster]] = {}
     top: list[tuple[str, _Box | _Cluster | None]] = []
     for node in plan.nodes:
@@ -124,8 +122,10 @@ def _node(plan: Plan, node: Node) -> _Box | _Cluster:
 
 
 def _framed(node: Node) -> bool:
-    """Whether a node is drawn with what is inside: several steps, or a route of its only one that
-    says more than which exits go on."""
+    """Return whether a node is drawn with its machine.
+
+    That is so for several steps, or if a route of the only step says more than which exits succeed.
+    """
     steps = node.machine.steps
     return len(steps) > 1 or any(
         end.label is not None or (end.result == "succeeded") is not (key == "0")
@@ -134,7 +134,7 @@ def _framed(node: Node) -> bool:
 
 
 def _ended(step: Step) -> Iterator[tuple[str, End]]:
-    """The ends that routes of a step name, each with the exit, `0` for that of success."""
+    """Yield the ends that routes of a step name, each with its exit, `0` for that of success."""
     for route in step.written():
         key = "0" if step.routes.get(0) is route else route.key
         if isinstance(route.to, End):
@@ -144,7 +144,7 @@ def _ended(step: Step) -> Iterator[tuple[str, End]]:
 
 
 def _notes(plan: Plan, node: Node) -> tuple[str, ...]:
-    """What else decides whether and how often a node runs."""
+    """Describe the conditions that decide whether and how often a node runs."""
     spec = plan.spec.nodes[node.name]
     found = [f"when {spec.when}"] if spec.when else []
     if isinstance(spec.for_each, str):
@@ -182,7 +182,7 @@ def _edge(edge: Edge) -> _Arrow:
 
 
 def _loops(node: Node) -> Iterator[_Arrow]:
-    """Routes of a node's only step to itself."""
+    """Yield the routes of a node's only step to itself."""
     own, step = f"n{node.index}", node.machine.steps[0]
     for route in step.written():
         if route.to == 0:
@@ -190,7 +190,7 @@ def _loops(node: Node) -> Iterator[_Arrow]:
 
 
 def _routes(base: str, machine: Machine) -> Iterator[_Arrow]:
-    """Every written route, and the end of a step whose exit 0 has none."""
+    """Yield every route of the spec, and the default end of each step without a route for exit 0."""
     for at, step in enumerate(machine.steps):
         source = f"{base}_{at}"
         if 0 not in step.routes:
@@ -204,7 +204,7 @@ def _routes(base: str, machine: Machine) -> Iterator[_Arrow]:
 
 
 def _ends(machine: Machine) -> list[End]:
-    """The ends that its routes name, `done` ones last: arrows leave a machine from there."""
+    """Return the ends that a machine's routes name, those that succeed last: arrows leave a machine from there."""
     found = {_DONE: None} if any(0 not in step.routes for step in machine.steps) else {}
     for step in machine.steps:
         for route in step.written():
@@ -249,11 +249,11 @@ _MERMAID_LINES: Mapping[Line, str] = {"solid": "-->", "dashed": "-.->", "dotted"
 _MERMAID_SPECIAL = re.compile(
     r"[^\w .,:/$?!%=+-]|(?<!\w)_|_(?!\w)|^[-+]|(?<=^[0-9])\.|(?<=^[0-9]{2})\."
 )
-"""What could end a label, or make Markdown of it: emphasis, lists."""
+"""Characters that could end a label or be read as Markdown: emphasis, lists."""
 
 
 def mermaid(plan: Plan) -> str:
-    """A Mermaid flowchart; no newline at the end."""
+    """Render a plan as a Mermaid flowchart; no newline at the end."""
     drawing = _draw(plan)
     lines = ["flowchart TD", *_mermaid_inside(drawing.inside, "  ")]
     lines += [_mermaid_arrow(arrow, "  ") for arrow in drawing.arrows]
@@ -297,7 +297,7 @@ _DOT_SHAPES: Mapping[Shape, str] = {
 
 
 def dot(plan: Plan) -> str:
-    """A graph for Graphviz' `dot`; no newline at the end."""
+    """Render a plan as a graph for Graphviz' `dot`; no newline at the end."""
     drawing = _draw(plan)
     lines = [
         f"digraph {_dot_text((drawing.title,))} {{",
@@ -332,7 +332,7 @@ def _dot_inside(inside: Iterable[_Box | _Cluster], indent: str) -> Iterator[str]
 
 
 def _dot_arrow(arrow: _Arrow, indent: str, machines: Mapping[str, _Cluster]) -> str:
-    """An arrow from or to a machine goes between two of its boxes and is cut at its frame."""
+    """Format an arrow; one from or to a machine connects two of its boxes and is cut at its frame."""
     given = [f"label={_dot_text((arrow.label,))}"] if arrow.label else []
     given += [f"style={arrow.line}"] if arrow.line != "solid" else []
     source, target = arrow.source, arrow.target

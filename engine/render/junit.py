@@ -1,4 +1,4 @@
-"""Findings as JUnit XML: a suite a file, a case a finding, one that passes for a sound file.
+"""Render findings as JUnit XML: one suite for each file, one case for each finding, and a passing case for a sound file.
 
 Errors and warnings are `failure`s, of type `error` and `warning`, notes are left out; a file that could not be checked is
 an `error`. Source: junit-10.xsd of Jenkins' xUnit plugin.
@@ -19,7 +19,7 @@ _NOT_XML = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 
 
 def write(report: Report) -> str:
-    """The document, in ASCII."""
+    """Render the document, in ASCII."""
     told = [each for each in report.found if each.severity is not Severity.NOTE]
     root = _counted("testsuites", "engine check", len(told), len(report.unread))
     for path in _paths(report):
@@ -40,7 +40,7 @@ def write(report: Report) -> str:
 
 
 def _paths(report: Report) -> Iterator[str]:
-    """Every file once: those checked, those that findings name, those that could not be read."""
+    """Yield every file once: those checked, those that findings name, those that could not be read."""
     found = (str(each.source.path) for each in report.found)
     return iter(dict.fromkeys([*report.files, *found, *(path for path, _ in report.unread)]))
 
@@ -68,5 +68,5 @@ def _error(path: str, message: str) -> Xml.Element:
 
 
 def _clean(text: str) -> str:
-    """What XML can hold; the rest as U+FFFD."""
+    """Replace characters that XML does not allow by U+FFFD."""
     return _NOT_XML.sub("\N{REPLACEMENT CHARACTER}", text)

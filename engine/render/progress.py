@@ -1,11 +1,8 @@
-"""Events -> what a run looks like while it goes on: a line an event for a pipe, a few lines redrawn
-for a terminal.
+"""Render the progress of a run from its events: one line for each event, or a few redrawn lines for a terminal.
 
-Of items of a fan-out the first failures and every tenth of their number are told, on a terminal how many
-have ended.
-
-Pure: `Board` is fed with events and asked for frames; who writes them, and when, is the command
-line's business. A step that bears its node's name is shown as the node.
+Of the items of a fan-out the first failures and every completed tenth are reported; on a terminal, how many have ended.
+Pure: `ProgressView` receives events and renders frames; who writes them, and when, is decided by the command
+line. A step with its node's name is shown as the node.
 """
 
 from __future__ import annotations
@@ -25,15 +22,14 @@ PLAIN_SPINNER = "|/-\\"
 _ROWS = 8
 _TIME = 7
 _TOLD = 10
-"""Failures of items that are told."""
+"""The number of failed items that are reported."""
 
 
 # -- a line an event -------------------------------------------------------------------------------
 
 
 def line(event: Event) -> str | None:
-    """What an event says, `  12.3s  build/test  attempt 2: exit 2`; None for what another event
-    says as well."""
+    """Format the line of an event, `  12.3s  build/test  attempt 2: exit 2`, or None if the event needs no line."""
     said = _said(event)
     if said is None:
         return None
@@ -44,7 +40,7 @@ def line(event: Event) -> str | None:
 
 
 def short(path: str) -> str:
-    """A path of nodes and steps, each step that bears its node's name left out."""
+    """Return a path of nodes and steps without the steps that have their node's name."""
     parts = path.split("/")
     return "/".join(
         part
@@ -60,7 +56,7 @@ def _said(event: Event) -> str | None:
 
 
 def _of_item(event: Event) -> str | None:
-    """What an item says: most of them say nothing."""
+    """Describe an event of an item, or return None, as for most of them."""
     data = event.data
     match event.kind:
         case "attempt_started" | "attempt_ended" | "route_taken" | "retry_planned":
@@ -81,7 +77,7 @@ def _counted(data: Mapping[str, Any]) -> str:
 
 
 def _tenth(data: Mapping[str, Any]) -> bool:
-    """Whether this is the item with which another tenth of all is done."""
+    """Return whether this item completes another tenth of all items."""
     done, items = data["done"], data["items"]
     return bool(done * 10 // items > (done - 1) * 10 // items)
 
@@ -139,11 +135,11 @@ class _Running:
     nth: str
     note: str = ""
     inner: int = 0
-    """Attempts that run inside it: it is a sub-pipeline."""
+    """The number of attempts that run in this one, which is a sub-pipeline."""
 
 
 class Board:
-    """What is going on in a run of `total` nodes."""
+    """The state of a run of `total` nodes, as shown on a terminal."""
 
     def __init__(self, total: int) -> None:
         self._total = total
@@ -154,7 +150,7 @@ class Board:
         self._cancelling = False
 
     def feed(self, event: Event) -> None:
-        """An event has happened."""
+        """Update the view with an event."""
         path, data = event.path, event.data
         match event.kind:
             case "attempt_started":
@@ -179,8 +175,10 @@ class Board:
                 self._cancelling = True
 
     def frame(self, now: float, width: int, height: int, spin: str) -> list[list[Piece]]:
-        """The lines to show at `now` seconds after the start, each narrower than `width`, fewer
-        than `height`."""
+        """Return the lines to show at `now` seconds after the start.
+
+        Each is narrower than `width`; there are fewer than `height`.
+        """
         room = max(1, min(_ROWS, height - 1)) - 1
         fans = list(self._fans())[: room // 2]
         room -= len(fans)
@@ -226,7 +224,7 @@ def _rows(shown: list[tuple[str, _Running]], now: float, width: int) -> list[lis
 
 
 def _clipped(pieces: list[Piece], width: int) -> list[Piece]:
-    """The pieces, as far as `width` columns hold them."""
+    """Return the pieces, clipped to `width` columns."""
     found: list[Piece] = []
     for piece in pieces:
         text = clip(bare(piece), width)
@@ -239,14 +237,14 @@ def _clipped(pieces: list[Piece], width: int) -> list[Piece]:
 
 
 class Notes:
-    """The last lines of progress of every step's latest attempt, unless it ended with exit 0."""
+    """Collects the last progress messages of every step's latest attempt, unless it ended with exit 0."""
 
     def __init__(self, most: int = 5) -> None:
         self._most = most
         self.by_path: dict[str, deque[str]] = {}
 
     def feed(self, event: Event) -> None:
-        """An event has happened."""
+        """Update the notes with an event."""
         if event.kind == "attempt_started":
             self.by_path.pop(event.path, None)
         elif event.kind == "attempt_noted":

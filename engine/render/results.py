@@ -1,8 +1,7 @@
-"""Result -> text: a table of nodes and why each ended so, what failed and what that led to, the
-outputs, the verdict.
+"""Render a result as text: a table of nodes with the reason for each end, the failures, the outputs, and the verdict.
 
-Nodes of a sub-pipeline stand indented below the node that ran it; of several runs, those of the
-last. Of a fan-out the first items that failed are told, never all.
+Nodes of a sub-pipeline are indented below the node that ran it; of several runs, the last one is shown. Of a fan-out
+only the first failed items are shown.
 """
 
 from __future__ import annotations
@@ -32,7 +31,7 @@ __all__ = ["as_json", "last_lines", "nodes", "report"]
 
 _HEAD = ("node", "result", "label", "time", "attempts", "why")
 _GIVEN_UP = ("attempts", "label", "time")
-"""Columns that a narrow terminal does without, in this order."""
+"""Columns that are left out on a narrow terminal, in this order."""
 _STYLES = {
     "succeeded": "good",
     "failed": "bad",
@@ -46,14 +45,13 @@ _STYLES = {
 _MOST = 10
 
 Notes = Mapping[str, Sequence[str]]
-"""The last lines of progress of attempts, by the path of their step."""
+"""The last progress messages of attempts, by the path of their step."""
 
 
 def report(
     result: Result, *, width: int | None = None, color: bool = False, notes: Notes | None = None
 ) -> str:
-    """All that people want to know of a run. Without a `width` lines are as long as they need to
-    be."""
+    """Render a result for people; without `width` lines are not wrapped."""
     paint = painter(color)
     parts = [nodes(result, width=width, color=color)] if result.nodes else []
     parts += ["\n".join(block) for block in _failures(result, "", notes or {}, paint, width)]
@@ -64,7 +62,7 @@ def report(
 
 
 def last_lines(events: Iterable[Event]) -> Notes:
-    """The last lines of progress by step, of a run that is over."""
+    """Return the last progress messages by step, of a run that is over."""
     notes = progress.Notes()
     for event in events:
         notes.feed(event)
@@ -72,7 +70,7 @@ def last_lines(events: Iterable[Event]) -> Notes:
 
 
 def nodes(result: Result, *, width: int | None = None, color: bool = False) -> str:
-    """The table of nodes in the order of the file."""
+    """Render the table of nodes in the order of the file."""
     rows = [dict(zip(_HEAD, row, strict=True)) for row in _rows(result, 0)]
     head = list(_HEAD)
     for name in _GIVEN_UP:
@@ -83,7 +81,7 @@ def nodes(result: Result, *, width: int | None = None, color: bool = False) -> s
 
 
 def as_json(result: Result) -> str:
-    """The result as one JSON object in ASCII; no newline at the end."""
+    """Render the result as one JSON object in ASCII; no newline at the end."""
     return json.dumps(result.to_json(), indent=2)
 
 
@@ -103,7 +101,7 @@ def _rows(result: Result, depth: int) -> Iterator[tuple[Piece, ...]]:
 
 
 def _fixed(head: list[str], rows: list[dict[str, Piece]]) -> int:
-    """How wide all but the last column are together."""
+    """Return the total width of all but the last column."""
     texts = ([name, *(bare(row[name]) for row in rows)] for name in head[:-1])
     return sum(max(map(columns, column)) + 2 for column in texts) - 2
 
@@ -122,8 +120,7 @@ def _inner(node: NodeResult) -> Result | None:
 def _failures(
     result: Result, prefix: str, notes: Notes, paint: Paint, width: int | None
 ) -> Iterator[list[str]]:
-    """A block for each failed node: why, its last lines of progress, and what was skipped for
-    it."""
+    """Yield a block for each failed node: the reason, its last progress messages, and the nodes skipped because of it."""
     skipped = _skipped(result)
     for node in result.nodes.values():
         if node.result != "failed":
@@ -149,7 +146,7 @@ def _failures(
 def _items(
     node: NodeResult, prefix: str, notes: Notes, paint: Paint, width: int | None
 ) -> Iterator[str]:
-    """Why the first items that failed did, with their last lines of progress."""
+    """Yield lines about the first failed items, with their last progress messages."""
     failed = [at for at, item in enumerate(node.items or ()) if item.result == "failed"]
     for at in failed[:_MOST]:
         item = (node.items or ())[at]
@@ -163,7 +160,7 @@ def _items(
 
 
 def _skipped(result: Result) -> dict[str, list[str]]:
-    """By failed node, the nodes that were skipped because of it, directly or by way of others."""
+    """Return, by failed node, the nodes that were skipped because of it, directly or through others."""
     roots: dict[str, str] = {}
     found: dict[str, list[str]] = {}
     for name in result.nodes:

@@ -1,6 +1,6 @@
-"""Findings as SARIF 2.1.0: rules with their pages, results with regions, related places and fixes.
+"""Render findings as SARIF 2.1.0: rules with their pages, results with regions, related locations and fixes.
 
-Columns count code points. Paths are URIs relative to the working directory where they lie below it.
+Columns count code points. Paths below the working directory are URIs relative to it.
 Source: OASIS, Static Analysis Results Interchange Format 2.1.0.
 """
 
@@ -28,7 +28,7 @@ DOCUMENTATION = "https://example.org/engine/"
 
 
 def write(report: Report) -> str:
-    """The log, in ASCII."""
+    """Render the log, in ASCII."""
     rules = list({each.rule.code: each.rule for each in report.found}.values())
     rules.sort(key=lambda rule: rule.code)
     index = {rule.code: at for at, rule in enumerate(rules)}
@@ -65,7 +65,7 @@ def _rule(rule: Rule) -> dict[str, Any]:
 
 
 def _page(rule: Rule) -> str:
-    """The page of a rule, or what it says in one line."""
+    """Return the page of a rule, or its summary if it has none."""
     from engine.rules import ALL, page
 
     return page(rule) if rule in ALL else rule.summary

@@ -1,4 +1,4 @@
-"""Tasks -> text: a list of all, and one with its inputs, output, exits and an example."""
+"""Render tasks as text: a list of all, or one with its inputs, output, exits and an example."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ __all__ = ["as_json", "detail", "listing", "type_of"]
 
 
 def listing(tasks: Iterable[Task], *, width: int | None = None, color: bool = False) -> str:
-    """A table of ids and what each task does."""
+    """Render a table of task ids and descriptions."""
     rows = [(task.id, _first(task.description or task.name)) for task in tasks]
     return "\n".join(table(("task", "description"), rows, painter(color), width=width))
 
 
 def detail(task: Task, origin: str, *, width: int | None = None, color: bool = False) -> str:
-    """All there is to know about a task."""
+    """Render the full description of a task."""
     paint = painter(color)
     title = f"{task.name} ({origin})" if task.name and task.name != task.id else f"({origin})"
     top = [f"{paint(Styled('head', task.id))}  {printable(title)}", *_described(task, width)]
@@ -37,7 +37,7 @@ def detail(task: Task, origin: str, *, width: int | None = None, color: bool = F
 
 
 def as_json(task: Task, origin: str) -> dict[str, Any]:
-    """A task as plain data."""
+    """Return a task as JSON data."""
     return {
         "id": task.id,
         "name": task.name,
@@ -53,7 +53,7 @@ def as_json(task: Task, origin: str) -> dict[str, Any]:
 
 
 def type_of(schema: Any) -> str:
-    """A JSON Schema in a few words, such as `array of string`, `"a" | "b"`, `any`."""
+    """Describe a JSON Schema in a few words, such as `array of string`, `"a" | "b"`, `any`."""
     if not isinstance(schema, Mapping):
         return "none" if schema is False else "any"
     if "const" in schema:
@@ -77,7 +77,7 @@ def _kind(kind: str, schema: Mapping[str, Any]) -> str:
 
 
 def _example(task: Task) -> str:
-    """A node that gives the task what it must be given, for one that brings no example."""
+    """Build a node with the required inputs, for a task without an example."""
     schema = task.input_schema or {}
     properties = schema.get("properties", {})
     node = re.sub(r"\W", "_", task.id.rpartition(".")[2].rpartition(":")[2], flags=re.ASCII)
@@ -94,8 +94,7 @@ def _key(name: str) -> str:
 
 
 def _sample(schema: Any) -> str:
-    """A value in TOML that shows what a schema wants: one that it names, else the least of its
-    type."""
+    """Return a TOML value that matches a schema: one that the schema names, else the simplest of its type."""
     if not isinstance(schema, Mapping):
         return '"…"'
     for key in ("const", "default"):
@@ -149,7 +148,7 @@ def _block(title: str, lines: Iterable[str], paint: Paint) -> list[str]:
 
 
 def _schema(schema: Mapping[str, Any] | None, paint: Paint, width: int | None) -> list[str]:
-    """An object's properties as a table, whatever else in a line."""
+    """Format an object's properties as a table, and any other schema as one line."""
     if schema is None:
         return ["anything"]
     properties = schema.get("properties")

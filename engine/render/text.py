@@ -31,9 +31,9 @@ __all__ = [
 _TAB = "    "
 _GAP = "  "
 _LEAST = 24
-"""Columns below which the last column of a table goes beneath its row."""
+"""The width below which the last column of a table goes beneath its row."""
 _NARROWEST = 8
-"""Columns that the first column of a table keeps when lines are too long for the terminal."""
+"""The minimal width of a table's first column when lines are too long for the terminal."""
 _INDENT = "    "
 
 _STYLES = {
@@ -57,17 +57,16 @@ class Styled:
 
 Piece = str | Styled
 Paint = Callable[[Piece], str]
-"""A piece of text to what is written."""
+"""A function that turns a piece of text into the characters to write."""
 
 
 def painter(color: bool) -> Paint:
-    """What turns pieces into text, with ANSI colours or without."""
+    """Return the function that turns pieces into text, with or without ANSI colours."""
     return _colored if color else bare
 
 
 def printable(text: str) -> str:
-    """`text` on one line; tabs as spaces, every other character that does not print as an
-    escape."""
+    """Return `text` on one line, with tabs as spaces and every unprintable character as an escape."""
     if text.isprintable():
         return text
     return "".join(
@@ -76,18 +75,17 @@ def printable(text: str) -> str:
 
 
 def bare(piece: Piece) -> str:
-    """The text of a piece."""
+    """Return the text of a piece without its style."""
     return piece if isinstance(piece, str) else piece.text
 
 
 def columns(text: str) -> int:
-    """How many columns a printable text takes."""
+    """Return the number of columns that a printable text takes."""
     return len(text) if text.isascii() else sum(map(_wide, text))
 
 
 def clip(text: str, width: int) -> str:
-    """As much of a printable text as `width` columns hold, with an ellipsis where something is left
-    out."""
+    """Return as much of a printable text as fits in `width` columns, with an ellipsis if it is cut."""
     if columns(text) <= width:
         return text
     if width <= 0:
@@ -100,8 +98,10 @@ def clip(text: str, width: int) -> str:
 
 
 def wrap(text: str, width: int) -> list[str]:
-    """A printable text in lines of at most `width` columns, broken at spaces where that can be; at
-    least one line."""
+    """Wrap a printable text to lines of at most `width` columns, at spaces where possible.
+
+    Returns at least one line.
+    """
     lines = [""]
     for word in text.split(" "):
         room = width - columns(lines[-1]) - 1
@@ -114,7 +114,7 @@ def wrap(text: str, width: int) -> list[str]:
 
 
 def elapsed(seconds: float) -> str:
-    """A time that goes by: `0.1s`, `12.3s`, `2m05s`, `3h07m`."""
+    """Format a time in seconds: `0.1s`, `12.3s`, `2m05s`, `3h07m`."""
     if round(seconds, 1) < 60:
         return f"{seconds:.1f}s"
     minutes, rest = divmod(round(seconds), 60)
@@ -125,12 +125,12 @@ def elapsed(seconds: float) -> str:
 
 
 def duration(seconds: float) -> str:
-    """A time that has gone by: as `elapsed`, but `85ms` below a second."""
+    """Format a time as `format_elapsed` does, but as `85ms` below a second."""
     return elapsed(seconds) if round(seconds * 1000) >= 1000 else f"{seconds * 1000:.0f}ms"
 
 
 def plural(number: int, noun: str) -> str:
-    """`1 node`, `2 nodes`."""
+    """Format a number with its noun: `1 node`, `2 nodes`."""
     return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
 
 
@@ -142,10 +142,10 @@ def table(
     width: int | None = None,
     right: Collection[str] = (),
 ) -> list[str]:
-    """The lines of a table; cells are printable. Columns named in `right` are set to the right.
+    """Return the lines of a table; cells are printable, and columns named in `right` are right-aligned.
 
-    The last column is wrapped into `width`, or where too little is left put beneath its row; where
-    the others are too wide by themselves the first is clipped. Without a `width` every row is a
+    The last column is wrapped to fit `width`, or put beneath its row if too little room is left; if
+    the others are too wide by themselves, the first is clipped. Without `width` every row is one
     line.
     """
     cells = [tuple(Styled("dim", name) for name in head), *rows]
@@ -185,7 +185,7 @@ def _like(piece: Piece, text: str) -> Piece:
 
 
 def _broken(word: str, width: int) -> list[str]:
-    """A word in parts that fit."""
+    """Break a word into parts of at most `width` columns."""
     parts, used = [""], 0
     for char in word:
         if used + _wide(char) > width and parts[-1]:

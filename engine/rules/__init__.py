@@ -1,7 +1,7 @@
-"""Rules over a plan, one file each with its page (.md) beside it; RULES is the table of them all.
+"""The rules over a plan, one file each with its page (.md) beside it; RULES lists them all.
 
-A rule is a function from a Plan to Diagnostics; it judges that plan alone, not the plans inside it,
-and says nothing that errors in its `flawed` nodes could make untrue. A page's examples are its tests.
+A rule is a function from a Plan to Diagnostics. It checks that plan alone, not the plans inside it, and reports nothing
+that errors in the plan's `invalid_nodes` could make untrue. The examples of a page are its tests.
 """
 
 from __future__ import annotations
@@ -61,10 +61,10 @@ RULES: tuple[tuple[Rule, Check], ...] = (
 ALL: tuple[Rule, ...] = tuple(
     sorted((*CODES, *(rule for rule, _ in RULES)), key=lambda rule: rule.code[1:])
 )
-"""Every rule there is, those of reading and compiling too, by code."""
+"""All rules in order of their codes, including those of loading and compiling."""
 
 
 def page(rule: Rule) -> str:
-    """What a rule's page says, as Markdown."""
+    """Return the Markdown text of a rule's page."""
     path = Path(__file__).parent / f"{rule.name.replace('-', '_')}.md"
     return path.read_text(encoding="utf-8")

@@ -1,7 +1,7 @@
-"""W305: a route that no run takes, or a bound that no run uses up. Source: LANGUAGE.md sections 5,
-15 (T3) and 16.
+"""W305: a route that no run takes, or a bound that no run uses up.
 
-Routes are judged over the visits of their step: one of a step that is never visited is left to E302.
+Routes are checked over the visits of their step; those of a step that is never visited are left to E302.
+Source: docs/language.md, "Routes", "Diagnostics".
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ RULE = Rule("W305", "dead-route", "a route that no run takes, or a `max` that no
 
 
 def check(plan: Plan) -> Iterator[Diagnostic]:
-    """One finding for each dead route and each idle bound, in order."""
+    """Report each dead route and each unused bound, in order."""
     for node in plan.nodes:
         yield from _in_node(plan, node)
 
@@ -34,7 +34,7 @@ def _in_node(plan: Plan, node: Node) -> Iterator[Diagnostic]:
 
 @once
 def _idle_routes(machine: Machine) -> tuple[tuple[int, Route, bool], ...]:
-    """The routes, by step, that no run takes (True), or takes and never uses up (False)."""
+    """Return the routes that no run takes (True), or whose bound no run uses up (False), by step."""
     if not any(step.routes or step.default for step in machine.steps):
         return ()
     found, idle = survey(machine), []

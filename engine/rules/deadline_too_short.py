@@ -1,4 +1,7 @@
-"""W602: a deadline or timeout that is shorter than the worst case. Source: LANGUAGE.md section 16."""
+"""W602: a deadline or timeout that is shorter than the worst case.
+
+Source: docs/language.md, "Worst case".
+"""
 
 from __future__ import annotations
 
@@ -22,7 +25,7 @@ RULE = Rule(
 
 
 def check(plan: Plan) -> Iterator[Diagnostic]:
-    """One finding for each deadline, and for each timeout of a sub-pipeline, that cuts a run off."""
+    """Report each deadline, and each timeout of a sub-pipeline, below its worst case."""
     if plan.deadline is None and not any(map(_limited, plan.nodes)):
         return
     from engine.analysis.bounds import bounds_of  # most specs have no limits

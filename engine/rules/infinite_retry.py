@@ -1,4 +1,7 @@
-"""E301: a machine that is not bounded. Source: LANGUAGE.md section 5."""
+"""E301: a machine that is not bounded.
+
+Source: docs/language.md, "Routes".
+"""
 
 from __future__ import annotations
 
@@ -22,7 +25,7 @@ RULE = Rule("E301", "infinite-retry", "steps that can repeat for ever")
 
 
 def check(plan: Plan) -> Iterator[Diagnostic]:
-    """One finding for each route that must be bounded, which closes a loop."""
+    """Report each unbounded route that closes a loop."""
     for index, loop in plan.loops:
         node = plan.nodes[index]
         # What was left out, or written without `max`, may be the bound: the loader has told.
@@ -31,7 +34,7 @@ def check(plan: Plan) -> Iterator[Diagnostic]:
 
 
 def _whole(plan: Plan, node: Node, loop: tuple[Hop, ...]) -> bool:
-    """Whether the start and the routes of the loop are all that the file has there."""
+    """Return whether the start and the routes of the loop are complete in the Spec."""
     routes = [route_path(plan, node, hop.step, hop.route) for hop in loop]
     places = [(*plan.place(node), "start"), *routes]
     return all(whole(plan.spec, place[len(plan.spec.at) :]) for place in places)
@@ -72,7 +75,7 @@ def _span(plan: Plan, node: Node, hop: Hop) -> Span:
 
 
 def _fix(plan: Plan, node: Node, hop: Hop) -> Fix | None:
-    """The cure as an edit."""
+    """Return the fix that bounds the loop; None for a route of a class."""
     source, path = plan.spec.source, route_path(plan, node, hop.step, hop.route)
     if not source.has(path):
         return None  # a route of a class
@@ -91,7 +94,7 @@ _DOTTED = re.compile(r"""(?:(?:[\w-]+|"(?:[^"\\]|\\.)*"|'[^']*')\s*\.\s*)*$""", 
 
 
 def _beside(source: Source, to: Span, value: Span) -> Edit:
-    """The bound after `to` and its value: in the same inline table, or in a line of its own."""
+    """Insert the bound after `to` and its value: in the same inline table, or in a line of its own."""
     line = source.line(to.line)
     before = line[: to.column - 1]
     dotted = _DOTTED.search(before)

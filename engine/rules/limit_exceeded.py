@@ -1,4 +1,7 @@
-"""E601: a worst case over `[limits]`. Source: LANGUAGE.md section 16."""
+"""E601: a worst case over `[limits]`.
+
+Source: docs/language.md, "Worst case".
+"""
 
 from __future__ import annotations
 
@@ -18,11 +21,11 @@ __all__ = ["RULE", "check"]
 RULE = Rule("E601", "limit-exceeded", "a worst case that exceeds `[limits]`")
 
 _SHOWN = 3
-"""Nodes that are named as those with the most."""
+"""Maximum number of nodes named as the largest."""
 
 
 def check(plan: Plan) -> Iterator[Diagnostic]:
-    """One finding for each limit that a run can go over."""
+    """Report each limit that a run can exceed."""
     limits = plan.spec.limits
     if limits.attempts is None and limits.duration is None:
         return
@@ -48,7 +51,7 @@ def _about(exact: bool) -> str:
 
 
 def _most(found: Bounds, figures: list[float], shown: object) -> str:
-    """The nodes with the most, the first of them first."""
+    """Describe the nodes with the largest figures, the largest first."""
     assert callable(shown)
     ran = [each for each in found.nodes if each.runs]
     ran.sort(key=lambda each: -figures[each.node.index])

@@ -1,4 +1,4 @@
-"""Where the parts of a plan that rules talk about are written."""
+"""Find the locations of the parts of a plan that rules report."""
 
 from __future__ import annotations
 
@@ -28,35 +28,35 @@ __all__ = [
 
 
 def step_span(plan: Plan, node: Node, step: int) -> Span:
-    """The name of a step, or of the node it is written in."""
+    """Return the span of a step's name, or of its node's name if the step is inline."""
     return plan.spec.source.key(step_path(plan, node, step))
 
 
 def step_path(plan: Plan, node: Node, step: int) -> KeyPath:
-    """The key path of a step's table."""
+    """Return the key path of a step's table."""
     return plan.place(node, node.name_of(step))
 
 
 def route_path(plan: Plan, node: Node, step: int, route: Route) -> KeyPath:
-    """The key path of a route."""
+    """Return the key path of a route."""
     return (*step_path(plan, node, step), "routes", route.key)
 
 
 def retry_path(plan: Plan, node: Node, step: int, clause: int) -> KeyPath:
-    """The key path of a clause of `retry`, which may be an item of an array or the whole of it."""
+    """Return the key path of a retry clause, which is an array item or the whole of `retry`."""
     path = (*step_path(plan, node, step), "retry")
     return (*path, clause) if plan.spec.source.has((*path, clause)) else path
 
 
 def needs_span(plan: Plan, node: Node) -> Span:
-    """The `needs` of a node, or its name where it has none."""
+    """Return the span of a node's `needs`, or of its name if it has none."""
     place = (*plan.place(node), "needs")
     source = plan.spec.source
     return source.key(place) if plan.spec.nodes[node.name].needs else source.key(place[:-1])
 
 
 def edge_span(plan: Plan, edge: Edge) -> Span:
-    """Where an edge comes from: its entry in `needs`, or the first reference that implies it."""
+    """Return the span of an edge: its entry in `needs`, or the first reference that implies it."""
     source, target = plan.nodes[edge.source].name, plan.nodes[edge.target]
     text = plan.spec.source
     if not edge.written:
@@ -76,14 +76,14 @@ def _reads(plan: Plan, node: Node, name: str) -> Iterator[tuple[KeyPath, int, in
 
 
 def templates(plan: Plan, node: Node) -> Iterator[tuple[KeyPath, Template]]:
-    """The templates of a node, each with its place."""
+    """Yield the templates of a node, each with its key path."""
     for at, key, template in node.templates():
         step = None if at is None else node.name_of(at)
         yield (*plan.place(node, step), key), template
 
 
 def access_span(plan: Plan, access: Access) -> Span:
-    """Where a state is read, or its name in the `set` that writes it."""
+    """Return the span where a state is read, or of its name in the `set` that writes it."""
     if access.site is not None:
         return span_of(plan, access.site)
     node = plan.nodes[access.node]

@@ -1,4 +1,7 @@
-"""E501: a reference to what some run does not give. Source: LANGUAGE.md sections 6, 9, 15 (T7)."""
+"""E501: a reference to a value that is missing in some run.
+
+Source: docs/language.md, "Edges and joins", "Results", "Expressions".
+"""
 
 from __future__ import annotations
 
@@ -22,7 +25,7 @@ RULE = Rule("E501", "missing-value", "a reference to a value that some runs do n
 
 
 def check(plan: Plan) -> Iterator[Diagnostic]:
-    """One finding for each read that may find nothing: no output, or an output without the field."""
+    """Report each read that may find no output, or an output without the field."""
     for site in sites(plan) if plan.spec.before else ():
         if site.read.path[0] in plan.spec.before and not site.read.guarded:
             message = f"a run may be cancelled before `{site.read.path[0]}` has an output"
@@ -58,7 +61,7 @@ def _finding(plan: Plan, site: Site, message: str, notes: tuple[Note, ...]) -> D
 
 
 def _other_cure(plan: Plan, site: Site) -> str | None:
-    """What else helps, if waiting for a success does."""
+    """Suggest to wait for the node's success, if that helps."""
     source = plan.index.get(str(site.read.path[0]))
     if source is None or site.node is None:
         return None

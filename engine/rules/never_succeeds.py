@@ -1,6 +1,6 @@
-"""E402: a pipeline that can never succeed. Source: LANGUAGE.md sections 8 and 15 (T3).
+"""E402: a pipeline that can never succeed. A pipeline with an unbounded machine is left to E301.
 
-Where a machine is unbounded E301 says it already.
+Source: docs/language.md, "Results".
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ _SHOWN = 3
 
 
 def check(plan: Plan) -> Iterator[Diagnostic]:
-    """One finding, at the first node that fails unhandled however it ends."""
+    """Report the first node that fails unhandled however it ends, if no run can succeed."""
     if plan.flawed or plan.loops or not never_succeeds(plan):
         return
     nodes = [plan.nodes[at] for at in failing(plan)]

@@ -1,6 +1,7 @@
-"""E303: a step that cannot lead to an end. Source: LANGUAGE.md sections 5 and 16.
+"""E303: a step that cannot lead to an end.
 
-Where a step lies in an unbounded part of its machine, E301 says it already.
+A step in an unbounded part of its machine is left to E301.
+Source: docs/language.md, "Routes", "Diagnostics".
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ RULE = Rule("E303", "no-way-out", "a step from which no end can be reached")
 
 
 def check(plan: Plan) -> Iterator[Diagnostic]:
-    """One finding for each trapped step, in order."""
+    """Report each step from which no end can be reached, in order."""
     for node in plan.nodes:
         yield from _in_node(plan, node)
 
@@ -49,7 +50,7 @@ def _finding(plan: Plan, node: Node, at: int) -> Diagnostic:
 
 
 def _told(machine: Machine, loops: list[tuple[Hop, ...]]) -> set[int]:
-    """The steps of the unbounded parts that E301 gives a loop of."""
+    """Return the steps in the unbounded parts of a machine for which E301 reports a loop."""
     onwards: list[list[int]] = [[] for _ in machine.steps]
     back: list[list[int]] = [[] for _ in machine.steps]
     for at, step in enumerate(machine.steps):

@@ -1,4 +1,7 @@
-"""N001: what the check could not find out within its effort. Source: LANGUAGE.md section 15 (T3)."""
+"""N001: a question that the check could not decide within its budget.
+
+Source: docs/language.md, "Diagnostics".
+"""
 
 from __future__ import annotations
 
@@ -21,7 +24,7 @@ RULE = Rule("N001", "not-decided", "a question that the check could not decide w
 
 
 def check(plan: Plan) -> Iterator[Diagnostic]:
-    """One note for each node, step, bound, read and race that is left open, and one for all runs."""
+    """Report each undecided node, step, bound, read and race, and whether any run can succeed if undecided."""
     source = plan.spec.source
     if not (plan.flawed or plan.loops) and never_succeeds(plan) is None:
         node = plan.nodes[failing(plan)[0]]

@@ -1,4 +1,7 @@
-"""W306: a retry clause that takes exit 0. Source: LANGUAGE.md sections 4 and 16."""
+"""W306: a retry clause that takes exit 0.
+
+Source: docs/language.md, "Retry", "Diagnostics".
+"""
 
 from __future__ import annotations
 
@@ -14,7 +17,7 @@ RULE = Rule("W306", "retry-on-success", "a retry clause that retries a success")
 
 
 def check(plan: Plan) -> Iterator[Diagnostic]:
-    """One finding for each clause that names exit 0, at its name."""
+    """Report each retry clause that names exit 0, at that name."""
     for node in plan.nodes:
         yield from _in_node(plan, node)
 

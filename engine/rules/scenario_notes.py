@@ -1,4 +1,4 @@
-"""What becomes of nodes in one run, in words and as notes at their places."""
+"""Describe how nodes end in one scenario, in words and as notes at their locations."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from engine.plan.plan import Plan
 __all__ = ["SHOWN", "ends", "fate_notes"]
 
 SHOWN = 4
-"""Nodes, or steps, of a run that are told of at most."""
+"""Maximum number of nodes, or steps, of a scenario that are described."""
 
 
 def ends(plan: Plan, node: int, fate: Fate) -> str:
-    """How a node ends, or that it does not run."""
+    """Describe how a node ends, or why it does not run."""
     name = plan.nodes[node].name
     if isinstance(fate, Ending):
         return f"`{name}` ends with `{fate.label}`"
@@ -24,6 +24,6 @@ def ends(plan: Plan, node: int, fate: Fate) -> str:
 
 
 def fate_notes(plan: Plan, run: Fates) -> Iterator[Note]:
-    """A note at each of the last nodes of a run."""
+    """Yield a note at each of the last nodes of a scenario."""
     for node, fate in [*run.items()][-SHOWN:]:
         yield Note(ends(plan, node, fate), plan.spec.source.key(plan.place(plan.nodes[node])))

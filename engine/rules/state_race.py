@@ -1,4 +1,7 @@
-"""E506: nodes that may use one state at the same time. Source: LANGUAGE.md sections 11, 15 (T2)."""
+"""E506: nodes that may use one state at the same time.
+
+Source: docs/language.md, "State".
+"""
 
 from __future__ import annotations
 
@@ -19,7 +22,7 @@ RULE = Rule("E506", "state-race", "a state that one node writes while another ma
 
 
 def check(plan: Plan) -> Iterator[Diagnostic]:
-    """One finding for each state and node that races with a node before it in the file."""
+    """Report each state and node that races with an earlier node of the file."""
     if not plan.state:
         return
     from engine.analysis.races import races  # most specs have no states
@@ -66,7 +69,7 @@ def _message(plan: Plan, race: Race) -> str:
 
 
 def _when(plan: Plan, race: Race) -> str:
-    """What the run needs that has both, beyond that all goes well."""
+    """Describe the scenario in which both nodes run; empty if every successful run has both."""
     if not race.run:
         return ""
     fates = [ends(plan, node, fate) for node, fate in race.run.items()][-SHOWN:]

@@ -1,7 +1,8 @@
-"""E502: a reference whose value what it is given to cannot accept; for literals see `fits`.
+"""E502: a reference whose value can never conform to the schema it is given to.
 
-A `when` takes true and false alone. Told only where the two schemas exclude each other for certain.
-Source: LANGUAGE.md sections 7, 9 and 16.
+Literal values are checked by `literal_inputs`. A `when` accepts only booleans. A mismatch is reported only where the two schemas
+certainly exclude each other.
+Source: docs/language.md, "Edges and joins", "Expressions", "Diagnostics".
 """
 
 from __future__ import annotations
@@ -29,8 +30,7 @@ _LIST = form_of({"type": "array"})
 
 
 def check(plan: Plan) -> Iterator[Diagnostic]:
-    """One finding for each `when`, each string of a `with` or `set` that can never fit, and each
-    `for_each` of no list."""
+    """Report each `when`, `for_each`, and string of a `with` or `set` that can never conform."""
     takes = _Takes()
     for node in plan.nodes:
         yield from _in_node(takes, plan, node)
@@ -46,7 +46,7 @@ def _in_node(takes: _Takes, plan: Plan, node: Node) -> Iterator[Diagnostic]:
 
 
 def _condition(plan: Plan, node: Node, takes: _Takes) -> Iterator[Diagnostic]:
-    """What is wrong with a `when` that is one path."""
+    """Report a `when` that is a single path and can never be a boolean."""
     if node.when is None or not node.when.reads or not node.when.reads[0].plain:
         return
     text, [read] = plan.spec.nodes[node.name].when or "", node.when.reads
@@ -70,8 +70,10 @@ def _step(plan: Plan, node: Node, at: int, takes: _Takes) -> Iterator[Diagnostic
 
 @frozen
 class _Given:
-    """The table that stands under `key` of a step, and what takes it: for a plan's own `set` its
-    state."""
+    """The `with` or `set` table of a step, and what receives it.
+
+    The receiver of a `set` is the plan itself, for its state.
+    """
 
     node: Node
     at: int
@@ -106,7 +108,7 @@ def _strings(plan: Plan, given: _Given, made: Template, takes: _Takes) -> Iterat
 
 
 def _list(plan: Plan, node: Node) -> Iterator[Diagnostic]:
-    """What a node runs for each of must be a list."""
+    """Report a `for_each` that can never be a list."""
     if node.fan is None:
         return
     found = outputs_of(plan).lists[node.index]
@@ -138,14 +140,14 @@ def _inside(value: Any, path: KeyPath) -> str:
 
 
 class _Takes:
-    """What tasks, sub-pipelines and states accept, each place asked for once."""
+    """A cache of the types that tasks, sub-pipelines and states accept."""
 
     def __init__(self) -> None:
         self._known: dict[tuple[int, str, KeyPath], Form] = {}
         self._apart: dict[tuple[int, int], tuple[bool, Form, Form]] = {}
 
     def at(self, given: _Given, path: KeyPath) -> Form:
-        """The form of what is given at a path in `with` or `set`."""
+        """Return the type accepted at a path in `with` or `set`."""
         key = (id(given.taker), given.key, path)
         if key not in self._known:
             form = self._root(given)
@@ -155,7 +157,7 @@ class _Takes:
         return self._known[key]
 
     def never(self, found: Form, wanted: Form) -> bool:
-        """Whether the two exclude each other."""
+        """Return whether the two types exclude each other."""
         key = (id(found), id(wanted))
         if key not in self._apart:
             # Both are kept, so that their ids are not used again.

@@ -1,4 +1,7 @@
-"""W604: `[limits] attempts` asked for, and a list may be of any length. Source: LANGUAGE.md sections 10, 16."""
+"""W604: `[limits] attempts` is set, and a list may be of any length.
+
+Source: docs/language.md, "Fan-out", "Worst case".
+"""
 
 from __future__ import annotations
 
@@ -17,7 +20,7 @@ RULE = Rule(
 
 
 def check(plan: Plan) -> Iterator[Diagnostic]:
-    """One finding for each fan-out that keeps the worst case from having a number."""
+    """Report each fan-out that leaves the worst case of attempts unbounded."""
     if plan.spec.limits.attempts is None:
         return
     from engine.analysis.bounds import bounds_of  # most specs have no limits

@@ -1,4 +1,7 @@
-"""W603: `[limits] duration` asked for, and a step without a timeout. Source: LANGUAGE.md section 16."""
+"""W603: `[limits] duration` is set, and a step has no timeout.
+
+Source: docs/language.md, "Worst case".
+"""
 
 from __future__ import annotations
 
@@ -23,7 +26,7 @@ RULE = Rule(
 
 
 def check(plan: Plan) -> Iterator[Diagnostic]:
-    """One finding for each step that keeps the worst case from having a time."""
+    """Report each step that leaves the worst case of time unbounded."""
     if plan.spec.limits.duration is None:
         return
     from engine.analysis.bounds import bounds_of  # most specs have no limits

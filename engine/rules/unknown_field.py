@@ -1,4 +1,7 @@
-"""E503: a path into an output that its schema rules out. Source: LANGUAGE.md sections 9 and 16."""
+"""E503: a path into an output that its schema rules out.
+
+Source: docs/language.md, "Expressions", "Diagnostics".
+"""
 
 from __future__ import annotations
 
@@ -17,8 +20,10 @@ RULE = Rule("E503", "unknown-field", "a field that the schema does not have")
 
 
 def check(plan: Plan) -> Iterator[Diagnostic]:
-    """One finding for each read of a field that no output has; a default does not excuse a field
-    that an object has not."""
+    """Report each read of a field that the schema does not have.
+
+    A default does not excuse a field that an object cannot have.
+    """
     for site, wrong in wrong_paths(plan):
         if _tells(site, wrong):
             yield _finding(plan, site, wrong)

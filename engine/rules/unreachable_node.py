@@ -1,4 +1,7 @@
-"""E401: a node that never runs, whatever the exits. Source: LANGUAGE.md sections 7, 8, 15."""
+"""E401: a node that never runs, whatever the exits.
+
+Source: docs/language.md, "Edges and joins", "Results".
+"""
 
 from __future__ import annotations
 
@@ -21,7 +24,7 @@ Never = Mapping[int, Cause]
 
 
 def check(plan: Plan) -> Iterator[Diagnostic]:
-    """One finding for each node that never runs, in order."""
+    """Report each node that never runs, in order."""
     never = decide(plan).never
     if not never:
         return
@@ -96,7 +99,7 @@ def _verb(condition: Condition) -> str:
 
 
 def _listed(parts: list[str]) -> str:
-    """`a, b and c`; a part with a clause of its own closes it before `and`."""
+    """Join parts as `a, b and c`; a part with a clause of its own gets a comma before `and`."""
     closed = [part + "," if ", which" in part else part for part in parts[:-1]]
     return " and ".join([*closed, parts[-1]])
 

@@ -1,4 +1,7 @@
-"""E302: a step that no run of its node visits. Source: LANGUAGE.md sections 5 and 15 (T3)."""
+"""E302: a step that no run of its node visits.
+
+Source: docs/language.md, "Routes".
+"""
 
 from __future__ import annotations
 
@@ -14,13 +17,13 @@ from engine.rules.locations import route_path, step_span
 __all__ = ["RULE", "check"]
 
 Into = list[tuple[int, Route]]
-"""Routes, each with its step."""
+"""Routes, each with the index of its step."""
 
 RULE = Rule("E302", "unreachable-step", "a step that no run of its node visits")
 
 
 def check(plan: Plan) -> Iterator[Diagnostic]:
-    """One finding for each step that is never visited, in order."""
+    """Report each step that is never visited, in order."""
     for node in plan.nodes:
         yield from _in_node(plan, node)
 
@@ -57,7 +60,7 @@ def _finding(plan: Plan, node: Node, found: Survey, at: int, into: Into) -> Diag
 
 
 def _into(node: Node) -> Mapping[int, Into]:
-    """By step, the routes of other steps that name it, as `to` or as `then`."""
+    """Return the routes of other steps that name a step, as `to` or as `then`, by that step."""
     found: dict[int, Into] = defaultdict(list)
     for at, step in enumerate(node.machine.steps):
         for route in step.written():
@@ -68,7 +71,7 @@ def _into(node: Node) -> Mapping[int, Into]:
 
 
 def _why(node: Node, at: int, live: Into, into: Into) -> str:
-    """What keeps runs from a step; of the routes into it, runs come past those in `live`."""
+    """Explain why no run reaches a step; `reachable` are the incoming routes of visited steps."""
     steps = node.machine.steps
     if not into:
         return "no route leads to it"

@@ -1,8 +1,8 @@
 """W304: a declared exit that a step with routes leaves to the default `fail`.
 
-A step without routes says that any exit but 0 is a failure; one with routes picks some of them, and
-may have forgotten others. Exit 1 by the name `failure` is what the default is for. Source:
-LANGUAGE.md sections 5 and 16.
+A step without routes means that any exit but 0 is a failure; a step with routes selects some exits, and may have
+forgotten others. The default is meant for exit 1 with the name `failure`.
+Source: docs/language.md, "Routes", "Diagnostics".
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ RULE = Rule("W304", "unrouted-exit", "an exit with a name that has no route")
 
 
 def check(plan: Plan) -> Iterator[Diagnostic]:
-    """One finding for each step that leaves exits out, in order."""
+    """Report each step that has exits without a route, in order."""
     for node in plan.nodes:
         yield from _in_node(plan, node)
 
@@ -33,7 +33,7 @@ def _in_node(plan: Plan, node: Node) -> Iterator[Diagnostic]:
 
 
 def _left(step: Step) -> list[int]:
-    """The exits with a name that can come and that no route takes."""
+    """Return the possible named exits that no route takes."""
     return [
         code
         for code, name in sorted(step.names.items())

@@ -1,10 +1,10 @@
-"""W701: what a spec declares and nothing uses: inputs, states, pools, pipelines, names of exits.
+"""W701: a declaration that nothing uses: inputs, states, pools, pipelines, services, resources, names of exits.
 
-An input is used if any expression reads it, or reads `inputs` as a whole; so is a state, or if a
-step sets it. Pools are shared down the
-tree, so that a pool of a file is used if the file or a pipeline in it does. The name of an exit is
-used if a route, a retry or the `needs` of another node says it or its number; where its step has
-routes and no `"*"`, W304 tells of it already. Source: LANGUAGE.md section 16.
+An input is used if an expression reads it, or reads `inputs` as a whole; a state likewise, or if a step sets it.
+Pools are shared down the tree, so that a pool of a file is used if the file or a pipeline in it uses it. The name of
+an exit is used if a route, a retry or the `needs` of another node names it or its number; a step with routes and
+without `"*"` is left to W304.
+Source: docs/language.md, "Diagnostics".
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ RULE = Rule("W701", "unused", "a declaration that nothing uses")
 
 
 def check(plan: Plan) -> Iterator[Diagnostic]:
-    """One finding for each thing, in the order inputs, states, pools, pipelines, exits."""
+    """Report each unused declaration: inputs, states, services, resources, pools, pipelines, then exits."""
     if plan.flawed:
         return  # what is wrong there may have been meant to use it
     if plan.spec.table == "nodes":
@@ -63,14 +63,14 @@ def _of_file(plan: Plan) -> Iterator[Diagnostic]:
 
 
 def _called(plan: Plan) -> Iterator[str]:
-    """What tasks run by themselves."""
+    """Yield the names of the tools that tasks call."""
     for part in plan.within():
         for body in part.bodies:
             yield from (name for _, name in body.called or ())
 
 
 def _documents(spec: Spec) -> Iterator[Spec]:
-    """A document, the pipelines in it, and those of the files it names."""
+    """Yield a document, the pipelines in it, and those of the files it names."""
     yield spec
     for inner in (*spec.pipelines.values(), *({} if spec.at else spec.files).values()):
         yield from _documents(inner)
@@ -82,13 +82,13 @@ def _pipelines_named(spec: Spec) -> Iterator[str]:
 
 
 def _nodes(spec: Spec) -> Iterator[NodeSpec]:
-    """The nodes of a document, with those of `[finally]`."""
+    """Yield the nodes of a document, and those of `[finally]`."""
     yield from spec.nodes.values()
     yield from spec.finally_.values()
 
 
 def _read(plan: Plan, root: str, known: Iterable[str]) -> set[str]:
-    """The names of `root` that expressions read; all that are known if one reads it as a whole."""
+    """Return the names of `root` that expressions read, or all if one reads `root` as a whole."""
     found: set[str] = set()
     for path in _paths(plan) if known else ():
         if path[0] == root:
@@ -102,7 +102,7 @@ def _states_set(spec: Spec) -> Iterator[str]:
 
 
 def _paths(plan: Plan) -> Iterator[KeyPath]:
-    """What is read."""
+    """Yield the paths that expressions read."""
     for node in plan.nodes:
         for _, template in templates(plan, node):
             yield from (read.path for read in template.reads)
@@ -125,7 +125,7 @@ def _exits(plan: Plan, node: Node, asked: Set[str | int]) -> Iterator[Diagnostic
 
 
 def _asked(plan: Plan) -> Mapping[int, Set[str | int]]:
-    """The labels that other nodes ask of a node."""
+    """Return the labels that other nodes require of a node, by its index."""
     found: dict[int, set[str | int]] = defaultdict(set)
     for node in plan.nodes:
         for edge in node.edges:
@@ -136,7 +136,7 @@ def _asked(plan: Plan) -> Mapping[int, Set[str | int]]:
 
 @once
 def _used(step: Step) -> Set[object]:
-    """The outcomes that the step's own routes and retries name."""
+    """Return the outcomes that the step's own routes and retries name."""
     return {*step.routes, *(outcome for clause in step.retry for outcome in clause.on)}
 
 

@@ -1,6 +1,6 @@
-"""The run API for trio and asyncio code, and the runtime behind it: trio only.
+"""The run API for trio and asyncio code, and the runtime behind it, which is trio only.
 
-It sees the Plan, never Spec or rules.
+It sees the Plan, never the Spec or the rules.
 """
 
 from __future__ import annotations
@@ -25,10 +25,9 @@ __all__ = ["Event", "Options", "Result", "Run", "run", "start"]
 async def run(plan: Plan, inputs: Mapping[str, Any] | None = None, **options: Any) -> Result:
     """Run a plan to its end, from trio or asyncio code; `options` are the fields of `Options`.
 
-    Cancelled, it cancels the run, waits until nothing of it is left, and lets the cancellation
-    pass. Raises InputError, before anything starts, for inputs that do not fit or names in `env`
-    and `secrets` that are not set; EngineError if the world fails; TypeError for an option that
-    there is not.
+    When cancelled, it cancels the run, waits until nothing of it is left, and lets the cancellation
+    pass. Raises InputError, before anything starts, for inputs that do not match the schema or names in `env`
+    and `secrets` that are not set; EngineError if the environment fails; TypeError for an unknown option.
     """
     chosen = options_of(options)
     if _in_trio():
@@ -41,10 +40,10 @@ async def run(plan: Plan, inputs: Mapping[str, Any] | None = None, **options: An
 def start(
     plan: Plan, inputs: Mapping[str, Any] | None = None, **options: Any
 ) -> AbstractAsyncContextManager[Run]:
-    """Open a run that goes on in the background: `async with start(plan) as run`; else as `run`.
+    """Open a run that goes on in the background: `async with start(plan) as run`.
 
-    Leaving the block waits for the end of the run; an exception in the block, a cancellation too,
-    cancels it first.
+    Leaving the block waits for the end of the run; an exception in the block, a cancellation included,
+    cancels the run first. Options and errors are those of `run`.
     """
     return _start(plan, inputs, options_of(options))
 
@@ -64,7 +63,7 @@ async def _start(
 
 
 def _in_trio() -> bool:
-    """Whether the code that calls is trio's; EngineError if it is not asyncio's either."""
+    """Return whether the caller runs in trio; raise EngineError if it runs in neither trio nor asyncio."""
     if trio.lowlevel.in_trio_task():
         return True
     import asyncio

@@ -1,8 +1,7 @@
-"""A run that is to be kept -> the same with its place in the store, or another that stands for it.
+"""Admit a run to its store: create it there, or return the existing run that stands for it.
 
-A run whose idempotency key another has is that one: its result if it has ended, else it goes on.
-What else runs of the same pipeline is dealt with as `overlap` says.
-Source: LANGUAGE.md section 14, docs/language.md.
+A run with the idempotency key of another run is that run: its result if it has ended, else the run is resumed.
+Other runs of the same pipeline are treated as `overlap` says. Source: docs/language.md, "A document", "Details".
 """
 
 from __future__ import annotations
@@ -20,11 +19,14 @@ from engine.runtime.preparation import Prepared, kept
 __all__ = ["placed"]
 
 _PAUSE = 0.25
-"""Seconds between two looks at whether others have ended."""
+"""Seconds between two checks of whether other runs have ended."""
 
 
 async def placed(prepared: Prepared) -> Prepared | Result:
-    """Make the run in its store; waits where others are to end first."""
+    """Create the run in its store, and return it, or the result of an existing run.
+
+    Waits until other runs have ended where the pipeline requires that; a trio checkpoint.
+    """
     if prepared.options.store is None or prepared.options.durability == "off" or prepared.place:
         return prepared
     asked: set[str] = set()
@@ -38,7 +40,7 @@ async def placed(prepared: Prepared) -> Prepared | Result:
 
 
 def _same(prepared: Prepared, kept: Kept) -> Prepared | Result:
-    """The run that there is already."""
+    """Return the existing run with the same key, or its result."""
     store = prepared.options.store
     assert store is not None
     if kept.status == "running":
@@ -52,7 +54,7 @@ def _same(prepared: Prepared, kept: Kept) -> Prepared | Result:
 
 
 async def _others(prepared: Prepared, busy: Busy, asked: set[str]) -> None:
-    """Wait a moment for others to end, and ask them to, if the pipeline says so."""
+    """Wait a moment for other runs to end, and request their cancellation if the pipeline says so."""
     plan, store = prepared.plan, prepared.options.store
     assert store is not None
     if plan.overlap == "refuse":

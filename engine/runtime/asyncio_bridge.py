@@ -1,8 +1,7 @@
-"""A run from asyncio code: trio runs in a thread of its own, events and the result come over into
-the loop.
+"""Run a plan from asyncio code: trio runs in its own thread, events and the result are passed to the loop.
 
-Whatever ends the asyncio side cancels the run and waits for its end, so that neither the thread nor
-what it runs is left.
+When the asyncio side ends, for whatever reason, the run is cancelled and awaited, so that neither the thread nor
+its work is left behind.
 """
 
 from __future__ import annotations
@@ -34,7 +33,7 @@ __all__ = ["open_bridge", "run_bridged"]
 
 
 class _Bridge:
-    """One run in a trio thread. `hear` is called in the loop."""
+    """One run in a trio thread; the listener is called in the asyncio loop."""
 
     def __init__(self, prepared: Prepared, hear: Hear | None) -> None:
         self._prepared, self._hear = prepared, hear
@@ -45,7 +44,7 @@ class _Bridge:
         self._trio: tuple[Control, trio.lowlevel.TrioToken] | None = None
 
     def cancel_node(self, node: str, reason: str) -> None:
-        """Cancel one node, before the run has begun too; from any thread."""
+        """Cancel one node, also before the run has begun; callable from any thread."""
         plan = self._prepared.plan
         check_node(node, plan.index, plan.closing_names)
         with self._lock:
@@ -56,7 +55,7 @@ class _Bridge:
                 in_trio(token, partial(control.cancel, reason, node=node))
 
     def cancel(self, reason: str) -> None:
-        """Cancel the run, before it has begun too; from any thread."""
+        """Cancel the run, also before it has begun; callable from any thread."""
         with self._lock:
             self._asked = self._asked or reason
             if self._trio is not None:
@@ -64,7 +63,7 @@ class _Bridge:
                 in_trio(token, control.cancel, reason)
 
     async def run(self) -> Result:
-        """The run's result. Cancelled, it cancels the run and waits for its end."""
+        """Return the run's result; when cancelled, cancel the run and wait for its end."""
         ended = self._loop.create_future()
         context = contextvars.copy_context()
         work = threading.Thread(target=context.run, args=(self._work, ended), name="engine run")
@@ -80,7 +79,7 @@ class _Bridge:
         return result
 
     async def _wait(self, ended: asyncio.Future[Result]) -> asyncio.CancelledError | None:
-        """Wait for the end, whatever comes; the cancellation that came, if any."""
+        """Wait for the end in any case; return the cancellation that arrived meanwhile, if any."""
         cancelled = None
         while not ended.done():
             try:
@@ -120,7 +119,7 @@ class _Bridge:
 
 
 class _BridgedRun:
-    """A run under way in a trio thread, as asyncio code sees it."""
+    """A run in a trio thread, seen from asyncio code."""
 
     def __init__(self, prepared: Prepared, on_event: Hear | None) -> None:
         self.id = prepared.run_id
@@ -152,12 +151,12 @@ class _BridgedRun:
         return event
 
     async def work(self) -> None:
-        """Run to the end, and let those who wait know."""
+        """Run to the end, and wake up those who wait for the result."""
         self._result = await self._bridge.run()
         self.leave()
 
     def leave(self) -> None:
-        """There is nothing more to come."""
+        """End the iteration over events, and wake up those who wait for the result."""
         self._events.put_nowait(None)
         self._over.set()
 
@@ -169,7 +168,7 @@ class _BridgedRun:
 async def open_bridge(
     plan: Plan, inputs: Mapping[str, Any] | None, options: Options
 ) -> AsyncIterator[_BridgedRun]:
-    """Start a run in the background; as `open_run`, for asyncio."""
+    """Start a run in the background; the asyncio counterpart of `open_run`."""
     run = _BridgedRun(*_prepared(plan, inputs, options))
     try:
         with unwrapped():
@@ -181,7 +180,7 @@ async def open_bridge(
 
 
 async def run_bridged(plan: Plan, inputs: Mapping[str, Any] | None, options: Options) -> Result:
-    """Run a plan to its end; as `run_plan`, for asyncio."""
+    """Run a plan to its end and return the result; the asyncio counterpart of `run_plan`."""
     prepared, on_event = _prepared(plan, inputs, options)
     hear = Listeners([on_event]) if on_event is not None else None
     return await _Bridge(prepared, hear).run()
@@ -190,6 +189,6 @@ async def run_bridged(plan: Plan, inputs: Mapping[str, Any] | None, options: Opt
 def _prepared(
     plan: Plan, inputs: Mapping[str, Any] | None, options: Options
 ) -> tuple[Prepared, Hear | None]:
-    """The run, and its listener apart: that one is called in the loop."""
+    """Prepare the run, and return its listener separately, since that is called in the loop."""
     prepared = prepare(plan, inputs, attrs.evolve(options, on_event=None))
     return prepared, options.on_event

@@ -1,8 +1,8 @@
-"""A run from plain code: starts trio, and turns the signals that end a program (Ctrl-C, SIGTERM, the
-SIGHUP of a terminal that closes, SIGQUIT) into the cancellation of the run.
+"""Run a plan from synchronous code: start trio, and turn signals into the cancellation of the run.
 
-The first signal cancels, the second ends the grace period, a third ends the process as if it
-handled none. Source: LANGUAGE.md section 14.
+The signals are those that end a program: Ctrl-C, SIGTERM, the SIGHUP of a closed terminal, SIGQUIT.
+The first signal cancels the run, the second ends the grace period, the third ends the process as if it
+handled none. Source: docs/language.md, "Cancellation".
 """
 
 from __future__ import annotations
@@ -34,16 +34,16 @@ _SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT)
 
 
 def run_blocking(plan: Plan, inputs: Mapping[str, Any] | None, options: Options) -> Result:
-    """Run to the end.
+    """Run a plan to its end and return the result.
 
-    Signals are left alone outside the main thread, and those that are ignored or that no Python
-    code handles.
+    Signals are handled only in the main thread; those that are ignored, or that no Python code handles, are left alone.
+    Raises EngineError inside a running event loop.
     """
     return blocking(partial(prepare, plan, inputs, options))
 
 
 def blocking(make: Callable[[], Prepared]) -> Result:
-    """Run to the end what `make` prepares; as `run_blocking`."""
+    """Execute the run that `prepare_run` returns, with signals handled as in `run_blocking`."""
     if trio.lowlevel.in_trio_run() or _in_asyncio():
         raise EngineError(
             "`engine.run` blocks: in async code use `await engine.runtime.run(plan, …)`"
@@ -112,7 +112,7 @@ def _signals(control: Control, nursery: trio.Nursery) -> Iterator[None]:
 
 
 def look(plan: Plan, inputs: Mapping[str, Any] | None, options: Options) -> tuple[str, ...]:
-    """The same, blocking; InputError for what a run would be refused for."""
+    """Check the services as `failed_services` does, blocking; raise InputError where a run would."""
     prepared = prepare(plan, inputs, options)
     given = prepared.values.scope({})["inputs"]
     return trio.run(unwell, execute, plan, given, options, Control())

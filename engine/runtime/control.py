@@ -1,6 +1,6 @@
-"""What the caller of a run holds: the run under way, and the means to cancel it or one of its nodes.
+"""The handle of a run: follow it, and cancel it or one of its nodes.
 
-Source: LANGUAGE.md sections 8 and 14.
+Source: docs/language.md, "Cancellation".
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ FROM_OUTSIDE = "the code around the run was cancelled"
 
 
 class Run(Protocol):
-    """A run under way.
+    """A run in progress.
 
     `async for event in run` gives each of its events once, from the first on.
     """
@@ -36,14 +36,15 @@ class Run(Protocol):
     id: str
 
     def cancel(self, reason: str = CANCELLED, *, node: str | None = None) -> None:
-        """Cancel the run: all work stops within the grace period, and the result says who asked and
-        why. With `node` that node alone: what waits for it is skipped, and the rest goes on.
+        """Cancel the run: all work stops within the grace period, and the result has the reason.
+
+        With `node`, cancel that node alone: nodes that wait for it are skipped, and the rest goes on.
         """
 
     async def result(self) -> Result:
-        """Wait for the end.
+        """Wait for the end of the run and return its result.
 
-        EngineError if the run was abandoned: the block around it was left by an exception.
+        Raises EngineError if the run was abandoned: the block around it was left by an exception.
         """
 
     def __aiter__(self) -> AsyncIterator[Event]: ...
@@ -52,7 +53,7 @@ class Run(Protocol):
 
 
 class Control:
-    """The means to cancel a run, before it has begun too; from its own trio thread."""
+    """Cancels a run, also before it has begun; use it from the run's own trio thread."""
 
     reachable = False
     """Whether the caller can cancel single nodes."""
@@ -66,10 +67,10 @@ class Control:
         self._people: People | None = None
         self._first: Control | None = None
         self._nodes: list[tuple[str, str]] = []
-        """Nodes to be cancelled when the run has begun, and why."""
+        """Nodes to cancel when the run has begun, each with its reason."""
 
     def cancel(self, reason: str = CANCELLED, *, node: str | None = None) -> None:
-        """Ask for the run, or one node, to be cancelled; only the first reason counts."""
+        """Request cancellation of the run, or of one node; only the first reason counts."""
         if node is not None:
             self._cancel_node(node, reason)
             return
@@ -80,8 +81,9 @@ class Control:
             self._runner.cancel(reason)
 
     async def kill(self, reason: str = CANCELLED) -> None:
-        """Cancel the run without a grace period; where there is no /proc, child processes still
-        have theirs.
+        """Cancel the run without a grace period.
+
+        On systems without /proc, child processes still have their grace period.
         """
         self.cancel(reason)
         while self._scheduler is not None and self._scheduler.pending:
@@ -98,12 +100,12 @@ class Control:
 
     @property
     def asked_for(self) -> bool:
-        """Whether it has been asked to cancel."""
+        """Whether cancellation of the run has been requested."""
         return self._asked is not None
 
     @contextmanager
     def first(self) -> Iterator[Control]:
-        """The means to cancel what is done before the run; a request is the run's too."""
+        """Yield a control for the work before the run; a request to cancel that also cancels the run."""
         self._first = Control()
         if self._asked is not None:
             self._first.cancel(self._asked)
@@ -113,7 +115,7 @@ class Control:
             self._first = None
 
     def asked(self, kind: str, data: Any) -> None:
-        """Somebody asked something of the run from outside, or answered, or its journal failed."""
+        """Handle a request or an answer from outside, or the failure of the journal."""
         if kind == "cancel_node":
             self.cancel(data["reason"], node=data["node"])
         elif kind != "answer":
@@ -122,7 +124,7 @@ class Control:
             self._people.answer(data["key"], Answer(data["option"], data["feedback"]))
 
     def attach(self, scheduler: Scheduler, runner: Runner, owner: str, people: People) -> None:
-        """The run has begun; its processes bear `owner`."""
+        """Connect to the run, which has begun; its processes carry the token `owner`."""
         self._scheduler, self._runner, self._owner = scheduler, runner, owner
         self._people = people
         for node, reason in self._nodes:
@@ -132,7 +134,7 @@ class Control:
 
 
 def check_node(node: str, known: Collection[str], closing: Collection[str]) -> None:
-    """InputError unless a node can be cancelled alone: it is `known`, and none of those that end the run."""
+    """Raise InputError unless the node is in `node_names` and not one of `[finally]`."""
     if node in closing:
         message = f"`{node}` is in `[finally]`: its nodes cannot be cancelled one by one"
         raise InputError((f"{message}: it ends by itself, or at its deadline",))

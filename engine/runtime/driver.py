@@ -1,10 +1,10 @@
-"""Drives a `Scheduler` on trio: starts bodies, stops them, tells it what ended and what time it is.
+"""Drive a `Scheduler` on trio: start and stop bodies, and report their ends and the time to the scheduler.
 
-Attempts run as tasks of one nursery; a task whose attempt has ended goes on with one that may start now. What can be stopped while
-the run goes on has a cancel scope, which attempts that follow each other in one task share until it is used. One more task, the
-driver, sleeps until the scheduler's next deadline or wake-up. Under a virtual clock (`exact`) the driver alone takes turns, after
-everything else has come to rest, so that all that happens at one instant is dealt with in the order of LANGUAGE.md section 6. Does
-not know what a body does (`perform`).
+Attempts run as tasks of one nursery; a task whose attempt has ended goes on with one that may start now. What can be stopped
+while the run goes on has a cancel scope, which attempts that follow each other in one task share until it is used. One more task
+sleeps until the scheduler's next deadline or wake-up. Under a virtual clock only that task takes turns, after every other task
+is idle, so that all that happens at one instant is processed in the defined order. The driver does not know what a body does
+(`perform`). Source: docs/language.md, "Limits", "Cancellation".
 """
 
 from __future__ import annotations
@@ -28,16 +28,18 @@ Perform = Callable[[LiveAttempt], Awaitable[Outcome]]
 
 _OUTSIDE = "the scope around the run was cancelled"
 _BREATH = 512
-"""A task that goes on from attempt to attempt lets others run after this many: some milliseconds of the shortest ones.
+"""How many attempts a task runs in a row before a checkpoint: some milliseconds of the shortest ones.
 
-A thread that waits for the interpreter gets it when it has waited for 5 ms in which nobody let go of it: more often would starve it."""
+A thread that waits for the interpreter gets it after 5 ms in which no other thread released it: more checkpoints would starve it.
+"""
 
 
 class Runner:
-    """One run under way. `await run()` once; `cancel` from the same trio thread.
+    """Drives one run: await `run()` once, and call `cancel` from the same trio thread.
 
-    Its time goes on from the scheduler's, `elapsed` seconds later; `opened` are attempts that this gave before, and whose bodies are to be
-    run first. `parks` says whether so many questions are all still open: when nothing else goes on the run ends, `waiting`.
+    The run's time continues from the scheduler's, plus `waited` seconds. `open_attempts` were started earlier, and their bodies
+    are run first. `may_suspend` returns whether that number of questions are all still open: if nothing else goes on, the run then
+    ends with the status `waiting`.
     """
 
     def __init__(
@@ -64,7 +66,7 @@ class Runner:
         self._turned = False
 
     def cancel(self, message: str, node: str | None = None) -> None:
-        """Ask for the run, or one node, to be cancelled; `run` still gives its result."""
+        """Request cancellation of the run, or of one node; `run` still returns the result."""
         if node is None:
             self._scheduler.cancel(message, self._now())
         else:
@@ -72,21 +74,23 @@ class Runner:
         self._wake.set()
 
     def note(self, attempt: LiveAttempt, message: str, progress: float | None = None) -> None:
-        """A line of progress from a body, and how much of its work is done if it tells that."""
+        """Record a progress message of a body, and the fraction of its work that is done, if reported."""
         self._scheduler.note(attempt, message, self._now(), progress)
 
     def opening(self, run: LiveRun, name: str) -> None:
-        """A resource is being opened."""
+        """Record that a resource is being opened."""
         self._scheduler.opening(run, name, self._now())
 
     def closed(self, run: LiveRun, name: str, error: str | None) -> None:
-        """A resource is closed: its run may be waiting for that."""
+        """Record that a resource is closed; its run may be waiting for that."""
         self._scheduler.closed(run, name, error, self._now())
         self._wake.set()
 
     async def run(self) -> Result:
-        """The run's result. Cancelled from outside, it stops all work, waits for what is to be done then, and lets the cancellation
-        pass."""
+        """Run to the end and return the result.
+
+        When cancelled from outside, it stops all work, waits for the cleanup, and lets the cancellation pass.
+        """
         if not self._scheduler.root.plan.lingers:
             return await self._run()
         async with trio.open_nursery() as guard:
@@ -97,7 +101,7 @@ class Runner:
         return result
 
     async def _watch(self) -> None:
-        """Hear of a cancellation from outside where nothing else does."""
+        """Notice a cancellation from outside while the run itself is shielded."""
         try:
             await trio.sleep_forever()
         finally:
@@ -122,7 +126,7 @@ class Runner:
         return result
 
     async def _drive(self) -> None:
-        """Take turns until the run is over: when woken, and when the scheduler's next time has come."""
+        """Take turns until the run is over: when woken, and when the scheduler's next deadline has come."""
         try:
             while self._scheduler.result is None and self._parked is None:
                 self._wake = trio.Event()
@@ -143,7 +147,10 @@ class Runner:
             self._over.set()
 
     async def _rest(self) -> None:
-        """Wait until every body has done all it can at this instant."""
+        """Wait until every body has done all it can at this instant.
+
+        Raises EngineError for a run that could never end.
+        """
         from trio.testing import wait_all_tasks_blocked
 
         await wait_all_tasks_blocked()
@@ -160,7 +167,10 @@ class Runner:
         return whole(self._clock() - self._start)
 
     def _turn(self, scope: trio.CancelScope | None = None) -> LiveAttempt | None:
-        """Tell the scheduler the time, do what it says; the first attempt to start is the caller's to run, in its `scope`."""
+        """Give the scheduler the time, and do what it returns.
+
+        The first attempt to start is returned for the caller to run, in its `scope`.
+        """
         scheduler = self._scheduler
         now = self._now()
         self._turned = True
@@ -184,7 +194,7 @@ class Runner:
         return first
 
     def park(self) -> None:
-        """End for now if nothing goes on but that people are asked, and none has answered."""
+        """End the run as `waiting` if only open questions are left and none is answered."""
         alone = self._scheduler.asking and self._parked is None
         if alone and self._parks is not None and self._parks(self._scheduler.asked):
             self._parked = self._scheduler.park(time.time(), self._now())
@@ -199,7 +209,7 @@ class Runner:
         return attempt
 
     def _set_alarm(self) -> None:
-        """Let the driver wake in time, or at once when the run is over."""
+        """Set when the driver wakes: at the next deadline, or at once when the run is over."""
         if self._scheduler.result is not None or self._parked is not None:
             self._wake.set()
             return
@@ -209,24 +219,24 @@ class Runner:
             self._sleep.deadline = self._start + until
 
     def _stop(self, attempt: LiveAttempt) -> None:
-        """Cancel a body: by its own scope, or with all others when the whole run is being cancelled."""
+        """Cancel a body by its own scope, or with all others when the whole run is being cancelled."""
         scope = attempt.handle or self._workers.cancel_scope
         scope.cancel()
 
     def _end_from_outside(self) -> None:
-        """A cancellation that is not ours becomes the run's, so that its record is whole."""
+        """Record a cancellation from outside as the run's own, so that its record is complete."""
         self._scheduler.cancel(_OUTSIDE, self._now())
         self._turn()
 
     # -- attempts ----------------------------------------------------------------------------------------------
 
     async def _work(self, attempt: LiveAttempt | None) -> None:
-        """Run attempts one after the other, for as long as the end of one lets another start."""
+        """Run attempts one after the other, as long as the end of one lets another start."""
         while attempt is not None:
             attempt = await self._follow(attempt)
 
     async def _follow(self, attempt: LiveAttempt) -> LiveAttempt | None:
-        """Run an attempt, and in its scope those that its end lets start, until one is stopped; the next one, if there is any."""
+        """Run an attempt and its successors in one scope until one is stopped, and return the next attempt, if any."""
         scope, breath = attempt.handle, 0
         under: LiveAttempt | None = attempt
         outcome: Outcome | None = None
@@ -255,7 +265,7 @@ class Runner:
     def _ended(
         self, attempt: LiveAttempt, outcome: Outcome | None, scope: trio.CancelScope | None
     ) -> LiveAttempt | None:
-        """Tell of the end; the attempt that the caller runs next, in `scope` if it can be."""
+        """Record the end of an attempt, and return the attempt to run next, in `scope` if possible."""
         self._scheduler.ended(attempt, outcome)
         if self._exact:
             self._wake.set()

@@ -1,7 +1,7 @@
-"""A prepared run -> what it would do, as far as that is known before it begins: nothing is run.
+"""Describe what a prepared run would do, as far as it is known before it begins; nothing is run.
 
-What reads inputs, the environment and the run alone is resolved; a secret is shown as `***`; all else stays the expression that it
-is. Source: LANGUAGE.md sections 1 and 9.
+An expression that reads only inputs, the environment and the run is resolved; a secret is shown as `***`; every other
+expression stays as it is in the spec. Source: docs/language.md, "A document", "Expressions".
 """
 
 from __future__ import annotations
@@ -21,8 +21,11 @@ _KNOWN = frozenset({"inputs", "env", "run", "secrets"})
 
 
 def outline(prepared: Prepared) -> dict[str, Any]:
-    """The run as JSON: `pipeline`, `inputs`, `services`, `resources`, `nodes` in an order in which they can start,
-    `finally`; each node with its `needs` and `steps`, each of these with what it is given."""
+    """Return the dry run as JSON data.
+
+    Keys: `pipeline`, `inputs`, `services`, `resources`, `nodes` in an order in which they can start, and `finally`; each node
+    has its `needs` and `steps`, each step its task and inputs. Raises EngineError if a known expression cannot be evaluated.
+    """
     plan = prepared.plan
     known = prepared.values.scope({"id": "…", "pipeline": plan.name})
     secrets = dict.fromkeys(prepared.values.scope({})["secrets"], "***")
@@ -34,7 +37,7 @@ def outline(prepared: Prepared) -> dict[str, Any]:
 
 
 def _plan(plan: Plan, scope: Mapping[str, Any] | None) -> dict[str, Any]:
-    """A plan; a sub-pipeline has no scope, for what it is given is not known yet."""
+    """Describe a plan; `scope` is None for a sub-pipeline, whose inputs are not known yet."""
     parts = {"services": plan.probes, "resources": plan.openings}
     found: dict[str, Any] = {
         name: [_node(part, node, scope) for node in part.nodes]
@@ -75,7 +78,7 @@ def _steps(plan: Plan, node: Node, scope: Mapping[str, Any] | None) -> Iterator[
 
 
 def _resolved(value: Any, scope: Mapping[str, Any] | None) -> Any:
-    """The value with each string resolved that reads nothing but what is known."""
+    """Return the value with each string resolved that reads only known values."""
     if isinstance(value, Mapping):
         return {key: _resolved(item, scope) for key, item in value.items()}
     if isinstance(value, list):

@@ -16,8 +16,10 @@ __all__ = ["chosen", "place", "too_short"]
 def chosen(
     plan: Plan, root: str, given: Iterable[Mapping[str, str]], what: str
 ) -> tuple[dict[str, str], list[str]]:
-    """The values of the names of `root` (`env`, `secrets`) that a plan reads, from the first mapping that has one, and what is
-    wrong with those it needs."""
+    """Return the values of `env` or `secrets` that a plan reads, and errors for missing names.
+
+    A value comes from the first mapping that has its name; a name without a value is an error only if the plan requires it.
+    """
     sources = list(given)
     found: dict[str, str] = {}
     problems: list[str] = []
@@ -34,7 +36,7 @@ def chosen(
 
 
 def too_short(secrets: Mapping[str, str]) -> list[str]:
-    """What is wrong with secrets that are too short to be hidden; an empty one has nothing to hide."""
+    """Return an error for each secret that is too short to be hidden; an empty one is allowed."""
     return [
         f"secret `{name}` is too short to be hidden: use at least {SHORTEST} characters"
         for name, value in secrets.items()
@@ -43,7 +45,7 @@ def too_short(secrets: Mapping[str, str]) -> list[str]:
 
 
 def place(plan: Plan, root: str, name: str) -> str | None:
-    """`file:line` of the first place that reads `root.name`, here or inside."""
+    """Return `file:line` of the first template that reads `root.name`, sub-pipelines included, or None."""
     for part in plan.within():
         source = part.spec.source
         for path, template in _templates(part):
@@ -55,7 +57,7 @@ def place(plan: Plan, root: str, name: str) -> str | None:
 
 
 def _templates(plan: Plan) -> Iterator[tuple[KeyPath, Template]]:
-    """Every template, and the key path of what it was made of."""
+    """Yield each template of a plan with its key path."""
     for node in plan.nodes:
         for at, key, made in node.templates():
             step = None if at is None else node.name_of(at)

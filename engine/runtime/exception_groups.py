@@ -1,4 +1,4 @@
-"""Exceptions that come out of nurseries: shown without the groups around them where there is one alone."""
+"""Unwrap exception groups of nurseries that hold a single exception."""
 
 from __future__ import annotations
 
@@ -9,17 +9,17 @@ __all__ = ["outermost", "single", "unwrapped"]
 
 
 def single(error: BaseException) -> BaseException:
-    """The exception in groups of one, in however many places it was raised: what one cause raised is
-    shown as itself."""
+    """Return the exception in nested groups of one, even if it was raised in several places.
+
+    An error with one cause is shown as itself.
+    """
     while isinstance(error, BaseExceptionGroup) and len({*map(single, error.exceptions)}) == 1:
         error = error.exceptions[0]
     return error
 
 
 def outermost(group: BaseExceptionGroup[BaseException]) -> BaseException:
-    """What a nursery of ours caught, without the group around it if that is all; groups of others
-    stay.
-    """
+    """Return the only exception of a nursery's group, or the group; inner groups stay."""
     return group.exceptions[0] if len(group.exceptions) == 1 else group
 
 
@@ -27,7 +27,7 @@ def outermost(group: BaseExceptionGroup[BaseException]) -> BaseException:
 def unwrapped(
     take: Callable[[BaseExceptionGroup[BaseException]], BaseException] = outermost,
 ) -> Iterator[None]:
-    """A block whose groups are raised as `take` gives them."""
+    """While the block runs, replace each exception group that is raised by what `unwrap` returns for it."""
     try:
         yield
     except BaseExceptionGroup as group:  # nothing is kept: it, or what is in it, is raised again

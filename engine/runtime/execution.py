@@ -1,6 +1,6 @@
-"""Run what is prepared to its end: all that a run has around its scheduler is opened here, and closed.
+"""Execute a prepared run: open all that a run needs around its scheduler, run it, and close it.
 
-Source: LANGUAGE.md sections 8, 9 and 14.
+Source: docs/language.md, "Resources", "Cancellation".
 """
 
 from __future__ import annotations
@@ -46,7 +46,10 @@ __all__ = ["execute"]
 
 
 async def execute(prepared: Prepared, control: Control, hear: Hear | None = None) -> Result:
-    """Run to the end. Of a run that was cancelled nothing is left when this returns or raises."""
+    """Execute a prepared run to its end and return the result.
+
+    Nothing of a cancelled run is left when this returns or raises. A trio checkpoint.
+    """
     await _look(prepared, control)
     hooking = _hooking(prepared)
     if hooking is not None:
@@ -92,7 +95,7 @@ def _hooking(prepared: Prepared) -> Hooking | None:
 
 
 async def _look(prepared: Prepared, control: Control) -> None:
-    """InputError for services that are not well: nothing of the run has begun."""
+    """Raise InputError for failed services, before anything of the run has begun."""
     options = prepared.options
     if options.perform is not None or prepared.cancelled or not required(prepared.plan):
         return
@@ -167,7 +170,10 @@ async def _supervise(
 async def _opened(
     prepared: Prepared, again: Replayed, folders: Folders | None, owner: str
 ) -> tuple[list[LiveAttempt], Counter[str]]:
-    """The attempts that are open as the run begins or goes on, and how much they have told; their folders are there."""
+    """Return the attempts that are open as the run begins or resumes, and the number of their recorded progress messages.
+
+    Their directories exist afterwards.
+    """
     opened, said = list(again.fresh), Counter[str]()
     if prepared.before or (prepared.place is not None and prepared.place.epoch > 1):
         adopted, begun = await recovered(again, folders, owner, prepared.known.ends)
@@ -200,7 +206,7 @@ def _folders(prepared: Prepared) -> Folders | None:
 def _begun(
     prepared: Prepared, hear: Hear | None, unused: Callable[[LiveRun, str], None] | None
 ) -> Replayed:
-    """The scheduler of the run, where the journal of it ends."""
+    """Return the scheduler of the run, in the state in which its journal ends."""
 
     def make(listen: Hear | None) -> Scheduler:
         return Scheduler(
@@ -225,8 +231,10 @@ def _guarded(
     resources: Resources | None,
     hooking: Hooking | None,
 ) -> Perform:
-    """Bodies begin when what led to them is kept, and no output holds a secret: what others read is
-    what the journal has."""
+    """Wrap `perform`: a body starts after the events before it are stored, and no output contains a secret.
+
+    So what other bodies read is what the journal has.
+    """
 
     known = prepared.known.ends
     before = writer.before if writer is not None and writer.full else None
@@ -267,7 +275,7 @@ def _journal(prepared: Prepared, control: Control) -> AbstractAsyncContextManage
 
 
 def _heard(prepared: Prepared, writer: Writer | None, listen: Hear | None) -> Hear | None:
-    """Who hears the events: the journal first."""
+    """Return the function that receives all events; the journal gets them first."""
     if writer is None:
         return listen
     keep = _without_secrets(prepared, writer.emit)
@@ -288,8 +296,10 @@ def _without_secrets(prepared: Prepared, hear: Hear) -> Hear:
 
 
 def _owner(prepared: Prepared) -> str:
-    """The token of a run's processes: of one that is kept always the same, so that a run whose engine
-    was killed finds its own; never that of a run with this id elsewhere.
+    """Return the token of a run's processes.
+
+    For a stored run it is always the same, so that a run whose engine was killed finds its own processes; it is never that of a
+    run with the same id elsewhere.
     """
     place = prepared.place
     if place is None:

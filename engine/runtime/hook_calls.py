@@ -1,4 +1,4 @@
-"""Calls the hooks of a run, and what comes of it when one raises."""
+"""Call the hooks of a run, and decide what follows when one raises."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ __all__ = ["Hooking"]
 
 _log = logging.getLogger("engine")
 _CLOSING = 30.0
-"""Seconds that hooks after nodes have when the run is over."""
+"""Seconds that the hooks after nodes have when the run is over."""
 
 
 class Hooking:
-    """The hooks of one run."""
+    """Calls the hooks of one run."""
 
     def __init__(
         self,
@@ -41,7 +41,7 @@ class Hooking:
 
     @asynccontextmanager
     async def telling(self) -> AsyncIterator[None]:
-        """A block around the run: nodes that end are told of in the background, in order."""
+        """A block around the run, in which `after_node` hooks are called in the background, in order."""
         async with trio.open_nursery() as nursery:
             nursery.start_soon(self._tell)
             try:
@@ -51,12 +51,12 @@ class Hooking:
                 nursery.cancel_scope.deadline = trio.current_time() + _CLOSING
 
     def hear(self, event: Event) -> None:
-        """A node has ended."""
+        """Queue the event of a node that has ended."""
         if event.kind == "node_settled":
             self._send.send_nowait(event)
 
     async def before_run(self, inputs: Any) -> None:
-        """InputError if a hook refuses the run."""
+        """Call the `before_run` hooks; raise InputError if one refuses the run."""
         about = self._about(inputs=self._redact(dict(inputs)))
         for hook in self._hooks:
             problem = await self._call(hook, "before_run", about)
@@ -64,12 +64,12 @@ class Hooking:
                 raise InputError((f"hook `{hook.name}` refuses the run: {problem}",))
 
     async def after_run(self, result: Result) -> None:
-        """All hooks, whatever each does."""
+        """Call all `after_run` hooks; an exception in one does not stop the others."""
         for hook in self._hooks:
             await self._call(hook, "after_run", self._run, result)
 
     async def before(self, attempt: LiveAttempt) -> Outcome | None:
-        """The `error` that the attempt is, if a hook says so."""
+        """Call the hooks before an attempt; return the outcome `error` if one refuses it, else None."""
         about = self._of(attempt)
         node = attempt.node.run.prefix + attempt.node.plan.name
         first = node not in self._begun
@@ -84,7 +84,7 @@ class Hooking:
         return None
 
     async def after(self, attempt: LiveAttempt, outcome: Outcome) -> None:
-        """All hooks, whatever each does."""
+        """Call all `after_attempt` hooks; an exception in one does not stop the others."""
         about = self._of(attempt)
         for hook in self._hooks:
             await self._call(hook, "after_attempt", about, outcome)
@@ -92,7 +92,7 @@ class Hooking:
     # -- one call ----------------------------------------------------------------------------------
 
     async def _call(self, hook: Hook, name: str, *given: Any) -> str | None:
-        """What went wrong, if anything did; it is logged too."""
+        """Call one hook and return a description of its error, or None; the error is logged too."""
         function = getattr(hook, name)
         if function is None:
             return None

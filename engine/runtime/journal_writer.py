@@ -1,9 +1,9 @@
-"""Events of a run under way -> its store: one thread writes, and commits what has come together.
+"""Write the events of a run to its store: one thread writes, and commits what has accumulated.
 
-`off`: it is not used. `full`: whoever is about to have an effect waits until all that was told before is on disk.
-`batch`: nobody waits, and commits ride along every few milliseconds; a crash of the process may
-forget the last of them, and never their order. A failed write ends the run: what is not written
-must not go on. The thread also hears what is asked of the run from outside.
+`off`: the writer is not used. `full`: whoever is about to have an effect waits until all earlier events are on disk.
+`batch`: no task waits, and events are committed every few milliseconds; a crash of the process may
+lose the last of them, but never their order. A failed write ends the run: events that are not written
+must not have consequences. The thread also polls for requests from outside.
 """
 
 from __future__ import annotations
@@ -26,36 +26,36 @@ __all__ = ["Durability", "Writer"]
 Durability = Literal["full", "batch", "off"]
 
 _BREATH = 0.02
-"""Seconds after which what nobody waits for is written."""
+"""Seconds after which events are written that no task waits for."""
 _LISTEN = 0.25
-"""Seconds between two looks at what is asked from outside."""
+"""Seconds between two polls for requests from outside."""
 
 Asked = Callable[[str, Any], None]
 
 
 @frozen
 class Place:
-    """Where a run is written: its id, the epoch of its lease, the number of its last event so far."""
+    """Where a run is written: its store, its id, the epoch of its lease, and the number of its last event."""
 
     store: str
     run: str
     epoch: int
     last: int = 0
     opened: Store | None = attrs.field(default=None, eq=False, repr=False)
-    """The store, where it is open already: whoever writes closes it."""
+    """The store if it is open already; the writer closes it."""
 
 
 class Writer:
-    """Use it as a block around the run, in its trio thread; `asked` is called there with the kind and data of a request.
+    """Writes a run's events; use it as a block around the run, in its trio thread.
 
-    `emit` is told the events.
+    `on_request` is called there with the kind and data of each request. Pass events to `emit`.
     """
 
     def __init__(self, place: Place, durability: Durability, asked: Asked) -> None:
         self._place, self._asked = place, asked
         self.full = durability == "full"
         self._told: list[Event | trio.Event] = []
-        """What is to be written, and between that who waits until all before has been."""
+        """Events to write, and between them trio events of tasks that wait until all before is written."""
         self.emit: Callable[[Event], None] = self._told.append
         self._waiting: set[trio.Event] = set()
         self._over = False
@@ -74,7 +74,7 @@ class Writer:
         return self
 
     async def __aexit__(self, *exception: object) -> None:
-        """Write all there is, and let others run the run."""
+        """Write all remaining events, and release the lease."""
         self._over = True
         self._bell.set()
         with trio.CancelScope(shield=True):
@@ -83,7 +83,10 @@ class Writer:
             raise self._error
 
     async def before(self) -> None:
-        """Wait until what was told is on disk; JournalError if it cannot be written. For `full` alone."""
+        """Wait until all emitted events are on disk; raise JournalError if they cannot be written.
+
+        Only for `full` durability; a trio checkpoint.
+        """
         if self._error is None:
             kept = trio.Event()
             self._waiting.add(kept)
@@ -126,7 +129,7 @@ class Writer:
         store.release(place.run, place.epoch)
 
     def _taken(self) -> tuple[list[Event], list[trio.Event]]:
-        """The events that wait to be written, and who waits for that; the run adds others meanwhile."""
+        """Return the queued events, and the tasks that wait for them; the run may add others meanwhile."""
         found = self._told[:]
         del self._told[: len(found)]
         if not self.full:  # nobody waits
@@ -153,7 +156,7 @@ class Writer:
 
 
 def _end(events: list[Event]) -> tuple[str, str] | None:
-    """The status and message of the run where these events end it, or let it wait."""
+    """Return the status and message of the run if these events end it or let it wait, else None."""
     for event in events[::-1]:
         if event.kind == "run_ended":
             return event.data["status"], event.data["message"]

@@ -1,5 +1,6 @@
-"""Who hears a run's events: each in the order in which they happened, also when hearing one makes
-the next happen.
+"""Deliver a run's events to its listeners, each in the order of the events.
+
+The order holds also when a listener causes the next event.
 """
 
 from __future__ import annotations
@@ -15,9 +16,9 @@ Hear = Callable[[Event], None]
 
 
 class Listeners:
-    """Call it with an event.
+    """Calls all listeners with an event; call the instance with it.
 
-    A listener that raises is logged once, to the logger `engine`, and hears nothing more.
+    A listener that raises is logged once, to the logger `engine`, and not called again.
     """
 
     def __init__(self, listeners: Iterable[Hear | None]) -> None:
@@ -29,7 +30,7 @@ class Listeners:
         return bool(self._listeners)
 
     def __call__(self, event: Event) -> None:
-        """Tell everyone, after what they are being told at this moment."""
+        """Deliver an event to every listener, after the events that are being delivered."""
         self._waiting.append(event)
         if self._telling:
             return

@@ -1,4 +1,4 @@
-"""How to run: the options of a run, and whether those given are right."""
+"""The options of a run, and their validation."""
 
 from __future__ import annotations
 
@@ -31,17 +31,17 @@ def _text(where: str | os.PathLike[str] | None) -> str | None:
 
 @frozen(kw_only=True)
 class Options:
-    """How to run.
+    """The options of a run.
 
-    `store` is the path or URL of where the run is kept: without one it is not. `durability` says
-    when: `full`, before it has effects; `batch`, some milliseconds later; `off`, never. `key` is an idempotency
-    key: one run for each key and pipeline. `ask` is awaited with each `Question` for a person and gives
-    an `Answer`; without it a run that only waits for people ends `waiting`, if it is kept.
-    `env` and `secrets` go before the process's environment. No two runs of one machine may bear one
-    `run_id` at a time: when one is cancelled, all processes that bear it are killed. `seed` rules
+    `store` is the path or URL of the store; without one the run is not stored. `durability` says when events are
+    written: `full`, before the run has effects; `batch`, some milliseconds later; `off`, never. `key` is an idempotency
+    key: one run for each key and pipeline. `ask` is awaited with each `Question` for a person and returns
+    an `Answer`; without it a stored run that only waits for people ends with the status `waiting`.
+    `env` and `secrets` take precedence over the process's environment. No two runs of one machine may have the same
+    `run_id` at a time: when one is cancelled, all processes with that id are killed. `seed` determines
     jitter, `grace` is in seconds. `on_event` is called with each event as it happens; if it raises,
-    that is logged and it is not called again; so are `sinks`, each by itself. `perform` runs bodies in place of the real ones,
-    `exact` is for virtual clocks: see `engine.testing`.
+    that is logged and it is not called again; the same holds for each of `sinks`. `perform` runs bodies in place of the real
+    ones, `exact` is for virtual clocks: see `engine.testing`.
     """
 
     env: Mapping[str, str] = attrs.field(factory=dict)
@@ -67,8 +67,9 @@ def _are_hooks(given: object) -> bool:
 
 
 def options_of(given: Mapping[str, Any]) -> Options:
-    """Options from keyword arguments; TypeError names one that there is not and the nearest, or one
-    of the wrong type.
+    """Return the options in keyword arguments.
+
+    Raises TypeError for a name that is not an option, with the closest match, or for a value of the wrong type.
     """
     known = [field.name for field in attrs.fields(Options)]
     for name in given:

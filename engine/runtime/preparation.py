@@ -1,6 +1,6 @@
-"""A run that may begin, or go on: all that it needs is there, and checked.
+"""Prepare a run: collect and validate all that it needs before it begins or resumes.
 
-Source: LANGUAGE.md sections 8, 9 and 15 (T6).
+Source: docs/language.md, "A document", "Engines that die".
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ __all__ = ["Prepared", "header_of", "kept", "prepare"]
 
 @frozen
 class Prepared:
-    """A run whose inputs, environment and secrets are there."""
+    """A run whose inputs, environment and secrets are complete and valid."""
 
     plan: Plan
     values: Values
@@ -41,29 +41,31 @@ class Prepared:
     run_id: str
     redactor: Redactor
     hides: bool
-    """Whether there is a secret to keep out of what the run tells."""
+    """Whether there is a secret to keep out of what the run reports."""
     seed: int | str
     before: Sequence[Event] = ()
-    """What the journal knows of the run already."""
+    """The events that the journal already has."""
     known: Known = attrs.field(factory=Known)
-    """Attempts that need not be run."""
+    """Attempts that need not be run, since their outcome is carried over."""
     since: float = 0.0
-    """The time at which it begins: where an earlier part of it ended."""
+    """The run's time in seconds at which it begins: the end of its earlier part, or 0."""
     elapsed: float = 0.0
-    """Seconds for which it waited for people since."""
+    """Seconds for which the run has waited for people since then."""
     answers: Mapping[str, Answer] = attrs.field(factory=dict)
-    """Given by people before they are asked, by node or step."""
+    """Answers that were given before their questions, by node or step."""
     cancelled: str | None = None
-    """Why it is to be cancelled before anything of it runs."""
+    """The reason for cancelling the run before anything of it runs, or None."""
     part: int = 0
-    """How often it began once more, and took over what was there."""
+    """How often the run was started again and carried over earlier outcomes."""
     place: Place | None = None
-    """Where its events are kept."""
+    """Where the events are written; None for a run that is not stored."""
 
 
 def prepare(plan: Plan, given: Mapping[str, Any] | None, options: Options) -> Prepared:
-    """Check all that a run needs before its first attempt; InputError lists what does not fit or is
-    not set.
+    """Validate all that a run needs before its first attempt, and return the prepared run.
+
+    Raises InputError, which lists every input that does not match and every name that is not set; TypeError for what is not
+    a Plan; EngineError for a plan with unbounded loops.
     """
     if not isinstance(plan, Plan):
         raise TypeError(
@@ -98,7 +100,10 @@ def prepare(plan: Plan, given: Mapping[str, Any] | None, options: Options) -> Pr
 
 
 def kept(prepared: Prepared) -> Prepared:
-    """The run with its place in its store, made there and left open; SameKey and Busy as `Store.create`."""
+    """Create the run in its store, which is left open, and return the run with its journal target.
+
+    Raises DuplicateKey and PipelineBusy as `Store.create` does.
+    """
     options = prepared.options
     assert options.store is not None
     header = header_of(prepared)
@@ -112,7 +117,7 @@ def kept(prepared: Prepared) -> Prepared:
 
 
 def header_of(prepared: Prepared, origin: str | None = None) -> Header:
-    """What the store knows of a run before its first event."""
+    """Build the header that the store has of a run before its first event."""
     plan = prepared.plan
     known = prepared.values.scope({})
     return Header(

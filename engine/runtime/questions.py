@@ -1,8 +1,8 @@
-"""People who are asked while a run goes on: questions go out, answers come in.
+"""Questions to people while a run goes on: questions go out, answers come in.
 
-Where the caller gives a function that asks, each question goes to it. Else a question waits for an
-answer from outside; a run in which nothing else goes on is stored, and costs no process until it is
-resumed with one. Source: LANGUAGE.md section 13.
+If the caller gives a function that asks, each question goes to it. Otherwise a question waits for an
+answer from outside; a run in which nothing else goes on is stored, and needs no process until it is
+resumed with an answer. Source: docs/language.md, "Details".
 """
 
 from __future__ import annotations
@@ -22,8 +22,11 @@ Ask = Callable[[Question], Awaitable[Answer]]
 
 
 class People:
-    """Call it with the attempt of a step that asks. `early` are answers that were there before their questions, by node or step.
-    `when_open` is called when a question is open."""
+    """Holds the open questions of one run; call it with the attempt of a step that asks.
+
+    `given_answers` are answers that exist before their questions, by node or step. `when_open` is called when a
+    question becomes open.
+    """
 
     def __init__(
         self,
@@ -33,18 +36,18 @@ class People:
         when_open: Callable[[], None],
     ) -> None:
         self.stored = stored
-        """Whether an answer may come when this process is gone."""
+        """Whether an answer may come after this process has ended."""
         self._ask, self._early = ask, dict(early)
         self._open: dict[str, tuple[Question, trio.Event]] = {}
         self._given: dict[str, Outcome] = {}
         self._when_open = when_open
 
     def all_open(self, count: int) -> bool:
-        """Whether so many questions wait for an answer from outside, and none has come."""
+        """Return whether exactly `count` questions wait for an answer from outside, and none has been answered."""
         return self.stored and len(self._open) == count and not self._given
 
     async def __call__(self, attempt: LiveAttempt) -> Outcome:
-        """How the attempt ends: when the answer is there."""
+        """Wait for the answer and return the outcome of the attempt; a trio checkpoint."""
         question = question_of(attempt.key, attempt.path, attempt.inputs)
         if self._ask is not None:
             return await _asked(self._ask, question)
@@ -61,7 +64,7 @@ class People:
             del self._open[question.key]
 
     def answer(self, key: str, answer: Answer) -> None:
-        """An answer to the question of an attempt has come: of no account if that is not open any more."""
+        """Accept the answer to the question of an attempt; it is ignored if the question is no longer open."""
         if key in self._open:
             question, come = self._open[key]
             self._given[key] = answered(question, answer)

@@ -1,10 +1,8 @@
-"""A run that is taken up again: what becomes of each attempt whose end nobody recorded.
+"""Recover a resumed run: decide what becomes of each attempt whose end is not recorded.
 
-A body that outlives the engine is looked for in its attempt's folder: what still runs, has ended
-meanwhile or was never begun goes on as the same attempt, for running it again starts nothing that
-somebody began. What was being stopped is over. All else is lost, and the step says what follows
-from that. Then all processes of the run are killed that belong to none that goes on. Source:
-LANGUAGE.md sections 3 and 15 (T6).
+A detached body is looked for in its attempt's directory: if it still runs, has ended meanwhile or was never begun, the
+same attempt goes on, since running it again starts nothing that is already begun. An attempt that was being stopped has ended.
+Every other attempt is lost, and its step says what follows. Source: docs/language.md, "Engines that die".
 """
 
 from __future__ import annotations
@@ -32,33 +30,33 @@ _DIED = "the engine died while it ran"
 
 @frozen
 class Folders:
-    """Where the bodies of a run that is kept are: a folder for each attempt, and for each time its body was lost."""
+    """The directories of a stored run's detached bodies: one for each attempt, and for each time its body was lost."""
 
     root: Path
     part: int = 0
-    """One more for each time that the run began once more: its attempts are others then."""
+    """The number of restarts of the run; after a restart its attempts are others."""
 
     def of(self, attempt: LiveAttempt) -> str | None:
-        """The folder of an attempt whose body outlives the engine; its name is the body's token."""
+        """Return the directory of a detached attempt, or None; its name is the body's token."""
         if not outlives(attempt):
             return None
         name = f"{self.root}/{self.part}/{attempt.key}/{attempt.life}"
         return str(self.root / hashlib.sha256(name.encode()).hexdigest()[:32])
 
     def make(self) -> None:
-        """Make the folder of the run: where there is none, it has not run on this machine."""
+        """Create the directory of the run; if it does not exist, the run has not run on this machine."""
         try:
             self.root.mkdir(parents=True, exist_ok=True, mode=0o700)
         except OSError as error:
             raise JournalError(f"`{self.root}` cannot be created: {error.strerror}") from None
 
     def remove(self) -> None:
-        """Forget all of it: the run has ended, and its journal has what there was."""
+        """Remove all directories: the run has ended, and its journal has all that is needed."""
         shutil.rmtree(self.root, ignore_errors=True)
 
 
 def executor_of(attempt: LiveAttempt) -> Executor:
-    """Where the body of a task runs: the node says it, else the task."""
+    """Return where the body of a task runs: the node's executor, else the task's."""
     task = attempt.body.task
     assert task is not None
     chosen = (attempt.node.plan.executor if task.function else None) or task.executor
@@ -66,7 +64,7 @@ def executor_of(attempt: LiveAttempt) -> Executor:
 
 
 def outlives(attempt: LiveAttempt) -> bool:
-    """Whether the body goes on when the engine dies."""
+    """Return whether the body goes on when the engine dies."""
     task = attempt.body.task
     return task is not None and (task.outlives or executor_of(attempt) == "process")
 
@@ -74,9 +72,9 @@ def outlives(attempt: LiveAttempt) -> bool:
 async def recovered(
     again: Replayed, folders: Folders | None, owner: str, known: Collection[str]
 ) -> tuple[list[LiveAttempt], list[LiveAttempt]]:
-    """The attempts to go on with, and those to begin; nothing else of the run is left running.
+    """Return the attempts to continue and those to begin; no other process of the run is left.
 
-    `known` are keys of attempts that have no body.
+    `carried_over` are keys of attempts that have no body. A trio checkpoint.
     """
     opened = (*again.fresh, *again.doubtful)
     places = [folders.of(attempt) if folders else None for attempt in opened]
@@ -99,7 +97,7 @@ async def recovered(
 
 
 def _tokens(place: str) -> Iterator[str]:
-    """What the processes of a body bear: those of a shim, and of a worker that serves many."""
+    """Yield the tokens of a body's processes: of a detached process, and of a worker that serves many calls."""
     yield detached.token(place)
     claim = detached.claim_of(place)
     if claim is not None and claim.alive:
@@ -107,7 +105,7 @@ def _tokens(place: str) -> Iterator[str]:
 
 
 def _lost(again: Replayed, attempt: LiveAttempt) -> Iterator[LiveAttempt]:
-    """What the step says of a body that was lost."""
+    """Apply the step's `on_interrupt` to an attempt whose body was lost; yield the attempt if it is run again."""
     scheduler = again.scheduler
     match attempt.body.on_interrupt:
         case "rerun":
@@ -121,7 +119,7 @@ def _lost(again: Replayed, attempt: LiveAttempt) -> Iterator[LiveAttempt]:
 
 
 def said_by(adopted: Sequence[LiveAttempt], events: Sequence[Event]) -> Counter[str]:
-    """How many lines each of these attempts, by its key, has told already."""
+    """Count the progress messages that each of these attempts has recorded, by its key."""
     counts: Counter[str] = Counter()
     latest: dict[str, str] = {}
     for event in events:

@@ -1,6 +1,7 @@
-"""The environment and the secrets of a run: are they all there, and keeping secrets out of what leaves it.
+"""The environment and the secrets of a run: check that they are set, and redact secrets in all that leaves the run.
 
-A secret is a value of the mapping the caller gives, else the environment variable of its name. Source: LANGUAGE.md section 9.
+A secret is a value of the caller's mapping, else the environment variable of its name.
+Source: docs/language.md, "Expressions".
 """
 
 from __future__ import annotations
@@ -18,17 +19,17 @@ __all__ = ["HIDDEN", "SHORTEST", "Redactor"]
 
 HIDDEN = "***"
 SHORTEST = 4
-"""Characters of a secret: a shorter one would hide half of every text, or be guessed by what is hidden."""
+"""The minimal length of a secret: a shorter one would hide half of every text, or be guessed from what is hidden."""
 
 _FREE = frozenset({"message", "error", "output", "outputs", "prompt", "show"})
-"""What in an event's data is not the engine's own word, nor a name of the spec."""
+"""The keys of an event's data that hold free text: neither the engine's own words nor names of the spec."""
 
 
 class Redactor:
-    """Puts `***` where a secret stands, in texts and anywhere in JSON values.
+    """Replaces secrets by `***`, in texts and anywhere in JSON values.
 
-    It knows a secret as written, its longer lines, and both in the forms that `disguises` lists; before `…`, the mark of all cuts,
-    it knows the first part of one too.
+    It finds a secret as it is, its longer lines, and both in the forms that `secret_encodings` lists; before `…`, which marks
+    truncated text, it finds a prefix of one too.
     """
 
     def __init__(self, secrets: Iterable[str]) -> None:
@@ -38,7 +39,7 @@ class Redactor:
         self._heads = sorted({form for word in words for form in heads(word)})
 
     def text(self, text: str) -> str:
-        """A text without secrets."""
+        """Return a text without secrets."""
         if self._find is None:
             return text
         if "…" in text:
@@ -46,7 +47,7 @@ class Redactor:
         return self._find.sub(HIDDEN, text)
 
     def value(self, value: Any) -> Any:
-        """A JSON value without secrets, in keys too."""
+        """Return a JSON value without secrets, in keys too."""
         if self._find is None or value is ABSENT:
             return value
         if isinstance(value, str):
@@ -56,11 +57,11 @@ class Redactor:
         return [self.value(item) for item in value] if isinstance(value, (list, tuple)) else value
 
     def event(self, data: Mapping[str, Any]) -> dict[str, Any]:
-        """An event's data without secrets; names and the engine's own words stay as they are."""
+        """Return an event's data without secrets; names and the engine's own words stay as they are."""
         return {key: self._free(key, value) for key, value in data.items()}
 
     def result(self, result: Result) -> Result:
-        """A result without secrets, sub-pipelines included."""
+        """Return a result without secrets, sub-pipelines included."""
         if self._find is None:
             return result
         nodes = {name: self._node(node) for name, node in result.nodes.items()}
@@ -77,7 +78,7 @@ class Redactor:
         return [*map(self._without_head, parts[:-1]), parts[-1]]
 
     def _without_head(self, text: str) -> str:
-        """A text before a mark of a cut, without the first part of a secret at its end."""
+        """Return a truncated text without the prefix of a secret at its end."""
         most = max((_overlap(text, head) for head in self._heads), default=0)
         return text[: len(text) - most] + HIDDEN if most >= SHORTEST else text
 
@@ -101,7 +102,7 @@ class Redactor:
 
 
 _LINE = 8
-"""Characters of a line of a secret of several lines that is worth hiding by itself; a brace is not."""
+"""The minimal length of a line of a multi-line secret that is hidden by itself; a brace is not."""
 
 
 def _parts(secret: str) -> list[str]:
@@ -112,7 +113,7 @@ def _parts(secret: str) -> list[str]:
 
 
 def _overlap(text: str, head: str) -> int:
-    """How many characters at the end of a text are the first of `head`, if as many as are worth hiding."""
+    """Return how many characters at the end of a text are a prefix of `head`; 0 if fewer than are worth hiding."""
     for count in range(min(len(text), len(head)), SHORTEST - 1, -1):
         if text.endswith(head[:count]):
             return count

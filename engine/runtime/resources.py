@@ -1,8 +1,8 @@
-"""Resources of a run: each is opened before its first user, kept in a task of its own, and closed after its last.
+"""Resources of a run: each is opened before its first user, held in its own trio task, and closed after its last user.
 
-An async context manager is entered and left in one task, its keeper, which no cancellation of the run reaches: it is
-told to close, and has `CLOSING` seconds for it. What is to be closed at one time is closed one after the other, the
-last one opened first. Source: LANGUAGE.md section 12.
+An async context manager is entered and left in one task, which no cancellation of the run reaches: it is
+requested to close, and has `CLOSING_TIMEOUT` seconds for it. Resources that are due at one time are closed one after the other,
+the last one opened first. Source: docs/language.md, "Resources".
 """
 
 from __future__ import annotations
@@ -23,11 +23,11 @@ from engine.sdk.context import Context
 __all__ = ["CLOSING", "CannotOpen", "Opening", "Resources"]
 
 CLOSING = 30.0
-"""Seconds that closing one may take."""
+"""Seconds that closing one resource may take."""
 
 
 class Opening(Protocol):
-    """What hears of resources: the run's scheduler, told the time."""
+    """Receives the openings and closings of resources: the driver, which passes them to the scheduler with the time."""
 
     def opening(self, run: LiveRun, name: str) -> None: ...
 
@@ -35,7 +35,7 @@ class Opening(Protocol):
 
 
 class CannotOpen(Exception):
-    """A resource could not be opened, or its `with` not be evaluated."""
+    """Raised when a resource could not be opened, or its `with` could not be evaluated."""
 
 
 @attrs.define(eq=False)
@@ -48,12 +48,15 @@ class _Keeper:
     over: trio.Event = attrs.Factory(trio.Event)
     gone: trio.Event = attrs.Factory(trio.Event)
     given_up: trio.CancelScope = attrs.Factory(lambda: trio.CancelScope(shield=True))
-    """Cancelled where it is needed no more before it is open."""
+    """The scope of the opening; cancelled if the resource is no longer needed before it is open."""
     life: trio.CancelScope = attrs.Factory(trio.CancelScope)
-    """Within that, and shielded from it as soon as it is open: what opens all the same is closed like any other."""
+    """An inner scope, shielded from the outer one as soon as the resource is open.
+
+    So a resource that opens after it was given up is closed like any other.
+    """
     value: Any = None
     error: str | None = None
-    """Why it could not be opened, or not be closed."""
+    """Why the resource could not be opened, or not be closed."""
     is_open: bool = False
 
 
@@ -76,7 +79,7 @@ class Resources:
 
     @asynccontextmanager
     async def kept(self) -> AsyncIterator[Resources]:
-        """A block around the run; leaving it closes all that is still open."""
+        """A block around the run; leaving it closes all resources that are still open."""
         async with trio.open_nursery() as self._nursery:
             self._nursery.start_soon(self._close_all)
             try:
@@ -90,7 +93,10 @@ class Resources:
                 self._closing.cancel()
 
     async def given(self, attempt: LiveAttempt) -> dict[str, Any]:
-        """What the attempt's node uses, by name, opened if need be, and its inputs if they read that; CannotOpen."""
+        """Return the resources that the attempt's node uses by name, opening them if needed.
+
+        Evaluates the attempt's inputs if they read resources. Raises ResourceError. A trio checkpoint.
+        """
         run = attempt.node.run.of or attempt.node.run
         found = {name: await self._open(run, name) for name in attempt.node.plan.uses}
         if attempt.scope is not None:
@@ -98,7 +104,7 @@ class Resources:
         return found
 
     def unused(self, run: LiveRun, name: str) -> None:
-        """Nobody will use it any more."""
+        """Close a resource that has no further users."""
         keeper = self._keepers.get((run, name))
         if keeper is not None:
             self._ask(keeper)
@@ -116,7 +122,7 @@ class Resources:
         return keeper.value
 
     def _ask(self, keeper: _Keeper) -> None:
-        """It is to be closed in its turn; one that is not open yet is given up."""
+        """Queue a resource for closing; one that is not open yet is given up."""
         if not keeper.ready.is_set():
             keeper.given_up.cancel()
         elif keeper not in self._due:
@@ -124,7 +130,7 @@ class Resources:
             self._bell.set()
 
     async def _close_all(self) -> None:
-        """Close what is due, the last one opened first."""
+        """Close the queued resources, the last one opened first."""
         with self._closing:
             while True:
                 await self._bell.wait()
@@ -160,7 +166,7 @@ class Resources:
             listener.closed(keeper.run, keeper.name, keeper.error if keeper.is_open else None)
 
     def _entered(self, keeper: _Keeper) -> Any:
-        """The context manager; raises what is wrong with its inputs."""
+        """Build the context manager of a resource; raises ValueError if its inputs are not valid."""
         run, openings = keeper.run, keeper.run.plan.openings
         assert openings is not None
         [body] = openings.known[keeper.name].bodies
@@ -186,7 +192,7 @@ class Resources:
 
 
 def _inputs(attempt: LiveAttempt, resources: dict[str, Any]) -> dict[str, Any]:
-    """The inputs of a task that reads resources."""
+    """Return the inputs of a task that reads resources."""
     assert attempt.scope is not None
     plans = {name: _plain(name, value) for name, value in resources.items()}
     try:

@@ -1,8 +1,8 @@
-"""Kept runs -> runs that may go on, or be run anew.
+"""Prepare stored runs to be resumed or run again.
 
-A run goes on where its journal ends as long as its spec means what it meant. With another spec, from
-a node on, or with an attempt marked, it begins once more and takes over all that need not be done
-again; so does a new run that takes over an earlier one. Source: LANGUAGE.md section 15 (T6).
+A run goes on where its journal ends as long as the meaning of its spec is unchanged. With another spec, from
+a node on, or with an attempt marked, it starts again and carries over all that need not be done
+again; so does a new run that reuses an earlier one. Source: docs/language.md, "Engines that die".
 """
 
 from __future__ import annotations
@@ -30,32 +30,36 @@ __all__ = ["Wish", "prepare_again", "prepare_rerun"]
 
 @attrs.frozen(kw_only=True)
 class Wish:
-    """What is to be done again: the node `start` and all behind it, or `only` one; `marks` gives the last attempts of nodes
-    another exit, by name or number. `changed` are the nodes that mean something else than when the run began, `accept` lets them."""
+    """A request to resume a run, or to do part of it again.
+
+    `start` is done again with all its descendants, `only` alone; `marks` gives the last attempts of nodes
+    another exit, by name or number. `changed_nodes` are those whose meaning differs from when the run began;
+    `accepts_changes` permits them.
+    """
 
     start: str | None = None
     only: str | None = None
     marks: Mapping[str, str] = attrs.field(factory=dict)
     answers: Mapping[str, Answer] = attrs.field(factory=dict)
-    """What people say, by the node or step that asks."""
+    """The answers of people, by the node or step that asks."""
     cancel: str | None = None
-    """Why it is to be cancelled at once; then secrets need not be there."""
+    """The reason for cancelling the run at once; then secrets need not be set."""
     changed: frozenset[str] = frozenset()
     accept: bool = False
     another: bool = False
-    """Whether the spec as a whole means something else."""
+    """Whether the spec as a whole has another meaning."""
 
     @property
     def plain(self) -> bool:
-        """Whether the run just goes on."""
+        """Whether the run goes on with nothing done again."""
         return not (self.start or self.only or self.marks or self.another)
 
 
 def prepare_again(plan: Plan, kept: Kept, options: Options, wish: Wish) -> Prepared:
-    """Take up a run of `options.store` that nobody runs.
+    """Prepare a run of `options.store` to be resumed, and acquire its lease.
 
-    InputError as `prepare`, JournalError if it has ended and nothing of it is to be done again, if
-    somebody runs it, or what has run in it means something else now.
+    Raises InputError as `prepare` does. Raises JournalError if the run has ended and nothing of it is to be done again, if
+    another process executes it, or if what has run in it now has another meaning.
     """
     header, where = kept.header, options.store
     assert where is not None
@@ -96,9 +100,9 @@ def prepare_again(plan: Plan, kept: Kept, options: Options, wish: Wish) -> Prepa
 
 
 def prepare_rerun(plan: Plan, kept: Kept, options: Options, wish: Wish) -> Prepared:
-    """A new run of a plan with the inputs of an earlier one, whose successes it takes over.
+    """Prepare a new run of a plan with the inputs of an earlier one, whose successes are carried over.
 
-    InputError as `prepare`, and for nodes that there are not.
+    Raises InputError as `prepare` does, and for unknown nodes.
     """
     assert options.store is not None
     prepared = _prepared(plan, kept, options)
@@ -125,12 +129,12 @@ def _prepared(plan: Plan, kept: Kept, options: Options) -> Prepared:
 
 
 def _since(events: Sequence[Event], own: Sequence[Event]) -> float:
-    """When the latest part of a run began."""
+    """Return the time at which the latest part of a run began."""
     return own[0].time if own else (events[-1].time if events else 0.0)
 
 
 def _elapsed(events: Sequence[Event]) -> float:
-    """Seconds since a run began to wait for people, if it does."""
+    """Return the seconds since a run began to wait for people; 0 if it does not wait."""
     last = events[-1] if events else None
     if last is None or last.kind != "run_waiting":
         return 0.0
@@ -138,7 +142,7 @@ def _elapsed(events: Sequence[Event]) -> float:
 
 
 def _parts(events: Iterable[Event]) -> int:
-    """How often a run with these events began once more."""
+    """Return how often a run with these events was started again."""
     return sum(event.kind == "taken_over" for event in events)
 
 
@@ -161,7 +165,7 @@ def _check_unchanged(plan: Plan, kept: Kept, events: Sequence[Event], wish: Wish
 
 
 def _unsucceeded(events: Iterable[Event]) -> frozenset[str]:
-    """Nodes that ran and did not succeed."""
+    """Return the nodes that ran and did not succeed."""
     found: dict[str, str] = {}
     for event in events:
         name = node_of(event.path)
@@ -200,7 +204,7 @@ def _why(wish: Wish) -> str:
 
 
 def _behind(plan: Plan, *roots: str | None) -> set[str]:
-    """These nodes and all that wait for them."""
+    """Return these nodes and all their descendants."""
     return {
         plan.nodes[at].name
         for at in plan.behind([name for name in roots if name and name in plan.index])
@@ -213,7 +217,7 @@ def _check_names(plan: Plan, names: Iterable[str]) -> None:
 
 
 def _last(ended: Mapping[str, Event], node: str) -> str:
-    """The key of a node's last attempt."""
+    """Return the key of a node's last attempt."""
     keys = [key for key in ended if node_of(key) == node and key.count("/") == 2]
     if not keys:
         raise InputError((f"`{node}` has no ended attempt to mark",))
@@ -221,7 +225,7 @@ def _last(ended: Mapping[str, Event], node: str) -> str:
 
 
 def _code(plan: Plan, ended: Mapping[str, Event], node: str, exit: str) -> int:
-    """The code of an exit of a node's last step, by name or number."""
+    """Return the code of an exit of a node's last step, by name or number."""
     name = _last(ended, node).split("/")[1]
     own = plan.nodes[plan.index[node]]
     steps = dict(zip(own.step_names, own.machine.steps, strict=True))

@@ -1,7 +1,7 @@
-"""The forms in which a text turns up elsewhere: in URLs, in JSON, in Python's repr, in base64.
+"""The encoded forms in which a secret may appear: in URLs, in JSON, in Python's repr, in base64.
 
-A character has a few forms, and a text is found in any mixture of them: what is escaped in a URL depends on the part of the URL, and on
-the library.
+A character has a few forms, and a text is found in any mixture of them: which characters of a URL are escaped depends on the
+part of the URL and on the library.
 """
 
 from __future__ import annotations
@@ -15,16 +15,16 @@ from urllib.parse import quote, quote_plus
 __all__ = ["heads", "pattern"]
 
 _SHORTEST = 6
-"""Bytes of a text that is looked for in base64: of less too little stays the same there."""
+"""The minimal size in bytes of a text to search for in base64; of a shorter one too little is constant there."""
 
 
 def pattern(text: str) -> list[str]:
-    """Regular expressions that find a text in each of its forms."""
+    """Return regular expressions that match a text in each of its encoded forms."""
     return ["".join(map(_character, text)), *_base64(text)]
 
 
 def heads(text: str) -> set[str]:
-    """The forms of a text whose first part may be told by comparing."""
+    """Return the forms of a text whose prefixes can be recognised by plain comparison."""
     return {
         text,
         json.dumps(text)[1:-1],
@@ -37,7 +37,7 @@ def heads(text: str) -> set[str]:
 
 
 def _character(character: str) -> str:
-    """One character in any of its forms, longer ones first."""
+    """Return a pattern for one character in any of its forms, longer ones first."""
     if character.isascii() and (character.isalnum() or character in "_-~"):
         return re.escape(character)
     forms = {json.dumps(character)[1:-1], repr(character)[1:-1], "\\" + character, character}
@@ -48,7 +48,7 @@ def _character(character: str) -> str:
 
 
 def _base64(text: str) -> Iterator[str]:
-    """What stays the same in base64 of a text, at each of the three places it can begin at."""
+    """Yield patterns for the constant part of a text in base64, at each of its three alignments."""
     data = text.encode(errors="replace")
     if len(data) < _SHORTEST:
         return

@@ -1,7 +1,7 @@
-"""Services: whether what nodes require is well, asked before a run begins.
+"""Service checks: whether the services that nodes require work, checked before a run begins.
 
-Each look is a node of a small run of its own, which is not kept and tells nobody: the services of a
-document are looked at together, those of sub-pipelines too. Source: LANGUAGE.md section 12.
+Each check is a node of a small run of its own, which is not stored and reports no events. The services of a
+document are checked together, those of sub-pipelines too. Source: docs/language.md, "Services".
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ __all__ = ["required", "unwell"]
 
 
 def required(plan: Plan) -> bool:
-    """Whether a run of the plan requires any service."""
+    """Return whether a run of the plan requires any service."""
     return any(needed for _, needed in _parts(plan))
 
 
@@ -34,7 +34,10 @@ async def unwell(
     options: Options,
     control: Control,
 ) -> tuple[str, ...]:
-    """What is not well, a sentence each; `control` cancels the looks."""
+    """Check the services and return one sentence for each that failed; `control` cancels the checks.
+
+    A trio checkpoint.
+    """
     found: list[str] = []
     chosen = Options(env=options.env, secrets=options.secrets, grace=options.grace)
     for part, needed in _parts(plan):
@@ -47,7 +50,7 @@ async def unwell(
 
 
 def _parts(plan: Plan) -> Iterator[tuple[Plan, Mapping[str, list[str]]]]:
-    """The plan and those inside it, each once, with the services they require and who does."""
+    """Yield the plan and its sub-pipelines, each once, with the services they require and the nodes that require them."""
     for part in plan.within():
         needed: dict[str, list[str]] = defaultdict(list)
         for node in part.known.values():
@@ -58,7 +61,10 @@ def _parts(plan: Plan) -> Iterator[tuple[Plan, Mapping[str, list[str]]]]:
 
 
 def _probes(plan: Plan, needed: Mapping[str, list[str]], outermost: bool) -> Plan:
-    """The run that looks at these services alone; that of a sub-pipeline is given no inputs, for they are not known yet."""
+    """Return the plan that checks these services alone.
+
+    That of a sub-pipeline gets no inputs, since they are not known yet.
+    """
     assert plan.probes is not None
     nodes = [node for node in plan.probes.nodes if node.name in needed]
     numbered = tuple(attrs.evolve(node, index=at) for at, node in enumerate(nodes))

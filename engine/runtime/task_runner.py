@@ -1,9 +1,8 @@
-"""One attempt of a task for real: runs the body where its executor says, and turns how it ended
-into an `Outcome`.
+"""Run one attempt of a task for real, and turn its end into an `Outcome`.
 
-The one place that turns a task's exception into the outcome `error`. Cancellation always passes.
-Outputs are made plain JSON and checked against the task's schema. Source: LANGUAGE.md sections 3, 9
-and 14.
+The body runs where its executor says. This is the one place that turns a task's exception into the outcome `error`.
+Cancellation always passes. Outputs are converted to plain JSON and validated against the task's schema.
+Source: docs/language.md, "Outcomes", "Limits", "Cancellation".
 """
 
 from __future__ import annotations
@@ -33,20 +32,20 @@ from engine.sdk.task import Task
 __all__ = ["Performer", "plain", "told"]
 
 _HERE = ("note", "resources", "tools")
-"""What a context has in the run's own process alone."""
+"""The fields of a context that exist only in the run's own process."""
 _LONGEST = 4000
-"""Characters of an error's message that are kept."""
+"""The length at which an error message is cut, in characters."""
 
 _DEEPEST = 200
 _WIDEST = 14_000
-"""Bits of an integer; Python writes and reads no more than 4300 digits."""
+"""The size limit of an integer in bits; Python writes and reads no more than 4300 digits."""
 
 
 @define(eq=False)
 class Performer:
-    """Runs bodies for one run, in its worker processes where they must be. Call it with an attempt.
+    """Runs task bodies for one run, in worker processes where needed; call it with an attempt.
 
-    `note` is told of progress, `redact` takes secrets out of messages, `grace` is in seconds.
+    `on_note` receives progress messages, `redact` removes secrets from messages, `grace` is in seconds.
     """
 
     workers: Workers
@@ -55,21 +54,21 @@ class Performer:
     note: Callable[[LiveAttempt, str, float | None], None]
     redact: Callable[[str], str]
     tools: Callable[[LiveAttempt, Callable[[str], None]], Mapping[tuple[str, str], Tool]]
-    """Gives what an attempt's body may run by itself; called with who hears of its progress."""
+    """Returns the tools that an attempt's body may call, given the function that receives their progress messages."""
     hurry: trio.Event = attrs.field(factory=trio.Event)
-    """Set when threads are not to be waited for any longer."""
+    """Set when the run waits for threads no longer."""
     folders: Folders | None = None
-    """Where bodies that outlive the engine are; None if they do not."""
+    """Directories of bodies that survive the engine's process; None if there are none."""
     said: Counter[str] = attrs.field(factory=Counter)
-    """How many of the lines that an attempt will tell, by its key, are known: another engine heard them."""
+    """The number of progress messages of an attempt, by its key, that an earlier engine has already recorded."""
     thread: int = attrs.field(factory=threading.get_ident, init=False)
     token: trio.lowlevel.TrioToken = attrs.field(
         factory=trio.lowlevel.current_trio_token, init=False
     )
-    """The run's own thread, and the way into it."""
+    """The way into the run's own thread from other threads."""
 
     async def __call__(self, attempt: LiveAttempt) -> Outcome:
-        """Run the attempt's body to its end."""
+        """Run the attempt's body to its end and return the outcome; a trio checkpoint for bodies that are."""
         task = attempt.body.task
         assert task is not None
         heard = (
@@ -161,7 +160,7 @@ class Performer:
         )
 
     def _note(self, attempt: LiveAttempt, message: str) -> None:
-        """From any thread; what a body says after its end is not heard."""
+        """Record a progress message, from any thread; messages after the attempt's end are ignored."""
         if self.said and self.said[attempt.key]:
             self.said[attempt.key] -= 1
             return
@@ -185,7 +184,7 @@ class Performer:
     # -- how it ended -----------------------------------------------------------------------------
 
     def _outcome(self, attempt: LiveAttempt, task: Task, value: Any) -> Outcome:
-        """An `Exit` or a plain value as an outcome; what the task may not give is `error`."""
+        """Turn an `Exit` or a plain value into an outcome; a value that the task may not return becomes `error`."""
         if isinstance(value, Outcome):
             return self._error(value.error or "", value.permanent, value.retry_after)
         end = value if isinstance(value, Exit) else Exit(0, value)
@@ -231,14 +230,14 @@ _NO_SECONDS = "the time to wait is not a valid number of seconds"
 
 
 def _no_seconds(value: object) -> bool:
-    """Whether what a task asked to wait is no number of seconds."""
+    """Return whether a requested delay is not a valid number of seconds."""
     return isinstance(value, bool) or not isinstance(value, (int, float)) or not value >= 0
 
 
 def _let_pass(error: BaseException) -> None:
-    """Raise, out of its groups, what no task may keep for itself.
+    """Reraise a cancellation, an interrupt or a GeneratorExit, also out of exception groups.
 
-    Errors beside a cancellation are of its making.
+    Other errors in a group with a cancellation are consequences of it.
     """
     if isinstance(error, BaseExceptionGroup):
         for part in error.exceptions:
@@ -248,7 +247,7 @@ def _let_pass(error: BaseException) -> None:
 
 
 def _code(attempt: LiveAttempt, code: object) -> int | None:
-    """The number of an exit that a task named or numbered; None if there is no such."""
+    """Return the code of an exit that a task named or numbered; None if there is none."""
     if isinstance(code, str):
         return _exits(attempt).get(code)
     if isinstance(code, bool) or not isinstance(code, int):
@@ -268,7 +267,7 @@ def _exits(attempt: LiveAttempt) -> Mapping[str, int]:
 
 
 def told(error: BaseException) -> str:
-    """What an exception says, and where it was raised; its type where that says more."""
+    """Describe an exception: its message and where it was raised, with its type if that adds something."""
     if isinstance(error, BaseExceptionGroup):
         return "; ".join(told(part) for part in error.exceptions)
     try:
@@ -285,7 +284,7 @@ def told(error: BaseException) -> str:
 
 
 def plain(value: Any, depth: int = 0) -> Any:
-    """A copy of a value in JSON's types; ValueError names what JSON does not have."""
+    """Return a copy of a value in JSON's types; raises ValueError that names what JSON does not have."""
     if value is None or value is True or value is False:
         return value
     if isinstance(value, str):
@@ -309,7 +308,7 @@ def plain(value: Any, depth: int = 0) -> Any:
 
 
 def _copied(value: Any) -> Any:
-    """A JSON value that a task may change without changing what others read."""
+    """Return a copy of a JSON value that a task may change without changing what others read."""
     if isinstance(value, Mapping):
         return {key: _copied(item) for key, item in value.items()}
     return [_copied(item) for item in value] if isinstance(value, (list, tuple)) else value

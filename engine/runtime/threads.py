@@ -1,8 +1,8 @@
-"""Sync functions in threads of their own.
+"""Run synchronous functions in threads of their own.
 
-A thread cannot be killed: on cancel an exception is raised in it, which ends all that runs in
-Python; what blocks in C is waited for, for the grace period, and then left behind as a daemon. What
-must be killable runs in a worker process instead. Source: LANGUAGE.md section 14; the CPython C API
+A thread cannot be killed: on cancellation an exception is raised in it, which ends all that runs in
+Python; code that blocks in C is awaited for the grace period, and then left behind as a daemon. What
+must be killable runs in a worker process instead. Source: docs/language.md, "Cancellation"; the CPython C API
 for asynchronous exceptions.
 """
 
@@ -24,7 +24,7 @@ __all__ = ["Stopped", "in_trio", "run_in_thread"]
 
 
 _MOMENT = 0.5
-"""Seconds that a thread has to end when nobody wants to wait."""
+"""Seconds that a thread has to end when the grace period is skipped."""
 
 
 class Stopped(BaseException):
@@ -33,7 +33,7 @@ class Stopped(BaseException):
 
 @define(eq=False)
 class _Call:
-    """One call in a thread. `lock` guards `ident`, the thread as long as it may be struck."""
+    """One call in a thread; `lock` guards `ident`, the thread while an exception may be raised in it."""
 
     function: Callable[[], Any]
     token: trio.lowlevel.TrioToken
@@ -46,7 +46,7 @@ class _Call:
     def work(self) -> None:
         """Call the function, in this thread.
 
-        The thread is the call's own: a strike that comes late hits nobody else.
+        The thread belongs to this call alone, so a late exception affects no other call.
         """
         try:
             self.ident = threading.get_ident()
@@ -60,9 +60,9 @@ class _Call:
         in_trio(self.token, self.over.set)
 
     def _leave(self) -> None:
-        """From here on nobody strikes; a strike that is on its way arrives here and is dropped.
+        """Prevent further exceptions from outside; one that is pending is raised here and dropped.
 
-        It is not taken back: that leaves CPython's eval breaker set for good, and 3.11 then hangs
+        It is not withdrawn: that leaves CPython's eval breaker set for good, and 3.11 then hangs
         in the next call that is traced.
         """
         arrived = False
@@ -76,7 +76,7 @@ class _Call:
                 pass
 
     def stop(self) -> None:
-        """Raise `Stopped` in the thread, if it is still at it."""
+        """Raise `ThreadStopped` in the thread, if it still runs the function."""
         with self.lock:
             if self.ident is not None:
                 _strike(self.ident)
@@ -89,7 +89,7 @@ def _strike(ident: int) -> None:
 def in_trio(
     token: trio.lowlevel.TrioToken, function: Callable[..., object], *arguments: object
 ) -> None:
-    """Call a function in the trio thread soon, from any thread; not at all if trio has ended."""
+    """Schedule a function call in the trio thread, from any thread; do nothing if trio has ended."""
     try:
         token.run_sync_soon(function, *arguments)
     except trio.RunFinishedError:
@@ -102,10 +102,10 @@ async def run_in_thread(
     hurry: trio.Event | None = None,
     name: str = "engine thread",
 ) -> Any:
-    """Call a function in a new thread, in a copy of this context.
+    """Call a function in a new thread, in a copy of the current context, and return its value.
 
-    Cancelled, it returns when the thread has ended, `grace` seconds later at most, or soon after
-    `hurry` is set.
+    When cancelled, it returns when the thread has ended, at most `grace` seconds later, or soon after
+    `skip_grace` is set.
     """
     await trio.lowlevel.checkpoint_if_cancelled()
     call = _Call(function, trio.lowlevel.current_trio_token(), trio.Event())
@@ -125,7 +125,7 @@ async def run_in_thread(
 async def _ended(call: _Call, patience: trio.CancelScope, hurry: trio.Event | None) -> None:
     """Stop a call and wait for its thread.
 
-    It is asked again now and then, since a function may swallow the exception.
+    The exception is raised repeatedly, since a function may swallow it.
     """
     wait = 0.02
     while not call.over.is_set():

@@ -1,9 +1,8 @@
-"""What a task's body runs by itself: tasks and sub-pipelines that its `with` names, each call a run of its own.
+"""Tools of a task: the tasks and sub-pipelines that its `with` names, each call being a run of its own.
 
-Such a run is not kept, for the attempt that makes it is: it tells its progress as that attempt's, and ends with it. Hooks of
-nodes and attempts are called for it, those of runs are not. Its id is made of the attempt's key, so that the keys of its own
-attempts stay the same when the attempt is run again.
-Source: LANGUAGE.md section 9.
+Such a run is not stored, since the attempt that makes it is: its progress is reported as that attempt's, and it ends with the
+attempt. Hooks of nodes and attempts are called for it, those of runs are not. Its id is made of the attempt's key, so that the
+keys of its own attempts stay the same when the attempt is run again. Source: docs/language.md, "Details".
 """
 
 from __future__ import annotations
@@ -38,7 +37,7 @@ def tools_of(
     attempt: LiveAttempt,
     note: Callable[[str], None],
 ) -> dict[tuple[str, str], Tool]:
-    """The tools of an attempt, as its `with` names them; `note` hears of their progress."""
+    """Return the tools of an attempt, as its `with` names them; `note` receives their progress messages."""
     hooks = [attrs.evolve(hook, before_run=None, after_run=None) for hook in options.hooks]
     chosen = Options(env=options.env, secrets=options.secrets, grace=options.grace, hooks=hooks)
     key, called = f"{run_id}/{attempt.key}", attempt.body.called or {}
@@ -71,7 +70,10 @@ async def _called(
     inputs: Mapping[str, Any],
     name: str,
 ) -> Exit:
-    """Run a tool to its end: what its task gave, or the outputs of its pipeline."""
+    """Run a tool to its end and return the exit of its task, or the outputs of its pipeline.
+
+    Raises Failure if the tool fails or its inputs are not valid.
+    """
 
     def hear(event: Event) -> None:
         if event.kind == "attempt_noted":
@@ -88,7 +90,7 @@ async def _called(
 
 
 def _given(plan: Plan, inputs: dict[str, Any]) -> Plan:
-    """The pipeline of one task, given these inputs."""
+    """Return the one-task pipeline with these inputs."""
     with_ = Template((), True, lambda _: dict(inputs))
     [node] = plan.nodes
     bodies = tuple(

@@ -1,7 +1,7 @@
-"""A run of a plan in this trio thread: open one, follow its events, cancel it, get its result.
+"""A run in the current trio thread: open it, follow its events, cancel it, get its result.
 
-What a run needs is checked before anything of it starts (`prepare`), then it is run to its end
-(`execute`). Does not know how the caller came to be in trio. Source: LANGUAGE.md sections 8 and 14.
+All that a run needs is validated before anything of it starts (`prepare`), then it is executed (`execute`).
+This module does not know how the caller came to be in trio. Source: docs/language.md, "Cancellation".
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ __all__ = ["open_run", "run_plan"]
 
 
 class _TrioRun(Control):
-    """A run under way in this trio thread."""
+    """A run in progress in this trio thread."""
 
     reachable = True
 
@@ -60,14 +60,14 @@ class _TrioRun(Control):
             raise StopAsyncIteration from None
 
     async def work(self, prepared: Prepared) -> None:
-        """Run to the end, and let those who wait know."""
+        """Run to the end, and wake up those who wait for the result."""
         self._result = await execute(prepared, self, self._send.send_nowait)
         self.leave()
 
     def leave(self) -> None:
-        """There is nothing more to come.
+        """End the iteration over events, and wake up those who wait for the result.
 
-        Those in the block hear of a failure by being cancelled, not by this.
+        A failure reaches the code in the block as a cancellation, not by this method.
         """
         self._send.close()
         self._over.set()
@@ -77,11 +77,10 @@ class _TrioRun(Control):
 async def open_run(
     plan: Plan, inputs: Mapping[str, Any] | None = None, options: Options | None = None
 ) -> AsyncIterator[_TrioRun]:
-    """Start a run in the background; leaving the block waits for its end, an exception in the block
-    cancels it.
+    """Start a run in the background, for a block.
 
-    Raises InputError, before anything starts, for inputs that do not fit or names in `env` and
-    `secrets` that are not set.
+    Leaving the block waits for the end of the run; an exception in the block cancels it. Raises InputError, before anything
+    starts, for inputs that do not match the schema or names in `env` and `secrets` that are not set.
     """
     prepared = prepare(plan, inputs, options or Options())
     run = _TrioRun(prepared)
@@ -97,8 +96,8 @@ async def open_run(
 async def run_plan(
     plan: Plan, inputs: Mapping[str, Any] | None = None, options: Options | None = None
 ) -> Result:
-    """Run a plan to its end.
+    """Run a plan to its end and return the result.
 
-    Raises InputError as `open_run` does, and EngineError if the world fails.
+    Raises InputError as `open_run` does, and EngineError if the environment fails.
     """
     return await execute(prepare(plan, inputs, options or Options()), Control())

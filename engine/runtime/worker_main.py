@@ -1,11 +1,11 @@
-"""The program of a worker process: takes calls, runs functions, replies, until the pipe closes.
+"""The program of a worker process: it takes calls, runs functions and replies, until the pipe closes.
 
-Requests and replies are lines of JSON on two pipes of their own; what the function prints goes to
-stderr, or with the replies if the call asks for it. A thread reads the requests, so that the worker
-notices the end of the engine in the middle of a call, and takes its whole group along. A call with
-a place outlives the engine: the worker claims the place as `shim` does, leaves there what it notes
-and what it answers, and ends. SIGTERM unwinds the function, that its `finally` blocks may run.
-Started by path: it must import next to nothing.
+Requests and replies are lines of JSON on two separate pipes; what the function prints goes to
+stderr, or with the replies if the call says so. A thread reads the requests, so that the worker
+notices the end of the engine during a call, and then kills its whole process group. A call with
+a directory survives the engine: the worker claims the directory as `processes.detached` does, leaves its notes
+and its reply there, and ends. SIGTERM unwinds the function, so that its `finally` blocks run.
+It is started by path and must import almost nothing.
 """
 
 from __future__ import annotations
@@ -33,11 +33,11 @@ _IMPORTLIB = import_module.__code__.co_filename
 
 
 class Stopped(BaseException):
-    """SIGTERM has come: unwind."""
+    """Raised by the handler of SIGTERM, to unwind the function."""
 
 
 class _Life:
-    """What the signal handler and the reading thread have to know."""
+    """The state that the signal handler and the reading thread share."""
 
     busy = False
     stopping = False
@@ -46,7 +46,7 @@ class _Life:
 
 
 def main(requests: int, replies: int) -> None:
-    """Serve the calls that come in on one file descriptor, and answer on the other."""
+    """Serve the calls that arrive on one file descriptor, and reply on the other."""
     os.dup2(2, 1)
     sys.stdout = sys.stderr
     for fd in (requests, replies):
@@ -116,7 +116,7 @@ def _on_term(number: int, frame: object) -> None:
 def _kept(
     place: str, call: dict[str, Any], send: Callable[[dict[str, Any]], None]
 ) -> dict[str, Any]:
-    """The reply to a call that outlives the engine; it is left in `place` too."""
+    """Run a call that survives the engine, and return the reply, which is also left in the directory."""
     try:
         if not _claimed(place):
             return {"kind": "taken"}
@@ -141,7 +141,7 @@ def _kept(
 
 
 def _claimed(place: str) -> bool:
-    """Whether this process is the one that may run the body."""
+    """Claim the directory, and return whether this process may run the body."""
     said = []
     for path in ("/proc/sys/kernel/random/boot_id", "/proc/self/stat"):
         with contextlib.suppress(OSError), open(path, encoding="utf-8") as file:
@@ -157,7 +157,10 @@ def _claimed(place: str) -> bool:
 
 
 def _answer(call: dict[str, Any], send: Callable[[dict[str, Any]], None]) -> dict[str, Any]:
-    """The reply to one call. The one place that turns what a function raises into data."""
+    """Return the reply to one call.
+
+    This is the one place that turns what a function raises into data.
+    """
     try:
         sys.path += [path for path in call["paths"] if path not in sys.path]
         value = _run(call, send)
@@ -227,7 +230,10 @@ def _json_fault(what: str, value: Any) -> dict[str, Any] | None:
 
 
 def _problem(value: Any, at: str) -> str | None:
-    """What in a value is not JSON, and where: nothing is turned into something else on the way."""
+    """Describe the first part of a value that is not JSON, with its location; None if there is none.
+
+    Nothing is converted on the way.
+    """
     match value:
         case None | bool() | int() | str():
             return None
@@ -270,7 +276,7 @@ def _error(message: str, **more: Any) -> dict[str, Any]:
 
 
 def _traceback(error: BaseException) -> str:
-    """The traceback from the user's first frame on."""
+    """Return the traceback from the user's first frame on."""
     import traceback
 
     frames = error.__traceback__
@@ -284,7 +290,7 @@ def _is_ours(filename: str) -> bool:
 
 
 def _is_spent() -> bool:
-    """Whether the function left threads, or child processes, running or not waited for."""
+    """Return whether the function left threads or child processes that run or were not waited for."""
     try:
         os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT)
     except ChildProcessError:

@@ -1,8 +1,8 @@
-"""Worker processes that run sync functions and can be killed in the middle of one.
+"""Worker processes that run synchronous functions, and that can be killed during a call.
 
-A worker serves one call at a time and is used again for calls with the same import paths; there are
-as many as calls run at once. A worker whose call was cancelled, that died, or whose function left
-children is ended, with all it started. Does not know what a task is: `worker_main` finds the
+A worker serves one call at a time and is reused for calls with the same import paths; there are
+as many as concurrent calls. A worker whose call was cancelled, that died, or whose function left
+children is ended, with all it started. This module does not know what a task is: `worker_main` finds the
 function, the caller judges the reply.
 """
 
@@ -33,16 +33,16 @@ _GOODBYE = 1.0
 
 @frozen
 class Value:
-    """The function returned a JSON value."""
+    """The reply when the function returned a JSON value."""
 
     value: Any
 
 
 @frozen
 class Failed:
-    """The function raised, could not be found, or returned what is not JSON.
+    """The reply when the function raised, could not be found, or returned a value that is not JSON.
 
-    `message` begins with the exception's type, but for Permanent and RetryAfter; `traceback` with
+    `message` begins with the exception's type, except for Permanent and RetryAfter; `traceback` begins with
     the user's frames.
     """
 
@@ -54,13 +54,16 @@ class Failed:
 
 @frozen
 class Died:
-    """The worker died under the call; `status` is as it ended, or minus the signal that did it; None if nobody saw it."""
+    """The reply when the worker died during the call.
+
+    `status` is its exit status, or minus the signal that killed it; None if no process saw it end.
+    """
 
     status: int | None
 
     @property
     def message(self) -> str:
-        """By which signal it died, or with which status."""
+        """The signal or the status with which the worker ended."""
         if self.status is None:
             return "the worker process died during the call, and its exit status is unknown"
         if self.status < 0:
@@ -70,7 +73,7 @@ class Died:
 
 @frozen
 class _Taken:
-    """Another worker runs the call, or has run it."""
+    """The reply when another worker runs the call, or has run it."""
 
 
 Reply: TypeAlias = Value | Exit | Failed | Died
@@ -103,14 +106,14 @@ class Workers:
         grace: float,
         note: Callable[[str], None],
     ) -> Reply:
-        """Run the function `target`, "module:qualname", in a worker process.
+        """Run the function `target`, "module:qualname", in a worker process, and return its reply.
 
-        `paths` are added to the end of the worker's sys.path. `inputs` are what its task's schema
-        wants, `context` the fields of Context but `note`; that is called with lines of progress,
-        and with what the function prints while that is caught (`prints`).
-        On cancel it ends the worker (SIGTERM, which unwinds the function; `grace` seconds; SIGKILL)
-        and returns when nothing of it is left. A call with a `place` outlives the engine, and is
-        taken over by who calls it again.
+        `paths` are added to the end of the worker's sys.path. `inputs` match the task's schema,
+        `context` has the fields of Context but `note`, which is called with progress messages,
+        and with what the function prints while output is captured (`output_capture`).
+        On cancellation it ends the worker (SIGTERM, which unwinds the function; `grace` seconds; SIGKILL)
+        and returns when nothing of it is left. A call with a state directory survives the engine, and the next
+        caller takes it over.
         """
         place = context.get("place")
         if place is not None:
@@ -143,7 +146,7 @@ class Workers:
                 self._idle.clear()
 
     async def _take(self, paths: tuple[str, ...]) -> _Worker:
-        """The warm worker with these import paths that served last, or a new one."""
+        """Return the idle worker with these import paths that served last, or a new one."""
         for worker in [worker for worker in self._idle[::-1] if worker.paths == paths]:
             self._idle.remove(worker)
             if not children.ended(worker.process):
@@ -175,7 +178,7 @@ class _Worker:
         context: Mapping[str, Any],
         note: Callable[[str], None],
     ) -> Reply | _Taken | None:
-        """The reply, or None if the worker died before it gave one."""
+        """Send one call and return the reply, or None if the worker died before it replied."""
         self._calls += 1
         request = {
             "call": self._calls,
@@ -194,7 +197,7 @@ class _Worker:
         return reply or self._understand(children.pending(self._replies.fileno()), note)
 
     async def end(self, grace: float) -> int:
-        """End the worker and all it started, and give its status; cannot be cancelled."""
+        """End the worker and all it started, and return its status; cannot be cancelled."""
         await children.stop(self.process, grace, twice=True)
         status = await children.reap(self.process)
         await children.kill_strays(self._token)
@@ -203,7 +206,7 @@ class _Worker:
         return status
 
     async def dismiss(self) -> None:
-        """Let an idle worker end by itself, with its `atexit` handlers, if it does so at once."""
+        """Let an idle worker end by itself with its `atexit` handlers, for a short time, then kill it."""
         self._requests.close()
         try:
             with trio.move_on_after(_GOODBYE):
@@ -216,7 +219,7 @@ class _Worker:
             await self._requests.send_all(line)
 
     async def _watch(self, scope: trio.CancelScope) -> None:
-        """The end of the reply pipe does not tell: a forked child may hold it."""
+        """Wait for the end of the process: the end of the reply pipe is not enough, since a forked child may hold it."""
         await children.exited(self.process)
         scope.cancel()
 
@@ -227,7 +230,7 @@ class _Worker:
         return await trio.sleep_forever()
 
     def _understand(self, chunk: bytes, note: Callable[[str], None]) -> Reply | _Taken | None:
-        """The reply, if `chunk` completes it; what a call before this one left is dropped."""
+        """Return the reply, if `chunk` completes it; messages of an earlier call are dropped."""
         self._buffer += chunk
         if b"\n" not in chunk:
             return None
@@ -266,7 +269,7 @@ async def _start(paths: tuple[str, ...]) -> _Worker:
 
 
 async def _taken_over(place: str, grace: float, note: Callable[[str], None]) -> Reply:
-    """The reply that the worker leaves which began the call."""
+    """Follow a call that another worker began, and return the reply that it leaves."""
     tail = detached.Tail(Path(place, "notes"), note, json.loads)
     claim = detached.claim_of(place)
     assert claim is not None

@@ -1,6 +1,8 @@
-"""One attempt by itself: what it is given as it begins, what its end is written down as, and what that writes to the state.
+"""Evaluate the inputs of one attempt, record its outcome, and apply its changes to the state.
 
-What follows from it is for the `scheduler`. Source: LANGUAGE.md sections 3, 4, 9 and 12.
+What follows from the outcome is decided by `engine.scheduling.scheduler`.
+
+Source: docs/language.md, "Outcomes", "Retry", "Expressions", "State".
 """
 
 from __future__ import annotations
@@ -18,7 +20,7 @@ __all__ = ["drawn", "given", "of_child", "recorded", "written"]
 
 
 def given(attempt: LiveAttempt, run_id: str) -> str | None:
-    """Evaluate `with`, and open the child run of a sub-pipeline; what is wrong with it, if anything."""
+    """Evaluate `with`, and open the run of a sub-pipeline; return an error message or None."""
     body, node = attempt.body, attempt.node
     if body.plain:
         attempt.inputs = body.with_.evaluate({})
@@ -42,7 +44,10 @@ def given(attempt: LiveAttempt, run_id: str) -> str | None:
 
 
 def recorded(attempt: LiveAttempt, outcome: Outcome | None) -> Outcome | None:
-    """Write the attempt's outcome down; None if it was cancelled, by its node's deadline or with its run."""
+    """Record the outcome of an attempt; return None if it was cancelled.
+
+    An attempt is cancelled by its node's deadline or together with its run.
+    """
     record = attempt.record
     if attempt.stopping == "timeout":
         record.outcome, record.error = "timeout", f"timed out after {attempt.body.timeout:g} s"
@@ -70,7 +75,10 @@ def recorded(attempt: LiveAttempt, outcome: Outcome | None) -> Outcome | None:
 
 
 def written(attempt: LiveAttempt, outcome: Outcome, run_id: str) -> tuple[Outcome, dict[str, Any]]:
-    """Apply `set`, all of it or nothing; what is written, or the `error` that it is."""
+    """Apply `set` to the state, all of it or nothing.
+
+    Return the outcome and the values written, or the outcome `error` if `set` failed.
+    """
     run, template = attempt.node.run, attempt.body.set
     assert template is not None
     try:
@@ -87,12 +95,12 @@ def written(attempt: LiveAttempt, outcome: Outcome, run_id: str) -> tuple[Outcom
 
 
 def of_child(result: Result) -> Outcome | None:
-    """The outcome that the run of a sub-pipeline is; None if it was cancelled."""
+    """Return the outcome of a sub-pipeline's run; None if it was cancelled."""
     if result.status == "succeeded":
         return Outcome(0, dict(result.outputs))
     return Outcome(1, error=result.message or None) if result.status == "failed" else None
 
 
 def drawn(seed: int | str, attempt: LiveAttempt) -> float:
-    """The attempt's own random number, the same in every run of the seed."""
+    """Return the random number of an attempt, the same in every run with this seed."""
     return random.Random(f"{seed}:{attempt.key}").random()

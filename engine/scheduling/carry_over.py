@@ -1,9 +1,11 @@
-"""What a run need not do again: attempts that ended before, in the same run or in an earlier one.
+"""Carry over attempts that need not run again, from the same run or an earlier one.
 
-A run that is taken up with another spec, from a node on, or anew begins from its first node, and
-whatever attempt of it is known by its key ends at once as it ended then, without its body and
-without the wait before it. In the journal stands `taken_over`, then an `attempt_known` for each:
-what came before them in the same journal counts no more. Source: LANGUAGE.md section 15 (T6).
+A run that is resumed with another spec, from a node on, or as a new run starts at its first node. Every attempt of it
+that is recorded under its key ends at once as it ended then, without running its body and without the wait
+before it. The journal records `taken_over`, then one `attempt_known` for each of these attempts; events before them in
+the same journal no longer count.
+
+Source: docs/language.md, "Engines that die".
 """
 
 from __future__ import annotations
@@ -24,14 +26,17 @@ _ENDS = ("attempt_known", "attempt_ended")
 
 @frozen
 class Known:
-    """Attempts by key that end as they did; `only` are the nodes that may run others, None if all may."""
+    """The recorded outcomes of attempts, by key.
+
+    `rerunnable_nodes` are the nodes whose other attempts may run; None if all may.
+    """
 
     ends: Mapping[str, Outcome] = attrs.field(factory=dict)
     only: frozenset[str] | None = None
 
 
 def latest(events: Sequence[Event]) -> tuple[Sequence[Event], Known]:
-    """The events since a journal was last taken over, and what was taken over then."""
+    """Return the events since the journal was last taken over, and the ends carried over."""
     start = next(
         (at for at in range(len(events) - 1, -1, -1) if events[at].kind == "taken_over"), None
     )
@@ -47,7 +52,10 @@ def latest(events: Sequence[Event]) -> tuple[Sequence[Event], Known]:
 
 
 def ends(events: Sequence[Event]) -> dict[str, Event]:
-    """How attempts ended by the journal, by key: those taken over too; not those that were cancelled."""
+    """Return the recorded ends of attempts, by key.
+
+    Ends that were carried over are included; cancelled attempts are not.
+    """
     found: dict[str, Event] = {}
     for event in events:
         if event.kind == "taken_over":
@@ -65,7 +73,10 @@ def taken(
     time: float,
     why: str,
 ) -> Iterator[Event]:
-    """The events of a takeover: all ends but those of the nodes `again`; `marks` gives attempts, by key, another exit."""
+    """Yield the events of a carry-over: all recorded ends but those of `rerun_nodes`.
+
+    `overrides` gives attempts, by key, another exit.
+    """
     told = None if only is None else sorted(only)
     yield Event("taken_over", time, "", {"only": told, "why": why})
     for key, event in ended.items():
@@ -81,12 +92,12 @@ def _marked(event: Event, key: str, code: int, time: float) -> Event:
 
 
 def node_of(path: str) -> str:
-    """The node of the outermost run that a path or a key lies in."""
+    """Return the node of the outermost run that a path or key belongs to."""
     return path.partition("/")[0].partition("[")[0]
 
 
 def outcome_of(event: Event) -> Outcome:
-    """How the body of an attempt ended, as its end was recorded."""
+    """Return the outcome of an attempt from the event of its end."""
     data = event.data
     code = data["outcome"]
     output = data["output"] if isinstance(code, int) else ABSENT

@@ -1,7 +1,7 @@
-"""What events say of a run under way: the `data` of each, beside its kind and path.
+"""Build the data of events, beside their kind and path.
 
-What an earlier event said is not said again: the output of a node that maps none is that of its last attempt, the list of a
-fan-out those of its items.
+Data of an earlier event is not repeated: the output of a node without `outputs` is that of its last attempt, the list
+of a fan-out is that of its items.
 """
 
 from __future__ import annotations
@@ -18,20 +18,20 @@ __all__ = ["of_end", "of_item", "of_move", "of_node", "of_run", "of_start"]
 
 
 def of_run(plan: Plan) -> dict[str, Any]:
-    """A run begins."""
+    """Return the data of the event that a run begins."""
     state = {} if plan.initial is None else {"state": plan.initial.evaluate({})}
     return {"pipeline": plan.name, **state}
 
 
 def of_start(attempt: LiveAttempt) -> dict[str, Any]:
-    """An attempt starts; that of a sub-pipeline begins a run."""
+    """Return the data of the event that an attempt starts; an attempt of a sub-pipeline begins a run."""
     record, plan = attempt.record, attempt.body.plan
     told = {"key": attempt.key, "visit": record.visit, "attempt": record.attempt}
     return told if plan is None else told | of_run(plan)
 
 
 def of_end(attempt: LiveAttempt, outcome: Outcome | None) -> dict[str, Any]:
-    """An attempt has ended."""
+    """Return the data of the event that an attempt has ended."""
     record, run = attempt.record, attempt.record.run
     told = {
         "key": attempt.key,
@@ -51,7 +51,7 @@ def of_end(attempt: LiveAttempt, outcome: Outcome | None) -> dict[str, Any]:
 
 
 def of_move(attempt: LiveAttempt, after: State, move: Retry | Enter) -> tuple[Kind, dict[str, Any]]:
-    """The machine goes on: to the next attempt, or to another step."""
+    """Return the kind and data of the event that the machine goes on to an attempt or a step."""
     outcome, delay = attempt.record.outcome, move.delay
     if isinstance(move, Retry):
         return "retry_planned", {"outcome": outcome, "attempt": after.attempt, "delay": delay}
@@ -60,7 +60,7 @@ def of_move(attempt: LiveAttempt, after: State, move: Retry | Enter) -> tuple[Ki
 
 
 def of_item(item: LiveItem, fan: LiveFan) -> dict[str, Any]:
-    """An item has its result."""
+    """Return the data of the event that an item has its result."""
     found = fan.results[item.at]
     more: dict[str, Any] = {}
     if item.plan.outputs is not None and found.output is not ABSENT:
@@ -78,7 +78,7 @@ def of_item(item: LiveItem, fan: LiveFan) -> dict[str, Any]:
 
 
 def of_node(node: LiveNode, found: NodeResult) -> dict[str, Any]:
-    """A node has its result."""
+    """Return the data of the event that a node has its result."""
     reason = found.reason
     told: dict[str, Any] = {
         "result": found.result,

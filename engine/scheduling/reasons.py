@@ -1,4 +1,7 @@
-"""Why a node ended so, in a sentence. Source: LANGUAGE.md sections 6 and 7."""
+"""Explain in one sentence why a node has its result.
+
+Source: docs/language.md, "Results", "Edges and joins".
+"""
 
 from __future__ import annotations
 
@@ -15,7 +18,7 @@ _LONGEST = 200
 
 
 def of_needs(node: LiveNode) -> Reason:
-    """Skipped: the nodes whose edges are dead, and what became of them."""
+    """Return the reason of a skip: the nodes whose edges are dead, and their results."""
     nodes = [node.run.nodes[source] for source in sorted(node.refused or ())]
     wanted = {edge.source: edge.condition for edge in node.plan.edges}
     shown = [
@@ -47,7 +50,7 @@ def _was(result: NodeResult | None) -> str:
 
 
 def of_fan(fan: LiveFan) -> Reason:
-    """A fan-out's end: how many items failed, how many may, and why the first did."""
+    """Return the reason of a fan-out's end: how many items failed, how many may, and why the first did."""
     first = next((at for at, each in enumerate(fan.results) if each.result == "failed"), None)
     if first is None:
         return COMPLETED
@@ -58,7 +61,7 @@ def of_fan(fan: LiveFan) -> Reason:
 
 
 def of_cancel(node: LiveNode) -> Reason:
-    """Why a node, or what is left of a fan-out, is cancelled."""
+    """Return why a node, or the rest of a fan-out, is cancelled."""
     fan = node.fan
     if fan is not None and fan.whole.deadline_struck:
         return Reason("deadline", f"the deadline of `{node.plan.name}` passed")
@@ -71,7 +74,7 @@ def of_cancel(node: LiveNode) -> Reason:
 
 
 def of_stop(node: LiveNode, stop: Stop, at: int) -> Reason:
-    """The machine's end: which exit of which step led there, and how often it was tried."""
+    """Return the reason of a machine's end: which exit of which step led there, and the number of attempts."""
     if stop.reason == "completed":
         return COMPLETED
     record, steps = node.attempts[-1], node.plan.machine.steps

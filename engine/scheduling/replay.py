@@ -1,10 +1,11 @@
-"""Events of a run -> the scheduler as it was: a fold, through the scheduler that ran them.
+"""Rebuild the scheduler of a run from its events, through the scheduler itself.
 
-What was told to the scheduler is told to it again, at the same times: ends of attempts, and that
-somebody asked to cancel. It then does all else by itself, and each event that it tells must be the
-next of the journal: one that is not means that spec or engine is another than it was. Where the
-journal ends, what is still to be told is new, and goes to whoever listens from then on. Knows no
-clock, no trio, no store. Source: LANGUAGE.md section 15 (T6).
+Everything that was reported to the scheduler is reported to it again, at the same times: ends of attempts, and
+requests to cancel. It then does everything else by itself, and each event that it emits must be the next one of the
+journal; a different event means that the spec or the engine has changed. Where the journal ends, further events are
+new, and go to the listener from then on. Replay uses no clock, no trio, and no store.
+
+Source: docs/language.md, "Engines that die".
 """
 
 from __future__ import annotations
@@ -22,27 +23,30 @@ from engine.scheduling.state import LiveAttempt
 __all__ = ["Replayed", "replay"]
 
 _BESIDES = ("attempt_noted", "run_waiting")
-"""Events that change nothing."""
+"""The kinds of events that change nothing in the scheduler."""
 
 Hear = Callable[[Event], None]
 
 
 @frozen
 class Replayed:
-    """The scheduler where the journal ends, and what it waits for."""
+    """The scheduler where the journal ends, and the attempts that it waits for."""
 
     scheduler: Scheduler
     fresh: tuple[LiveAttempt, ...]
-    """Attempts to start, of which the journal does not know."""
+    """The attempts to start that the journal does not contain."""
     doubtful: tuple[LiveAttempt, ...]
-    """Attempts that the journal saw start and not end."""
+    """The attempts that started according to the journal but have no end there."""
 
 
 def replay(
     make: Callable[[Hear], Scheduler], events: Sequence[Event], listen: Hear | None = None
 ) -> Replayed:
-    """Make a scheduler that tells its events to the function it is given, and bring it to where
-    `events` end; new ones go to `listen`. JournalError if they are not of this plan."""
+    """Build a scheduler and bring it to the point where `events` end.
+
+    `make` receives the function that the scheduler emits its events to. New events go to `listen`.
+    Raises JournalError if the events do not belong to this plan.
+    """
     fold = _Fold([event for event in events if event.kind not in _BESIDES], listen)
     fold.scheduler = make(fold.hear)
     fold.made, fold.scheduler.brief = True, fold.at < len(fold.events)
@@ -59,7 +63,7 @@ def replay(
 
 
 class _Fold:
-    """A replay under way: `at` is the first event that has not been told again."""
+    """A replay in progress; `at` is the index of the first event that has not been emitted again."""
 
     scheduler: Scheduler
 
@@ -70,7 +74,7 @@ class _Fold:
         self.seen: set[str] = set()
 
     def step(self) -> None:
-        """Tell the scheduler what the next event needs, until it has told that event."""
+        """Report to the scheduler what the next event needs, until the scheduler has emitted that event."""
         event, before = self.events[self.at], self.at
         if event.kind == "cancel_asked":
             self._cancel(event)
@@ -85,7 +89,7 @@ class _Fold:
             raise self._unlike(None)
 
     def _cancel(self, event: Event) -> None:
-        """Of the run, or of one node."""
+        """Replay a request to cancel the run or one node."""
         if event.path:
             self.scheduler.cancel_node(event.path, event.data["message"], event.time)
         else:
@@ -114,7 +118,7 @@ class _Fold:
             self.open |= {attempt.key: attempt for attempt in scheduler.give(event.time)}
 
     def hear(self, event: Event) -> None:
-        """Compare what the scheduler tells with the journal, and go on to the next event."""
+        """Compare an emitted event with the journal, and go on to the next event."""
         if self.at == len(self.events):
             if self.listen is not None:
                 self.listen(event)

@@ -1,18 +1,23 @@
-"""The run as a sans-I/O object: told what ended and what time it is, it says what to stop and what starts next.
+"""Decide what a run stops and starts next, without doing any input or output itself.
 
-It holds the outermost run and all runs of sub-pipelines inside it. One instant is `strike`, again and again until it gives nothing to
-stop, then `give`. Their phases, in the order in which they happen and in which the methods below stand:
+`Scheduler` holds the outermost run and all runs of sub-pipelines inside it. Its caller reports which attempts have
+ended and what time it is; the scheduler answers which attempts to stop and which to start. It has no clock (`now` is
+passed in), does not import trio, and runs no task. At one instant the caller calls `process_due` until it returns
+nothing to stop, then `start_ready`. Their phases, in the order in which they happen and in which the methods stand:
 
-1. Ends (`_take_ends`): runs whose resources are closed end; attempts that ended free their places, and the machine of each node says
-   what follows (`_advance`): a retry, another step, or a result.
-2. Results (`_settle`): a node gets its result and settles its edges; with the last one its run ends.
-3. Joins (`_decide`): a node whose edges are all settled is skipped, or waits for its places, or fans out. Then 1 again until all is still.
-4. Cancellations (`_settle_ends`), unless bodies are to stop first: nodes that are cancelled alone, fan-outs that are given up, runs that
-   have failed. Then 1 again.
-5. The clock (`_strike_clock`): a cancellation asked for, then deadlines from the outermost in. Then 1 to 4 again.
-6. Starts (`give`): wake-ups, then places: attempts begin in order (`_begin`).
+1. Ends (`_take_ends`): runs whose resources are closed end. Attempts that ended give their slots back, and the
+   machine of each node decides what follows (`_advance_machine`): a retry, another step, or a result.
+2. Results (`_settle`): a node gets its result and settles its edges. With its last node, a run ends.
+3. Joins (`_decide`): a node whose edges are all settled is skipped, waits for slots, or fans out. Then phase 1 again,
+   until nothing changes.
+4. Cancellations (`_settle_instant`), unless bodies have to stop first: nodes cancelled alone, fan-outs that are given
+   up, runs that have failed. Then phase 1 again.
+5. The clock (`_process_deadlines`): a requested cancellation, then deadlines from the outermost run inwards. Then
+   phases 1 to 4 again.
+6. Starts (`start_ready`): wake-ups, then slots: attempts begin in order (`_begin_attempt`).
 
-Knows no clock (`now` is told), no trio, no bodies. Source: LANGUAGE.md sections 2 to 9, 11 and 14.
+Source: docs/language.md, "Nodes and steps", "Outcomes", "Retry", "Routes", "Edges and joins", "Results", "Limits",
+"Fan-out", "Sub-pipelines", "Cancellation".
 """
 
 from __future__ import annotations
@@ -60,10 +65,11 @@ __all__ = ["LiveAttempt", "Scheduler"]
 
 
 class Scheduler:
-    """One run. Call `strike` and `give` at an instant until neither has anything left, then sleep until `next_time`.
+    """The scheduler of one run, its sub-pipelines included.
 
-    Of attempts that are `known` the caller gives the end at once: there is no wait before them. Time begins at `now`.
-    `listen`, if given, is called with every `Event` as it happens; `turn` counts the calls of `strike`.
+    At each instant, call `process_due` and `start_ready` until neither returns anything; then sleep until `next_time`.
+    Time starts at `now`, in seconds. For an attempt in `known` the caller reports the end at once: there is no wait
+    before it. `listen`, if given, is called with every `Event` as it happens. `turn` counts the calls of `process_due`.
     """
 
     def __init__(
@@ -81,7 +87,7 @@ class Scheduler:
         self._known = known or Known()
         self.turn = 0
         self._telling = self.brief = False
-        """`brief`: whoever listens wants kinds and paths alone."""
+        """Whether the listener needs only the kinds and paths of events."""
         self.result: Result | None = None
         self.run_id, self._seed, self.listen = run_id, seed, listen
         self._places: Places[LiveNode] = Places()
@@ -90,13 +96,13 @@ class Scheduler:
         self._stops: list[LiveAttempt] = []
         self._bodies = 0
         self.asked = 0
-        """How many people are being asked."""
+        """The number of attempts that wait for a person."""
         self._cancelling: list[LiveRun] = []
         self._giving_up: list[LiveFan] = []
         self._released: list[LiveRun] = []
         self._cut: list[LiveNode] = []
         self.unused = unused
-        """Called when the last node that uses a resource of a run has its result, if that is open."""
+        """Called when the last node that uses an open resource has its result."""
         self._alarms = Alarms()
         self.root = LiveRun(plan, None, values)
         if listen is not None:
@@ -106,11 +112,14 @@ class Scheduler:
     # -- what the runtime tells --------------------------------------------------------------------------------
 
     def ended(self, attempt: LiveAttempt, outcome: Outcome | None) -> None:
-        """An attempt's body is really over; None: it was stopped before it could end."""
+        """Record that the body of an attempt has ended; None: it was stopped before that."""
         self._ended.append((attempt, outcome))
 
     def cancel(self, message: str, now: float) -> None:
-        """Somebody asks, at `now`, to cancel the run; done at the next `strike`, like the outermost deadline of its instant."""
+        """Request, at `now`, that the run is cancelled.
+
+        The next `process_due` does it, like the outermost deadline of its instant. A later request changes nothing.
+        """
         if self.result is None and self.root.cause is None and not self.root.asked:
             self.now = now
             self.root.asked = True
@@ -118,8 +127,11 @@ class Scheduler:
             self._tell_asked("", message)
 
     def cancel_node(self, name: str, message: str, now: float) -> None:
-        """Somebody asks, at `now`, to cancel a node of the outermost run alone: what it runs stops, its edges are dead, and the rest goes
-        on. One that has its result, or is in no run, is let be."""
+        """Request, at `now`, that one node of the outermost run is cancelled.
+
+        What the node runs is stopped, its edges are dead, and the other nodes go on. Nothing happens if the node does not
+        exist, has its result already, or its run is being cancelled.
+        """
         node = next((each for each in self.root.nodes if each.plan.name == name), None)
         if node is None or node.over or node.asked or self.root.cause is not None:
             return
@@ -131,14 +143,17 @@ class Scheduler:
     def note(
         self, attempt: LiveAttempt, message: str, now: float, progress: float | None = None
     ) -> None:
-        """A line of progress from a body, at `now`."""
+        """Emit a progress line of a running task, reported at `now`."""
         self.now = now
         if self.listen is not None:
             data = {"message": message} | ({} if progress is None else {"progress": progress})
             self.listen(Event("attempt_noted", now, attempt.path, data, self.turn))
 
     def rerun(self, attempt: LiveAttempt, now: float) -> LiveAttempt:
-        """The body of an attempt was lost without a trace: the same attempt once more, its time anew from `now`."""
+        """Start the same attempt again after its task was lost without a trace.
+
+        Its timeout starts anew at `now`. Return the state of the new attempt, which keeps its inputs and its key.
+        """
         self.now = now
         again = LiveAttempt(attempt.node, attempt.body, attempt.record)
         again.inputs, again.runs, again.scope = attempt.inputs, attempt.runs, attempt.scope
@@ -151,13 +166,16 @@ class Scheduler:
         return again
 
     def opening(self, run: LiveRun, name: str, now: float) -> None:
-        """A resource is being opened: the run does not end before it is closed."""
+        """Record that a resource is being opened; the run does not end before it is closed."""
         self.now = now
         run.held.add(name)
         self._tell("resource_opening", run.prefix, resource=name)
 
     def closed(self, run: LiveRun, name: str, error: str | None, now: float) -> None:
-        """It is closed, or could not be; what cannot be closed fails the run."""
+        """Record that a resource is closed, or could not be closed if `error` is given.
+
+        A resource that cannot be closed fails the run, unless the run has been cancelled already.
+        """
         self.now = now
         run.held.discard(name)
         self._tell("resource_closed", run.prefix, resource=name, error=error)
@@ -167,11 +185,11 @@ class Scheduler:
             self._released.append(run)
 
     def run_at(self, prefix: str) -> LiveRun | None:
-        """The run under way whose paths begin so."""
+        """Return the active run whose paths begin with this prefix, or None."""
         return next((run for run in self.root.tree() if run.prefix == prefix), None)
 
     def lose(self, now: float) -> None:
-        """What a run that goes on had open was lost with the engine that had it."""
+        """Release the resources that were lost with the engine that had opened them."""
         for run in self.root.tree():
             for name in sorted(run.held):
                 self.closed(run, name, None, now)
@@ -180,7 +198,7 @@ class Scheduler:
 
     @property
     def pending(self) -> bool:
-        """Whether this instant still has ends to be dealt with."""
+        """Return whether this instant still has ends or cancellations to process."""
         if self._ended or self._deciding or self._giving_up or self._cancelling:
             return True
         if self._cut or self._released:
@@ -189,17 +207,20 @@ class Scheduler:
 
     @property
     def idle(self) -> bool:
-        """Whether nothing will ever happen unless a body ends."""
+        """Return whether nothing happens any more until a task ends."""
         return not self.pending and self.next_time == math.inf and self.result is None
 
     @property
     def asking(self) -> bool:
-        """Whether nothing goes on but that people are asked: only they, or a deadline, will make something happen."""
+        """Return whether the run waits for people alone: only an answer or a deadline can continue it."""
         alone = self.asked and self.asked == self._bodies and not self.pending
         return bool(alone and self.result is None and not self._alarms.wakes and not self._stops)
 
     def park(self, at: float, now: float) -> Result:
-        """The run as far as it has come, for it is to wait for people; `at` is the time of day, in seconds since 1970."""
+        """Return the result so far of a run that is suspended to wait for people.
+
+        `at` is the time of day, in seconds since 1970.
+        """
         asked = ", ".join(f"`{path}`" for path in self.running)
         message = f"for an answer to {asked}"
         self.now = now
@@ -215,21 +236,21 @@ class Scheduler:
 
     @property
     def running(self) -> tuple[str, ...]:
-        """The paths of the attempts whose bodies are under way, in order."""
+        """Return the paths of the attempts whose tasks are running, in order."""
         attempts = (attempt for run in self.root.tree() for attempt in run.attempts)
         return tuple(attempt.path for attempt in attempts if attempt.child is None)
 
     @property
     def next_time(self) -> float:
-        """When something happens by the clock alone; infinity if nothing does."""
+        """Return the time of the next deadline or wake-up; infinity if there is none."""
         return self._alarms.next_time
 
     # -- one instant: its phases in order ----------------------------------------------------------------------
 
     def strike(self, now: float) -> list[LiveAttempt]:
-        """Ends, then cancellations, then deadlines up to `now`; gives the attempts whose bodies must be stopped.
+        """Process ends, then cancellations, then deadlines up to `now`; return the attempts to stop.
 
-        Call it again until it gives none: bodies that stop at this instant end before what comes next.
+        Call it again until it returns none: bodies that stop at this instant end before anything that comes next.
         """
         self.now = now
         self.turn += 1
@@ -240,7 +261,10 @@ class Scheduler:
         return stops
 
     def _settle_ends(self) -> None:
-        """Deal with every end and those they cause in turn, in the order of their nodes; then cancel what has failed."""
+        """Process all ends and what they cause, in the order of the nodes, then cancellations.
+
+        These are phases 1 to 5 of the module's list. It returns early when attempts have to stop first.
+        """
         while True:
             self._take_ends()
             if self._stops:  # what stops at this instant ends before anything is cancelled
@@ -265,7 +289,7 @@ class Scheduler:
             self._settle_ends()
 
     def give(self, now: float) -> list[LiveAttempt]:
-        """Wake-ups up to `now`, then places: gives the attempts to start, in order."""
+        """Process wake-ups up to `now`, then hand out slots; return the attempts to start, in order."""
         self.now = now
         while self._alarms.wakes and (node := self._alarms.awake(now)) is not None:
             self._ask(node)
@@ -319,7 +343,7 @@ class Scheduler:
             self._cancelled(node)
 
     def _advance(self, attempt: LiveAttempt, outcome: Outcome) -> None:
-        """Let the machine decide what follows."""
+        """Let the machine decide what follows the outcome of an attempt."""
         node = attempt.node
         assert node.state is not None
         machine, at = node.plan.machine, node.state.step
@@ -346,7 +370,7 @@ class Scheduler:
             self._ask(node)
 
     def _is_known(self, node: LiveNode) -> bool:
-        """Whether the end of a node's next attempt is known."""
+        """Return whether the end of a node's next attempt is carried over."""
         state = node.state
         if not self._known.ends or state is None:
             return False
@@ -354,7 +378,7 @@ class Scheduler:
         return node.key(step, state.visits[state.step], state.attempt) in self._known.ends
 
     def _ask(self, node: LiveNode) -> None:
-        """Queue a node's next attempt, with the limits it needs a place of."""
+        """Queue the next attempt of a node, with the limits that it needs a slot of."""
         node.limits = self._limits(node, node.plan.bodies[node.state.step])  # type: ignore[union-attr]
         self._places.ask(node)
 
@@ -370,7 +394,7 @@ class Scheduler:
     # -- 2. results of nodes, items and runs -------------------------------------------------------------------
 
     def _stopped(self, node: LiveNode, stop: Stop, at: int, outcome: Outcome) -> None:
-        """The machine is at an end: what does the node give?"""
+        """Determine the result of a node or item whose machine has ended."""
         output = outcome.output
         if node.plan.outputs is not None and output is not ABSENT:
             try:
@@ -396,7 +420,7 @@ class Scheduler:
         code: int | None = None,
         at: int | None = None,
     ) -> None:
-        """Give a node its result, settle its edges, and see whether its run has failed or ended."""
+        """Give a node its result, settle its edges, and check whether its run has failed or ended."""
         run, name, items = node.run, node.plan.name, None
         node.queued = node.waking = 0
         if node.fan is not None:
@@ -428,7 +452,7 @@ class Scheduler:
             self._end_run(run)
 
     def _let_go(self, node: LiveNode) -> None:
-        """A node needs its resources no more."""
+        """Release the resources of a node that has its result."""
         run = node.run.of or node.run
         for name in node.plan.uses:
             run.users[name] -= 1
@@ -463,7 +487,7 @@ class Scheduler:
         label: str | None,
         output: Any,
     ) -> None:
-        """An item has its result; with the last one its node has."""
+        """Give an item its result; the last item settles the fan-out."""
         fan = item.fan
         assert fan is not None
         fan.close(item, ItemResult(result, reason, label, output, tuple(item.attempts)))
@@ -489,7 +513,10 @@ class Scheduler:
             self._settle(whole, "succeeded", of_fan(fan), "success", fan.outputs)
 
     def _end_run(self, run: LiveRun) -> None:
-        """All its nodes have their results: then those of `[finally]` begin, once; with theirs it is over."""
+        """Start the nodes of `[finally]` once all others have results; end the run after those.
+
+        A run with open resources ends only when they are closed.
+        """
         run = run.of or run
         if run.plan.closing is not None and run.closing is None:
             run.closing = LiveRun(run.plan.closing, run.parent, run.values, run)
@@ -509,7 +536,7 @@ class Scheduler:
             self._ended.append((run.parent, attempts.of_child(result)))
 
     def _verdict(self, run: LiveRun) -> tuple[Status, str, dict[str, Any]]:
-        """How a run has ended, why, and what it gives; the first cause counts."""
+        """Return the status of an ended run, its message and its outputs; the first cause counts."""
         if run.failed:
             return "failed", run.failed, {}
         if run.cause in ("deadline", "requested", "parent"):
@@ -526,7 +553,7 @@ class Scheduler:
     # -- 3. joins: what a node does when its edges are settled -------------------------------------------------
 
     def _decide_all(self) -> None:
-        """Decide in the order of the file, and after that what these decisions let decide."""
+        """Start or skip the nodes whose edges have settled, in file order, until none is left."""
         while self._deciding:
             deciding, self._deciding = self._deciding, []
             if len(deciding) > 1:
@@ -536,7 +563,10 @@ class Scheduler:
                     self._decide(node)
 
     def _decide(self, node: LiveNode) -> None:
-        """All edges are settled: run, or be skipped; what would run behind a failure that ends the run is cancelled with the rest."""
+        """Start or skip a node whose edges have all settled.
+
+        A node that would start behind a failure that ends the run is cancelled with the other nodes.
+        """
         run = node.run
         if run.failed:
             node.doomed = any(run.nodes[edge.source].doomed for edge in node.plan.edges)
@@ -568,7 +598,7 @@ class Scheduler:
         self._ask(node)
 
     def _fan_out(self, node: LiveNode, fan: Fan) -> None:
-        """The node starts: it has its list."""
+        """Start a fan-out: evaluate its list and open the first items."""
         try:
             node.fan = fan_of(node, fan, of_node(node, self.run_id))
         except EvaluationError as error:
@@ -577,7 +607,10 @@ class Scheduler:
         self._open(node.fan)
 
     def _open(self, fan: LiveFan) -> None:
-        """The next item waits for its first attempt; without any the list is empty, or has been opened."""
+        """Queue the first attempt of the next item.
+
+        Without one, the list is empty or all its items have been opened.
+        """
         item = fan.open()
         if item is not None:
             item.state = begin(item.plan.machine)
@@ -615,7 +648,7 @@ class Scheduler:
             self._cancel(run, "failure", run.failed)
 
     def _cancel(self, run: LiveRun, why: Why, message: str) -> None:
-        """Every node without a result becomes cancelled, at once or when its attempt has stopped."""
+        """Cancel every node without a result, at once or when its attempts have stopped."""
         if run.cause is not None or run.over:
             return
         run.cause = why
@@ -625,7 +658,7 @@ class Scheduler:
                 self._stop_node(node, "cancelled")
 
     def _stop_node(self, node: LiveNode, why: Stopping) -> None:
-        """A node gets its result at once, or when its attempts have stopped."""
+        """Give a node its result at once, or when its attempts have stopped."""
         if node.fan is not None:
             node.fan.halted = True
             for item in list(node.fan.live.values()):
@@ -673,7 +706,10 @@ class Scheduler:
     # -- 6. starts ---------------------------------------------------------------------------------------------
 
     def _begin(self, node: LiveNode) -> LiveAttempt | None:
-        """Start the next attempt of a node that has its places; None if it is a sub-pipeline or already over."""
+        """Start the next attempt of a node that has its slots.
+
+        Return None if the attempt is a sub-pipeline or has already ended.
+        """
         state = node.state
         assert state is not None
         body = node.plan.bodies[state.step]
@@ -705,7 +741,7 @@ class Scheduler:
         return None
 
     def _first(self, node: LiveNode) -> None:
-        """The first attempt of a node, or of one of its items, starts: then the next item may."""
+        """Handle the start of the first attempt of a node or an item; the next item may then queue."""
         fan, deadline = node.fan, node.plan.deadline
         if deadline is not None and not (fan and fan.begun):
             self._deadline(deadline, node.run, fan.whole if fan else node)
@@ -716,7 +752,10 @@ class Scheduler:
     # -- events ------------------------------------------------------------------------------------------------
 
     def _tell_asked(self, path: str, message: str) -> None:
-        """Asked by who is being told of something, it changes the turn under way, else the next one."""
+        """Emit a request to cancel.
+
+        If a listener makes the request while it receives an event, it belongs to the current turn, otherwise to the next.
+        """
         if self.listen is not None:
             turn = self.turn if self._telling else self.turn + 1
             self.listen(Event("cancel_asked", self.now, path, {"message": message}, turn))

@@ -1,6 +1,8 @@
-"""What the expressions of a run under way see: its values, and `run` as it is at the place.
+"""Build the scopes of a running pipeline's expressions: its values, and `run` at that place.
 
-Source: LANGUAGE.md section 9; which fields are there when is in `references`.
+Which fields of `run` exist at which place stands in `engine.compile.references`.
+
+Source: docs/language.md, "Expressions".
 """
 
 from __future__ import annotations
@@ -15,23 +17,23 @@ __all__ = ["of_attempt", "of_end", "of_node", "of_run"]
 
 
 def of_run(run: LiveRun, id: str) -> Scope:
-    """For the outputs of a run."""
+    """Return the scope of the outputs of a run."""
     return run.values.scope(_run(run, id))
 
 
 def of_node(node: LiveNode, id: str) -> Scope:
-    """For a node's `when`, before its first attempt, and its `outputs`, after its last."""
+    """Return the scope of a node's `when`, before its first attempt, and of its `outputs`, after its last."""
     return node.run.values.scope(_node(node, id), node.steps, node.own)
 
 
 def of_attempt(attempt: LiveAttempt, id: str) -> Scope:
-    """For the `with` of an attempt."""
+    """Return the scope of the `with` of an attempt."""
     node = attempt.node
     return node.run.values.scope(_attempt(attempt, id), node.steps, node.own)
 
 
 def of_end(attempt: LiveAttempt, output: Any, id: str) -> Scope:
-    """For the `set` of an attempt that has just ended, with this output."""
+    """Return the scope of the `set` of an attempt that has just ended with this output."""
     node, step = attempt.node, attempt.record.step
     steps = {name: value for name, value in (node.steps or {}).items() if name != step}
     if output is not ABSENT:

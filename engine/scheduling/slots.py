@@ -1,8 +1,10 @@
-"""Places: who may start next, under limits. The queue of all attempts that could start, and the limits that hold them back.
+"""Queue attempts for slots: which attempt may start next under the limits.
 
-One order for all: priority, then file order, from the outermost run inwards. Whoever lacks a place waits at the limit that lacks it, so
-that nobody behind it is held up; when a place is free again the first that waits there comes back into the queue.
-Source: LANGUAGE.md section 2. Costs O(log n) a start, whatever the limits.
+One order for all: priority, then file order, from the outermost run inwards. An attempt that lacks a slot waits at
+the limit that lacks it, so that it holds up no other; when a slot is free again, the first that waits there comes
+back into the queue. A start costs O(log n), however many limits there are.
+
+Source: docs/language.md, "Limits".
 """
 
 from __future__ import annotations
@@ -14,7 +16,7 @@ __all__ = ["Limit", "Places", "Waiter"]
 
 
 class Waiter(Protocol):
-    """What queues: its order, the limits it needs a place of, whether it still wants to start."""
+    """An entry of the queue: its order, the limits it needs a slot of, and whether it still wants to start."""
 
     @property
     def order(self) -> tuple[int, ...]: ...
@@ -23,11 +25,14 @@ class Waiter(Protocol):
     def limits(self) -> tuple[Limit, ...]: ...
 
     queued: int
-    """The ticket of its latest call for a place; 0 when it wants none."""
+    """The ticket of the latest request for slots; 0 when the waiter wants none."""
 
 
 class Limit:
-    """A number of places. `parked` are those who lack one; `called` tells that the first of them is back in the queue."""
+    """A number of slots.
+
+    `blocked` are the waiters that lack one; `is_requeued` is whether the first of them is back in the queue.
+    """
 
     __slots__ = ("called", "free", "parked")
 
@@ -41,7 +46,7 @@ W = TypeVar("W", bound=Waiter)
 
 
 class Places(Generic[W]):
-    """The queue."""
+    """A queue of waiters that need slots of limits."""
 
     def __init__(self) -> None:
         self._queue: list[tuple[tuple[int, ...], int, Any]] = []
@@ -52,13 +57,13 @@ class Places(Generic[W]):
         return bool(self._queue)
 
     def ask(self, waiter: W) -> None:
-        """Queue for a start."""
+        """Queue a waiter for a start."""
         self._ticket += 1
         waiter.queued = self._ticket
         heappush(self._queue, (waiter.order, self._ticket, waiter))
 
     def next(self) -> W | None:
-        """The first who can start now, its places taken; None if nobody can."""
+        """Remove and return the first waiter that can start, with its slots taken; None if none can."""
         queue = self._queue
         while queue:
             order, ticket, waiter = heappop(queue)
@@ -86,14 +91,14 @@ class Places(Generic[W]):
         return None
 
     def free(self, limits: tuple[Limit, ...]) -> None:
-        """Give places back."""
+        """Give slots back."""
         for limit in limits:
             limit.free += 1
             if limit.parked and not limit.called:
                 self._call(limit)
 
     def _call(self, limit: Limit) -> None:
-        """Bring the first who waits at a limit back into the queue, if there is a place."""
+        """Move the first waiter blocked at a limit back into the queue, if a slot is free."""
         limit.called = bool(limit.parked) and limit.free > 0
         if limit.called:
             order, ticket, waiter = heappop(limit.parked)

@@ -1,4 +1,4 @@
-"""What is alive while runs are under way: runs, their nodes, their attempts. Changed by `scheduler` alone."""
+"""Mutable state of runs under way, their nodes and their attempts; only `scheduler` changes it."""
 
 from __future__ import annotations
 
@@ -17,13 +17,16 @@ from engine.scheduling.values import Scope, Values
 __all__ = ["LiveAttempt", "LiveFan", "LiveItem", "LiveNode", "LiveRun", "Stopping", "Why", "fan_of"]
 
 Why = Literal["failure", "deadline", "requested", "parent"]
-"""Why a run is being cancelled."""
+"""The reason why a run is being cancelled."""
 Stopping = Literal["", "timeout", "deadline", "cancelled"]
-"""Why an attempt is being stopped."""
+"""The reason why an attempt is being stopped; empty if it is not."""
 
 
 class LiveAttempt:
-    """An attempt that has its places. `inputs` is what its body is given; `stopping` is why it is being stopped."""
+    """An attempt that holds its slots.
+
+    `inputs` is the table that its body receives; `stopping` is the reason why it is being stopped.
+    """
 
     __slots__ = (
         *("_key", "body", "child", "handle", "inputs", "life"),
@@ -48,12 +51,15 @@ class LiveAttempt:
 
     @property
     def order(self) -> tuple[int, ...]:
-        """The order of its node."""
+        """Return the order of the attempt's node."""
         return self.node.order
 
     @property
     def key(self) -> str:
-        """What tells it from all other attempts of its run, and is the same when the run is made again."""
+        """Return the key that identifies the attempt in its run.
+
+        It is the same when the run is repeated.
+        """
         if not self._key:
             record = self.record
             self._key = self.node.key(record.step, record.visit, record.attempt)
@@ -61,19 +67,19 @@ class LiveAttempt:
 
     @property
     def path(self) -> str:
-        """`node/step`, with the parents' before it."""
+        """Return the path of the attempt: `node/step`, after the paths of its parents."""
         return f"{self.node.path}/{self.record.step}"
 
     @property
     def killable(self) -> bool:
-        """Whether it may have to be stopped while the outermost run goes on."""
+        """Return whether the attempt may have to stop while the outermost run goes on."""
         plan, run = self.node.plan, self.node.run
         stops = plan.fan is not None and run.plan.on_failure == "cancel"
         return bool(self.body.timeout or plan.deadline or run.parent or stops or run.outlived)
 
 
 class LiveNode:
-    """A node of a run under way. `settled` counts down the edges that are still open."""
+    """A node of an active run. `settled` counts down the edges that are still open."""
 
     __slots__ = (
         "asked",
@@ -119,12 +125,12 @@ class LiveNode:
         """Of a fan-out, once it has its list; of an item, the one that it is of."""
 
     def key(self, step: str, visit: int, attempt: int) -> str:
-        """The key of an attempt of this node."""
+        """Return the key of an attempt of this node."""
         return f"{self.run.key}{self.name}/{step}/{visit}.{attempt}"
 
     @property
     def so_far(self) -> NodeResult:
-        """Its result, or what it has come to."""
+        """Return the result of the node, or its state so far."""
         if self.result is not None:
             return self.result
         result: Literal["running", "pending"] = (
@@ -133,7 +139,7 @@ class LiveNode:
         return NodeResult(self.plan.name, result, Reason(""), attempts=tuple(self.attempts))
 
     def remember(self, step: str, output: Any) -> None:
-        """The latest attempt of a step has this output; ABSENT: none."""
+        """Record the output of the latest attempt of a step; ABSENT if it has none."""
         if self.steps is None:
             self.steps = {}
         if output is ABSENT:
@@ -143,7 +149,7 @@ class LiveNode:
 
     @property
     def joined(self) -> bool:
-        """Whether its join holds, all its edges having settled."""
+        """Return whether the join of the node holds, all its edges having settled."""
         if not self.refused:
             return True
         if self.plan.join == "all":
@@ -153,27 +159,27 @@ class LiveNode:
 
     @property
     def over(self) -> bool:
-        """Whether it has its result."""
+        """Return whether the node has its result."""
         return self.result is not None
 
     @property
     def name(self) -> str:
-        """What it is called in paths."""
+        """Return the name of the node in paths."""
         return self.plan.name
 
     @property
     def path(self) -> str:
-        """Its name, with the parents' `node/step` before it."""
+        """Return the path of the node: its name after the `node/step` of its parents."""
         return self.run.prefix + self.name
 
     @property
     def own(self) -> dict[str, Any]:
-        """What only its own expressions see, besides `run` and `steps`."""
+        """Return the names that only the node's own expressions see, besides `run` and `steps`."""
         return {}
 
 
 class LiveRun:
-    """A run under way: the outermost one, or that of a sub-pipeline (`parent` is the attempt it is)."""
+    """An active run: the outermost one, or the run of a sub-pipeline, whose attempt is `parent`."""
 
     __slots__ = (
         "asked",
@@ -239,19 +245,19 @@ class LiveRun:
 
     @property
     def over(self) -> bool:
-        """Whether all its nodes have their results, those of `[finally]` too."""
+        """Return whether all nodes have their results, those of `[finally]` too."""
         if self.plan.closing is None:
             return not self.left
         return self.closing is not None and not self.closing.left
 
     @property
     def whole(self) -> list[LiveNode]:
-        """Its nodes, with those of `[finally]` once they have begun."""
+        """Return the nodes of the run, with those of `[finally]` once they have begun."""
         return [*self.nodes, *self.closing.nodes] if self.closing else self.nodes
 
     @property
     def outlived(self) -> bool:
-        """Whether something of the outermost run may go on when it is cancelled."""
+        """Return whether some part of the outermost run may go on after it is cancelled."""
         run = self
         while run.parent is not None:
             run = run.parent.node.run
@@ -259,12 +265,12 @@ class LiveRun:
 
     @property
     def attempts(self) -> list[LiveAttempt]:
-        """Those of its own nodes that are under way, those of items too."""
+        """Return the active attempts of the run's own nodes, those of items included."""
         items = (node.fan.live.values() if node.fan else (node,) for node in self.whole)
         return [each.attempt for some in items for each in some if each.attempt is not None]
 
     def tree(self) -> Iterator[LiveRun]:
-        """This run, and those of sub-pipelines that are under way in it, the outer ones first."""
+        """Yield this run and the active runs of sub-pipelines in it, outer ones first."""
         runs = [self]
         for run in runs:
             yield run
@@ -272,10 +278,11 @@ class LiveRun:
 
 
 class LiveFan:
-    """The items of `whole`: `values` as the list gave them, `results` in the same order as they come.
+    """The state of a fan-out; `owner_node` is the node that runs it.
 
-    `live` are those opened that have no result yet, `allowed` of all may fail; `halted` when no further one is opened, `given_up`
-    where that is so since too many have failed.
+    `values` are the items of the list, and `results` stand in the same order. `active_items` are the opened items that
+    have no result yet. `allowed` items may fail. `is_halted` is set when no further item is opened, `is_given_up` where the
+    reason is that too many have failed.
     """
 
     __slots__ = (
@@ -293,7 +300,7 @@ class LiveFan:
         self.begun = self.halted = self.given_up = False
 
     def open(self) -> LiveItem | None:
-        """The next item; None if there is none, or there shall be none."""
+        """Open the next item; return None if there is none, or no more may be opened."""
         at = len(self.results)
         if self.halted or at == len(self.values):
             return None
@@ -303,29 +310,32 @@ class LiveFan:
         return item
 
     def close(self, item: LiveItem, result: ItemResult) -> None:
-        """An item has its result."""
+        """Record the result of an item."""
         del self.live[item.at]
         self.results[item.at] = result
         self.failed += result.result == "failed"
 
     @property
     def done(self) -> int:
-        """How many items have their results."""
+        """Return how many items have their results."""
         return len(self.results) - len(self.live)
 
     @property
     def over(self) -> bool:
-        """Whether all items that there shall be have their results."""
+        """Return whether all items that are to run have their results."""
         return not self.live and (self.halted or len(self.results) == len(self.values))
 
     @property
     def lost(self) -> bool:
-        """Whether more items have failed than are tolerated."""
+        """Return whether more items have failed than are tolerated."""
         return self.failed > self.allowed
 
     @property
     def ends_run(self) -> bool:
-        """Whether it ends its run if too many items fail: then none of the others is worth running."""
+        """Return whether the fan-out ends its run if too many items fail.
+
+        Then none of the other items is worth running.
+        """
         node, plan = self.whole.plan, self.whole.run.plan
         handled = node.allow_failure or any(
             edge.condition.names_failure and edge.condition.holds("failed", "failure", None, None)
@@ -335,19 +345,19 @@ class LiveFan:
 
     @property
     def outputs(self) -> list[Any]:
-        """What the items gave that succeeded; null for the others."""
+        """Return the outputs of the items that succeeded, with null for the others."""
         return [
             each.output if each.result == "succeeded" and each.output is not ABSENT else None
             for each in self.results
         ]
 
     def fill(self, result: ItemResult) -> tuple[ItemResult, ...]:
-        """The results of all items, with one for those that were never opened."""
+        """Return the results of all items; items that were never opened get the result given."""
         return (*self.results, *[result] * (len(self.values) - len(self.results)))
 
 
 class LiveItem(LiveNode):
-    """One item under way, with a machine of its own: what a node is that runs once."""
+    """One active item, with a machine of its own: the counterpart of a node that runs once."""
 
     __slots__ = ("at", "value")
 
@@ -358,17 +368,17 @@ class LiveItem(LiveNode):
 
     @property
     def name(self) -> str:
-        """The node's name, and which item."""
+        """Return the name of the node with the index of the item."""
         return f"{self.plan.name}[{self.at}]"
 
     @property
     def own(self) -> dict[str, Any]:
-        """What only expressions of this item see."""
+        """Return the names that only expressions of this item see."""
         return {"item": self.value, "index": self.at}
 
 
 def fan_of(node: LiveNode, fan: Fan, scope: Scope) -> LiveFan:
-    """A fan-out that starts: it has its list. Raises EvaluationError."""
+    """Start a fan-out by evaluating its list; raise EvaluationError if that fails."""
     values = fan.items.evaluate(scope)
     if not isinstance(values, list):
         raise EvaluationError(f"expected an array, found {kind_of(values)}")
@@ -376,4 +386,4 @@ def fan_of(node: LiveNode, fan: Fan, scope: Scope) -> LiveFan:
 
 
 _OPEN = ItemResult("cancelled", Reason(""))
-"""Stands for a result to come."""
+"""A placeholder for the result of an item that has none yet."""

@@ -1,7 +1,9 @@
-"""Alarms: what happens in a run by the clock alone, deadlines and wake-ups, in the order of one instant.
+"""Keep the deadlines and wake-ups of a run, in the order in which they become due.
 
-Deadlines strike from the outermost in: by the depth of their owner, then in the order of nodes. What
-has ended by itself has no deadline any more. Source: LANGUAGE.md section 6.
+Deadlines of one instant expire from the outermost owner in: by the depth of the owner, then in the order of nodes.
+An owner that has already ended has no deadline any more.
+
+Source: docs/language.md, "Limits".
 """
 
 from __future__ import annotations
@@ -14,14 +16,16 @@ from engine.scheduling.state import LiveAttempt, LiveNode, LiveRun
 __all__ = ["Alarms", "Owner"]
 
 Owner = LiveRun | LiveNode | LiveAttempt
-"""What can have a deadline."""
+"""The run, node or attempt that a deadline belongs to."""
 
 _RANK = {LiveRun: 0, LiveNode: 1, LiveAttempt: 2}
 
 
 class Alarms:
-    """Times are seconds since the start of the run. `deadlines` and `wakes` are to be looked at only
-    for whether there are any."""
+    """The deadlines and wake-ups of one run.
+
+    Times are seconds since the start of the run. Test `deadlines` and `wakeups` only for being empty.
+    """
 
     __slots__ = ("_ticket", "deadlines", "wakes")
 
@@ -31,20 +35,20 @@ class Alarms:
         self._ticket = 0
 
     def set_deadline(self, time: float, run: LiveRun, owner: Owner) -> None:
-        """The owner, of `run` or that run itself, must have ended by `time`."""
+        """Require the owner, `run` or a part of it, to end by `time`."""
         self._ticket += 1
         depth = 3 * run.depth + _RANK[type(owner)]
         heappush(self.deadlines, (time, depth, owner.order, self._ticket, owner))
 
     def set_wake(self, time: float, node: LiveNode) -> None:
-        """The node goes on at `time`, unless it has its result by then."""
+        """Wake the node at `time`, unless it has its result by then."""
         self._ticket += 1
         node.waking = self._ticket
         heappush(self.wakes, (time, self._ticket, node))
 
     @property
     def next_time(self) -> float:
-        """When the first of them is due; infinity if there is none."""
+        """Return the time of the first deadline or wake-up; infinity if there is none."""
         while self.deadlines and self.deadlines[0][4].over:
             heappop(self.deadlines)
         first = self.deadlines[0][0] if self.deadlines else math.inf
@@ -53,13 +57,13 @@ class Alarms:
         return first
 
     def struck(self, now: float) -> Owner | None:
-        """The owner of the next deadline that is due, taken off the list."""
+        """Remove and return the owner of the next deadline that is due, or None."""
         if self.deadlines and self.deadlines[0][0] <= now:
             return heappop(self.deadlines)[4]
         return None
 
     def awake(self, now: float) -> LiveNode | None:
-        """The next node whose wait is over, taken off the list."""
+        """Remove and return the next node whose wait is over, or None."""
         while self.wakes and self.wakes[0][0] <= now:
             _, ticket, node = heappop(self.wakes)
             if node.waking == ticket:

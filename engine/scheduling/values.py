@@ -1,4 +1,7 @@
-"""The values a run's expressions see, and whether inputs and state fit their schemas. Source: LANGUAGE.md sections 1, 2, 9 and 11."""
+"""Hold the values that the expressions of a run see, and validate inputs and state.
+
+Source: docs/language.md, "A document", "Nodes and steps", "Expressions", "State".
+"""
 
 from __future__ import annotations
 
@@ -16,8 +19,7 @@ __all__ = ["Scope", "Values", "child_inputs", "state_misfits", "task_inputs"]
 
 
 class Values:
-    """What one run knows: its inputs, the environment, its state, and the outputs of nodes as they
-    come."""
+    """The values of one run: its inputs, the environment, its state, and the outputs of its nodes so far."""
 
     __slots__ = ("_known",)
 
@@ -36,20 +38,20 @@ class Values:
 
     @property
     def state(self) -> Mapping[str, Any]:
-        """The state as it is now; what is written makes a new one."""
+        """Return the current state; a write makes a new mapping."""
         found: Mapping[str, Any] = self._known["state"]
         return found
 
     def write(self, values: Mapping[str, Any]) -> None:
-        """States have new values, all at once."""
+        """Set new values of states, all at once."""
         self._known["state"] = {**self._known["state"], **values}
 
     def put(self, node: str, output: Any) -> None:
-        """A node has an output."""
+        """Record the output of a node."""
         self._known[node] = output
 
     def child(self, inputs: Mapping[str, Any]) -> Values:
-        """The values a sub-pipeline starts with: its inputs, and the same environment."""
+        """Return the values that a sub-pipeline starts with: its inputs, and the same environment."""
         return Values(inputs, self._known["env"], self._known["secrets"])
 
     def scope(
@@ -58,19 +60,19 @@ class Values:
         steps: Mapping[str, Any] | None = None,
         more: Mapping[str, Any] | None = None,
     ) -> Scope:
-        """What an expression sees; `more` are names that only this place has."""
+        """Build the scope of an expression; `more` are the names that exist only at this place."""
         return Scope(self._known, {"run": run, "steps": steps or {}, **(more or {})})
 
 
 @frozen(eq=False)
 class Scope(Mapping[str, Any]):
-    """Names of a run, and before them those of one attempt."""
+    """The names of a run, hidden by the names of one attempt."""
 
     _known: Mapping[str, Any]
     _own: Mapping[str, Any]
 
     def get(self, name: str, default: Any = None) -> Any:
-        """The value of a root name."""
+        """Return the value of a root name, or `default`."""
         if name in self._own:
             return self._own[name]
         return self._known.get(name, default)
@@ -86,7 +88,7 @@ class Scope(Mapping[str, Any]):
 
 
 def task_inputs(body: Body, given: dict[str, Any]) -> str | None:
-    """What is wrong with a task's inputs, or None."""
+    """Validate the inputs of a task; return an error message or None."""
     if body.schema is None:
         return None
     problems = misfits(body.schema, given)
@@ -94,7 +96,7 @@ def task_inputs(body: Body, given: dict[str, Any]) -> str | None:
 
 
 def state_misfits(plan: Plan, values: Mapping[str, Any]) -> str | None:
-    """What is wrong with new values of a plan's states, or None."""
+    """Validate new values of a plan's states; return an error message or None."""
     problems = [
         f"`{show(('state', name, *problem.path))}`: {problem.message}"
         for name, value in values.items()
@@ -104,7 +106,7 @@ def state_misfits(plan: Plan, values: Mapping[str, Any]) -> str | None:
 
 
 def child_inputs(plan: Plan, given: Mapping[str, Any]) -> tuple[dict[str, Any], tuple[str, ...]]:
-    """A pipeline's inputs with defaults filled in, and everything that is wrong with those given."""
+    """Fill in the defaults of a pipeline's inputs, and return them with all errors."""
     problems: list[str] = []
     inputs: dict[str, Any] = {}
     for name, schema in plan.inputs.items():

@@ -1,9 +1,9 @@
-"""JSON Schema, yes or "ask the library": jsonschema-rs says yes, a no is for `schemas` to judge and to explain.
+"""Validate JSON quickly: jsonschema-rs says yes, or "ask the library".
 
-The verdict is that of jsonschema, which is imported only where the answer is no. What the two see
-differently is not asked: keywords of `_LEFT` and values that are not plain JSON; `pattern` is
-Python's. Nothing is fetched, `format` is not asserted. Source: JSON Schema 2020-12; the property
-tests against jsonschema.
+The verdict is that of jsonschema, which is imported only where the answer is no; it explains the no. Keywords that the
+two libraries read differently (`_LEFT_TO_LIBRARY`) and values that are not plain JSON are not asked; `pattern` is
+Python's. Nothing is fetched, and `format` is not asserted. Source: JSON Schema 2020-12; the property tests against
+jsonschema.
 """
 
 from __future__ import annotations
@@ -21,9 +21,9 @@ if TYPE_CHECKING:
 __all__ = ["Later", "Sure", "is_schema", "sure"]
 
 Later = Callable[[KeyPath], bool]
-"""Whether the value at a path is known only later, so that it does not matter what stands there now."""
+"""Whether the value at a path is known only later, so that the value now does not matter."""
 Sure = Callable[[Any, Later | None], bool]
-"""True: the value fits, but for what is known later. False: it may or may not."""
+"""True: the value is valid, except where it is known only later. False: it may or may not be."""
 
 _LEFT = frozenset(
     {
@@ -32,13 +32,13 @@ _LEFT = frozenset(
         *("patternProperties", "unevaluatedItems", "unevaluatedProperties", "multipleOf"),
     }
 )
-"""Keywords that lead elsewhere, or that the two libraries read in ways of their own."""
+"""Keywords that refer elsewhere, or that the two libraries read differently."""
 
 _DRAFT = "https://json-schema.org/draft/2020-12/schema"
 
 
 def sure(schema: Any) -> Sure | None:
-    """The quick look for a schema; None if the library alone can judge by it."""
+    """Return the fast check of a schema; None if only the library can judge by it."""
     plain = dict(schema) if isinstance(schema, Mapping) else schema
     if not _is_known(plain):
         return None
@@ -60,7 +60,7 @@ def sure(schema: Any) -> Sure | None:
 
 
 def is_schema(value: Any) -> bool:
-    """Whether a value is a JSON Schema for certain; False: it may or may not be one."""
+    """Whether a value is certainly a JSON Schema; False: it may or may not be one."""
     if not _is_known(value):
         return False
     import jsonschema_rs
@@ -69,7 +69,7 @@ def is_schema(value: Any) -> bool:
 
 
 def _is_known(schema: Any) -> bool:
-    """Whether both libraries mean the same by all that a schema says."""
+    """Whether both libraries read everything in a schema in the same way."""
     return (
         type(schema) in (dict, bool)
         and _is_json(schema)
@@ -79,7 +79,7 @@ def _is_known(schema: Any) -> bool:
 
 
 def _is_json(value: Any) -> bool:
-    """Whether it is plain JSON: jsonschema-rs takes a tuple for an array, a Decimal for a number."""
+    """Whether a value is plain JSON: jsonschema-rs takes a tuple for an array, a Decimal for a number."""
     kind = type(value)
     if kind is dict:
         return all(type(key) is str for key in value) and all(map(_is_json, value.values()))
@@ -89,7 +89,7 @@ def _is_json(value: Any) -> bool:
 
 
 def _tables(value: Any) -> Iterator[Mapping[str, Any]]:
-    """Every table in plain JSON."""
+    """Yield every table in plain JSON."""
     if type(value) is dict:
         yield value
         value = [*value.values()]
@@ -106,7 +106,7 @@ def _says_yes(fits: Callable[[Any], bool], value: Any) -> bool:
 
 
 def _fails_only(validator: Draft202012Validator, value: Any, later: Later) -> bool:
-    """Whether all that does not fit is known only later."""
+    """Whether all values that are not valid are known only later."""
     try:
         return all(later((*error.instance_path,)) for error in validator.iter_errors(value))
     except ValueError:
@@ -114,7 +114,7 @@ def _fails_only(validator: Draft202012Validator, value: Any, later: Later) -> bo
 
 
 def _has_pattern(table: Mapping[str, Any]) -> bool:
-    """Whether the pattern of a table, if it has one, is one for Python."""
+    """Whether the pattern of a table, if it has one, is valid in Python."""
     try:
         return not isinstance(table.get("pattern"), str) or bool(re.compile(table["pattern"]))
     except (re.error, OverflowError, RecursionError):
@@ -122,7 +122,7 @@ def _has_pattern(table: Mapping[str, Any]) -> bool:
 
 
 class _Pattern:
-    """The keyword `pattern` by Python's `re`; in Rust `$`, `\\d` and others say something else."""
+    r"""The keyword `pattern` with Python's `re`; in Rust `$`, `\d` and others have another meaning."""
 
     def __init__(self, schema: Any, pattern: Any, path: Any) -> None:
         self._find = re.compile(pattern).search

@@ -1,10 +1,8 @@
-"""Type hints and JSON: a hint into its JSON Schema, a JSON value into what the hint promises, and a
-value back into JSON.
+"""Converts type hints to JSON Schema, JSON values to the hinted types, and values back to JSON.
 
-What a hint cannot say in JSON Schema is "anything" and its value is left alone, as is a value whose
-hint is a union of several types other than None. Classes of attrs, dataclasses and TypedDicts are
-closed objects. A dict in `Annotated` stands outside of a union: before Python 3.13 a union cannot
-hold what has no hash. Source: LANGUAGE.md section 9.
+A hint that JSON Schema cannot express becomes "anything" and its value is left alone, as is a value whose hint is a union
+of several types other than None. Classes of attrs, dataclasses and TypedDicts are closed objects. A dict in `Annotated`
+goes outside of a union: before Python 3.13 a union cannot hold an unhashable value. Source: docs/language.md, "Expressions".
 """
 
 from __future__ import annotations
@@ -44,8 +42,10 @@ _QUALIFIERS = (
 
 @attrs.frozen
 class _Field:
-    """One field of a class: its `name` in JSON, and the `argument` of the constructor, or None if
-    it takes none."""
+    """One field of a class.
+
+    `name` is its name in JSON; `argument` is the parameter of the constructor, or None if it has none.
+    """
 
     name: str
     hint: Any
@@ -54,8 +54,10 @@ class _Field:
 
 
 def resolve(annotation: Any, namespace: Mapping[str, Any]) -> Any:
-    """The type that an annotation means, strings evaluated in `namespace`; `Any` for what cannot be
-    resolved."""
+    """Return the type that an annotation means, with strings evaluated in `namespace`.
+
+    Returns `Any` for an annotation that cannot be resolved.
+    """
     holder = types.SimpleNamespace(__annotations__={"it": annotation})
     try:
         hints = typing.get_type_hints(holder, globalns=dict(namespace), include_extras=True)
@@ -65,19 +67,21 @@ def resolve(annotation: Any, namespace: Mapping[str, Any]) -> Any:
 
 
 def members(hint: Any) -> tuple[Any, ...]:
-    """The types of a union, or the one type that `hint` is."""
+    """Return the types of a union, or a tuple of the hint itself."""
     bare, _ = _peeled(hint)
     return typing.get_args(bare) if _is_union(bare) else (hint,)
 
 
 def schema_of(hint: Any) -> dict[str, Any]:
-    """The JSON Schema of the values that `hint` allows; `{}` is anything. A dict in `Annotated` is
-    merged over it."""
+    """Return the JSON Schema of the values that a hint allows; `{}` allows anything.
+
+    A dict in `Annotated` is merged over it.
+    """
     return _schema(hint, ())
 
 
 def any_of(schemas: Iterable[dict[str, Any]]) -> dict[str, Any]:
-    """The schema of what at least one of `schemas` accepts, as short as simple types allow."""
+    """Return the schema of values that at least one of the schemas accepts, as short as simple types allow."""
     unique: list[dict[str, Any]] = []
     for schema in schemas:
         if schema not in unique:
@@ -96,8 +100,10 @@ def any_of(schemas: Iterable[dict[str, Any]]) -> dict[str, Any]:
 
 
 def build(hint: Any, value: Any) -> Any:
-    """The JSON `value`, which fits the schema of `hint`, as what the hint promises: an instance,
-    enum member or tuple."""
+    """Convert a JSON value to the type of the hint: an instance, enum member or tuple.
+
+    The value must fit the schema of the hint.
+    """
     bare, _ = _peeled(hint)
     kind, args = typing.get_origin(bare) or bare, typing.get_args(bare)
     if _is_union(bare):
@@ -115,8 +121,10 @@ def build(hint: Any, value: Any) -> Any:
 
 
 def plain(value: Any) -> Any:
-    """`value` with instances of attrs classes and dataclasses as dicts, tuples as lists and enum
-    members as their values."""
+    """Convert a value to JSON data.
+
+    Instances of attrs classes and dataclasses become dicts, tuples become lists, and enum members become their values.
+    """
     match value:
         case Enum():
             return plain(value.value)
@@ -139,7 +147,7 @@ def plain(value: Any) -> Any:
 
 
 def is_json(value: Any) -> bool:
-    """Whether `value` could come from a JSON document as it is."""
+    """Return whether a value could come from a JSON document as it is."""
     match value:
         case float():
             return math.isfinite(value)
@@ -158,7 +166,7 @@ def _is_union(bare: Any) -> bool:
 
 
 def _peeled(hint: Any) -> tuple[Any, dict[str, Any]]:
-    """The type under aliases and qualifiers, and what dicts in `Annotated` say."""
+    """Return the type under aliases and qualifiers, and the merged dicts of `Annotated`."""
     said: dict[str, Any] = {}
     while True:
         origin = typing.get_origin(hint)
@@ -272,7 +280,7 @@ def _build_list(kind: type, args: tuple[Any, ...], value: list[Any]) -> Any:
 
 @functools.cache
 def _fields(kind: Any) -> tuple[_Field, ...] | None:
-    """The fields of an attrs class, dataclass or TypedDict in order, None for any other class."""
+    """Return the fields of an attrs class, dataclass or TypedDict in order, or None for any other class."""
     if typing.is_typeddict(kind):
         return tuple(_key(kind, name, hint) for name, hint in _hints(kind).items())
     if attrs.has(kind):

@@ -1,9 +1,8 @@
-"""JSON Schema: does a value fit, and if not, where and why, in the engine's words.
+"""Validates JSON values with JSON Schema and explains each violation in the engine's words.
 
-Draft 2020-12 through jsonschema, which is imported when the first schema is used. `true` is no
-number and `"3"` no integer. A schema may bring its own words for a pattern: `x-expected = "a URL"`.
-A `$ref` is looked up in its own schema and nowhere else; nothing is ever fetched. Source:
-LANGUAGE.md section 9; FEATURES.md 42 and 43.
+Implements draft 2020-12 through jsonschema, which is imported when the first schema is used. `true` is not a number and
+`"3"` is not an integer. A schema may name what a pattern expects: `x-expected = "a URL"`. A `$ref` is resolved in its own
+schema and nowhere else; nothing is ever fetched. Source: docs/language.md, "Expressions"; JSON Schema 2020-12.
 """
 
 from __future__ import annotations
@@ -27,8 +26,10 @@ __all__ = ["Problem", "misfits", "schema_error"]
 
 @frozen
 class Problem:
-    """One way in which a value does not fit: `kind` is `missing` (key `name`), `unknown` (key
-    `name`) or `misfit`."""
+    """One way in which a value violates a schema.
+
+    `kind` is `missing` (key `name`), `unknown` (key `name`) or `misfit`.
+    """
 
     kind: str
     path: KeyPath
@@ -36,15 +37,17 @@ class Problem:
     name: str = ""
     help: str | None = None
     known: tuple[str, ...] = ()
-    """What an unknown key could have been."""
+    """The known keys, for an unknown one."""
 
     def __str__(self) -> str:
         return f"`{show(self.path)}`: {self.message}" if self.path else self.message
 
 
 def misfits(schema: Mapping[str, Any], value: Any, later: Later | None = None) -> list[Problem]:
-    """Every way in which a JSON value does not fit a schema, in the order of their places; empty if
-    it does, or if `later` is true of the place of each: it is known only later what stands there."""
+    """Return every violation of a schema by a JSON value, sorted by path; empty if the value is valid.
+
+    With `later`, also empty if it is true of the path of each violation: that value is known only later.
+    """
     look = _look(_ById(schema))
     if look is not None and look(value, later):
         return []
@@ -58,7 +61,7 @@ def misfits(schema: Mapping[str, Any], value: Any, later: Later | None = None) -
 
 
 def schema_error(schema: Any) -> tuple[KeyPath, str] | None:
-    """Where and why a table is no JSON Schema, or None."""
+    """Return the key path and message of the first mistake in a JSON Schema, or None."""
     if is_schema(schema):
         return None
     from jsonschema import Draft202012Validator
@@ -72,7 +75,7 @@ def schema_error(schema: Any) -> tuple[KeyPath, str] | None:
 
 
 def _dangling(schema: Any) -> Iterator[tuple[KeyPath, str]]:
-    """Every `$ref` that leads nowhere; what needs another document does."""
+    """Yield every `$ref` that cannot be resolved, such as one into another document."""
     from jsonschema_specifications import REGISTRY
     from referencing.exceptions import Unresolvable
     from referencing.jsonschema import DRAFT202012
@@ -99,8 +102,7 @@ def _references(value: Any, path: KeyPath) -> Iterator[tuple[KeyPath, str]]:
 
 
 class _ById:
-    """A schema as a key: the same object, whatever is in it; being held here, its id is not used
-    again."""
+    """Makes a schema hashable by identity; holding the schema keeps its id from being reused."""
 
     __slots__ = ("schema",)
 
@@ -145,8 +147,10 @@ def _problems(error: Any) -> list[Problem]:
 
 
 def _rivals(error: Any) -> list[str]:
-    """The keys that exclude each other, sorted, if that is what is wrong: several alternatives are there, or a key is there
-    whose `dependentSchemas` forbids others."""
+    """Return the keys that exclude each other, sorted, if that is the error; otherwise an empty list.
+
+    That is so when several alternatives of a `oneOf` are present, or a key whose `dependentSchemas` forbid others.
+    """
     where, rule = list(error.absolute_schema_path), error.validator_value
     if error.validator == "oneOf" and not error.context:
         return sorted(_given(rule, error.instance))
@@ -156,14 +160,14 @@ def _rivals(error: Any) -> list[str]:
 
 
 def _given(alternatives: Any, instance: Any) -> Iterator[str]:
-    """The keys in a table that alternatives ask for, if that is all they ask."""
+    """Yield the keys of a table that alternatives require, if they require nothing else."""
     asks = [isinstance(each, Mapping) and [*each] == ["required"] for each in alternatives]
     if all(asks) and isinstance(instance, Mapping):
         yield from (key for each in alternatives for key in each["required"] if key in instance)
 
 
 def _one_of(error: Any) -> str | None:
-    """The keys of which one is missing, if the alternatives differ in required keys alone."""
+    """Return the keys of which one is missing, if the alternatives differ in required keys alone."""
     if not error.context or any(inner.validator != "required" for inner in error.context):
         return None
     return "` or `".join(_required(inner, ()).name for inner in error.context)
@@ -203,7 +207,7 @@ def _additional(name: str, path: KeyPath, known: list[str]) -> Problem:
 
 
 def _why(error: Any) -> str:
-    """What a value should be, in a line."""
+    """Return a message of one line on the value that a keyword expects."""
     value, rule = error.validator_value, error.validator
     shown = json.dumps(error.instance, ensure_ascii=False, default=str)
     shown = shown if len(shown) <= 60 else shown[:57] + "…"

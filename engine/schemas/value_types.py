@@ -1,9 +1,9 @@
-"""JSON Schemas as forms: what a value can be, asked field by field, and whether two can meet.
+"""Value types: the values that a JSON Schema allows, asked field by field.
 
-A form is a choice between alternatives, each of which is a row of schemas that hold together:
-`$ref`, `allOf`, `anyOf` and `oneOf` are spelt out. What is not understood, or would be too much, is
-let go, so that a form allows more than its schema and never less: what it rules out is ruled out.
-Source: JSON Schema 2020-12; LANGUAGE.md section 9.
+A value type is a choice between alternatives, each a row of schemas that hold together: `$ref`, `allOf`, `anyOf` and
+`oneOf` are resolved. A keyword that is not understood, or would be too costly, is ignored, so that a type allows more
+than its schema and never less: whatever it excludes is truly excluded. Source: JSON Schema 2020-12; docs/language.md,
+"Expressions".
 """
 
 from __future__ import annotations
@@ -35,16 +35,16 @@ __all__ = [
 ]
 
 Alternative = tuple[tuple[Mapping[str, Any], Any], ...]
-"""Schemas that all hold, each with the document in which its `$ref` is looked up."""
+"""Schemas that all hold, each with the document in which its `$ref` is resolved."""
 Form = tuple[Alternative, ...]
 
 OPEN: Form = ((),)
-"""Anything."""
+"""The type of any value."""
 
 _MOST = 16
 _DEEPEST = 8
 _INNER = "engine:form"
-"""The one key of what stands for a form in a schema made here."""
+"""The only key of a schema made here that stands for a value type."""
 _BY_OTHERS = frozenset(("$ref", "allOf", "anyOf", "oneOf"))
 _UNCLEAR = frozenset(
     [
@@ -58,7 +58,7 @@ _UNCLEAR = frozenset(
         "$dynamicRef",
     ]
 )
-"""Keys that may ask for a field in a way that is not looked at."""
+"""Keywords that may require a field in a way that is not analysed here."""
 _KINDS = {
     "null": {"null"},
     "boolean": {"boolean"},
@@ -75,8 +75,10 @@ _ALL = frozenset().union(*_KINDS.values())
 
 
 def form_of(schema: Any, root: Any = None, under: tuple[str, ...] = ()) -> Form:
-    """The form of a schema that stands in the document `root`, by default itself; `under` are the
-    references that lead to it."""
+    """Return the value type of a schema.
+
+    `root` is the document that it stands in, by default the schema itself; `references` are the `$ref`s already followed.
+    """
     root = schema if root is None else root
     if schema is False:
         return ()
@@ -94,7 +96,7 @@ def form_of(schema: Any, root: Any = None, under: tuple[str, ...] = ()) -> Form:
 
 
 def _parts(schema: Mapping[str, Any], root: Any, under: tuple[str, ...]) -> Iterator[Form]:
-    """What a schema says through others."""
+    """Yield the value types that a schema refers to or combines."""
     ref = schema.get("$ref")
     if isinstance(ref, str) and ref not in under and len(under) < _DEEPEST:
         yield form_of(_looked_up(ref, root), root, (*under, ref))
@@ -106,7 +108,7 @@ def _parts(schema: Mapping[str, Any], root: Any, under: tuple[str, ...]) -> Iter
 
 
 def _looked_up(ref: str, root: Any) -> Any:
-    """What a `$ref` into its own document leads to; anything if that is not plain."""
+    """Return the target of a `$ref` into its own document; True (any value) if it is not plain."""
     if not ref.startswith("#") or (ref != "#" and not ref.startswith("#/")):
         return True
     found = root
@@ -119,7 +121,7 @@ def _looked_up(ref: str, root: Any) -> Any:
 
 
 def meet(one: Form, other: Form) -> Form:
-    """Both hold; or only what the first says, where that would be too much."""
+    """Return the type of values of both types, or the first type where that would be too large."""
     if one == OPEN or other == OPEN:
         return other if one == OPEN else one
     if len(one) * len(other) > _MOST:
@@ -128,13 +130,13 @@ def meet(one: Form, other: Form) -> Form:
 
 
 def either(*forms: Form) -> Form:
-    """One of them holds."""
+    """Return the type of values of at least one of the types."""
     found = {tuple(id(schema) for schema, _ in each): each for form in forms for each in form}
     return OPEN if () in found or len(found) > _MOST else tuple(found.values())
 
 
 def literal(value: Any) -> Form:
-    """Just this value."""
+    """Return the type that allows this value alone."""
     if isinstance(value, Mapping):
         return table({key: literal(item) for key, item in value.items()})
     if isinstance(value, list):
@@ -144,7 +146,7 @@ def literal(value: Any) -> Form:
 
 
 def table(fields: Mapping[str, Form]) -> Form:
-    """An object with these fields and no others."""
+    """Return the type of objects with exactly these fields."""
     schema = {
         "type": "object",
         "properties": {name: {_INNER: form} for name, form in fields.items()},
@@ -155,14 +157,14 @@ def table(fields: Mapping[str, Form]) -> Form:
 
 
 def array(items: Sequence[Form]) -> Form:
-    """A list of these items."""
+    """Return the type of arrays with exactly these items."""
     inner = [{_INNER: form} for form in items]
     schema = {"type": "array", "prefixItems": inner, "minItems": len(items), "items": False}
     return (((schema, schema),),)
 
 
 def listed(inner: Form, most: int | None) -> Form:
-    """A list of items of one form, at most so many."""
+    """Return the type of arrays whose items have one type; `max_items` None means no limit."""
     schema: dict[str, Any] = {"type": "array", "items": {_INNER: inner}}
     if most is not None:
         schema["maxItems"] = most
@@ -170,7 +172,7 @@ def listed(inner: Form, most: int | None) -> Form:
 
 
 def not_null(form: Form) -> Form:
-    """The same without null."""
+    """Return the same type without null."""
     schema = {"type": [kind for kind in _KINDS if kind != "null"]}
     return meet(form, (((schema, schema),),))
 
@@ -180,8 +182,11 @@ def not_null(form: Form) -> Form:
 
 @frozen
 class Field:
-    """One step into a form: is it `there` (for all that is known), `optional`, `unknown` where only
-    `known` are, or is nothing inside (`none`); and what it is."""
+    """The result of looking up one field or item in a value type.
+
+    `kind` is `there` (as far as is known), `optional`, `unknown` (only `known_names` exist) or `none` (the value has no fields
+    or items); `value_type` is the type of the field.
+    """
 
     kind: Literal["there", "optional", "unknown", "none"]
     form: Form = OPEN
@@ -189,7 +194,7 @@ class Field:
 
 
 def field(form: Form, part: str | int) -> Field:
-    """What a form says of a field or item, as far as all alternatives agree."""
+    """Look up a field or an item of a type, as far as all alternatives agree."""
     found = [_item(a, part) if isinstance(part, int) else _field(a, part) for a in form]
     kinds = {each.kind for each in found}
     inner = either(*(each.form for each in found if each.kind in ("there", "optional")))
@@ -223,7 +228,7 @@ def _field(alternative: Alternative, part: str) -> Field:
 
 
 def _matches(pattern: str, part: str) -> bool:
-    """Whether a key has the pattern; one that Python does not know may be any key's."""
+    """Return whether a key may match the pattern; a pattern that Python cannot compile matches any key."""
     try:
         return re.search(pattern, part) is not None
     except re.error:
@@ -244,7 +249,7 @@ def _item(alternative: Alternative, part: int) -> Field:
 
 
 def items(form: Form) -> Form:
-    """What the items of a list of this form can be."""
+    """Return the type of the items of an array of this type."""
     found: list[Form] = []
     for alternative in form:
         if "array" in _kinds(alternative):
@@ -255,7 +260,7 @@ def items(form: Form) -> Form:
 
 
 def longest(form: Form) -> int | None:
-    """How many items a list of this form has at most; None where nothing bounds it."""
+    """Return the maximum number of items of an array of this type, or None if it is unbounded."""
     most = [_longest(alternative) for alternative in form if "array" in _kinds(alternative)]
     known = [each for each in most if each is not None]
     return max(known, default=0) if len(known) == len(most) and form != OPEN else None
@@ -271,7 +276,7 @@ def _longest(alternative: Alternative) -> int | None:
 
 
 def kinds(form: Form) -> tuple[str, ...]:
-    """The JSON types that a form allows, in words; all of them tell nothing."""
+    """Return the names of the JSON types that a type allows; all of them for an unrestricted type."""
     found = frozenset().union(*map(_kinds, form))
     names = ["number" if kind == "fraction" else kind for kind in sorted(found)]
     return tuple(n for n in dict.fromkeys(names) if n != "integer" or "fraction" not in found)
@@ -291,7 +296,7 @@ def _kinds(alternative: Alternative) -> frozenset[str]:
 
 
 def _values(schema: Mapping[str, Any]) -> list[Any] | None:
-    """The only values that a schema allows, if it lists them."""
+    """Return the only values that a schema allows if it lists them, or None."""
     if "const" in schema:
         return [schema["const"]]
     return list(schema["enum"]) if "enum" in schema else None
@@ -310,14 +315,14 @@ def _kind(value: Any) -> str:
 
 
 def apart(one: Form, other: Form, depth: int = 4) -> bool:
-    """Whether no value is of both forms, for certain."""
+    """Return whether it is certain that no value has both types."""
     if OPEN in (one, other) or not (one and other):
         return False
     return all(_apart(a + b, depth) for a, b in product(one, other))
 
 
 def _apart(both: Alternative, depth: int) -> bool:
-    """Whether no value fits all of these schemas."""
+    """Return whether no value can satisfy all of these schemas."""
     found = _kinds(both)
     if not found:
         return True

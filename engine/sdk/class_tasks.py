@@ -1,6 +1,8 @@
-"""A class into a `Task`: of one step, with `async def execute`, or of several (see `machines`).
+"""Turn a class into a `Task`: of one step, with `async def execute`, or of several.
 
-Each attempt gets a fresh instance. Source: LANGUAGE.md sections 3 and 9.
+Classes of several steps are compiled by `state_machine_tasks`. Each attempt gets a fresh instance.
+
+Source: docs/language.md, "Nodes and steps", "Outcomes".
 """
 
 from __future__ import annotations
@@ -25,7 +27,7 @@ __all__ = ["of_class"]
 
 
 def _of_machine(cls: type, given: Given) -> Task:
-    """A class of several steps."""
+    """Build the task of a class of several steps."""
     says = _Sayings(cls)
     id = given.id or says.get("id") or cls.__name__
     declared = getattr(cls, "exits", None) if given.exits is None else given.exits
@@ -50,7 +52,7 @@ def _of_machine(cls: type, given: Given) -> Task:
 
 
 def of_class(cls: type, given: Given) -> Task:
-    """The task that a class is, of one step or of several."""
+    """Return the task that a class declares, of one step or of several; raises `TaskError`."""
     if is_machine(cls):
         return _of_machine(cls, given)
     takes_context, output = _read_execute(cls)
@@ -78,7 +80,7 @@ def _check_async(cls: type, given: Given) -> None:
 
 
 def _read_execute(cls: type) -> tuple[bool, dict[str, Any] | None]:
-    """Whether `execute` takes the context, and what its return annotation promises."""
+    """Return whether `execute` takes the context, and the schema of its return annotation."""
     execute = getattr(cls, "execute", None)
     if inspect.isabstract(cls) or not inspect.iscoroutinefunction(execute):
         raise TaskError(
@@ -109,14 +111,14 @@ def _accepts(signature: inspect.Signature, count: int) -> bool:
 
 
 class _Sayings:
-    """What a class says about itself: attributes, and properties and methods of one instance."""
+    """Declarations on a class: attributes, and properties and methods of one instance."""
 
     def __init__(self, cls: type) -> None:
         self._cls = cls
         self._instance: object = None
 
     def get(self, *names: str) -> Any:
-        """What the class says under the first of `names` that it has, else None."""
+        """Return the value of the first of `names` that the class has, else None."""
         for name in names:
             found = inspect.getattr_static(self._cls, name, None)
             if found is None:

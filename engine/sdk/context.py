@@ -1,7 +1,9 @@
-"""What a task's body is given, and how it ends: `Context`, `Exit`, and the exceptions that say more than "error".
+"""Values a task body receives and returns: `Context`, `Exit`, and exceptions that refine `error`.
 
-A body ends by returning: a plain value is exit 0 with that output, an `Exit` says which; raising is the outcome
-`error`. Nothing is guessed from the shape of what comes back. Source: LANGUAGE.md sections 4 and 9.
+A body ends by returning: a plain value is exit 0 with that output, an `Exit` names another exit; raising is the
+outcome `error`. Nothing is guessed from the shape of the returned value.
+
+Source: docs/language.md, "Outcomes", "Retry".
 """
 
 from __future__ import annotations
@@ -21,16 +23,15 @@ if TYPE_CHECKING:
 __all__ = ["SHARE", "Context", "Exit", "Failure", "Permanent", "RetryAfter", "Tool"]
 
 SHARE = "\0progress "
-"""What the line of progress begins with that `report` tells; it does not come out of the engine."""
+"""Prefix of a progress line that carries a number from `Context.report`; it never leaves the engine."""
 
 
 @frozen
 class Exit:
-    """How an attempt ended: `code` is 0 to 255 or a name that the task or the step declares.
+    """The end of an attempt: `code` is 0 to 255, or an exit name that the task or the step declares.
 
-    `permanent` says that trying again cannot help: only a retry whose `on` names the exit serves it.
-    `retry_after` asks for at least that many
-    seconds before the next try.
+    `permanent` says that a retry cannot help: only a retry whose `on` names the exit applies. `retry_after` asks for
+    at least that many seconds before the next attempt.
     """
 
     code: int | str = 0
@@ -40,15 +41,15 @@ class Exit:
 
 
 class Permanent(Exception):
-    """Raise it from a task: outcome `error`, and no retry."""
+    """Raised by a task for the outcome `error` without a retry."""
 
 
 class Failure(Exception):
-    """What a built-in task says in its own words: outcome `error`, told without the exception's type."""
+    """An error of a built-in task whose message is complete: outcome `error`, shown without the exception's type."""
 
 
 class RetryAfter(Exception):
-    """Raise it from a task: outcome `error`, and a retry waits at least `seconds`."""
+    """Raised by a task for the outcome `error` whose retry waits at least `seconds`."""
 
     def __init__(self, seconds: float, message: str = "") -> None:
         self.seconds = seconds
@@ -56,26 +57,32 @@ class RetryAfter(Exception):
 
 
 def _unheard(message: str) -> None:
-    """The `note` of a context that nobody listens to; unlike a lambda, it can be pickled."""
+    """Discard a line of progress: the default `note` of a context; unlike a lambda, it can be pickled."""
 
 
 @frozen
 class Tool:
-    """A task or a sub-pipeline that the `with` of an attempt names, for its body to run when it likes."""
+    """A task or a sub-pipeline that the `with` of an attempt names, for its body to call at will."""
 
     name: str
-    """The task's id, or the name of the pipeline."""
+    """The task's id, or the pipeline's name."""
     description: str
     inputs: Mapping[str, Any]
-    """A JSON Schema, of an object."""
+    """A JSON Schema of an object."""
     call: Callable[[Mapping[str, Any], str], Awaitable[Exit]] = attrs.field(eq=False, repr=False)
-    """`await call(inputs, name)` runs it, under a name that no other call of the attempt has; Failure if it gives no exit."""
+    """`await call(inputs, name)` runs the tool and returns its exit.
+
+    `name` must be unique among the calls of the attempt. Raises `Failure` if the tool ends without an exit.
+    """
 
 
 @frozen
 class Context:
-    """What a body may know of its attempt. `visit` and `attempt` count from 1; `key` is the same
-    when a crash makes it run again."""
+    """Facts about the current attempt, passed to a task body.
+
+    `visit` and `attempt` count from 1. `key` identifies the attempt: it is the same when the attempt runs again
+    after a crash.
+    """
 
     run_id: str
     pipeline: str
@@ -85,43 +92,60 @@ class Context:
     attempt: int
     key: str
     folder: str = "."
-    """The folder of the spec file; relative paths of built-in tasks start here."""
+    """The directory of the spec file; built-in tasks resolve relative paths against it."""
     grace: float = 5.0
-    """Seconds a cancelled attempt has to end by itself."""
+    """Seconds that a cancelled attempt has to end by itself."""
     note: Callable[[str], None] = attrs.field(default=_unheard, eq=False, repr=False)
-    """Called with a line of progress; it becomes an event of the run."""
+    """Report a line of progress, which becomes an event of the run."""
     resources: Mapping[str, Any] = attrs.field(factory=dict, eq=False, repr=False)
-    """What its node uses, by name; not in a worker process."""
+    """The resources that the node uses, by name; empty in a worker process."""
     place: str | None = attrs.field(default=None, eq=False, repr=False)
-    """The attempt's own folder, where its body may outlive the engine; None if it does not."""
+    """The attempt's own state directory if its body may outlive the engine, else None."""
     history: Sequence[Mapping[str, Any]] = attrs.field(default=(), eq=False, repr=False)
-    """The attempts of this node before this one, in order: `step visit attempt outcome started ended`, `error` where there is one."""
+    """The earlier attempts of this node, in order.
+
+    Each has `step visit attempt outcome started ended`, and `error` if there was one.
+    """
     steps: Mapping[str, Any] = attrs.field(factory=dict, eq=False, repr=False)
-    """The latest outputs of this node's steps, as far as they are kept: those its expressions read, all of a class of several steps."""
+    """The latest output of each step of this node, as far as it is stored.
+
+    Stored are the outputs that the node's expressions read; for a class of several steps, all of them.
+    """
     state: Mapping[str, Any] = attrs.field(factory=dict, eq=False, repr=False)
-    """The states of the run as the attempt begins; not to be changed."""
+    """The state of the run when the attempt begins; do not change it."""
     tools: Mapping[tuple[str, str], Tool] = attrs.field(factory=dict, eq=False, repr=False)
-    """What its `with` names: `tools["task", id]`, `tools["pipeline", name]`; not in a worker process."""
+    """The tools that the step's `with` names: `tools["task", id]` and `tools["pipeline", name]`.
+
+    Empty in a worker process.
+    """
 
     def log(self, message: str) -> None:
-        """Tell a line of progress, as `note`."""
+        """Report a line of progress; the same as `note`."""
         self.note(message)
 
     def report(self, progress: float, message: str = "") -> None:
-        """Tell how much of the work is done, 0 to 1, and what; the event has the number too. ValueError for another number."""
+        """Report the fraction of the work that is done, 0 to 1, and an optional message.
+
+        The event carries the number too. Raises ValueError for a number out of range.
+        """
         if not 0 <= progress <= 1:
             raise ValueError("progress must be a number from 0 to 1")
         self.note(f"{SHARE}{float(progress)!r} {message}")
 
     def shield(self) -> trio.CancelScope:
-        """A cancel scope for what an async body must still do when it is cancelled: `with context.shield():`, for at most the grace
-        period."""
+        """Return a cancel scope that protects cleanup from cancellation for at most the grace period.
+
+        For async bodies: `with context.shield(): ...`.
+        """
         import trio
 
         return trio.move_on_after(self.grace, shield=True)
 
     def temporary(self) -> tempfile.TemporaryDirectory[str]:
-        """A folder for this attempt: `with context.temporary() as path`, gone afterwards, however the block ends."""
+        """Return a temporary directory as a context manager: `with context.temporary() as path`.
+
+        It is removed however the block ends.
+        """
         import tempfile
 
         return tempfile.TemporaryDirectory(prefix=f"{self.pipeline}-{self.node}-")

@@ -1,6 +1,6 @@
-"""What tasks of functions and of classes have in common: what `@task` is given, exits, results.
+"""Parts shared by tasks of functions and of classes: the arguments of `@task`, exits and results.
 
-Source: LANGUAGE.md sections 3 and 9.
+Source: docs/language.md, "Nodes and steps", "Outcomes".
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ __all__ = ["Given", "exits_given", "first_paragraph", "plain_result"]
 
 @attrs.frozen(kw_only=True)
 class Given:
-    """What the arguments of `@task` say; None is for what the function or class says itself."""
+    """The arguments of `@task`; None means that the function or class decides."""
 
     id: str | None = None
     name: str | None = None
@@ -34,7 +34,10 @@ class Given:
 
 
 def exits_given(id: str, given: Mapping[str, int] | None) -> dict[str, int]:
-    """The exits of a task: `success` 0 and `failure` 1, and those it names more."""
+    """Return the exits of a task: `success` 0, `failure` 1, and the declared ones.
+
+    An exit that is declared with code 1 replaces `failure`. Raises `TaskError`.
+    """
     exits = {"success": 0, "failure": 1}
     if given is None:
         return exits
@@ -50,13 +53,13 @@ def exits_given(id: str, given: Mapping[str, int] | None) -> dict[str, int]:
 
 
 def plain_result(returned: Any) -> Any:
-    """The output or `Exit` that was `returned`, attrs and dataclass instances turned into dicts."""
+    """Return an output or `Exit` with attrs and dataclass instances turned into dicts."""
     if isinstance(returned, Exit):
         return attrs.evolve(returned, output=plain(returned.output))
     return plain(returned)
 
 
 def first_paragraph(docstring: str | None) -> str:
-    """That of a docstring, in one line."""
+    """Return the first paragraph of a docstring as one line; empty without a docstring."""
     text = inspect.cleandoc(docstring or "")
     return " ".join(text.partition("\n\n")[0].split())

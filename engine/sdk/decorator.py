@@ -1,11 +1,12 @@
-"""Python functions and classes into `Task`s: `@task`, and what turns inputs into a call and a
-return into a result.
+"""Turn Python functions and classes into `Task`s: the `@task` decorator, and the call of a body.
 
-An async function or class runs in the run's own thread: `await task.body(inputs, context)`. A sync
-function runs in a worker process that can be killed if a fresh interpreter can import it, else in a
-thread: `plain_result(task.function(**call_arguments(task, inputs, context)))`; in a process,
-`task.target` says which function. Whether it can be imported is only known when its module is:
-`as_task`, which every registry calls, settles it. Source: LANGUAGE.md sections 3, 9 and 14.
+An async function or class runs in the run's own thread: `await task.body(inputs, context)`. A sync function runs in a
+worker process, which can be killed, if a fresh interpreter can import it, else in a thread:
+`unstructure_result(task.function(**call_arguments(task, inputs, context)))`; a worker process finds the function by
+`task.target`. Whether a function can be imported is known only after its module has been: `as_task`, which every
+registry calls, decides then.
+
+Source: docs/language.md, "Nodes and steps", "Outcomes", "Resources".
 """
 
 from __future__ import annotations
@@ -75,7 +76,10 @@ def task(declared: Any = None, /, **given: Any) -> Any:
 
 
 def marked(found: object) -> Task | None:
-    """`found` if it is a `Task`, else the one it was declared as (not its base class), or None."""
+    """Return the task that an object is or was declared as, else None.
+
+    A class does not inherit the declaration of its base class. Never wakes up a lazy proxy.
+    """
     # Looks without asking, as `isinstance` would: a lazy proxy among a module's globals must not wake up.
     if issubclass(type(found), Task):
         return cast("Task", found)
@@ -85,20 +89,19 @@ def marked(found: object) -> Task | None:
 
 
 def as_task(found: object, name: str | None = None) -> Task:
-    """The task that `found` is, was declared as, or can be declared as; raises `TaskError`.
+    """Return the task that an object is, was declared as, or can be declared as; raises `TaskError`.
 
-    `name` is what the user calls it.
-
-    The module of `found` must have been imported to its end: only now the executor is settled.
+    `name` is the user's name for it in messages. The module of `found` must be imported completely: only then is the
+    executor decided.
     """
     return _settled(marked(found) or _declared(found, Given(), name))
 
 
 def call_arguments(task: Task, inputs: Mapping[str, Any], context: Context) -> dict[str, Any]:
-    """The keyword arguments of `task.function`: `inputs` as their hints promise, and the context.
+    """Return the keyword arguments of `task.function`: `inputs` converted to their type hints, and the context.
 
-    The inputs have been checked. It may raise what the constructor of a user's class raises. For a
-    process, give a context whose `note` can be pickled.
+    The inputs must be validated. May raise what the constructor of a user's class raises. For a worker process, pass a
+    context whose `note` can be pickled.
     """
     return dict(inputs) if task.arguments is None else task.arguments(inputs, context)
 
@@ -115,7 +118,7 @@ def _declared(found: Any, given: Given, name: str | None = None) -> Task:
 
 
 def _settled(made: Task) -> Task:
-    """The task with its executor decided, now that its module has been imported."""
+    """Return the task with its executor decided, now that its module is imported."""
     if made.target is None or made.function is None:
         return made
     if look_up(made.target) is made.function:
@@ -154,7 +157,7 @@ def _of_function(function: Callable[..., Any], given: Given) -> Task:
 
 
 def _place(function: Callable[..., Any], given: Given) -> tuple[Executor, str | None]:
-    """The executor and target; a thread with a target is one that may yet become a process."""
+    """Return the executor and the target; a thread task with a target may still become a process task."""
     choice = given.executor
     if choice not in (None, *get_args(Executor)):
         raise TaskError(
@@ -183,7 +186,10 @@ def _not_importable(id: str, why: str) -> TaskError:
 
 
 def _opens(function: Callable[..., Any], signature: Signature) -> Opens | None:
-    """What a resource is opened by: an async context manager, or an async generator that yields it and goes on to its end."""
+    """Return the function that opens a resource, or None if the function gives none.
+
+    A resource is an async context manager, or an async generator that yields it and then runs to its end.
+    """
     if not _manages(function):
         return None
 
@@ -195,15 +201,17 @@ def _opens(function: Callable[..., Any], signature: Signature) -> Opens | None:
 
 
 def _manages(found: Any) -> bool:
-    """Whether something gives a resource: an async generator function, with `@asynccontextmanager` or without, or a class
-    of async context managers."""
+    """Return whether an object gives a resource.
+
+    That is an async generator function, with `@asynccontextmanager` or without, or a class of async context managers.
+    """
     if isinstance(found, type):
         return hasattr(found, "__aenter__") and not hasattr(found, "execute")
     return inspect.isasyncgenfunction(inspect.unwrap(found))
 
 
 def _awaits(function: Callable[..., Any]) -> bool:
-    """Whether a function runs in the run's own thread: it is async, or gives a resource."""
+    """Return whether a function runs in the run's own thread: it is async, or gives a resource."""
     return _is_async(function) or _manages(function)
 
 

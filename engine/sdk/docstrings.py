@@ -1,4 +1,4 @@
-"""A docstring -> what it says of each parameter, in the forms of Google, NumPy and Sphinx."""
+"""Read the descriptions of parameters from a docstring, in the Google, NumPy and Sphinx styles."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ _HEAD = (
 
 
 def parameters(doc: str | None) -> dict[str, str]:
-    """The descriptions, each one line of text, by the parameter's name."""
+    """Return the description of each parameter, as one line of text, by the parameter's name."""
     lines = inspect.cleandoc(doc or "").splitlines()
     return {**dict(_sphinx(lines)), **dict(_sections(lines))}
 
@@ -48,7 +48,7 @@ def _sections(lines: list[str]) -> Iterator[tuple[str, str]]:
 
 
 def _google(block: list[str]) -> Iterator[tuple[str, str]]:
-    """`name (type): text`, going on in lines that are indented more."""
+    """Parse `name (type): text`, continued in lines that are indented more."""
     margin = _indent(block[0]) if block else 0
     for at, line in enumerate(block):
         found = _GOOGLE.match(line.strip()) if _indent(line) == margin else None
@@ -57,7 +57,7 @@ def _google(block: list[str]) -> Iterator[tuple[str, str]]:
 
 
 def _numpy(lines: list[str], start: int, margin: int) -> Iterator[tuple[str, str]]:
-    """`name : type`, and the text in indented lines below."""
+    """Parse `name : type` with the text in indented lines below."""
     for at in range(start, len(lines)):
         line = lines[at]
         if line.strip() and _indent(line) == margin:
@@ -70,7 +70,7 @@ def _numpy(lines: list[str], start: int, margin: int) -> Iterator[tuple[str, str
 
 
 def _below(lines: list[str], at: int, margin: int) -> list[str]:
-    """The lines behind one that are indented more, without empty ones."""
+    """Return the lines after line `at` that are indented more than `margin`, without empty lines."""
     found: list[str] = []
     for line in lines[at + 1 :]:
         if line.strip() and _indent(line) <= margin:

@@ -1,8 +1,10 @@
-"""The language and the inputs of tasks as one JSON Schema, for editors.
+"""Build one JSON Schema of the language and of the inputs of tasks, for editors.
 
-`language.schema.json` leaves open what `with` may hold; here each known task says it, by `if` and
-`then` on `task`. Wherever an input is no plain string, one with an expression will do too: what it
-gives is known when it runs. Source: LANGUAGE.md sections 1 and 9.
+`language.schema.json` leaves the contents of `with` open; here each known task constrains them, by `if` and `then`
+on `task`. An input that is not a plain string also accepts a string with an expression, whose value is known only
+at run time.
+
+Source: docs/language.md, "A document", "Expressions".
 """
 
 from __future__ import annotations
@@ -25,7 +27,7 @@ _TABLES = ("properties", "patternProperties", "$defs")
 
 
 def schema_with(tasks: Iterable[Task]) -> dict[str, Any]:
-    """The JSON Schema (draft 2020-12) of a spec that uses these tasks, and maybe others."""
+    """Return the JSON Schema (draft 2020-12) of a spec that uses these tasks, and maybe others."""
     known = list(tasks)
     made = schema()
     defs = made["$defs"]
@@ -45,7 +47,7 @@ def schema_with(tasks: Iterable[Task]) -> dict[str, Any]:
 
 
 def _say_open(said: Any) -> None:
-    """Write out `additionalProperties` where it is the default: tombi takes objects for closed."""
+    """Write out `additionalProperties` where it is the default; tombi takes objects for closed otherwise."""
     if not isinstance(said, dict):
         return
     if said.keys() & _OF_OBJECTS or said.get("type") == "object":
@@ -66,7 +68,7 @@ def _name(task: Task) -> str:
 
 
 def _rule(task: Task) -> dict[str, Any]:
-    """What holds of a step with this task."""
+    """Return the constraint on a step with this task."""
     told = task.description or task.name
     then: dict[str, Any] = {"properties": {"with": {"description": told}}} if told else {}
     if task.input_schema is not None:
@@ -77,20 +79,20 @@ def _rule(task: Task) -> dict[str, Any]:
 
 
 def _inputs(task: Task) -> dict[str, Any]:
-    """The schema of a task's `with`; a table itself, whatever is in it."""
+    """Return the schema of a task's `with`; the table itself is never an expression."""
     found: dict[str, Any] = _inside(task.input_schema, f"#/$defs/{_pointer(_name(task))}")
     return found
 
 
 def _pointer(name: str) -> str:
-    """A name as it stands in a reference."""
+    """Return a name escaped for use in a `$ref`."""
     from urllib.parse import quote
 
     return quote(name.replace("~", "~0").replace("/", "~1"))
 
 
 def _open(said: Any, root: str) -> Any:
-    """A schema that takes expressions too, in itself and in what is inside."""
+    """Return a schema that accepts expressions too, at its top and inside."""
     inside = _inside(said, root)
     if not isinstance(inside, dict) or _takes_any_text(inside):
         return inside
@@ -104,7 +106,7 @@ def _takes_any_text(said: Mapping[str, Any]) -> bool:
 
 
 def _inside(said: Any, root: str) -> Any:
-    """A schema in which what is inside takes expressions too, its references led to `root`."""
+    """Return a schema that accepts expressions below its top, with references rebased to `root`."""
     if not isinstance(said, Mapping):
         return said
     found = dict(said)

@@ -1,8 +1,7 @@
-"""Names of Python objects into the objects: imports what users wrote, and says in one line why it
-cannot.
+"""Import modules of users, find objects in them by name, and explain in one line why an import fails.
 
-A module is looked for where Python looks, then in the spec's folder, then in the current directory:
-nothing of the user's hides what is installed, and a spec that means a hidden module is told so.
+A module is searched where Python looks, then in the spec's directory, then in the current directory: no module of
+the user hides an installed one, and a spec that means a hidden module gets an error.
 """
 
 from __future__ import annotations
@@ -29,8 +28,7 @@ __all__ = [
 
 
 class TaskError(ValueError):
-    """A task's declaration is wrong, or a task cannot be had; the message is for the user, the cure
-    is in `help`."""
+    """A task is declared wrongly or cannot be found; `message` is for the user, `help` says how to fix it."""
 
     def __init__(self, message: str, help: str | None = None) -> None:
         self.message = message
@@ -39,11 +37,11 @@ class TaskError(ValueError):
 
 
 class NoSuchTask(TaskError):
-    """There is nothing of the name by which a task or its module was asked for."""
+    """No task or module has the requested name."""
 
 
 def together(errors: Sequence[TaskError]) -> TaskError:
-    """One error that says all of them."""
+    """Merge several errors into one that states all of them; `errors` must not be empty."""
     if len(errors) == 1:
         return errors[0]
     cures = dict.fromkeys(error.help for error in errors if error.help)
@@ -51,7 +49,10 @@ def together(errors: Sequence[TaskError]) -> TaskError:
 
 
 def gathered(*checks: Callable[[], Any]) -> list[Any]:
-    """What the checks give; where some raise a `TaskError`, all are made before it is raised."""
+    """Call every check and return their results; raise one `TaskError` for all that fail.
+
+    All checks are called before it is raised.
+    """
     found, wrong = [], []
     for check in checks:
         try:
@@ -64,10 +65,9 @@ def gathered(*checks: Callable[[], Any]) -> list[Any]:
 
 
 def import_module(name: str, folder: Path) -> ModuleType:
-    """Import `name`, with `folder` and the current directory importable from now on.
+    """Import a module, searching `folder` and the current directory too; both stay importable.
 
-    It runs the module's code. Raises `TaskError` for a module that is not there, raises, or is
-    hidden by another one.
+    It runs the module's code. Raises `TaskError` for a module that does not exist, raises, or is hidden by another one.
     """
     if not all(part.isidentifier() for part in name.split(".")):
         raise NoSuchTask(f"`{name}` is not the name of a module", "write it as `package.module`")
@@ -81,8 +81,10 @@ def import_module(name: str, folder: Path) -> ModuleType:
 
 
 def member(module: ModuleType, qualname: str) -> object:
-    """The object that `qualname` ("f" or "Class.f") names in `module`, else a `TaskError` with the
-    nearest name."""
+    """Return the object that `qualname` ("f" or "Class.f") names in `module`.
+
+    Raises `NoSuchTask` with the closest name as help.
+    """
     found: object = module
     for part in qualname.split("."):
         if not hasattr(found, part):
@@ -94,7 +96,7 @@ def member(module: ModuleType, qualname: str) -> object:
 
 
 def look_up(target: str) -> object | None:
-    """What "module:qualname" names among the modules that are loaded, or None; imports nothing."""
+    """Return the object that "module:qualname" names in the loaded modules, or None; imports nothing."""
     module, _, qualname = target.partition(":")
     found: object = sys.modules.get(module)
     for part in qualname.split("."):
@@ -103,7 +105,7 @@ def look_up(target: str) -> object | None:
 
 
 def cause(error: BaseException, module: str) -> str:
-    """What went wrong while `module` was imported, and where in its package's code, in one line."""
+    """Describe in one line why the import of `module` failed, and where in its package's code."""
     text = error.msg if isinstance(error, SyntaxError) else str(error)
     said = " ".join(text.split())
     if not isinstance(error, TaskError):

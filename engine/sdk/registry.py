@@ -1,8 +1,9 @@
-"""`Task`, the declaration of a task, and the `Registry` that finds tasks by id.
+"""Declarations of tasks, `Task`, and the `Registry` that finds them by id.
 
-A task declares its exits as names of codes. `functions.py` makes tasks of functions and classes. A registry is a value of its
-caller: nothing is registered anywhere by being decorated, and no id ever hides another. Source:
-LANGUAGE.md sections 3, 4 and 9.
+A task declares its exits as names of codes. `decorator` makes tasks of functions and classes. A registry is a value of
+its caller: decorating a function registers nothing, and no id ever hides another.
+
+Source: docs/language.md, "Nodes and steps", "Outcomes", "Resources".
 """
 
 from __future__ import annotations
@@ -28,13 +29,11 @@ __all__ = ["Registry", "TaskError"]
 
 
 class Registry:
-    """The tasks that a spec may name: built-in ones, entry points, and those of the project's
-    modules.
+    """The tasks that a spec may name: built-in, from entry points, and of the project's modules.
 
-    `builtin` maps ids to functions that give the task; each is called once, when it is first looked
-    for. Entry points are loaded when a project's task is registered or an id is not found without
-    them; what keeps one from being loaded `broken` tells. `allow` is a list of patterns like
-    "llm.*" (of `fnmatch`, case counts): any other id is refused.
+    `builtin` maps ids to functions that return the task; each is called once, when its id is first requested. Entry points
+    are loaded when a project's task is registered, or when an id is not found without them; `find_entry_point_errors` reports
+    those that fail. `allow` is a list of patterns like "llm.*" (of `fnmatch`, case-sensitive): any other id is refused.
     """
 
     def __init__(
@@ -51,11 +50,9 @@ class Registry:
         self._broken: list[TaskError] = []
 
     def register(self, source: object) -> Task:
-        """Add a `Task`, what `@task` decorated, or a class with `async def execute`; give the task
-        as it will run.
+        """Add a `Task`, a decorated object, or a class with `async def execute`; return the task as it will run.
 
-        Registering the same object again changes nothing; another one with a known id is a
-        `TaskError`.
+        Registering the same object again changes nothing; another one with a known id raises `TaskError`.
         """
         entry = _entry(source)
         known = self._builtin_entry(entry.task.id) or self._externals().get(entry.task.id)
@@ -63,16 +60,18 @@ class Registry:
         return self._registered[entry.task.id].task if known is None else known.task
 
     def use(self, module: str, folder: Path) -> tuple[Task, ...]:
-        """Import `module`, looked for in `folder` too, and register all tasks among its globals,
-        imported ones included; what is wrong with some is raised when all have been tried."""
+        """Import `module`, also from `folder`, and register all tasks among its globals.
+
+        Imported tasks are included. Every task is tried before one `TaskError` reports all that fail.
+        """
         found = _declared_in(import_module(module, folder))
         return tuple(gathered(*(functools.partial(self.register, task) for task in found)))
 
     def find(self, id: str, folder: Path) -> Task | None:
-        """The task `id`, or None if there is none. `python:module:function` is imported, also from
-        `folder`.
+        """Return the task `id`, or None if there is none.
 
-        Raises `TaskError` for an id that is not allowed, and for a function that cannot be had.
+        `python:module:function` is imported, also from `folder`. Raises `TaskError` for an id that is not allowed, and for a
+        function that cannot be imported.
         """
         whole, slash, step = id.partition("/")
         if slash:
@@ -90,18 +89,20 @@ class Registry:
         return entry.task
 
     def ids(self) -> tuple[str, ...]:
-        """The allowed ids in order, without `python:` ones."""
+        """Return the allowed ids, sorted, without `python:` ones."""
         known = {*self._builtin, *self._registered, *self._externals()}
         return tuple(sorted(name for name in known if self._allows(name)))
 
     def broken(self) -> tuple[TaskError, ...]:
-        """Why entry points give no tasks, or not all of theirs; loads them."""
+        """Load the entry points, and return the errors of those that give no tasks, or not all."""
         self._externals()
         return tuple(self._broken)
 
     def origin(self, id: str) -> str | None:
-        """Where task `id` comes from: "built-in", "entry point NAME of DISTRIBUTION" or
-        "module:name"; None if unknown."""
+        """Return where task `id` comes from, or None if unknown.
+
+        "built-in", "entry point NAME of DISTRIBUTION" or "module:name".
+        """
         entry = self._loaded.get(id) if id.startswith(_PYTHON) else self._entry(id)
         return entry.origin if entry else None
 
@@ -115,7 +116,7 @@ class Registry:
         return self._loaded.get(id)
 
     def _externals(self) -> dict[str, _Entry]:
-        """What entry points give, loaded all at once: a module's ids cannot be known otherwise."""
+        """Load the tasks of all entry points at once: the ids of a module cannot be known otherwise."""
         if self._external is None:
             found: dict[str, _Entry] = {}
             for add in _entry_points():
@@ -142,7 +143,7 @@ _GROUP = "engine.tasks"
 
 @frozen(eq=False)
 class _Entry:
-    """A task as it will run, where it comes from, and the very object that it was made of."""
+    """A task as it will run, its origin, and the very object that it was made of."""
 
     task: Task
     origin: str
@@ -166,7 +167,7 @@ def _task_of(source: object) -> tuple[Task, object]:
 
 
 def _add(entries: dict[str, _Entry], entry: _Entry, known: _Entry | None) -> None:
-    """Add to `entries` what neither they nor `known` have under its id."""
+    """Add an entry to `entries` unless they, or `known`, have its id; raise `TaskError` for a different object."""
     known = known or entries.get(entry.task.id)
     if known is None:
         entries[entry.task.id] = entry
@@ -202,7 +203,7 @@ def _python(id: str, folder: Path) -> _Entry:
 
 
 def _entry_points() -> Iterable[Callable[[], list[_Entry]]]:
-    """For each entry point what loads its tasks."""
+    """Yield for each entry point the function that loads its tasks."""
     from importlib.metadata import entry_points
 
     for point in sorted(entry_points(group=_GROUP), key=lambda point: (point.name, point.value)):

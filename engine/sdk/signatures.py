@@ -1,9 +1,9 @@
-"""A function's signature into the JSON Schemas of its inputs and output, and checked inputs into
-its arguments.
+"""Turn a function's signature into JSON Schemas, and validated inputs into arguments.
 
-A parameter is an input by its name. One that is called `context` or annotated `Context` takes the
-attempt's context instead. A default makes an input optional; `**kwargs` takes inputs that are not
-named. Source: LANGUAGE.md section 9.
+A parameter is an input of its name. One that is named `context` or annotated `Context` takes the attempt's context
+instead. A default makes an input optional; `**kwargs` takes inputs that are not named.
+
+Source: docs/language.md, "Expressions".
 """
 
 from __future__ import annotations
@@ -25,8 +25,7 @@ __all__ = ["Signature", "called", "read_signature", "return_schema"]
 
 @attrs.frozen
 class Signature:
-    """The inputs of a function by name, the hint of all others, and the names of the parameters
-    that take the context."""
+    """The type hints of a function's inputs, its schemas, and the parameters that take the context."""
 
     hints: Mapping[str, Any]
     rest: Any
@@ -35,13 +34,13 @@ class Signature:
     output: Mapping[str, Any] | None
 
     def arguments(self, inputs: Mapping[str, Any], context: Context) -> dict[str, Any]:
-        """See `Task.arguments`."""
+        """Return the keyword arguments of the function; see `Task.build_arguments`."""
         built = {name: build(self.hints.get(name, self.rest), v) for name, v in inputs.items()}
         return built | dict.fromkeys(self.contexts, context)
 
 
 def read_signature(function: Callable[..., Any]) -> Signature:
-    """The signature of `function`; raises `TaskError` if its inputs cannot be passed by name."""
+    """Return the signature of a function; raises `TaskError` if its inputs cannot be passed by name."""
     try:
         signature = inspect.signature(function)
     except (TypeError, ValueError) as error:
@@ -64,7 +63,7 @@ def read_signature(function: Callable[..., Any]) -> Signature:
 
 
 def _described(schema: dict[str, Any], function: Callable[..., Any]) -> dict[str, Any]:
-    """The schema with what the docstring says of each parameter, where its hint says nothing."""
+    """Add the docstring's description of each parameter whose hint has none."""
     told = parameters(inspect.getdoc(function))
     properties = {
         name: {"description": told[name]} | part if told.get(name) else part
@@ -74,7 +73,10 @@ def _described(schema: dict[str, Any], function: Callable[..., Any]) -> dict[str
 
 
 def return_schema(function: Callable[..., Any]) -> dict[str, Any] | None:
-    """What the return annotation promises of outputs; None if it is nothing, None or an `Exit`."""
+    """Return the schema of a function's outputs from its return annotation.
+
+    None if there is no annotation, or it promises only None or an `Exit`.
+    """
     if inspect.isasyncgenfunction(inspect.unwrap(function)):
         return None  # what it yields may be anything
     hint = _hint(inspect.signature(function).return_annotation, _namespace(function))
@@ -84,7 +86,7 @@ def return_schema(function: Callable[..., Any]) -> dict[str, Any] | None:
 
 
 def called(found: Any) -> str:
-    """The name of a function or class, as messages show it."""
+    """Return the name of a function or class for messages, in backticks."""
     return f"`{getattr(found, '__qualname__', repr(found))}`"
 
 
@@ -150,5 +152,5 @@ def _parameter_schema(parameter: inspect.Parameter, hint: Any) -> dict[str, Any]
 
 
 def _open(rest: list[inspect.Parameter], hints: Mapping[str, Any]) -> bool | dict[str, Any]:
-    """The schema of further inputs: none without `**kwargs`."""
+    """Return the schema of inputs beyond the named ones: False without `**kwargs`."""
     return schema_of(hints[rest[0].name]) or True if rest else False

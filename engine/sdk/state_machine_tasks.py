@@ -1,4 +1,4 @@
-"""A class of several steps -> a `Task` with the machine that it is: `start`, `routes`, exits, and a method for each step.
+"""Turn a class of several steps into the state machine of a `Task`: `start`, `routes`, exits, and a method for each step.
 
     class Letter:
         id = "acme.letter"
@@ -12,9 +12,11 @@
 
         async def execute_write(self, inputs, context): ...
 
-A route leads to a step, or (None) to the end: a success after exit 0, else a failure. `(step, True)` is a retry, at most `max_attempts`
-attempts in all: of the step itself, or by way of the other one. Only what is a retry has a bound: a loop of other routes has none, and
-the check says so. Source: LANGUAGE.md sections 2 to 5.
+A route leads to a step, or (None) to the end: a success after exit 0, else a failure. `(step, True)` is a retry, at
+most `max_attempts` attempts in all: of the step itself, or by way of another step. Only retries are bounded; a loop of
+other routes has no bound, and the check reports it.
+
+Source: docs/language.md, "Nodes and steps", "Retry", "Routes".
 """
 
 from __future__ import annotations
@@ -37,16 +39,17 @@ __all__ = ["exits_of", "is_machine", "machinery"]
 
 
 def is_machine(cls: type) -> bool:
-    """Whether a class is one of several steps."""
+    """Return whether a class has several steps: `start` and `routes`, and no `execute`."""
     return not hasattr(cls, "execute") and hasattr(cls, "routes") and hasattr(cls, "start")
 
 
 def machinery(
     cls: Any, id: str, exits: Mapping[str, int], schema: Mapping[str, Any] | None
 ) -> Machinery:
-    """The steps of a class, each a task of its own; TaskError for what does not fit together.
+    """Build the steps of a class, each a task of its own; raises `TaskError` if they do not fit together.
 
-    An exit that only other steps have a route for is a failure."""
+    An exit that only other steps have a route for is a failure.
+    """
     routes, start = cls.routes, cls.start
     most = getattr(cls, "max_attempts", 1)
     if not isinstance(routes, Mapping) or not routes:
@@ -65,7 +68,10 @@ def machinery(
 
 
 def exits_of(id: str, found: Any) -> dict[str, int]:
-    """The names of a class's exits: an IntEnum, or a table; `success` and `failure` where 0 and 1 have none."""
+    """Return the exits of a class by name, from an IntEnum or a table.
+
+    `success` and `failure` are added where 0 and 1 have no name.
+    """
     named: dict[str, int]
     if isinstance(found, type) and issubclass(found, IntEnum):
         named = {member.name.lower(): int(member) for member in found}
@@ -107,7 +113,7 @@ def _step(
 
 
 def _result(returned: Any) -> Any:
-    """An exit (a member of an IntEnum), an exit with an output, an `Exit`, or an output."""
+    """Convert a returned IntEnum member, member with an output, `Exit`, or output to an `Exit` or output."""
     if isinstance(returned, IntEnum):
         return Exit(int(returned))
     if isinstance(returned, tuple) and len(returned) == 2 and isinstance(returned[0], IntEnum):
@@ -120,7 +126,7 @@ def _result(returned: Any) -> Any:
 def _routes(
     id: str, step: str, table: Any, exits: Mapping[str, int], steps: Mapping[str, Any], most: int
 ) -> tuple[dict[str, RouteSpec], tuple[RetrySpec, ...]]:
-    """The routes and retries of a step, as a spec has them."""
+    """Compile the routes and retries of a step into their spec types."""
     if not isinstance(table, Mapping):
         raise TaskError(
             f"the routes of step `{step}` of task `{id}` must be a mapping of exits to steps"
@@ -146,7 +152,7 @@ def _routes(
 
 
 def _exit(id: str, step: str, key: Any, exits: Mapping[str, int]) -> tuple[str, int | str]:
-    """What a spec calls an exit, and its code, or `error` and the like."""
+    """Return the name of an exit in a spec, and its code; for `error`, `timeout` and `*` twice the name."""
     if isinstance(key, int) and not isinstance(key, bool):
         name = next((name for name, code in exits.items() if code == key), str(int(key)))
         return name, int(key)

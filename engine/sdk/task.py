@@ -36,16 +36,15 @@ __all__ = [
 ]
 
 MARK = "__engine_task__"
-"""The attribute under which a decorated function or class has its `Task`."""
+"""The attribute of a decorated function or class that holds its `Task`."""
 
 
 Executor = Literal["async", "thread", "process"]
-"""Where a body runs: in the run's own thread, in a worker thread, or in a worker process that can
-be killed."""
+"""Where a body runs: in the run's own thread, in a worker thread, or in a worker process, which can be killed."""
 
 
 class Misfit(Exception):
-    """What a task's `exits_of` says of its `with`: what is wrong at which path below it."""
+    """An error in a step's `with`, found by its task's `find_exits`; `path` is relative to the `with`."""
 
     def __init__(self, path: tuple[str | int, ...], message: str, help: str | None = None) -> None:
         self.path, self.message, self.help = path, message, help
@@ -53,21 +52,26 @@ class Misfit(Exception):
 
 
 Body = Callable[[dict[str, Any], Context], Awaitable[Any]]
-"""`await body(inputs, context)` gives an output, or an `Exit`."""
+"""`await body(inputs, context)` returns an output, or an `Exit`."""
 
 
 Arguments = Callable[[Mapping[str, Any], Context], dict[str, Any]]
-"""`arguments(inputs, context)` gives the keyword arguments of a function."""
+"""`build_arguments(inputs, context)` returns the keyword arguments of a function."""
 
 
 ExitsOf = Callable[[Mapping[str, Any]], Mapping[str, int]]
-"""`exits_of(with)` gives the exits of a step with this `with`, as it is written; none where they cannot be told. It
-raises `Misfit`."""
+"""`find_exits(with)` returns the exits of a step with this `with`, as written in the spec.
+
+Returns none where they cannot be known from it. Raises `InvalidInput`.
+"""
 
 
 @frozen
 class Named:
-    """Something that a `with` names: a task or a pipeline that the body runs, or a resource that it needs, at `path` below it."""
+    """A task or pipeline that a body runs, or a resource it needs, as named in a `with`.
+
+    `path` is relative to the `with`.
+    """
 
     kind: Literal["task", "pipeline", "resource"]
     id: str
@@ -75,78 +79,90 @@ class Named:
 
 
 Names = Callable[[Mapping[str, Any]], "Iterable[Named]"]
-"""`names(with)` gives what a step's `with` names, as far as it is written out."""
+"""`find_references(with)` returns the references in a step's `with`, as far as they are written out."""
 
 
 Opens = Callable[[dict[str, Any], "Context"], "AbstractAsyncContextManager[Any]"]
-"""`opens(inputs, context)` gives an async context manager, whose value is what users of the resource get."""
+"""`open_resource(inputs, context)` returns an async context manager; its value is passed to the users of the resource."""
 
 
 @frozen(eq=False)
 class Task:
-    """A task's declaration: what a step may name, give, and expect to come back."""
+    """The declaration of a task: its schemas, its exits, and how its body runs."""
 
     id: str
     body: Body = attrs.field(repr=False)
     name: str = ""
     description: str = ""
     input_schema: Mapping[str, Any] | None = None
-    """JSON Schema of the whole `with` table (an object), or None when anything goes."""
+    """A JSON Schema of the whole `with` table (an object), or None if any table is valid."""
     output_schema: Mapping[str, Any] | None = None
     output: Literal["checked", "exact", "inputs"] = "checked"
-    """How far `output_schema` holds: it is checked, and null may come with exits other than 0; it is
-    true by construction whatever the exit, and not checked; or the output is the inputs as given."""
+    """How far `output_schema` holds.
+
+    "checked": it is validated at run time, and null may come with exits other than 0; "exact": it is true by construction
+    whatever the exit, and not validated; "inputs": the output is the inputs unchanged.
+    """
     exits: Mapping[str, int] = attrs.field(factory=lambda: {"success": 0})
     open: bool = False
-    """An open task may end with any code; in a closed one an undeclared code is the outcome
-    `error`."""
+    """An open task may end with any code; in a closed one an undeclared code is the outcome `error`."""
     example: str = ""
     """A node in TOML that shows the task, for `engine tasks NAME`."""
     may_ask: bool = True
-    """Whether an attempt may ask for a longer wait before a retry; what never does has a shorter
-    worst case."""
+    """Whether an attempt may request a longer delay before a retry.
+
+    A task that never does has a shorter worst case.
+    """
     exits_of: ExitsOf | None = attrs.field(default=None, repr=False)
-    """Gives a step's exits where these depend on what is written in its `with`."""
+    """Returns a step's exits where these depend on the text of its `with`."""
     names: Names | None = attrs.field(default=None, repr=False)
-    """Gives what a step's `with` names: it is checked, and the context brings it to the body."""
+    """Returns the references in a step's `with`: they are checked, and the context passes them to the body."""
     asks: bool = False
-    """Whether a person is asked, and no body runs: its exits are the `options` of its `with`."""
+    """Whether a person is asked instead of running a body: the exits are the `options` of the `with`."""
     executor: Executor = "async"
-    """Where it runs. Only "async" runs `body`; a "thread" or "process" task runs `function`, and
-    its `body` refuses to."""
+    """Where the task runs.
+
+    Only "async" runs `body`; a "thread" or "process" task runs `function`, and its `body` raises.
+    """
     function: Callable[..., Any] | None = attrs.field(default=None, repr=False)
     """The plain sync function of a "thread" or "process" task."""
     target: str | None = None
-    """"module:qualname" of `function`, by which a worker process finds it. A "thread" task that
-    still has a target has not been registered yet: if the target then leads to `function`, it
-    becomes a "process" task, else it loses the target."""
+    """"module:qualname" of `function`, by which a worker process imports it.
+
+    A "thread" task that still has a target has not been registered yet: if the target then leads to `function`, it
+    becomes a "process" task, else it loses the target.
+    """
     outlives: bool = False
-    """Whether its body is one child process in the context's `place`, which goes on when the engine
-    dies, and is taken over when the body is run again."""
+    """Whether the body is one child process that goes on when the engine dies.
+
+    It uses the context's state directory, and is adopted when the body runs again.
+    """
     machine: Machinery | None = attrs.field(default=None, repr=False)
-    """Of a class of several steps: a node with this task is the machine that they are."""
+    """The state machine of a class of several steps: a node with this task is that machine."""
     remembers: bool = False
-    """Whether its body reads what the steps of its node gave (`Context.steps`)."""
+    """Whether the body reads the outputs of its node's steps (`Context.steps`)."""
     opens: Opens | None = attrs.field(default=None, repr=False)
-    """Of a task that gives a resource: its body is not run, but this is entered for those who use it."""
+    """Opens a resource: it is entered for the users of the resource, and the body never runs."""
     arguments: Arguments | None = attrs.field(default=None, repr=False)
-    """Turns checked inputs into keyword arguments of `function`; None passes the inputs as they
-    are."""
+    """Turns validated inputs into keyword arguments of `function`; None passes the inputs unchanged."""
 
 
 Routes = Mapping[str, "tuple[Mapping[str, RouteSpec], tuple[RetrySpec, ...]]"]
-"""The routes and the retries of each step, by its name."""
+"""The routes and the retries of each step, by the step's name."""
 
 
 @frozen
 class Machinery:
-    """A class of several steps: the step it starts with, the task of each, and their routes and retries, as a spec has them."""
+    """The state machine of a class of several steps.
+
+    It has the first step, the task of each step, and their routes and retries in the types of a spec.
+    """
 
     start: str
     steps: Mapping[str, Task]
     routes: Routes
     routes_of: Callable[[Mapping[str, Any]], Routes] | None = None
-    """Gives them where they depend on what is written in the node's `with`."""
+    """Returns the routes where they depend on the text of the node's `with`."""
 
 
 def check_declaration(task: Task) -> None:
@@ -160,7 +176,7 @@ def check_declaration(task: Task) -> None:
 
 
 def check_exits(id: str, exits: Mapping[str, int]) -> None:
-    """Raise `TaskError` for all that is wrong with names and codes of exits."""
+    """Raise one `TaskError` for all errors in the names and codes of exits."""
     wrong: list[TaskError] = []
     codes: dict[int, str] = {}
     for name, code in exits.items():
@@ -176,8 +192,10 @@ def check_exits(id: str, exits: Mapping[str, int]) -> None:
 
 
 def check_schemas(task: Task) -> None:
-    """Raise `TaskError` unless the schemas are JSON Schema and the inputs' is of an object. Imports
-    jsonschema."""
+    """Raise `TaskError` unless the schemas are valid and the input schema is of an object.
+
+    Imports jsonschema.
+    """
     if task.input_schema is not None:
         _check_schema(task.input_schema, f"input schema of task `{task.id}`")
         if task.input_schema.get("type") != "object":

@@ -1,4 +1,4 @@
-"""Where in the user's code an exception comes from."""
+"""Find where in the user's code an exception was raised."""
 
 from __future__ import annotations
 
@@ -13,7 +13,10 @@ _ENGINE = os.path.join(os.path.dirname(os.path.dirname(os.path.abspath(__file__)
 
 
 def raised_at(error: BaseException) -> str | None:
-    """`file.py:5`: the innermost line of the user's own code, libraries left out; None if there is none."""
+    """Return the innermost line of the user's own code as `file.py:5`; None if there is none.
+
+    Lines of the engine and of libraries are left out.
+    """
     found = None
     for frame, line in traceback.walk_tb(error.__traceback__):
         if is_users(frame.f_code.co_filename):
@@ -22,7 +25,7 @@ def raised_at(error: BaseException) -> str | None:
 
 
 def is_users(filename: str) -> bool:
-    """Whether a file is neither the engine's nor a library's, nor no file at all."""
+    """Return whether a file belongs to the user: to neither the engine nor a library, and a real file."""
     return not filename.startswith(("<", _ENGINE, *_libraries()))
 
 

@@ -1,5 +1,4 @@
-"""The built-in tasks: which there are, and how one is loaded. A task's file is imported when the
-task is asked for."""
+"""The table of built-in tasks and their loader; a task's module is imported when the task is first requested."""
 
 from __future__ import annotations
 
@@ -44,16 +43,16 @@ BUILTIN = {
     "template": "template",
     "validate": "validate",
 }
-"""The id of each built-in task, and the module of this package whose `TASK` it is, or another name in it."""
+"""The module of each built-in task by id; its object is `TASK`, or the name after the colon."""
 
 
 def ids() -> tuple[str, ...]:
-    """The ids of the built-in tasks, sorted."""
+    """Return the ids of the built-in tasks, sorted."""
     return tuple(sorted(BUILTIN))
 
 
 def load(id: str) -> Task:
-    """The built-in task `id`; KeyError if there is none."""
+    """Load the built-in task `id`; raises KeyError if there is none."""
     module, _, name = BUILTIN[id].partition(":")
     task: Task = getattr(importlib.import_module(f"engine.tasks.{module}"), name or "TASK")
     return task

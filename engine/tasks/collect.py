@@ -1,4 +1,4 @@
-"""`collect`: gives its own inputs as its output, to bring the results of several nodes into one."""
+"""`collect`: returns its own inputs as its output, to combine the results of several nodes."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ __all__ = ["TASK", "body"]
 
 
 async def body(inputs: dict[str, Any], context: Context) -> dict[str, Any]:
-    """Return `inputs`."""
+    """Return `inputs` unchanged."""
     return inputs
 
 

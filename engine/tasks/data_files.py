@@ -1,7 +1,7 @@
 """`csv.*`, `json.*`, `jsonl.*`: read and write tables and values.
 
-A row of CSV is an object of texts under the names of the head, unless `types` says more. Whatever is wrong in a file is told with its
-line, and nothing of it is read then. Files are written as a whole or not at all (see `files`).
+A row of CSV is an object of texts by column name, unless `types` converts them. An error in a file is reported with
+its line, and then nothing of the file is returned. Files are written as a whole or not at all (see `files`).
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ Parse = Callable[[str, Mapping[str, Any], Path], Any]
 
 
 def _reader(key: str, parse: Parse, nothing: Any) -> Any:
-    """The body of a task that reads a file, and gives what `parse` makes of it under a key."""
+    """Build the body of a task that reads a file, and returns the parsed value under `key`."""
 
     def read(inputs: Mapping[str, Any], path: Path) -> Any:
         data = read_bytes(path, inputs.get("max_size", LIMIT))

@@ -1,7 +1,7 @@
-"""`fail`: ends with an exit other than 0 and says why.
+"""`fail`: ends with an exit other than 0 and a message.
 
-The check knows that no success comes of it, as long as `code` is written out. Trying again cannot help: only a retry
-that names the exit serves it.
+The check knows that it never succeeds, as long as `code` is written out. A retry cannot help: only one whose `on`
+names the exit applies.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ async def body(inputs: dict[str, Any], context: Context) -> Exit:
 
 
 def exits_of(with_: Mapping[str, Any]) -> dict[str, int]:
-    """The code that is written there is `failure`; an expression may give any."""
+    """Return a literal code as `failure`; none for an expression, which may give any code."""
     code = with_.get("code", 1)
     return {"failure": code} if type(code) is int and 0 < code < 256 else {}
 

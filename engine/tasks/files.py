@@ -1,7 +1,7 @@
 """`file.*`: read, write, find, copy and hash files.
 
-Paths are relative to the spec's folder, and links are followed. What is written is there as a whole or not at all: it is written
-beside its place, made safe on disk, and then moved there. A file that is not there is an exit of its own.
+Paths are relative to the spec's directory, and links are followed. A file is written as a whole or not at all: it is
+written beside its target, synced to disk, and then moved there. A missing file is an exit of its own.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ _PART = 1 << 20
 
 
 def read_bytes(path: Path, limit: int = LIMIT) -> bytes:
-    """All of a file; Failure if it is longer than the limit."""
+    """Return the content of a file; raises Failure if it is longer than `limit` bytes."""
     with _opened(path) as file:
         data = file.read(limit + 1)
     if len(data) > limit:
@@ -50,7 +50,7 @@ def read_bytes(path: Path, limit: int = LIMIT) -> bytes:
 
 
 def _opened(path: Path) -> IO[bytes]:
-    """A file to read; what is none, as a pipe, might have nothing to read for ever."""
+    """Open a regular file for reading; anything else, such as a pipe, might block for ever and raises Failure."""
     if path.exists() and not (path.is_file() or path.is_dir()):
         raise Failure(f"`{path}` is not a file")
     try:
@@ -60,7 +60,7 @@ def _opened(path: Path) -> IO[bytes]:
 
 
 def decoded(data: bytes, path: Path) -> str:
-    """The text of a file."""
+    """Decode the content of a file as UTF-8, without a byte order mark; raises Failure."""
     try:
         return data.decode("utf-8-sig")
     except UnicodeDecodeError as error:
@@ -70,8 +70,11 @@ def decoded(data: bytes, path: Path) -> str:
 def write_bytes(
     path: Path, parts: Iterator[bytes], stop: threading.Event, mode: str = "replace"
 ) -> int:
-    """Write a file as a whole, and give its length; `mode` "new" refuses one that is there. Once `stop` is set nothing
-    comes of it."""
+    """Write a file as a whole, and return its length in bytes.
+
+    `mode` "new" fails if the file exists, "append" adds to it. If `stop` is set before the end, nothing is written and 0
+    is returned.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
     target = Path(os.path.realpath(path))
     new = target.with_name(f".{target.name}.{secrets.token_hex(6)}")
@@ -106,7 +109,7 @@ def _pour(file: IO[bytes], source: Path) -> None:
 
 
 def hashed(path: Path, algorithm: str, context: Context) -> tuple[str, int]:
-    """The hash of a file, hexadecimal, and its length."""
+    """Return the hexadecimal hash of a file, and its length in bytes."""
     found, size = hashlib.new(algorithm), 0
     with _opened(path) as file:
         for part in _parts(file, context):
@@ -116,7 +119,7 @@ def hashed(path: Path, algorithm: str, context: Context) -> tuple[str, int]:
 
 
 def _parts(file: IO[bytes], context: Context) -> Iterator[bytes]:
-    """A file, part by part, with its progress."""
+    """Yield the content of a file in chunks, and report progress."""
     progress = Progress(context, os.fstat(file.fileno()).st_size)
     return progress.through(iter(partial(file.read, _PART), b""))
 
@@ -125,7 +128,7 @@ def _parts(file: IO[bytes], context: Context) -> Iterator[bytes]:
 
 
 async def read(inputs: dict[str, Any], context: Context) -> Exit:
-    """Read a file; `missing` if it is not there."""
+    """Read a file; exit `missing` if it does not exist."""
     path = place(context, inputs["path"])
     try:
         data = await aside(partial(read_bytes, path, inputs.get("max_size", LIMIT)))
@@ -142,7 +145,7 @@ def _content(data: bytes, form: str, path: Path) -> Any:
 
 
 async def write(inputs: dict[str, Any], context: Context) -> dict[str, Any]:
-    """Write a file."""
+    """Write a file and return its path and size."""
     path, content = place(context, inputs["path"]), inputs["content"]
     form = inputs.get("as", "text")
     data = _bytes(content, form)
@@ -165,7 +168,7 @@ def _bytes(content: Any, form: str) -> bytes:
 
 
 async def glob(inputs: dict[str, Any], context: Context) -> dict[str, Any]:
-    """Find files by a pattern, sorted."""
+    """Return the paths that match a pattern, sorted."""
     base = place(context, inputs.get("folder", "."))
     kind, most = inputs.get("kind", "files"), inputs.get("max", 100_000)
     paths = await aside(partial(_found, base, inputs["pattern"], kind, most))
@@ -183,7 +186,7 @@ def _found(base: Path, pattern: str, kind: str, most: int) -> list[str]:
 
 
 async def copy(inputs: dict[str, Any], context: Context) -> Exit:
-    """Copy a file; `missing` if it is not there."""
+    """Copy a file; exit `missing` if it does not exist."""
     source, target = place(context, inputs["from"]), place(context, inputs["to"])
     try:
         mode = inputs.get("mode", "replace")
@@ -199,7 +202,7 @@ def _copied(source: Path, target: Path, mode: str, context: Context, stop: threa
 
 
 async def hash_(inputs: dict[str, Any], context: Context) -> Exit:
-    """Hash a file; `missing` if it is not there."""
+    """Hash a file; exit `missing` if it does not exist."""
     path, algorithm = place(context, inputs["path"]), inputs.get("algorithm", "sha256")
     try:
         found, size = await aside(partial(hashed, path, algorithm, context))

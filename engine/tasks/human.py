@@ -1,7 +1,9 @@
-"""`human`: asks a person; which option they choose is the exit.
+"""`human`: asks a person; the chosen option is the exit.
 
-The body never runs: the run itself asks, on a terminal, by a function of its caller, or by being
-stored until the answer comes. Source: LANGUAGE.md section 13.
+The body never runs: the run itself asks, on a terminal, through a function of its caller, or by suspending until the
+answer comes.
+
+Source: docs/language.md, "Outcomes".
 """
 
 from __future__ import annotations
@@ -15,7 +17,7 @@ __all__ = ["TASK", "body"]
 
 
 async def body(inputs: dict[str, Any], context: Context) -> None:
-    """Never called."""
+    """Raise AssertionError: the run asks the person itself."""
     raise AssertionError("a person is asked, no code runs")
 
 

@@ -1,7 +1,7 @@
-"""`match`: which of several patterns a text has is the exit.
+"""`match`: matches a text against patterns; the first one that matches gives the exit.
 
-Patterns are tried in order; the exits they name are those of the step, so that the check knows them: numbers are
-themselves, names get the lowest codes that are free, from 0, in the order in which they first stand there.
+The exits that the patterns name are those of the step, so the check knows them: a number is the code itself, names
+get the lowest free codes, from 0, in the order in which they first occur.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ _KINDS = ("equals", "contains", "starts", "ends", "regex")
 
 
 async def body(inputs: dict[str, Any], context: Context) -> Exit:
-    """Try one pattern after the other."""
+    """Try the patterns in order, and end with the exit of the first that matches."""
     text = inputs["text"].strip() if inputs.get("strip", True) else inputs["text"]
     for at, pattern in enumerate(inputs["patterns"]):
         found = await _found(pattern, text, inputs.get("ignore_case", False))
@@ -37,7 +37,7 @@ Found = tuple[str, dict[str, str | None]]
 
 
 async def _found(pattern: Mapping[str, Any], text: str, fold: bool) -> Found | None:
-    """The part of the text, and named groups."""
+    """Return the matched part of the text, and the named groups; None without a match."""
     [kind] = pattern.keys() & {*_KINDS}
     wanted = pattern[kind]
     if kind == "regex":
@@ -61,8 +61,7 @@ json.dump(found and [found[0], found.groupdict()], sys.stdout)
 
 
 async def _searched(pattern: str, text: str, fold: bool) -> Found | None:
-    """Search in a process: there are expressions and texts for which that takes for ever, and nothing but an end of the
-    process stops it."""
+    """Search in a child process, which can be killed: some expressions and texts take for ever."""
     import trio
 
     try:
@@ -84,7 +83,10 @@ async def _searched(pattern: str, text: str, fold: bool) -> Found | None:
 
 
 def exits_of(with_: Mapping[str, Any]) -> dict[str, int]:
-    """The exits that the patterns name, and `no_match`; none where they are not written out."""
+    """Return the exits that literal patterns name, and `no_match`; none if they are not written out.
+
+    Raises InvalidInput for expressions in the patterns' exits, and for an invalid regular expression.
+    """
     patterns = with_.get("patterns")
     if not isinstance(patterns, list):
         if isinstance(patterns, str):
@@ -104,7 +106,7 @@ def exits_of(with_: Mapping[str, Any]) -> dict[str, int]:
 
 
 def _check(patterns: list[Any]) -> None:
-    """Regular expressions that are written out are right."""
+    """Raise InvalidInput for a literal regular expression that is invalid."""
     for at, pattern in enumerate(patterns):
         wanted = pattern.get("regex") if isinstance(pattern, dict) else None
         if isinstance(wanted, str) and "${" not in wanted:

@@ -1,7 +1,9 @@
-"""`mcp.server`, a resource, and `mcp.call`: the tools of a server that speaks the Model Context Protocol, through its official SDK.
+"""`mcp.server`, a resource, and `mcp.call`: tools of a Model Context Protocol server, through its official SDK.
 
-A server is a command, spoken with over its standard streams, or an address. It is opened once for all nodes that use it,
-so that it may remember what it was asked. Source: LANGUAGE.md section 12.
+A server is a command, used over its standard streams, or a URL. It is opened once for all nodes that use it, so that
+it may keep state between calls.
+
+Source: docs/language.md, "Resources".
 """
 
 from __future__ import annotations
@@ -23,12 +25,15 @@ if TYPE_CHECKING:
 __all__ = ["CALL", "SERVER", "ask", "body", "listed", "opens", "server_of"]
 
 _TAIL = 2000
-"""Characters of what a server wrote to standard error that are told when it cannot be opened."""
+"""Characters of a server's standard error that are shown if it cannot be opened."""
 
 
 @asynccontextmanager
 async def opens(inputs: dict[str, Any], context: Context) -> AsyncIterator[mcp.Client]:
-    """Start the server, or go to it, and agree with it on a version."""
+    """Start or connect to the server, and negotiate a protocol version with it.
+
+    Raises Failure if it cannot be opened. All processes of a command are killed at the end.
+    """
     token = children.new_token()
     with tempfile.TemporaryFile("w+", errors="replace") as file:
         said = cast("TextIO", file)
@@ -79,7 +84,7 @@ def _why(error: BaseException, said: TextIO) -> str:
 
 
 def server_of(context: Context, name: str) -> mcp.Client:
-    """The server that a node uses under this name."""
+    """Return the server that a node uses under this name; raises Permanent if there is none."""
     found: mcp.Client | None = context.resources.get(name)
     if found is None or not hasattr(found, "call_tool"):
         raise Permanent(f"resource `{name}` is not an MCP server of this node")
@@ -87,7 +92,7 @@ def server_of(context: Context, name: str) -> mcp.Client:
 
 
 async def listed(server: mcp.Client) -> list[mcp.types.Tool]:
-    """All its tools."""
+    """Return all tools of a server."""
     found: list[mcp.types.Tool] = []
     cursor: str | None = None
     while True:
@@ -101,7 +106,7 @@ async def listed(server: mcp.Client) -> list[mcp.types.Tool]:
 async def ask(
     server: mcp.Client, tool: str, arguments: Mapping[str, Any], context: Context
 ) -> tuple[bool, dict[str, Any]]:
-    """Whether a tool did what it was asked, and what it gave."""
+    """Call a tool, and return whether it succeeded, and its output."""
 
     async def heard(progress: float, total: float | None, message: str | None) -> None:
         if total and 0 <= progress <= total:
@@ -116,7 +121,7 @@ async def ask(
 
 
 async def _heard(question: Any) -> Any:
-    """The answer to a question; Failure if the server has none."""
+    """Await the reply to a request; raises Failure for an error reply or a closed connection."""
     import anyio
     from mcp import MCPError
 
@@ -129,7 +134,7 @@ async def _heard(question: Any) -> Any:
 
 
 async def body(inputs: dict[str, Any], context: Context) -> Exit:
-    """Call one tool."""
+    """Call one tool of a server."""
     server = server_of(context, inputs["server"])
     done, given = await ask(server, inputs["tool"], inputs.get("arguments", {}), context)
     if not done:
@@ -138,14 +143,14 @@ async def body(inputs: dict[str, Any], context: Context) -> Exit:
 
 
 def names(with_: Mapping[str, Any]) -> Iterator[Named]:
-    """The server is a resource that its node uses."""
+    """Yield the reference to the server, which is a resource that the node uses."""
     server = with_.get("server")
     if isinstance(server, str) and "${" not in server:
         yield Named("resource", server, ("server",))
 
 
 async def _never(inputs: dict[str, Any], context: Context) -> None:
-    """Never run: a resource is no step."""
+    """Raise Permanent: a resource cannot run as a step."""
     raise Permanent("`mcp.server` provides a resource and cannot be a step")
 
 

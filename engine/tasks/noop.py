@@ -1,5 +1,7 @@
-"""`pass`: does nothing and succeeds; what it is given is its output. A place for routes, joins and
-`set`, where `collect` says that results are brought together."""
+"""`pass`: does nothing and succeeds with its inputs as output.
+
+It serves for routes, joins and `set`, while `collect` documents that results are combined.
+"""
 
 from __future__ import annotations
 

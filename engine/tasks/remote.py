@@ -1,8 +1,9 @@
-"""`docker.run` and `ssh.run`: a command in a container or on another machine, through the client that is installed.
+"""`docker.run` and `ssh.run`: commands in a container or on another machine, through the installed client.
 
-The status of the command is the exit; what the client itself cannot do (125 of docker, 255 of ssh) is the outcome `error`. No shell
-reads the arguments: ssh, which gives its far end one line, is given one in which each is quoted. Cancelled, the
-client ends, and what it began elsewhere, which bears the attempt's name, is ended by another call of it.
+The status of the command is the exit; a failure of the client itself (125 of docker, 255 of ssh) is the outcome
+`error`. No shell interprets the arguments: ssh, which passes a single line to the remote shell, gets a line in which
+each is quoted. On cancellation the client is stopped, and the remote command, which carries the attempt's name, is
+stopped by another call of the client.
 """
 
 from __future__ import annotations
@@ -93,7 +94,7 @@ async def ssh(inputs: dict[str, Any], context: Context) -> Exit:
 
 
 def _line(inputs: Mapping[str, Any], name: str) -> str:
-    """The one line that the far end's shell is given: the command in a shell that stays, and is found there by its name."""
+    """Return the line for the remote shell: the command in a shell that stays, and is found by its name."""
     words = [f"{name}={shlex.quote(value)}" for name, value in inputs.get("env", {}).items()]
     command = " ".join([*(["env", *words] if words else []), *map(shlex.quote, inputs["argv"])])
     marked = f"""exec /bin/sh -c '"$@"; exit $?' {name} {command}"""
@@ -101,7 +102,7 @@ def _line(inputs: Mapping[str, Any], name: str) -> str:
 
 
 def _end(name: str, grace: float) -> str:
-    """The line that ends it: politely first, after half the grace period not any more."""
+    """Return the line that stops the remote command: SIGTERM, and SIGKILL after half the grace period."""
     itself = f"[{name[0]}]{name[1:]}"  # which is no part of this line
     return f"""\
 for g in $(ps -A -o pgid= -o args= | sed -n 's/^ *\\([0-9]*\\) .*{itself} .*/\\1/p' | sort -u); do
@@ -115,12 +116,12 @@ done"""
 
 
 def _name(context: Context) -> str:
-    """What is begun elsewhere is found there by this name."""
+    """Return the name by which the remote command is found; it is unique to the attempt."""
     return f"engine-{hashlib.sha256(context.key.encode()).hexdigest()[:16]}-{context.attempt}"
 
 
 async def _tell(argv: Sequence[str], context: Context) -> None:
-    """End what its client began elsewhere, and has left: it would go on."""
+    """Stop what the client started remotely, which would go on without it; cannot be cancelled."""
     import trio
 
     with trio.CancelScope(shield=True), trio.move_on_after(max(context.grace, 1.0)):
@@ -161,7 +162,7 @@ def _exit(done: children.Completed, inputs: Mapping[str, Any], command: str) -> 
 
 
 def _why(data: bytes, client: str) -> str:
-    """What a client complained of: its own line, or the last one."""
+    """Return the client's own error line, or its last line."""
     lines = texted(data).strip().splitlines() or [f"{client}: it gave no reason"]
     own = next((line for line in lines if line.startswith(f"{client}: ")), f"{client}: {lines[-1]}")
     return own[:500]

@@ -1,4 +1,4 @@
-"""What the schemas of built-in tasks have in common, and threads that a cancelled task leaves."""
+"""Helpers of built-in tasks: object schemas, paths, and threads that a cancelled task abandons."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ T = TypeVar("T")
 
 
 class NotThere(Failure):
-    """A file is not there; some tasks have an exit for it."""
+    """Raised for a missing file; some tasks have an exit for it."""
 
 
 def table(
     properties: Mapping[str, Any], required: Sequence[str] = (), **more: Any
 ) -> dict[str, Any]:
-    """The JSON Schema of an object with these properties and no others."""
+    """Return the JSON Schema of an object with these properties and no others."""
     return {
         "$schema": "https://json-schema.org/draft/2020-12/schema",
         "type": "object",
@@ -34,13 +34,15 @@ def table(
 
 
 def place(context: Context, path: str) -> Path:
-    """A path of a spec, which is relative to the folder of that."""
+    """Resolve a path of a spec against the spec's directory."""
     return Path(context.folder, path)
 
 
 async def aside(function: Callable[[], T]) -> T:
-    """What a function gives that may take long, run in a thread which a cancellation leaves to itself; an error of the
-    system is told in its words."""
+    """Run a slow function in a thread, and return its result; cancellation abandons the thread.
+
+    Raises Failure, with the system's message, for an OSError.
+    """
     import trio
 
     try:
@@ -50,7 +52,10 @@ async def aside(function: Callable[[], T]) -> T:
 
 
 async def written(function: Callable[[threading.Event], T]) -> T:
-    """The same for what has an effect at its end: it is given an event that is set by a cancellation."""
+    """Run a function that has an effect at its end in a thread, like `run_in_abandonable_thread`.
+
+    It is passed an event that is set on cancellation, so that an abandoned thread has no effect.
+    """
     stop = threading.Event()
     try:
         return await aside(partial(function, stop))
@@ -59,6 +64,6 @@ async def written(function: Callable[[threading.Event], T]) -> T:
 
 
 def told(error: OSError) -> str:
-    """What the system says, and of which file."""
+    """Describe an error of the operating system, with the name of the file."""
     said = (error.strerror or str(error)).lower()
     return f"`{error.filename}`: {said}" if error.filename else said

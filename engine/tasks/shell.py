@@ -1,9 +1,10 @@
-"""`shell`: runs a command; the status it ends with is the exit.
+"""`shell`: runs a command; its status is the exit.
 
-A list of arguments goes to the program as it is, no shell in between; only `command` with `shell =
-true` is given to `/bin/sh`. Lines on stderr become progress of the attempt; of a
-stream those on stdout too, in one order. A check asks for the schema alone, so what starts
-processes is imported when it is used. Source: LANGUAGE.md section 3.
+A list of arguments is passed to the program unchanged, without a shell; only `command` with `shell = true` is passed
+to `/bin/sh`. Lines on stderr become progress of the attempt; with `output = "stream"` lines on stdout too, in one
+order. A check needs only the schema, so modules that start processes are imported when they are used.
+
+Source: docs/language.md, "Outcomes".
 """
 
 from __future__ import annotations
@@ -23,8 +24,10 @@ __all__ = ["TASK", "body", "decoded", "texted"]
 
 
 async def body(inputs: dict[str, Any], context: Context) -> Exit:
-    """Run the command to its end; raises if a signal killed it or its output is not what `output`
-    says."""
+    """Run the command to its end.
+
+    Raises Failure if a signal killed it, or if its output is not of the form of `output`.
+    """
     argv = inputs["argv"] if "argv" in inputs else ["/bin/sh", "-c", inputs["command"]]
     _refuse(argv, inputs)
     done = await _run(argv, inputs, context)
@@ -41,7 +44,7 @@ async def body(inputs: dict[str, Any], context: Context) -> Exit:
 
 
 def _refuse(argv: list[str], inputs: dict[str, Any]) -> None:
-    """Raise for what no program can be started with; the system would say so in words of its own."""
+    """Raise Permanent for arguments that no program can be started with, with a clearer message than the system's."""
     env = inputs.get("env", {})
     if not argv[0]:
         raise Permanent("the first item of `argv` is empty: it must name the program")
@@ -75,7 +78,10 @@ async def _run(argv: list[str], inputs: dict[str, Any], context: Context) -> Com
 
 
 def decoded(done: Completed, form: str, command: str) -> Any:
-    """What a command wrote to standard output, as text, lines or JSON."""
+    """Parse the standard output of a command as text, lines or JSON.
+
+    Invalid JSON raises Failure after status 0, and is text otherwise.
+    """
     match form:
         case "lines":
             return done.stdout.decode(errors="replace").removesuffix("\n").split("\n") * bool(
@@ -94,7 +100,7 @@ def decoded(done: Completed, form: str, command: str) -> Any:
 
 
 def texted(data: bytes) -> str:
-    """What a command wrote, as text, less one newline at its end."""
+    """Decode the output of a command as text, less one newline at its end."""
     return data.decode(errors="replace").removesuffix("\n")
 
 

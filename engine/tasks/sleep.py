@@ -1,4 +1,4 @@
-"""`sleep`: waits."""
+"""`sleep`: waits for a given time."""
 
 from __future__ import annotations
 

@@ -1,8 +1,8 @@
-"""`sql.query` and `sql.execute`: statements of a database, through SQLAlchemy.
+"""`sql.query` and `sql.execute`: SQL statements, through SQLAlchemy.
 
-Values are bound, never written into the text of a statement, and that text takes no expressions: a `${` in it is a mistake
-that the check finds. What JSON does not have, as dates and decimals, is text in rows. A statement runs in a thread;
-cancelled, its connection is closed, which ends it where the driver can.
+Values are bound, never written into the text of a statement, and that text takes no expressions: a `${` in it is an
+error that the check finds. Values that JSON lacks, such as dates and decimals, are text in rows. A statement runs in
+a thread; on cancellation its connection is interrupted, which ends the statement where the driver can.
 """
 
 from __future__ import annotations
@@ -25,21 +25,21 @@ __all__ = ["EXECUTE", "QUERY"]
 
 T = TypeVar("T")
 _AGAIN = 0.02
-"""Seconds between two calls that end a statement."""
+"""Seconds between two calls that interrupt a statement."""
 
 
 async def query(inputs: dict[str, Any], context: Context) -> dict[str, Any]:
-    """The rows of a statement."""
+    """Return the rows of a statement."""
     return await _at(inputs, context, partial(_rows, inputs))
 
 
 async def execute(inputs: dict[str, Any], context: Context) -> dict[str, Any]:
-    """One statement for each row of values, or several statements, all in one transaction."""
+    """Run one statement for each row of values, or several statements, all in one transaction."""
     return await _at(inputs, context, partial(_counts, inputs))
 
 
 async def _at(inputs: Mapping[str, Any], context: Context, act: Callable[[Any], T]) -> T:
-    """What `act` gives in a transaction of its own."""
+    """Run a function in a transaction of its own, and return its result."""
     import trio
 
     raws: list[Any] = []
@@ -93,7 +93,7 @@ def _connected(inputs: Mapping[str, Any], context: Context, raws: list[Any]) -> 
 
 
 def _url(url: str, context: Context) -> Any:
-    """The address, that of a file of SQLite relative to the spec's folder."""
+    """Return the database URL; a SQLite file is relative to the spec's directory."""
     from pathlib import Path
 
     from sqlalchemy import make_url
@@ -107,7 +107,7 @@ def _url(url: str, context: Context) -> Any:
 
 
 def _interrupt(raw: Any) -> None:
-    """End what a driver's connection is at, from another thread, as far as it can."""
+    """Interrupt the statement of a driver's connection from another thread, if the driver can."""
     for name in ("interrupt", "cancel"):
         stop = getattr(raw, name, None)
         if stop is not None:
@@ -164,7 +164,7 @@ def _plain(value: Any) -> Any:
 
 
 def exits_of(with_: Mapping[str, Any]) -> dict[str, int]:
-    """Statements take no expressions: values are bound."""
+    """Return the exits; raises InvalidInput for an expression in a statement."""
     tables: list[tuple[tuple[str | int, ...], Any]] = [((), with_)]
     several = with_.get("statements")
     if isinstance(several, list):

@@ -1,4 +1,4 @@
-"""`tempdir`: a folder for the nodes that use it, removed after them."""
+"""`tempdir`: a temporary directory for the nodes that use it, removed after the last one."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ __all__ = ["TASK", "opens"]
 
 @asynccontextmanager
 async def opens(inputs: dict[str, Any], context: Context) -> AsyncIterator[dict[str, str]]:
-    """Make it and give its path; remove it with all that is in it."""
+    """Create the directory and yield its path; remove it with all its content."""
     import trio
 
     prefix = inputs.get("prefix", f"{context.pipeline}-")
@@ -29,7 +29,7 @@ async def opens(inputs: dict[str, Any], context: Context) -> AsyncIterator[dict[
 
 
 async def body(inputs: dict[str, Any], context: Context) -> None:
-    """Never run: a resource is no step."""
+    """Raise Permanent: a resource cannot run as a step."""
     raise Permanent("`tempdir` provides a resource and cannot be a step")
 
 

@@ -1,7 +1,7 @@
-"""`template`: a text made of a Jinja template and values.
+"""`template`: renders a Jinja template with values.
 
-The sandbox of Jinja keeps a template from all but its values, a name that is not among them is an error, and nothing
-is escaped: a template of HTML says `| e` where it must.
+Jinja's sandbox limits a template to its values, an undefined name is an error, and nothing is escaped: an HTML template
+writes `| e` where needed.
 """
 
 from __future__ import annotations
@@ -17,12 +17,12 @@ __all__ = ["TASK", "body", "fill"]
 
 
 async def body(inputs: dict[str, Any], context: Context) -> dict[str, str]:
-    """Never run: `fill` is, in a thread."""
+    """Raise AssertionError: `render_template` runs instead, in a thread."""
     raise AssertionError("templates are filled in by `fill`")
 
 
 def fill(inputs: Mapping[str, Any], context: Context) -> dict[str, str]:
-    """Fill the template in; a loop in one may take its time, and is stopped in the middle."""
+    """Render the template; a long loop in it is interrupted on cancellation."""
     return {"text": _filled(inputs, context)}
 
 

@@ -1,4 +1,4 @@
-"""How far a task has come with so many bytes: told once a second, so that what is short says nothing."""
+"""Progress of a transfer of bytes, reported once a second, so that a short transfer reports nothing."""
 
 from __future__ import annotations
 
@@ -10,18 +10,18 @@ from engine.sdk.context import Context
 __all__ = ["EVERY", "Progress"]
 
 EVERY = 1.0
-"""Seconds between two lines."""
+"""Seconds between two reports."""
 
 
 class Progress:
-    """Counts bytes, of `total` where that is known; from any thread."""
+    """A counter of bytes, of `total` if known; usable from any thread."""
 
     def __init__(self, context: Context, total: int | None) -> None:
         self._context, self._total = context, total or None
         self._done, self._last = 0, time.monotonic()
 
     def add(self, count: int) -> None:
-        """So many more."""
+        """Add a number of bytes, and report progress if it is due."""
         self._done += count
         now = time.monotonic()
         if now - self._last >= EVERY:
@@ -29,7 +29,7 @@ class Progress:
             self._tell()
 
     def through(self, parts: Iterable[bytes]) -> Iterator[bytes]:
-        """The parts, counted as they pass."""
+        """Yield the chunks, and count their bytes."""
         for part in parts:
             yield part
             self.add(len(part))

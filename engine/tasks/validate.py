@@ -1,4 +1,4 @@
-"""`validate`: whether a value is of a JSON Schema is the exit."""
+"""`validate`: validates a value against a JSON Schema; the result is the exit."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _EXITS = {"success": 0, "invalid": 1}
 
 
 async def body(inputs: dict[str, Any], context: Context) -> Exit:
-    """Look, and list all that is wrong."""
+    """Validate the value, and return all problems."""
     from engine.schemas.validation import misfits, schema_error
 
     wrong = schema_error(inputs["schema"])
@@ -29,7 +29,7 @@ async def body(inputs: dict[str, Any], context: Context) -> Exit:
 
 
 def exits_of(with_: Mapping[str, Any]) -> dict[str, int]:
-    """The exits that are declared; a schema that is written out must be one."""
+    """Return the declared exits; raises InvalidInput if a literal schema is not a valid JSON Schema."""
     from engine.schemas.validation import schema_error
 
     schema = with_.get("schema")

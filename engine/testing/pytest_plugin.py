@@ -1,4 +1,4 @@
-"""Fixtures for pytest, there as soon as the project is installed: `engine_task` and `engine_simulate`."""
+"""Pytest fixtures `engine_task` and `engine_simulate`, available as soon as the package is installed."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ __all__ = ["engine_simulate", "engine_task"]
 
 @pytest.fixture
 def engine_task() -> Callable[..., Ran]:
-    """`engine_task(task, inputs)` runs one task for real and tells how it ended: see `engine.testing.run_task`."""
+    """Run one task for real: `engine_task(task, inputs)` is `engine.testing.run_task`."""
     from engine.testing.task_runs import run_task
 
     return run_task
@@ -24,7 +24,10 @@ def engine_task() -> Callable[..., Ran]:
 
 @pytest.fixture
 def engine_simulate() -> Callable[..., Result]:
-    """`engine_simulate(spec, script, inputs)` runs a spec (a path, or a Plan) with scripted bodies under a virtual clock."""
+    """Simulate a spec: `engine_simulate(spec, script, inputs)`.
+
+    `spec` is a path or a Plan; bodies are scripted and the clock is virtual.
+    """
     from engine.api import load_plan
     from engine.plan.plan import Plan
     from engine.testing.scripts import parse_script

@@ -20,7 +20,10 @@ _KEYS = {"exit", "outcome", "duration", "output", "message", "permanent", "retry
 
 @attrs.frozen
 class Ending:
-    """How one scripted attempt ends, `duration` seconds after its start: an exit code, `error`, `interrupted`, or never."""
+    """The scripted end of one attempt, `duration` seconds after its start.
+
+    `outcome` is an exit code, `"error"`, `"interrupted"`, or `"hang"` for an attempt that never ends.
+    """
 
     outcome: int | Literal["error", "interrupted", "hang"] = 0
     duration: float = 1.0
@@ -34,7 +37,10 @@ Script = Mapping[str, Sequence[Ending]]
 
 
 def parse_script(data: Any, plan: Plan) -> Script:
-    """The script in JSON data; InputError lists everything that is wrong with it."""
+    """Return the script in JSON data.
+
+    Raises InputError, which lists everything that is wrong with it.
+    """
     if not isinstance(data, dict):
         raise InputError(("a script must be an object that maps `node/step` to a list of ends",))
     known = dict(_paths(plan, ""))
@@ -87,7 +93,7 @@ def _paths(plan: Plan, prefix: str) -> Iterator[tuple[str, Body]]:
 
 
 def _fans(plan: Plan, prefix: str) -> Iterator[str]:
-    """The paths of all fan-outs."""
+    """Yield the paths of all fan-out nodes, those of sub-pipelines included."""
     for node in plan.known.values():
         if node.fan is not None:
             yield f"{prefix}{node.name}"
@@ -100,7 +106,7 @@ _INDEX = re.compile(r"\[[0-9]+\](?=/|$)")
 
 
 def _listed(path: str) -> set[str]:
-    """The nodes of which a path names an item."""
+    """Return the nodes of which a path names an item."""
     return {_INDEX.sub("", path[: found.start()]) for found in _INDEX.finditer(path)}
 
 
@@ -148,7 +154,10 @@ def _seconds(
 
 
 def addresses(path: str) -> Iterator[str]:
-    """How a script may call the path of an attempt: its items, then some, then all items of a node."""
+    """Yield the script keys that match the path of an attempt, the most specific first.
+
+    First with all item indexes, then with some, then with none.
+    """
     yield path
     if "[" in path:
         parts = [(part, _INDEX.sub("", part)) for part in path.split("/")]
@@ -156,6 +165,8 @@ def addresses(path: str) -> Iterator[str]:
 
 
 def _placeholders(names: Mapping[str, bool], known: Mapping[str, str], form: str) -> dict[str, str]:
-    """The variables or secrets that must be set; one that is not stands for itself, in a text that
-    is long enough to be hidden."""
+    """Return the required variables or secrets; one that is not set gets a placeholder.
+
+    The placeholder is long enough to be redacted.
+    """
     return {name: known.get(name, form.format(name)) for name, needed in names.items() if needed}

@@ -1,8 +1,9 @@
-"""Try a plan without its effects: scripted bodies under a virtual clock, everything else real.
+"""Test a plan without its side effects: scripted bodies under a virtual clock, everything else real.
 
-A script maps `"node/step"` (in a sub-pipeline with the parent's `"node/step/"` before it) to a list of ends, one an attempt, the last
-repeats; what is not in it ends with exit 0 after a second. Of a fan-out `"node/step"` serves each item by itself, and
-`"node[3]/step"` before it that one. Source: LANGUAGE.md sections 2 to 9; FEATURES.md 74.
+A script maps `"node/step"` (in a sub-pipeline after the parent's `"node/step/"`) to a list of ends, one for
+each attempt; the last one repeats. A step that is not in the script ends with exit 0 after one second. In a
+fan-out `"node/step"` serves each item separately, and `"node[3]/step"` takes precedence for that item.
+Source: docs/language.md, "Nodes and steps", "Outcomes", "Fan-out".
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ __all__ = ["simulate"]
 
 
 def scripted(script: Script) -> Callable[[LiveAttempt], Any]:
-    """Bodies that do what the script says, by trio's clock."""
+    """Return a function that performs attempts as the script says, by trio's clock."""
     used: dict[str, int] = {}
 
     async def perform(attempt: LiveAttempt) -> Outcome:
@@ -66,10 +67,10 @@ def simulate(
     seed: int | str = 0,
     cancel_at: float | None = None,
 ) -> Result:
-    """Run a plan with scripted bodies under a virtual clock; blocks for milliseconds, whatever the times in it.
+    """Run a plan with scripted bodies under a virtual clock.
 
-    `cancel_at` asks for cancellation at that many seconds. Raises InputError for inputs that do not fit, EngineError for a run that
-    could never end.
+    Blocks for milliseconds, however long the scripted durations are. `cancel_at` requests cancellation after that many seconds.
+    Raises InputError for inputs that do not match the schema, and EngineError for a run that could never end.
     """
     import os
 
@@ -104,7 +105,7 @@ _NULL = re.compile(r"null `(?:steps\.)?(?P<name>\w+)` has no (?:field `[^`]*`|it
 
 
 def _explained(plan: Plan, result: Result, script: Script, prefix: str) -> Result:
-    """The result; where an output was read that the script does not give, its message says so."""
+    """Return the result with a cause added to each message about an output that the script does not give."""
     nodes = {}
     for name, node in result.nodes.items():
         children = _children(plan.known[name])
@@ -129,7 +130,7 @@ def _explained(plan: Plan, result: Result, script: Script, prefix: str) -> Resul
 
 
 def _children(node: Node) -> dict[str, Plan]:
-    """The sub-pipelines of a node's steps."""
+    """Return the sub-pipelines of a node by step."""
     bodies = zip(node.step_names, node.bodies, strict=True)
     return {name: body.plan for name, body in bodies if body.plan is not None}
 

@@ -21,15 +21,15 @@ from engine.toml.source import Span
 __all__ = ["Coverage", "Spot", "coverage"]
 
 Key = tuple[int, str, str, str]
-"""The plan by identity, the node, the step (empty: the node itself), what is taken there."""
+"""The identity of the plan, the node, the step (empty: the node itself), and the description of the point."""
 
 
 @attrs.frozen
 class Spot:
-    """One thing that a run can do, where it is written, and whether some run did."""
+    """One thing that a run can do, its location, and whether some run did it."""
 
     path: str
-    """The node, or `node/step`, with the sub-pipeline's name before it."""
+    """The node, or `node/step`, after the name of the sub-pipeline if there is one."""
     what: str
     file: str
     span: Span
@@ -38,23 +38,23 @@ class Spot:
 
 @attrs.frozen
 class Coverage:
-    """All that runs of a plan can do, in the order of the file."""
+    """All coverage points of a plan, in the order of the file."""
 
     spots: tuple[Spot, ...]
 
     @property
     def missed(self) -> tuple[Spot, ...]:
-        """What no run did."""
+        """The points that no run has taken."""
         return tuple(spot for spot in self.spots if not spot.taken)
 
     @property
     def share(self) -> float:
-        """How much of all was taken: 0 to 1."""
+        """The fraction of the points that were taken, from 0 to 1; 1 if there are none."""
         return 1.0 - len(self.missed) / len(self.spots) if self.spots else 1.0
 
 
 def coverage(plan: Plan, results: Iterable[Result]) -> Coverage:
-    """What these runs of the plan have taken together."""
+    """Return the coverage of a plan by all these results together."""
     taken = {key for result in results for key in _of_run(plan, result)}
     return Coverage(tuple(_all(plan, taken)))
 
@@ -74,7 +74,7 @@ def _all(plan: Plan, taken: set[Key]) -> Iterator[Spot]:
 
 
 def _spots(node: Node) -> Iterator[tuple[str, str, KeyPath]]:
-    """The step, what is taken, and the key under which it is written."""
+    """Yield the step, the description, and the key path in the node, for each point of a node."""
     yield "", "it starts", ()
     if node.when is not None:
         yield "", "its `when` is false", ("when",)
@@ -127,7 +127,7 @@ def _of_node(plan: Plan, node: Node, found: NodeResult) -> Iterator[Key]:
 
 
 def _of_machine(plan: Plan, node: Node, attempts: Sequence[Attempt], reason: str) -> Iterator[Key]:
-    """The routes of one machine's visits."""
+    """Yield the keys of the routes that one machine's visits have taken."""
     steps = {node.name_of(at): (at, step) for at, step in enumerate(node.machine.steps)}
     visits = [[*group] for _, group in groupby(attempts, lambda each: (each.step, each.visit))]
     for number, visit in enumerate(visits):
@@ -141,7 +141,7 @@ def _of_machine(plan: Plan, node: Node, attempts: Sequence[Attempt], reason: str
 
 
 def _taken(step: Step, last: Attempt, target: int | None, reason: str) -> str | None:
-    """What the last attempt of a visit took, given the step behind it, if there is one."""
+    """Describe the route that the last attempt of a visit took; `target` is the index of the next step, if any."""
     outcome = last.outcome
     if outcome is None or outcome == "cancelled":
         return None

@@ -17,8 +17,11 @@ __all__ = ["Ran", "run_task"]
 
 @attrs.frozen
 class Ran:
-    """How a task ended: its exit `code` (None for the outcome `error`), what that is called, its output, why it is an
-    error, and the lines of progress it told."""
+    """The outcome of a task that was run by itself.
+
+    `code` is the exit code (None for the outcome `error`), `label` the name of the outcome, `error` the error message, `notes`
+    the progress messages.
+    """
 
     code: int | None
     label: str | None
@@ -34,9 +37,10 @@ def run_task(
     folder: str = ".",
     secrets: Mapping[str, str] | None = None,
 ) -> Ran:
-    """Run one task once, for real, under a clock that jumps over waits: what `@task` declared, a class, a `Task`, or an id.
+    """Run one task once, for real, under a clock that skips waiting.
 
-    Inputs and output are checked as in a run. Raises SpecError for inputs that its schema refuses. Blocks.
+    `task` is a function declared with `@task`, a class, a `Task`, or an id. Inputs and output are validated as in a run. Raises
+    SpecError for inputs that the task's schema rejects. Blocks.
     """
     import tomli_w
     import trio
@@ -71,7 +75,7 @@ def run_task(
 
 
 def _literal(value: Any) -> Any:
-    """A value in which nothing is an expression; null is none of TOML's, and is left out of tables."""
+    """Return a value with expressions escaped; None is left out of tables, since TOML has no null."""
     if isinstance(value, Mapping):
         return {key: _literal(item) for key, item in value.items() if item is not None}
     if isinstance(value, (list, tuple)):

@@ -1,9 +1,9 @@
-"""TOML -> the same TOML in one layout: white space and blank lines alone change.
+"""Formats TOML into one layout; only white space and blank lines change.
 
-Keys and headers stand at the margin, `=` between single spaces, a header after one blank line (with
-the comments right above it), never two blank lines. An array that was on one line stays there, one
-over several lines keeps its lines, indented by two. Comments keep their text and their
-distance. Values, keys and their order, quotes and commas are as they were.
+Keys and headers start at the margin, `=` has a single space on both sides, a header follows one blank line (with the
+comments right above it), and there are never two blank lines in a row. An array on one line stays there; one over several
+lines keeps its lines, indented by two. Comments keep their text and their distance. Values, keys and their order, quotes
+and commas stay as they are.
 """
 
 from __future__ import annotations
@@ -26,11 +26,14 @@ _EQUALS = re.compile(r"[ \t]*+=[ \t]*+")
 _BRACKETS = re.compile(r"\[\[?|\]\]?")
 _SKIPPED = re.compile(r"[ \t\r\n]*+")
 _BREAK = "\0"
-"""The end of a line, but for those in strings; no TOML holds it."""
+"""Stands for a line break outside of strings; no TOML contains this character."""
 
 
 def formatted(text: str) -> str:
-    """A text that is TOML, laid out; raises AssertionError if that would change what it says."""
+    """Return the formatted text of valid TOML.
+
+    Raises AssertionError if the new layout would change the data.
+    """
     cursor = _Cursor(text)
     lines = list(_spaced(list(_statements(cursor))))
     laid = _BREAK.join([*lines, ""]).replace(_BREAK, cursor.end or "\n")
@@ -43,7 +46,7 @@ def formatted(text: str) -> str:
 
 @attrs.define
 class _Cursor:
-    """A text and how far it is read; `end` is the first end of a line that is not in a string."""
+    """A text and the current offset in it; `newline` is the first line break outside of strings."""
 
     text: str
     pos: int = 0
@@ -55,14 +58,14 @@ class _Cursor:
         return self.text[self.pos : self.pos + 1]
 
     def take(self, pattern: re.Pattern[str]) -> re.Match[str]:
-        """What the pattern matches here."""
+        """Consume and return the match of the pattern at the current offset."""
         match = pattern.match(self.text, self.pos)
         assert match is not None, "not TOML"
         self.pos = match.end()
         return match
 
     def skip(self, pattern: re.Pattern[str]) -> int:
-        """Pass over blanks and ends of lines, and count these."""
+        """Skip white space that the pattern matches and return the number of line breaks in it."""
         blanks = self.take(pattern)[0]
         if not self.end and "\n" in blanks:
             self.end = "\r\n" if blanks.partition("\n")[0].endswith("\r") else "\n"
@@ -74,7 +77,7 @@ class _Cursor:
 
 @attrs.frozen
 class _Statement:
-    """A comment, header or pair; `blank`: with an empty line before it."""
+    """A comment, header or key/value pair; `has_blank_before` tells that an empty line precedes it."""
 
     kind: str
     text: str
@@ -111,7 +114,7 @@ def _key(cursor: _Cursor) -> str:
 
 
 def _tail(cursor: _Cursor) -> str:
-    """The comment at the end of a line with the space before it."""
+    """Read the comment at the end of a line, with the space before it."""
     gap = cursor.take(_BLANKS)[0]
     if cursor.next != "#":
         return ""
@@ -123,7 +126,7 @@ def _gap(blanks: str) -> str:
 
 
 def _spaced(statements: list[_Statement]) -> Iterator[str]:
-    """Their lines, empty ones between them."""
+    """Yield the lines of the statements, with empty ones between them."""
     above, begins = "", _begins_header(statements)
     for statement, begin in zip(statements, begins, strict=True):
         goes_on = above == "comment" and not statement.blank
@@ -134,7 +137,7 @@ def _spaced(statements: list[_Statement]) -> Iterator[str]:
 
 
 def _begins_header(statements: list[_Statement]) -> list[bool]:
-    """For each statement whether a header comes there, after comments that belong to it at most."""
+    """Return for each statement whether a header starts there, counting the comments that belong to it."""
     found = []
     follows = False
     for statement in reversed(statements):
@@ -151,7 +154,7 @@ _Token = tuple[str, str]
 
 
 def _tokens(cursor: _Cursor) -> Iterator[_Token]:
-    """The tokens of one value; `key` has its `=`, `comment` the space before it."""
+    """Yield the tokens of one value; a `key` includes its `=`, a `comment` the space before it."""
     open: list[str] = []
     while True:
         gap = cursor.take(_BLANKS)[0]
@@ -184,7 +187,7 @@ def _single(cursor: _Cursor, kind: str) -> _Token:
 
 
 def _member(cursor: _Cursor) -> Iterator[_Token]:
-    """The key of the next pair of an inline table, if there is one."""
+    """Yield the key of the next pair of an inline table, if there is one."""
     cursor.take(_BLANKS)
     if cursor.next != "}":
         key = _key(cursor)
@@ -217,7 +220,7 @@ def _value(cursor: _Cursor) -> str:
 
 
 def _between(before: _Token, token: _Token) -> str:
-    """The space between two tokens of a line."""
+    """Return the space between two tokens of a line."""
     if before[0] in ("", "key") or token[0] in ("comma", "comment"):
         return ""
     if token[1] == "}" and token[0] == "close":

@@ -20,7 +20,7 @@ def _part(part: str | int) -> str:
 
 
 def show(path: Sequence[str | int]) -> str:
-    """A path as it is written."""
+    """Format a path in the syntax of expressions."""
     text = ""
     for part in path:
         if isinstance(part, int):

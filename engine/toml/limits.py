@@ -8,13 +8,16 @@ from typing import Any
 __all__ = ["DEEPEST", "is_suspect"]
 
 DEEPEST = 100
-"""How many keys may lead to a table or an array: whatever walks a spec may recurse."""
+"""Maximum number of keys that lead to a table or an array.
+
+It lets any code that walks a spec use recursion.
+"""
 
 _LONG_LITERAL = re.compile(r"0[xob](?<=\b0.)\w{3500}")
 
 
 def is_suspect(text: str, data: dict[str, Any]) -> bool:
-    """Whether accepted data may lie beyond the limits; `beyond_limits` knows."""
+    """Return whether accepted data may exceed the limits; `find_excess` decides."""
     return _LONG_LITERAL.search(text) is not None or _is_deep(data)
 
 

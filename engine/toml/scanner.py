@@ -1,9 +1,9 @@
-"""Where keys and values of a TOML text are written: accepted TOML -> a tree of places.
+"""Scans TOML text into a tree of the positions of its keys and values.
 
-Offsets count characters of the text as it stands, "\\r\\n" included. The scanner finds where tokens
-end and validates nothing; where it cannot go on it stops and keeps what it has, so it also serves
-to explain a text that was refused. Each character is read once, and open arrays wait on a list, not
-on Python's stack: length and depth are no concern. Source: TOML 1.0.
+Offsets count characters of the text as it stands, CR before LF included. The scanner finds where tokens end and validates
+nothing; where it cannot continue it stops and keeps what it has, so it also serves to explain a text that the parser
+rejected. Each character is read once, and open arrays wait on a list, not on Python's stack: length and depth are no
+concern. Source: TOML 1.0.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ Extent = tuple[int, int]
 """Offsets of the first character and of the one after the last."""
 
 _MOST_OPEN = 1000
-"""Arrays and inline tables open at once beyond which no parser goes, so the scanner need not."""
+"""Maximum number of open arrays and inline tables; no parser accepts more, so the scanner need not."""
 
 # Possessive throughout: what a token has taken is never given back, so no text makes them slow.
 _BLANK = re.compile(r"(?:[ \t\r\n]++|#[^\n]*+)*+")
@@ -78,28 +78,28 @@ _UNITS = {
 
 @attrs.define(eq=False)
 class Place:
-    """One key path: where its last key is written, its literal if any, and what is inside."""
+    """The positions of one key path: its last key, its literal if any, and its children."""
 
     key: Extent
-    """Empty for an element of an array."""
+    """The extent of the key; empty for an element of an array."""
     value: Extent | None = None
     children: dict[str | int, Place] = attrs.field(factory=dict)
     headed: bool = False
-    """A `[header]` of its own names it."""
+    """Whether the table has a `[header]` of its own."""
     tables: bool = False
-    """An array of tables: the children are its `[[header]]`s."""
+    """Whether this is an array of tables, whose children are its `[[header]]`s."""
     again: list[Extent] | None = None
-    """Where else its key is written: in longer headers and dotted keys."""
+    """Other extents of the same key, in longer headers and dotted keys."""
 
     @property
     def inside(self) -> Place:
-        """Where a longer dotted key goes on: in an array of tables, its last one."""
+        """The position that a longer dotted key extends: in an array of tables, its last table."""
         return self.children[len(self.children) - 1] if self.tables else self
 
 
 @attrs.frozen
 class Clash:
-    """A key whose name is taken: as written, where, and where the first one begins."""
+    """A key that is already defined: its name as written, its extent, and the start of the first one."""
 
     name: str
     extent: Extent
@@ -107,12 +107,12 @@ class Clash:
 
 
 def places(text: str) -> Place:
-    """The place of the whole document."""
+    """Scan a text and return the position of the whole document."""
     return _scanned(text).root
 
 
 def walk(root: Place) -> Iterator[tuple[int, Place]]:
-    """Every place below `root` with its depth, 1 for the children of `root`; parents come first."""
+    """Yield every position below `root` with its depth, from 1; parents come first."""
     waiting = [(1, child) for child in reversed(root.children.values())]
     while waiting:
         depth, place = waiting.pop()
@@ -121,7 +121,7 @@ def walk(root: Place) -> Iterator[tuple[int, Place]]:
 
 
 def characters(text: str, literal: Extent) -> Iterator[Extent]:
-    """Where each character of the decoded string is written; nothing if `literal` is no string."""
+    """Yield the extent of each character of a decoded string; nothing if the literal is not a string."""
     quote = _QUOTE.match(text, *literal)
     if quote is None:
         return
@@ -132,15 +132,17 @@ def characters(text: str, literal: Extent) -> Iterator[Extent]:
 
 
 def comments(text: str) -> Iterator[Extent]:
-    """Where each comment of accepted TOML is written, `#` included: quotes stand only around
-    strings and keys."""
+    """Yield the extent of each comment of valid TOML, `#` included.
+
+    Valid TOML has quotes only around strings and keys, so quotes suffice to tell comments from text.
+    """
     for match in _COMMENTS.finditer(text):
         if match.lastgroup:
             yield match.span()
 
 
 def clash(text: str, end: int) -> Clash | None:
-    """The name that a parser found taken when it had read a header's key or a pair up to `end`."""
+    """Return the duplicate key of the header or pair that a parser had read up to `end`, or None."""
     start = _scanned(text[:end]).latest
     before = _scanned(text[:start])
     opening = _OPEN.match(text, start)
@@ -155,17 +157,17 @@ def clash(text: str, end: int) -> Clash | None:
 
 
 def latest(text: str) -> int:
-    """Where the latest key or header begins of what is still open at the end of the text."""
+    """Return the start of the last key or header that is still open at the end of the text."""
     return _scanned(text).latest
 
 
 def statement(text: str) -> int:
-    """Where the latest pair or header begins that is in no inline table."""
+    """Return the start of the last header or pair outside of inline tables."""
     return _scanned(text).statement
 
 
 def next_header(text: str, start: int) -> int:
-    """Where the next header begins behind the pairs from `start` on, or the text ends."""
+    """Return the start of the first header after the pairs from `start` on, or the end of the text."""
     scan = _Scan(text, start)
     with contextlib.suppress(_Cut):
         scan.take(_BLANK)
@@ -177,7 +179,7 @@ def next_header(text: str, start: int) -> int:
 
 
 def unclosed(text: str) -> int | None:
-    """Where a string, array or inline table begins that the text does not close."""
+    """Return the start of the string, array or inline table that the text leaves open, or None."""
     scan = _scanned(text)
     quote = _UNCLOSED_QUOTE.match(text, scan.pos)
     if quote is not None:
@@ -186,12 +188,12 @@ def unclosed(text: str) -> int | None:
 
 
 class _Cut(Exception):
-    """The scanner cannot go on: the text ends here, or is no TOML from here on."""
+    """The scanner cannot continue: the text ends, or is not TOML from here on."""
 
 
 @attrs.define(eq=False)
 class _Literal:
-    """An array or inline table that is not closed yet, and where its latest key begins."""
+    """An array or inline table that is still open, and the start of its latest key."""
 
     place: Place
     start: int
@@ -200,7 +202,7 @@ class _Literal:
 
 @attrs.define(eq=False)
 class _Scan:
-    """The scanner: `statement` is where the present one begins, `table` takes the next pair."""
+    """The scanner: `statement_start` is the start of the current statement, `table` receives the next pair."""
 
     text: str
     pos: int = 0
@@ -214,7 +216,7 @@ class _Scan:
 
     @property
     def latest(self) -> int:
-        """Where the latest key begins of what is still open at `pos`."""
+        """The start of the last key that is still open at `pos`."""
         return self.open[-1].key if self.open else self.statement
 
     def take(self, pattern: re.Pattern[str]) -> re.Match[str]:
@@ -284,7 +286,7 @@ class _Scan:
         place.value = (start, self.pos)
 
     def following(self) -> Place | None:
-        """Close what ends here; the place of the next value inside, None when nothing is open."""
+        """Close the literals that end here and return the position of the next value, or None."""
         while self.open:
             literal = self.open[-1]
             bracket = self.text[literal.start]

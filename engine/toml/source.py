@@ -1,8 +1,7 @@
-"""Source: a spec's text, and where each key path and each value in it is written.
+"""Source: the text of a spec, and the span of each key path and value in it.
 
-bytes -> Source -> plain data, or `Syntax`. Positions cost nothing until one is asked for. Lines end
-at "\\n" (a "\\r" before it is no part of the line); a byte order mark is dropped and not counted.
-Knows nothing of specs.
+bytes -> Source -> plain data, or `TomlSyntaxError`. Positions cost nothing until the first one is needed. Lines end at
+LF (a CR before it is not part of the line); a byte order mark is dropped and not counted. Knows nothing of specs.
 """
 
 from __future__ import annotations
@@ -32,7 +31,7 @@ if TYPE_CHECKING:
 __all__ = ["Source", "Span", "Syntax", "parse", "read", "read_bytes"]
 
 _MOST = 20
-"""Mistakes in a text that are told at once."""
+"""Maximum number of errors in a text that are reported at once."""
 
 
 @attrs.frozen(order=True)
@@ -46,7 +45,7 @@ class Span:
 
 
 class Syntax(ValueError):
-    """The text is not TOML; `span` is where that shows. `more` are further mistakes in the text."""
+    """The text is not TOML; `span` is the location of the error, `others` are further errors in the text."""
 
     def __init__(self, message: str, span: Span, more: tuple[Syntax, ...] = ()) -> None:
         self.message = message
@@ -61,47 +60,48 @@ def _without_mark(text: str) -> str:
 
 @frozen
 class Source:
-    """A text and the path it came from; `undecodable` is the first byte that is not UTF-8."""
+    """A text and the path it came from; `undecodable` is the span of the first byte that is not UTF-8."""
 
     path: pathlib.PurePath | str
     text: str = attrs.field(converter=_without_mark, repr=False)
     undecodable: Span | None = attrs.field(default=None, eq=False)
 
     def has(self, path: KeyPath) -> bool:
-        """Whether there is something at `path`."""
+        """Return whether the text has a key or value at `path`."""
         return self._find(path)[1]
 
     def key(self, path: KeyPath) -> Span:
-        """Where the last key of `path` is written: of a table in its own header, if it has one.
+        """Return the span of the last key of `path`; for a table, in its own header if it has one.
 
-        An element of an array is its value. What is not in the text is its nearest ancestor that
-        is; `()` is the start of the text.
+        The span of an element of an array is that of its value. A path that is not in the text has the span of its nearest
+        ancestor that is; `()` is the start of the text.
         """
         return self.span(*_key(self._find(path)[0]))
 
     def written(self, path: KeyPath) -> tuple[Span, ...]:
-        """Every place where the last key of `path` is written, in headers and dotted keys too, in
-        the order of the text; none if it is not there, or is an index."""
+        """Return the spans of all occurrences of the last key of `path`, in the order of the text.
+
+        These include longer headers and dotted keys. Empty if the path is not in the text, or ends in an index.
+        """
         place, complete = self._find(path)
         if not complete or place.key[0] == place.key[1]:
             return ()
         return tuple(self.span(*each) for each in sorted({place.key, *(place.again or ())}))
 
     def count(self, path: KeyPath) -> int:
-        """How many keys or items there are in what stands at `path`."""
+        """Return the number of keys or items in the value at `path`; 0 if there is none."""
         place, complete = self._find(path)
         return len(place.children) if complete else 0
 
     def value(self, path: KeyPath) -> Span:
-        """Where the literal at `path` is written, quotes included; for a `[table]` as `key`."""
+        """Return the span of the literal at `path`, quotes included; for a `[table]` as `key_span`."""
         place, _ = self._find(path)
         return self.span(*(place.value or _key(place)))
 
     def within(self, path: KeyPath, start: int, end: int) -> Span:
-        """Where the characters `start` to `end` of the decoded string at `path` are written.
+        """Return the span of characters `start` to `end` of the decoded string at `path`.
 
-        Where there are none (no string, or a shorter one) as `value`; an empty range before a
-        character is empty.
+        Without such characters (no string, or a shorter one) this is `value_span`; an empty range before a character is empty.
         """
         place, complete = self._find(path)
         if not complete or place.value is None or not 0 <= start <= end:
@@ -116,11 +116,11 @@ class Source:
 
     @property
     def newline(self) -> str:
-        """What its lines end with."""
+        """The line ending of the text."""
         return "\r\n" if "\r\n" in self.text else "\n"
 
     def line(self, number: int) -> str:
-        """The text of a line, from 1, without its end; empty beyond the last."""
+        """Return the text of a line, counted from 1, without its end; empty beyond the last line."""
         if not 1 <= number <= len(self._starts):
             return ""
         start = self._starts[number - 1]
@@ -128,16 +128,16 @@ class Source:
         return self.text[start:end].removesuffix("\r")
 
     def span(self, start: int, end: int) -> Span:
-        """The span from character `start` to before character `end` of the text."""
+        """Return the span from character `start` to before character `end` of the text."""
         return Span(*self._line_column(start), *self._line_column(end))
 
     def at(self, span: Span) -> str:
-        """The text of a span."""
+        """Return the text of a span."""
         start = self.offset(span.line, span.column)
         return self.text[start : self.offset(span.end_line, span.end_column)]
 
     def offset(self, line: int, column: int) -> int:
-        """How many characters stand before a line and column of the text, at most all."""
+        """Return the number of characters before a line and column, at most the length of the text."""
         end = len(self.text)
         return min(self._starts[line - 1] + column - 1, end) if line <= len(self._starts) else end
 
@@ -166,7 +166,7 @@ class Source:
 
 
 def read(path: str | os.PathLike[str]) -> Source:
-    """The source in a file; bytes that are not UTF-8 become U+FFFD, `undecodable` tells of them.
+    """Read the source in a file; bytes that are not UTF-8 become U+FFFD and set `undecodable`.
 
     Raises OSError as it comes when there is no such file or it cannot be read.
     """
@@ -180,11 +180,11 @@ def read(path: str | os.PathLike[str]) -> Source:
 
 
 _LARGEST = 64 * 1024 * 1024
-"""Bytes of a pipe that are read; a file's size is its owner's business."""
+"""Maximum number of bytes read from a pipe; the size of a file is its owner's business."""
 
 
 def read_bytes(path: str | os.PathLike[str]) -> bytes:
-    """What is in a file, or in a pipe that this process was given (`/dev/stdin`, `<(…)` of a shell).
+    """Return the content of a file, or of a pipe passed to this process (`/dev/stdin`, `<(…)` of a shell).
 
     Raises OSError for everything else: a device or a FIFO might never end.
     """
@@ -201,10 +201,10 @@ def read_bytes(path: str | os.PathLike[str]) -> bytes:
 
 
 def parse(source: Source) -> dict[str, Any]:
-    """The data of a source: dicts, lists, strings, numbers, booleans, dates and times.
+    """Return the data of a source: dicts, lists, strings, numbers, booleans, dates and times.
 
-    Raises Syntax, and nothing else, for every text that is no TOML 1.0, and for what no reader
-    could hold: integers of thousands of digits, nesting deeper than `syntax.DEEPEST`.
+    Raises TomlSyntaxError, and nothing else, for every text that is not valid TOML 1.0, and for what no reader could hold:
+    integers of thousands of digits, and nesting deeper than `syntax_errors.MAX_DEPTH`.
     """
     import tomli
 
@@ -231,7 +231,7 @@ def _beyond_limits(source: Source) -> tuple[str, scanner.Extent] | None:
 
 
 def _mistakes(source: Source, error: tomli.TOMLDecodeError) -> Iterator[Syntax]:
-    """What tomli has found, and what it finds when that is blanked out, some rounds long."""
+    """Yield the error that tomli found, then those it finds after blanking each out, up to a limit."""
     import tomli
 
     from engine.toml import syntax_errors

@@ -1,9 +1,8 @@
-"""Why a text is no TOML: the parser's error -> a message that stands alone, and its extent.
+"""Explains why a text is not TOML: turns the parser's error into a clear message and its extent.
 
-tomli refuses a text at its first mistake, so what stands before is sound and `positions` can read
-it; blanked out, the mistake lets the next one be found. Beyond TOML there are limits, so that
-nothing later has to fear what it is given: depth, and integers too long to print. Knows text and
-offsets only.
+tomli rejects a text at its first mistake, so the text before it is valid and `scanner` can read it; blanking out the
+mistake lets the next one be found. Beyond TOML there are limits on depth and on the length of integers, so that later code
+can rely on them. Knows text and offsets only.
 """
 
 from __future__ import annotations
@@ -31,7 +30,7 @@ _WORDS = {
     "Unclosed array": "expected `,` or `]` in an array",
     "Unclosed inline table": "expected `,` or `}` in an inline table",
 }
-"""Where tomli misses something, what that is; its other messages are only put in lower case."""
+"""Our messages for tokens that tomli misses; its other messages are only put in lower case."""
 
 _ESCAPES = {
     "Unescaped '\\' in a string": "unknown escape in a string; a backslash itself is `\\\\`",
@@ -51,7 +50,7 @@ _INTEGER = re.compile(r"[+-]?[0-9][0-9A-Za-z_]{999,}")
 
 
 def explain(text: str, error: tomli.TOMLDecodeError, at: int) -> tuple[str, Extent]:
-    """The message and the extent of what tomli found at the character `at`."""
+    """Return the message and the extent of the error that tomli found at offset `at`."""
     if _is_taken(error):
         return _taken(text, at)
     if _LINE_END.match(text, at):
@@ -65,8 +64,10 @@ def explain(text: str, error: tomli.TOMLDecodeError, at: int) -> tuple[str, Exte
 
 
 def without(text: str, error: tomli.TOMLDecodeError, at: int) -> str | None:
-    """The text with what is wrong at the character `at` blanked out, so that the parser can go on;
-    None where all that follows may be part of it. Lines and columns stay."""
+    """Return the text with the error at offset `at` blanked out, so that the parser can continue.
+
+    Returns None where everything that follows may belong to the error. Lines and columns stay the same.
+    """
     start = at if error.msg == "Invalid statement" else scanner.statement(text[:at])
     if _is_taken(error):
         start = scanner.latest(text[:at])
@@ -80,7 +81,7 @@ def without(text: str, error: tomli.TOMLDecodeError, at: int) -> str | None:
 
 
 def beyond_limits(text: str) -> tuple[str, Extent] | None:
-    """The message and the extent of the first value that is too deep or too long, if any."""
+    """Return the message and extent of the first value that is too deep or too long, or None."""
     for depth, place in scanner.walk(scanner.places(text)):
         start, end = place.key
         if depth > DEEPEST:
@@ -95,7 +96,7 @@ def _is_taken(error: tomli.TOMLDecodeError) -> bool:
 
 
 def _goes_on(text: str, at: int) -> bool:
-    """Whether something is open at a character that may hold further lines."""
+    """Return whether a literal that may span further lines is open at an offset."""
     start = scanner.unclosed(text[:at])
     return start is not None and (text[start] in "[{" or text[start : start + 3] in _LONG_QUOTES)
 
@@ -122,7 +123,10 @@ def _unexpected(text: str, said: str, at: int) -> tuple[str, Extent]:
 
 
 def _last_character(text: str, at: int) -> int:
-    """The end of the text's last word when `at` is beyond it: an empty last line shows nothing."""
+    """Return `at`, or the end of the last word if `at` is beyond the text.
+
+    An error shown on an empty last line would show nothing.
+    """
     return at if at < len(text) else len(text.rstrip())
 
 

@@ -1,4 +1,4 @@
-"""What the runs of a plan can come to at most: visits, attempts and time."""
+"""Compute upper bounds on the visits, attempts and time of a plan's runs."""
 
 from __future__ import annotations
 

@@ -1,6 +1,8 @@
-"""Plan -> Bounds: the worst case of a plan as values, for rules and for people.
+"""Compute the worst case of a plan as values, for rules and for display.
 
-What it means and why it holds is said in `measure`.
+`engine.analysis.bounds.pipeline_costs` explains the meaning of the figures and proves the bounds.
+
+Source: docs/language.md, "Worst case".
 """
 
 from __future__ import annotations
@@ -21,9 +23,9 @@ __all__ = ["Bound", "Bounds", "Endless", "NodeBound", "bounds_of"]
 
 @attrs.frozen
 class Bound:
-    """The most that something comes to, each figure by itself; infinite where nothing bounds it.
+    """The maximum of each figure by itself; infinite where nothing bounds it.
 
-    Exact: some assignment of exits comes to it. Else nothing comes to more.
+    If it is exact, some assignment of exits reaches it; otherwise no run exceeds it.
     """
 
     visits: float
@@ -35,11 +37,10 @@ class Bound:
 
 @attrs.frozen
 class NodeBound:
-    """One node, and its steps in order; `runs` is whether any run starts it. Of a fan-out `item` is one
-    of at most `items`, and what falls to a step is that of all items.
+    """The worst case of one node and of its steps, in order; `runs` is whether any run starts it.
 
-    `full` is its seconds without its deadline, `children` those of the sub-pipelines of its steps
-    without a timeout.
+    In a fan-out `item` is the bound of one of at most `items` items, and the figures of a step are those of all items.
+    `full` is the node's seconds without its deadline, `children` those of the sub-pipelines of its steps without a timeout.
     """
 
     node: Node
@@ -54,11 +55,10 @@ class NodeBound:
 
 @attrs.frozen
 class Endless:
-    """A step whose attempts have no end by the clock: it has no timeout, or what it holds has none.
+    """A step whose attempts have no bound in time: it has no timeout, or something in it has none.
 
-    `inside` is the path of the step in the sub-pipeline that lacks it; `pool` one that the node
-    holds while its sub-pipeline waits for another; `list` tells that it is the number of items that
-    has no bound.
+    `inside` is the path of the step in the sub-pipeline that lacks a timeout. `pool` is a pool that the node holds while
+    its sub-pipeline waits for another. `list` is set if the number of items has no bound.
     """
 
     node: Node
@@ -70,9 +70,11 @@ class Endless:
 
 @attrs.frozen(eq=False)
 class Bounds:
-    """All of a plan. `path` are the nodes of the longest chain, `full` is the seconds of a run without
-    its deadline; `endless` is empty where time is bounded, `uncounted` (the paths of fan-outs whose
-    lists may be of any length) where attempts are."""
+    """The worst case of a whole plan.
+
+    `path` are the nodes of the longest chain; `full` is the seconds of a run without its deadline. `endless` is empty where
+    time is bounded; `uncounted`, the paths of fan-outs whose lists may have any length, is empty where attempts are.
+    """
 
     plan: Plan
     nodes: tuple[NodeBound, ...]
@@ -86,7 +88,10 @@ class Bounds:
 
 @once
 def bounds_of(plan: Plan) -> Bounds | None:
-    """The worst case of a plan as the outermost run; None if a machine in it is not bounded, or it has errors."""
+    """Compute the worst case of a plan as the outermost run.
+
+    None if the plan has errors, or a machine in it is not bounded.
+    """
     return None if _untold(plan) else _bounds(Measure(plan, frozenset()))
 
 
@@ -95,13 +100,13 @@ def _untold(plan: Plan) -> bool:
 
 
 def _bounds(measure: Measure) -> Bounds:
-    """All figures, for the outermost run, what is to be done at its end included."""
+    """Compute all figures for the outermost run, its `[finally]` included."""
     found = _alone(measure)
     return found if measure.closing is None else _both(found, _alone(measure.closing))
 
 
 def _both(found: Bounds, closing: Bounds) -> Bounds:
-    """Nodes that begin when all others have ended: the figures add up."""
+    """Add the figures of nodes that begin when all others have ended."""
     behind = len(found.nodes)
     return attrs.evolve(
         found,
@@ -125,7 +130,7 @@ def _sum(one: Bound, other: Bound) -> Bound:
 
 
 def _alone(measure: Measure) -> Bounds:
-    """The figures of its nodes but for those of `[finally]`."""
+    """Return the figures of the nodes without those of `[finally]`."""
     most = measure.most("any")
     assert most is not None
     cap = measure.deadline
@@ -144,7 +149,7 @@ def _alone(measure: Measure) -> Bounds:
 
 
 def _uncounted(measure: Measure, most: Most) -> Iterator[str]:
-    """The fan-outs without a bound of their items, in sub-pipelines too."""
+    """Yield the fan-outs without a bound on their items, in sub-pipelines too."""
     for node in measure.plan.nodes:
         if node.index not in most.ran:
             continue
@@ -169,7 +174,7 @@ def _node(measure: Measure, node: Node, most: Most) -> NodeBound:
 
 
 def _child(measure: Measure, body: Body) -> float | None:
-    """The longest run of a step's sub-pipeline."""
+    """Return the seconds of the longest run of a step's sub-pipeline."""
     load = measure.load_of(body)
     if load is None:
         return None
@@ -177,7 +182,7 @@ def _child(measure: Measure, body: Body) -> float | None:
 
 
 def _endless(measure: Measure, most: Most) -> Iterator[Endless]:
-    """The steps that keep a run from having a bound in time."""
+    """Yield the steps that keep a run from having a bound in time."""
     locked = []
     for node in measure.plan.nodes:
         found = measure.options[node.index]
@@ -194,7 +199,7 @@ def _endless(measure: Measure, most: Most) -> Iterator[Endless]:
 
 
 def _inside(measure: Measure, plan: Plan) -> str:
-    """The path of the first step of a sub-pipeline that has no end by the clock."""
+    """Return the path of the first step of a sub-pipeline that has no bound in time."""
     child = measure.children[id(plan)]
     most = child.most("any")
     first = next(_endless(child, most), None) if most else None

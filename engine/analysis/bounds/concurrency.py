@@ -1,7 +1,7 @@
-"""How many attempts can hold a place at once, and which limits can therefore make others wait.
+"""Compute how many attempts can hold a slot at once, and which limits can therefore make others wait.
 
-Nodes on one path of edges never run at once, so a cover of the graph by chains tells: at most one
-node of each runs. A limit with as many places as that is never full while somebody waits.
+Nodes on one path of edges never run at once. So, with the graph covered by chains, at most one node of each chain
+runs. A limit with that many slots is never full while an attempt waits for it.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ __all__ = ["at_once", "chains_of"]
 
 
 def chains_of(plan: Plan, order: Sequence[int]) -> list[list[int]]:
-    """All nodes in chains, each after one that it waits for."""
+    """Cover all nodes with chains, in which each node comes after one that it waits for."""
     chain: dict[int, list[int]] = {}
     found: list[list[int]] = []
     for node in order:
@@ -28,5 +28,5 @@ def chains_of(plan: Plan, order: Sequence[int]) -> list[list[int]]:
 
 
 def at_once(chains: Sequence[Sequence[int]], width: Sequence[int]) -> int:
-    """How many places are held at most, if each node holds so many."""
+    """Return the maximum number of slots held at once, given the number that each node holds."""
     return sum(max(width[node] for node in chain) for chain in chains)

@@ -1,10 +1,12 @@
-"""Items -> Weights: the most that a fan-out weighs, given what one item does.
+"""Compute the maximum weight of a fan-out from the weights of one item.
 
-Sums of items add up, and which items fail is free within what is tolerated. **Time**, with n items of which m run at
-once: where an item holds its place from its first attempt to its end, the last one starts after at most (n - 1) // m
-others one after the other, each as long as the longest: all take at most ceil(n / m) of that. Where it lets its place
-go in between, take what is said in `measure` of limits: the longest item, and what all others hold divided by m.
-A list that is read may have any number of items up to the most. Source: LANGUAGE.md sections 2 and 10.
+The sums of items add up, and any items may fail within the tolerance. **Time**, with n items of which m run at
+once: where an item holds its slot from its first attempt to its end, the last one starts after at most (n - 1) // m
+others one after another, each as long as the longest, so all take at most ceil(n / m) times that. Where an item
+releases its slot in between, the bound for limits in `pipeline_costs` applies: the longest item, plus the seconds that
+all others hold divided by m. A list that is read may have any number of items up to the maximum.
+
+Source: docs/language.md, "Fan-out", "Worst case".
 """
 
 from __future__ import annotations
@@ -22,8 +24,11 @@ __all__ = ["Fanned", "Items", "solid"]
 
 @attrs.frozen
 class Items:
-    """What items come to: `most` of them (it may be infinite), what one weighs that succeeds and one
-    that fails; None: none does. `keeps` its place, or not; `whole`: it is a sub-pipeline."""
+    """The costs of the items of a fan-out: at most `most` items, which may be infinite.
+
+    One weight is that of an item that succeeds, the other that of an item that fails; None if no item does. `holds_slot` is
+    whether an item holds its slot throughout; `whole` whether it is a sub-pipeline.
+    """
 
     fan: Fan
     most: float
@@ -33,7 +38,7 @@ class Items:
     whole: bool
 
     def won(self) -> Fanned | None:
-        """All, of which no more fail than are tolerated."""
+        """Return the cost of all items when no more fail than are tolerated; None if that cannot happen."""
         count, allowed = self.most, self._allowed(self.most)
         if self.good is None:
             if self.bad is None or allowed < count:
@@ -45,7 +50,7 @@ class Items:
         return self._all(self.good, self.bad if allowed else None, count, min(allowed, count))
 
     def lost(self) -> Fanned | None:
-        """All, of which more fail than are tolerated."""
+        """Return the cost of all items when more fail than are tolerated; None if that cannot happen."""
         allowed = self._allowed(self.most)
         if self.bad is None or (allowed >= self.most and not math.isinf(self.most)):
             return None
@@ -63,7 +68,7 @@ class Items:
         )
 
     def _all(self, each: Weight, other: Weight | None, count: float, free: float) -> Fanned:
-        """So many items, of which `free` ones may be the other sort."""
+        """Return the cost of `count` items, of which up to `free` may be of the other kind."""
         if not count:
             return Fanned(NOTHING, True)
         longest = each if other is None else more(each, other)
@@ -77,8 +82,10 @@ class Items:
         return Fanned(weight, exact and met)
 
     def _time(self, item: Weight, count: float) -> tuple[float, float, bool]:
-        """Seconds of all with places enough, what counts on a chain under limits, and whether the
-        former is met."""
+        """Return the seconds of all items with enough slots, the seconds that count on a chain, and exactness.
+
+        The last is whether some run takes the first figure; the second is for a chain under limits.
+        """
         places = self.fan.max_parallel
         if count <= places:
             return item[TIME], item[CHAIN], True
@@ -93,14 +100,14 @@ class Items:
 
 @attrs.frozen
 class Fanned:
-    """The most of all items, and whether a run takes that long."""
+    """The maximum cost of all items, and whether some run takes that long."""
 
     weight: Weight
     timed: bool
 
 
 def solid(node: Node) -> bool:
-    """Whether an item of a node holds its places from its first attempt to its end."""
+    """Return whether an item of a node holds its slots from its first attempt to its end."""
     for step, body in zip(node.machine.steps, node.bodies, strict=True):
         asks = body.task is not None and body.task.may_ask
         if any(clause.attempts > 1 and (clause.delay or asks) for clause in step.retry):

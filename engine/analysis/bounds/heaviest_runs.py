@@ -1,15 +1,16 @@
-"""Options of all nodes -> Most: the heaviest runs of a pipeline, over runs that exist.
+"""Find the heaviest runs of a pipeline, among the runs that exist, from the options of its nodes.
 
-Nodes are taken in an order in which each comes after those it waits for. What matters of a run so
-far are the conditions that hold at nodes which others still wait for; of all runs that agree in
-these, only the most of each sum is kept. Where no conditions interact there is one such state all
-along. No condition asks for a skip, so what satisfies more and weighs no less is always as good: it
-stands for the other. Beyond the effort states are merged: all that one of them satisfies, the more
-of each sum. That is never less than a run has.
+Nodes are processed in topological order. The relevant facts of a run so far are the conditions that hold at nodes
+which others still wait for; of all runs that agree in these, only the maximum of each sum is stored. Where no
+conditions interact there is one such state throughout. No condition asks for a skip, so an option that satisfies more
+and weighs no less than another is always as good: it replaces the other. Beyond the budget states are merged: the union
+of the conditions they satisfy, the maximum of each sum. That is never less than a run has.
 
-Under `on_failure = "cancel"` a failure that nothing handles may be the last thing to end; nothing
-behind it has started then (see `choices`). Where a node cannot but fail the run, it may be better
-to skip it: states are neither left out nor merged then. Source: LANGUAGE.md sections 7 and 8.
+Under `on_failure = "cancel"` an unhandled failure may be the last thing to end; nothing behind it has started then (see
+`engine.analysis.choices`). Where a node always fails the run, it may be better to skip it: states are neither
+left out nor merged then.
+
+Source: docs/language.md, "Edges and joins", "Worst case".
 """
 
 from __future__ import annotations
@@ -26,28 +27,28 @@ from engine.analysis.choices import Choices, joined
 __all__ = ["EFFORT", "WIDTH", "Link", "Most", "Status", "Trail", "heaviest"]
 
 EFFORT = 300_000
-"""How often facts of a state may be copied, in one plan."""
+"""The maximum number of copied state facts in one plan."""
 WIDTH = 64
-"""States that are kept apart at most."""
+"""The maximum number of states that are kept separate."""
 
 Status = Literal["any", "succeeded", "failed"]
-"""Which runs are looked at."""
+"""The runs to consider, by status."""
 
 Link = tuple[int, "Link"] | None
 """A chain of nodes, the last first."""
 Trail = tuple[Weight, Link]
-"""The most on a chain of nodes up to one, and the longest such chain."""
+"""The maximum weight of a chain of nodes up to one, and the longest such chain."""
 Fact = tuple[int, Trail]
-"""What holds at a node, and its trail."""
+"""The conditions that hold at a node, and the cost of its longest chain."""
 
 HELD = -1
-"""Stands for a mask: the node never gets a result, or waits for one that never does."""
+"""In place of a mask: the node never gets a result, or waits for one that never does."""
 _START: Trail = (NOTHING, None)
 
 
 @attrs.frozen
 class Most:
-    """The most of all runs, of all their chains, and which nodes run in some."""
+    """The maximum over all runs and over all their chains, and the nodes that run in some run."""
 
     total: Weight
     trail: Trail
@@ -72,7 +73,7 @@ class _TooMuch(Exception):
 def heaviest(
     choices: Choices, options: Sequence[Sequence[Option]], cancels: bool, status: Status
 ) -> Most | None:
-    """The heaviest of the runs that exist with a status; None if there are none."""
+    """Find the heaviest of the existing runs with a status; None if there are none."""
     perils = (cancels or status == "succeeded") and _perils(options)
     try:
         return _Sweep(choices, options, cancels, status, perils).most()
@@ -83,7 +84,7 @@ def heaviest(
 
 
 def _perils(options: Sequence[Sequence[Option]]) -> bool:
-    """Whether a node cannot but fail the run: then to satisfy more is not always better."""
+    """Return whether a node always fails the run; then satisfying more is not always better."""
     return any(all(way.lost for way in ways) for ways in options)
 
 
@@ -111,7 +112,7 @@ class _Sweep:
                 self.useful[source] |= bit
 
     def most(self) -> Most | None:
-        """The most of all runs with the status that is asked for."""
+        """Return the maximum over all runs with the requested status."""
         last = _last_uses(self.choices, self.order)
         for place, node in enumerate(self.order):
             self._take(node)
@@ -142,7 +143,7 @@ class _Sweep:
             self._join()
 
     def _ends(self, state: _State, node: int, ways: Sequence[Option]) -> list[_State]:
-        """The states in which a node may leave one; the state itself is used up."""
+        """Return the states in which a node may leave a state; the state itself is consumed."""
         trail, lit, held = self._come(state, node)
         if held:
             return [self._with(state, node, HELD, trail)]
@@ -164,7 +165,7 @@ class _Sweep:
         return [*found, self._with(self._copy(state), node, 0, trail)] if skips else found
 
     def _come(self, state: _State, node: int) -> tuple[Trail, dict[int, int], bool]:
-        """What a node starts from: its longest trail, what holds at its sources, if it is held."""
+        """Return what a node starts from: its longest chain, the conditions at its sources, whether it is blocked."""
         trail, held, lit = _START, False, {}
         own, base = state.own, self.base
         for source, _, _ in self.choices.links[node]:
@@ -183,7 +184,7 @@ class _Sweep:
         return _State(dict(state.own), state.total, state.best, state.lost)
 
     def _ways(self, node: int) -> Sequence[Option]:
-        """The options worth trying: one for each that no other stands for."""
+        """Return the options worth trying: those that no other option dominates."""
         ways = [way for way in self.options[node] if not (way.lost and self.status == "succeeded")]
         if self.cancels:
             ways = [attrs.evolve(way, mask=HELD) if way.lost else way for way in ways]
@@ -216,7 +217,7 @@ class _Sweep:
     # -- many states ---------------------------------------------------------------------------
 
     def _join(self) -> None:
-        """One state for all that agree; beyond the effort, fewer."""
+        """Keep one state for all that agree; beyond the budget, merge more of them."""
         known: dict[object, _State] = {}
         for state in self.states:
             key = self._key(state)
@@ -252,7 +253,7 @@ class _Sweep:
         self.states = kept
 
     def _forget(self, nodes: Iterable[int]) -> None:
-        """Drop what nobody asks for any more."""
+        """Drop the nodes whose conditions no later node reads."""
         for node in nodes:
             if node in self.states[0].own:
                 for state in self.states:
@@ -261,7 +262,7 @@ class _Sweep:
 
 
 def _united(ways: Sequence[Option]) -> Option:
-    """All that one of the options does, at once."""
+    """Return one option with the effects of all the given options."""
     mask, weight = ways[0].mask, ways[0].weight
     for way in ways[1:]:
         mask, weight = _either(mask, way.mask), more(weight, way.weight)
@@ -269,7 +270,7 @@ def _united(ways: Sequence[Option]) -> Option:
 
 
 def _merged(one: _State, other: _State) -> _State:
-    """What holds in one of both, the more of each sum."""
+    """Return the union of two states' conditions, with the maximum of each sum."""
     own = {
         node: (_either(mask, other.own[node][0]), _longer(trail, other.own[node][1]))
         for node, (mask, trail) in one.own.items()
@@ -285,7 +286,7 @@ def _either(one: int, other: int) -> int:
 
 
 def _covers(one: _State, other: _State) -> bool:
-    """Whether a state does all that another does, and weighs no less."""
+    """Return whether a state satisfies all that another does and weighs no less."""
     if more(one.total, other.total) != one.total or (other.lost and not one.lost):
         return False
     if more(one.best[0], other.best[0]) != one.best[0]:
@@ -303,7 +304,7 @@ def _longer(one: Trail, other: Trail) -> Trail:
 
 
 def _rank(trail: Trail) -> tuple[float, float]:
-    """Chains are compared by time; where there is none, by attempts."""
+    """Return the sort key of a chain: its time or, where time is zero, its attempts."""
     return trail[0][TIME], trail[0][1]
 
 
@@ -311,7 +312,7 @@ def _rank(trail: Trail) -> tuple[float, float]:
 
 
 def _depth_first(choices: Choices) -> list[int]:
-    """Each node after those it waits for, as soon as it can be: states differ in few nodes then."""
+    """Return the nodes in topological order, each as early as possible: few nodes differ between states then."""
     targets: list[list[int]] = [[] for _ in choices.links]
     missing = [len({link[0] for link in links}) for links in choices.links]
     for node in reversed(choices.order):
@@ -330,7 +331,7 @@ def _depth_first(choices: Choices) -> list[int]:
 
 
 def _last_uses(choices: Choices, order: Sequence[int]) -> list[list[int]]:
-    """For each place in the order the nodes that nobody after it waits for."""
+    """Return for each position in the order the nodes that no later node waits for."""
     last = {}
     for place, node in enumerate(order):
         last[node] = place

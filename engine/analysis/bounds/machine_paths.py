@@ -1,12 +1,13 @@
-"""Machine -> Course: the heaviest runs of one node, by how they end.
+"""Compute the heaviest runs of one node's machine, by the way they end.
 
-A run is a path through states of (step, how often each bounded route was taken). Where two steps do
-not lead back to each other, no count is kept from one to the other: a route between them is never
-taken twice. States form no cycle where the machine is bounded, so one pass in order finds the most
-of each sum. Beyond the effort a run is cut where it takes a bounded route: the pieces are paths
-over what is left if `then` stands for each bounded route; one begins at the start, at most `max` at
-the target of each route. What they sum up to is never less than what a run does. Source: LANGUAGE.md
-section 5.
+A run is a path through states of (step, how often each bounded route was taken). Where two steps do not lead back to
+each other, no count is carried from one to the other: a route between them is never taken twice. States form no cycle
+where the machine is bounded, so one pass in order finds the maximum of each sum. Beyond the budget a run is cut
+where it takes a bounded route. The pieces are paths over the remaining routes, with `then` in place of each bounded route;
+one piece begins at the start, at most `max` pieces at the target of each route. Their sum is never less than the weight
+of a run.
+
+Source: docs/language.md, "Routes", "Worst case".
 """
 
 from __future__ import annotations
@@ -27,23 +28,23 @@ __all__ = ["Budget", "Course", "course_of"]
 
 @attrs.define
 class Budget:
-    """How much may be looked at: `left` in a plan, `each` in one machine."""
+    """The remaining effort: `left` in a plan, `each` in one machine."""
 
     left: int
     each: int
 
     def spend(self, effort: int) -> bool:
-        """Take so much; False if that is more than there is."""
+        """Take effort from the budget; return False if that is more than remains."""
         self.left -= effort
         return self.left >= 0
 
 
 @attrs.frozen
 class Course:
-    """The most that runs weigh by the sort of their ending, and what falls to each step.
+    """The maximum weight of runs by the kind of their ending, and the share of each step.
 
-    `steps` has visits, attempts and seconds of each step, zero where no run comes. Exact or not:
-    never less than a run has.
+    `steps` has visits, attempts and seconds of each step, zero where no run comes. Exact or not, the figures are never
+    below those of a run.
     """
 
     endings: Mapping[Sort, Weight]
@@ -53,13 +54,13 @@ class Course:
 
 State = tuple[int, tuple[int, ...]]
 Hop = tuple[Weight, State]
-"""From one state to another: what the visit weighs, and where it leads."""
+"""An edge between states: the weight of the visit, and the state that it leads to."""
 
 
 def course_of(
     machine: Machine, visits: Sequence[Visit], sorts: Sorts, apart: frozenset[int], budget: Budget
 ) -> Course:
-    """The heaviest runs of a bounded machine; codes in `apart` are told apart in endings."""
+    """Compute the heaviest runs of a bounded machine; `apart` are the exit codes told apart in endings."""
     steps = machine.steps
     reached = sorted(reach([_next(step) for step in steps], [machine.start]))
     part = parts_of([_next(step) for step in steps]) if len(steps) > 1 else [0]
@@ -89,7 +90,7 @@ def _next(step: Step) -> list[int]:
 
 
 def _share(endings: Mapping[Sort, Weight], place: int) -> Weight:
-    """What falls to a step in a loop; a run that came there has ended, too."""
+    """Return the share of a step in a loop; a run that visits it has an ending, too."""
     first = BASE + 3 * place
     most = _NEVER
     for weight in endings.values():
@@ -98,7 +99,7 @@ def _share(endings: Mapping[Sort, Weight], place: int) -> Weight:
 
 
 def _once(moves: Sequence[Move]) -> Weight:
-    """What falls to a step that is visited once, a delay behind it included."""
+    """Return the share of a step that is visited once, with the delay after it."""
     most = _NEVER
     for move in moves:
         most = more(most, (1, move.on[ATTEMPTS], move.on[TIME]))
@@ -111,7 +112,7 @@ def _once(moves: Sequence[Move]) -> Weight:
 def _exactly(
     machine: Machine, moves: Sequence[Sequence[Move]], part: Sequence[int], budget: Budget
 ) -> tuple[dict[Sort, Weight], set[int]] | None:
-    """The most by sort, and the steps that are visited; None beyond the effort."""
+    """Return the maximum weights by kind, and the steps visited; None if the budget does not suffice."""
     first = (machine.start, (0,) * machine.counters)
     order = _ordered(first, moves, part, budget)
     if order is None:
@@ -137,7 +138,7 @@ def _any(moves: Sequence[Move]) -> Weight:
 def _ordered(
     first: State, moves: Sequence[Sequence[Move]], part: Sequence[int], budget: Budget
 ) -> list[tuple[State, list[Hop]]] | None:
-    """Every state that can be reached, before those it leads to."""
+    """Return all reachable states, each before those it leads to; None if the budget does not suffice."""
     size = len(_any(moves[first[0]]))
     spent = 0
     hops = {first: list(_hops(first, moves, part))}
@@ -189,7 +190,7 @@ def _ends(move: Move, taken: Sequence[int]) -> Mapping[Sort, Weight]:
 def _roughly(
     machine: Machine, moves: Sequence[Sequence[Move]], part: Sequence[int], reached: Sequence[int]
 ) -> tuple[dict[Sort, Weight], set[int]]:
-    """No less than the most, for any sort of ending."""
+    """Return an upper bound that holds for every kind of ending, and the steps visited."""
     longest = _pieces(machine, moves, reached)
     total = longest[machine.start]
     for at in reached:
@@ -205,7 +206,7 @@ def _roughly(
 def _pieces(
     machine: Machine, moves: Sequence[Sequence[Move]], reached: Sequence[int]
 ) -> dict[int, Weight]:
-    """The longest path from each step over what is left, wherever it may end."""
+    """Return the longest path from each step over the remaining routes, wherever it may end."""
     longest: dict[int, Weight] = {}
     for root in reached:
         stack = [root]

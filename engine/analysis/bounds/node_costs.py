@@ -1,9 +1,10 @@
-"""Node -> Options: how it can end, what that does to its edges, and the most a run weighs then.
+"""Compute how a node can end, what that does to its edges, and the maximum weight of its runs then.
 
-Endings are told apart by what they do, not by what they are called: by the mask of the conditions
-they satisfy (see `choices`) and by whether the failure goes unhandled. A deadline can strike amid
-any run of the node and cuts its time. A `when` that cannot be evaluated ends the node before its
-first attempt. Source: LANGUAGE.md sections 6 to 8.
+Endings are told apart by their effects, not by their names: by the mask of the conditions they satisfy (see
+`engine.analysis.choices`) and by whether the failure goes unhandled. A deadline can expire during any run of the node
+and caps its time. A `when` that cannot be evaluated ends the node before its first attempt.
+
+Source: docs/language.md, "Results", "Edges and joins", "Worst case".
 """
 
 from __future__ import annotations
@@ -26,7 +27,10 @@ __all__ = ["Option", "Options", "alike", "options_of"]
 
 @attrs.frozen
 class Option:
-    """Endings that do the same: `mask` of conditions satisfied, `lost`: failed and not handled."""
+    """A group of endings with equal effects.
+
+    `mask` holds the conditions satisfied; `is_unhandled` is whether the node fails and nothing handles it.
+    """
 
     mask: int
     lost: bool
@@ -35,8 +39,10 @@ class Option:
 
 @attrs.frozen
 class Options:
-    """All a node can do; `weight` is the most of all, `full` its seconds without the deadline,
-    `steps` what falls to each step."""
+    """All ways in which a node can end.
+
+    `weight` is the maximum of all, `full` the node's seconds without its deadline, `steps` the share of each step.
+    """
 
     ways: tuple[Option, ...]
     weight: Weight
@@ -44,13 +50,16 @@ class Options:
     steps: tuple[Weight, ...]
     exact: bool
     timed: bool = True
-    """Whether some run takes so long, as far as its own items go."""
+    """Whether some run takes that long, as far as the node's own items are concerned."""
     item: Weight | None = None
-    """What one item of a fan-out comes to."""
+    """The cost of one item of a fan-out."""
 
 
 def alike(plan: Plan, node: Node) -> object | None:
-    """What all options of a plain node follow from: one task without routes, no labels asked for."""
+    """Return the key that determines all options of a plain node; None for other nodes.
+
+    A plain node has one task without routes, and no edge that names its labels.
+    """
     [step, *more_steps], body = node.machine.steps, node.bodies[0]
     kinds = tuple(edge.condition.kind for edge in plan.targets[node.index])
     if more_steps or step.routes or step.default or body.plan or "labels" in kinds:
@@ -71,8 +80,10 @@ def options_of(
     most: float,
     linger: float = 0.0,
 ) -> Options:
-    """The options of a node that holds at most `width` places at once, given what visits weigh; a
-    fan-out has at most so many items. It ends at most `linger` seconds after it is told to."""
+    """Compute the options of a node that holds at most `width` slots at once, from the weights of its visits.
+
+    A fan-out has at most `most` items. The node ends at most `linger` seconds after a stop request.
+    """
     effects = effects_of(plan, node)
     if node.fan is not None:
         return _fanned(effects, node.fan, visits, width, budget, most, linger)
@@ -95,7 +106,7 @@ def _fanned(
     most: float,
     linger: float,
 ) -> Options:
-    """The options of a fan-out: how its items can end tells how it can."""
+    """Compute the options of a fan-out from the ways its items can end."""
     node = effects.node
     unmapped = misreads(node.outputs)
 

@@ -1,23 +1,22 @@
-"""Plan -> Measure: the most that runs of a pipeline come to, those of its sub-pipelines included.
+"""Compute the worst case of a pipeline's runs, those of its sub-pipelines included.
 
-Visits and attempts are over all assignments of exits; times, delays, places and deadlines do not
-forbid any. Time counts attempts up to their timeout, waits up to `1 + jitter` or what a task may ask
-for, route delays; a deadline caps what it holds. What comes on top: the grace period of attempts that
-do not stop when they are told to, and the machine's own time.
+Visits and attempts are taken over all assignments of exits; times, delays, slots and deadlines rule none out. Time
+counts attempts up to their timeout, waits up to `1 + jitter` or the longest delay that a task may request, and route
+delays; a deadline caps everything under it. On top of that come, uncounted, the grace period of attempts that do not
+stop when they are asked to, and the machine's own time.
 
-**Time under limits** (Graham's bound, with delays). Take what ended last, and go back from it: at
-each instant before, either an attempt of the chain runs, or the chain waits for a delay, or its next
-attempt lacks a place in some limit L, all of whose m places are held then, for nobody who could
-start is left waiting. Running and lacking exclude each other, so the latter takes at most (W - C) /
-m, where W is the seconds that places of L are held in the whole run and C those the chain holds. So
-a run takes at most the sum of W / m over the limits, and the longest chain if each second of an
-attempt counts 1 - sum of 1 / m over its own limits (`CHAIN`) and each second of delay fully. Chains
-go on from a node to one it waits for, skipped ones included, at the instant its last edge settles.
-An attempt of a sub-pipeline counts on a chain with the bound of the child by itself: what the child
-lacks in its own limits is in that, what it lacks in those around it is in the W around. Limits that
-are never full while somebody waits (`limits`) are left out. Where a pool is held by a sub-pipeline,
-its seconds depend on the others', and what counts is that something always goes on: the sum of all. The
-`max_parallel` of a fan-out is such a limit (see `fans`), whose waits count where that node is on the chain.
+**Time under limits** (Graham's bound, with delays). Take the attempt that ended last, and go back from it: at
+each instant before, either an attempt of the chain runs, or the chain waits for a delay, or its next attempt lacks a
+slot in some limit L. All m slots of L are held then, and not by waiting attempts, for no attempt that could start is
+left waiting. Running and lacking exclude each other, so the latter takes at most (W - C) / m, where W is the
+seconds that slots of L are held in the whole run and C those that the chain holds. So a run takes at most the sum of
+W / m over the limits, plus the longest chain if each second of an attempt counts 1 - sum of 1 / m over its own limits
+(`CHAIN`) and each second of delay fully. Chains go on from a node to one it waits for, skipped ones included, at
+the instant its last edge settles. An attempt of a sub-pipeline counts on a chain with the bound of the child by itself:
+the time the child lacks slots of its own limits is in that bound, the time it lacks slots of limits around it is in
+the W around. Limits that are never full while an attempt waits (`concurrency`) are left out. Where a pool is held by a
+sub-pipeline, its seconds depend on those of the others, and the bound is that something always proceeds: the sum of all.
+The `max_parallel` of a fan-out is such a limit (see `fan_outs`); its waits count where that node is on the chain.
 """
 
 from __future__ import annotations
@@ -51,11 +50,11 @@ from engine.plan.plan import Body, Node, Plan
 __all__ = ["EFFORT", "Measure"]
 
 EFFORT = 2_000_000
-"""Sums that are looked at in all machines of a plan; in one machine a tenth of it."""
+"""The maximum number of sums inspected in all machines of a plan; in one machine a tenth of it."""
 
 
 class Measure:
-    """The measures of one plan; limits of pools in `outside` are those of a run around it."""
+    """The worst-case costs of one plan; limits of pools in `outside` belong to a run around it."""
 
     def __init__(self, plan: Plan, outside: frozenset[str]) -> None:
         self.plan, self.outside = plan, outside
@@ -93,7 +92,7 @@ class Measure:
     # -- the parts -----------------------------------------------------------------------------
 
     def _children(self) -> dict[int, Measure]:
-        """The measures of all sub-pipelines, by the identity of their plans."""
+        """The costs of all sub-pipelines, by the identity of their plans."""
         found: dict[int, Measure] = {}
         outside = self.outside | self.plan.pools.keys()
         for node in self.plan.nodes:
@@ -103,16 +102,16 @@ class Measure:
         return found
 
     def _items(self, node: Node) -> float:
-        """How many items a node has at most, one if it is no fan-out; infinitely many where nothing tells."""
+        """Return the maximum number of items of a node: 1 without a fan-out, infinity if nothing bounds it."""
         most = outputs_of(self.plan).most(node) if node.fan is not None else 1
         return math.inf if most is None else most
 
     def _at_once(self, node: Node) -> int:
-        """How many of its items can run at once."""
+        """Return how many items of the node can run at once."""
         return 1 if node.fan is None else int(min(self.items[node.index], node.fan.max_parallel))
 
     def _full(self, node: Node) -> bool:
-        """Whether items of a fan-out wait for each other."""
+        """Return whether items of a fan-out wait for each other."""
         return node.fan is not None and self.items[node.index] > node.fan.max_parallel
 
     def inner(self, node: Node) -> Iterator[Measure]:
@@ -134,7 +133,7 @@ class Measure:
         return max([int(node.pool == pool), *inner]) * self._at_once(node)
 
     def _entangled(self, node: Node) -> bool:
-        """Whether the seconds of a tight pool depend on those of others."""
+        """Return whether the seconds of a contended pool depend on those of others."""
         inner = list(self.inner(node))
         return bool(inner) and (
             self._full(node)
@@ -143,7 +142,7 @@ class Measure:
         )
 
     def locks(self, node: Node) -> bool:
-        """Whether a pool is held while a sub-pipeline waits for another one."""
+        """Return whether a pool is held while a sub-pipeline waits for another pool."""
         return node.pool is not None and any(child.uses for child in self.inner(node))
 
     def _options(
@@ -166,11 +165,11 @@ class Measure:
         return options_of(self.plan, node, visits, width, budget, items, linger)
 
     def _linger(self, node: Node) -> float:
-        """Seconds that a node may take to end once it is told to, its children one after the other."""
+        """Return the seconds that a node may take to end after a stop request, its children one after another."""
         return self._at_once(node) * max([0.0, *(child.linger for child in self.inner(node))])
 
     def _share(self, node: Node) -> float:
-        """What a second of a task counts on a chain under limits."""
+        """Return how much a second of a task counts on a chain under limits."""
         places = [self.plan.max_parallel] if self.crowded else []
         if node.pool in self.tight:
             places.append(self.tight[node.pool])
@@ -184,13 +183,13 @@ class Measure:
     # -- whole runs ----------------------------------------------------------------------------
 
     def most(self, status: Status) -> Most | None:
-        """The heaviest runs with a status."""
+        """Return the heaviest runs with a status; None if there are none."""
         ways = [each.ways for each in self.options]
         return heaviest(self.choices, ways, self.plan.on_failure == "cancel", status)
 
     @cached_property
     def load(self) -> Load:
-        """What a run weighs for the one around it."""
+        """Return the cost of a run as the run around it sees it."""
         good, bad = self.most("succeeded"), self.most("failed")
         succeeded = self._whole(good) if good else None
         failed = self._whole(bad) if bad else None
@@ -202,8 +201,10 @@ class Measure:
 
     @cached_property
     def linger(self) -> float:
-        """Seconds that a run may take to end once it is told to: what its sub-pipelines take one after the other, and its
-        own `[finally]`."""
+        """Return the seconds that a run may take to end after a stop request.
+
+        These are those of its sub-pipelines, one after another, and those of its own `[finally]`.
+        """
         inside = math.fsum(map(self._linger, self.plan.nodes))
         if self.closing is None:
             return inside
@@ -211,11 +212,11 @@ class Measure:
         return inside + max(run[TIME] for run in (load.succeeded, load.failed) if run)
 
     def exactly(self, most: Most) -> bool:
-        """Whether a run exists that comes to these sums."""
+        """Return whether a run exists that reaches these sums."""
         return most.exact and all(self.sound(self.plan.nodes[node])[0] for node in most.ran)
 
     def sound(self, node: Node) -> tuple[bool, bool]:
-        """Whether a node's counts, and its times, are those of a run."""
+        """Return whether a node's counts, and its times, are those of an existing run."""
         loads = [child.load for child in self.inner(node)]
         own = self.options[node.index]
         exact = own.exact and all(load.exact for load in loads)
@@ -223,7 +224,7 @@ class Measure:
 
     @property
     def free(self) -> bool:
-        """Whether nobody ever waits for a place of this run's own."""
+        """Return whether no attempt ever waits for a slot of this run's own limits."""
         return not (self.crowded or self.tight)
 
     def _whole(self, most: Most) -> Weight:
@@ -238,13 +239,16 @@ class Measure:
 
     @cached_property
     def deadline(self) -> float:
-        """Seconds after which all but `[finally]` has ended, what its sub-pipelines then still do included."""
+        """Return the seconds after which everything but `[finally]` has ended.
+
+        The time that sub-pipelines still take after the deadline is included.
+        """
         if self.plan.deadline is None:
             return math.inf
         return self.plan.deadline + math.fsum(map(self._linger, self.plan.nodes))
 
     def seconds(self, most: Most) -> float:
-        """The longest run, its deadline aside."""
+        """Return the seconds of the longest run, without regard to its deadline."""
         weight = most.trail[0]
         if self.free:
             return weight[TIME]
@@ -259,7 +263,7 @@ class Measure:
 
 
 def _both(load: Load, closing: Load) -> Load:
-    """A run and then what ends it: it fails if either does."""
+    """Return the cost of a run followed by its `[finally]`; it fails if either does."""
     ways = [
         (one, other, plus(weight, last))
         for one, weight in (("succeeded", load.succeeded), ("failed", load.failed))

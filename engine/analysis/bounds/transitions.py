@@ -1,7 +1,9 @@
-"""Step -> moves: where the outcomes of a visit lead, and what the visit weighs then.
+"""Compute where the outcomes of a step's visit lead, and what the visit weighs.
 
-Weights are made longer here: behind the sums of a whole run stand visits, attempts and seconds of
-each step in a loop, so that one search finds the most of all of them. Source: LANGUAGE.md section 5.
+Weights are extended here: behind the sums of a whole run stand the visits, attempts and seconds of each step in a loop,
+so that one search finds the maximum of all of them.
+
+Source: docs/language.md, "Routes".
 """
 
 from __future__ import annotations
@@ -18,21 +20,21 @@ from engine.plan.machine import End, Outcome, Route, Step, Target
 __all__ = ["BASE", "Move", "Sort", "Sorts", "moves_of"]
 
 BASE = 6
-"""Where the sums of steps begin in a weight; each of `loops` has three."""
+"""The index in a weight where the sums of steps begin; each step of `loops` has three."""
 
 Sort = Any
-"""What endings are told apart by; hashable."""
+"""A hashable value that tells kinds of endings apart."""
 
 Sorts = Callable[[Ending, bool], Sequence[Sort]]
-"""The sorts of an ending, given whether its last attempt has an output."""
+"""Returns the kinds of an ending, given whether its last attempt has an output."""
 
 
 @attrs.frozen
 class Move:
-    """What outcomes do that take one route; None: they take none.
+    """The transition of all outcomes that take one route; None if they take none.
 
-    `weight` is that of the visit, `on` with the `delay` of the route; `to` and `then` are by sort
-    what the visit weighs where these targets are ends.
+    `weight` is that of the visit, `on` includes the `delay` of the route. `to` and `then` give the weight of the visit by
+    kind of ending, where these targets are ends.
     """
 
     route: Route | None
@@ -46,7 +48,7 @@ class Move:
 def moves_of(
     step: Step, at: int, visit: Visit, sorts: Sorts, apart: frozenset[int], loops: Sequence[int]
 ) -> tuple[Move, ...]:
-    """The moves of a step, in the order of outcomes; codes in `apart` are told apart."""
+    """Return the transitions of a step in the order of outcomes; codes in `apart` are told apart."""
     taken: dict[str | None, list[tuple[Outcome, Weight]]] = {}
     for outcome in outcomes_of(step, apart):
         weight = visit.get(outcome, visit.get(None))
@@ -81,7 +83,7 @@ def _move(
 
 
 def _longer(weight: Weight, at: int, loops: Sequence[int]) -> Weight:
-    """A weight with what of it falls to each step that can be visited again."""
+    """Extend a weight with the share of each step that can be visited again."""
     if not loops:
         return weight
     own = (min(weight[0], 1), weight[ATTEMPTS], weight[TIME])

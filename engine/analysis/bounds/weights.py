@@ -1,9 +1,10 @@
-"""Step -> Weight: the most that one visit of a step adds to a run, by the outcome that ends it.
+"""Compute the maximum weight that one visit of a step adds to a run, by the outcome that ends it.
 
-A visit is its last attempt and, for each clause that is the first to serve an outcome that can
-come, `attempts - 1` more. Any outcome can come last, when all clauses are used up, so of a task
-every visit weighs the same. Of a sub-pipeline it depends on how the child's run ended. Source:
-LANGUAGE.md sections 2 to 5.
+A visit is its last attempt and, for each clause that is the first to apply to an outcome that can come,
+`attempts - 1` more. Any outcome can come last, when all clauses are exhausted, so every visit of a task weighs the
+same. The weight of a sub-pipeline's visit depends on how the child's run ended.
+
+Source: docs/language.md, "Nodes and steps", "Outcomes", "Retry", "Routes".
 """
 
 from __future__ import annotations
@@ -39,53 +40,56 @@ __all__ = [
 ]
 
 Weight = tuple[float, ...]
-"""Sums over a run or a part of one, each the most it can be by itself. They stand at:"""
+"""The sums over a run or a part of one, each at its own maximum; the constants below are their positions."""
 VISITS, ATTEMPTS, TIME, SERIAL, WORK, CHAIN = range(6)
-"""How many; seconds from start to end with places enough, with one thing at a time, with a place
-held; and what counts of the seconds on a chain under limits (see `measure`)."""
+"""The positions of the sums in a weight: counts of visits and attempts, then times in seconds.
+
+`TIME` is from start to end with enough slots, `SERIAL` with one thing at a time, `WORK` with a slot held; `CHAIN` is
+the part of the seconds that counts on a chain under limits (see `pipeline_costs`).
+"""
 NOTHING: Weight = (0, 0, 0.0, 0.0, 0.0, 0.0)
 
 Visit = Mapping[Outcome | None, Weight]
-"""The weight of a visit by its last outcome, of those that can come; of a task all are None."""
+"""The weight of a visit by its last outcome, of those that can come; for a task all are None."""
 
 
 def plus(one: Weight, other: Weight) -> Weight:
-    """One after the other."""
+    """Return the weight of one thing after the other."""
     return tuple(map(add, one, other))
 
 
 def more(one: Weight, other: Weight) -> Weight:
-    """Either of both."""
+    """Return the maximum of each sum of two weights."""
     return tuple(map(max, one, other))
 
 
 def times(weight: Weight, count: float) -> Weight:
-    """So many of it."""
+    """Return the weight of a number of repetitions."""
     return tuple(often(each, count) for each in weight)
 
 
 def often(each: float, count: float) -> float:
-    """So many of it: nothing where either is nothing, however much the other is."""
+    """Return `each` times `count`; zero if either is zero, however large the other is."""
     return each * count if each and count else 0
 
 
 def capped(weight: Weight, seconds: float, width: int = 1) -> Weight:
-    """What is stopped after so many seconds, and holds at most `width` places at once."""
+    """Return a weight that is stopped after `seconds` and holds at most `width` slots at once."""
     kept = (min(weight[at], seconds) for at in (TIME, SERIAL))
     work = min(weight[WORK], width * seconds)
     return (*weight[:TIME], *kept, work, min(weight[CHAIN], seconds), *weight[CHAIN + 1 :])
 
 
 def waiting(seconds: float) -> Weight:
-    """A wait that holds no place."""
+    """Return the weight of a wait that holds no slot."""
     return (0, 0, seconds, seconds, 0.0, seconds)
 
 
 @attrs.frozen
 class Load:
-    """What a whole run of a sub-pipeline weighs if it succeeds, and if it fails; None: it cannot.
+    """The weight of a whole run of a sub-pipeline if it succeeds, and if it fails; None if it cannot.
 
-    `width` is how many of its attempts can hold a place at once.
+    `width` is how many of its attempts can hold a slot at once.
     """
 
     succeeded: Weight | None
@@ -94,12 +98,14 @@ class Load:
     exact: bool
     exact_time: bool
     linger: float = 0.0
-    """Seconds that it may take to end once it is told to: of `[finally]`, here and inside."""
+    """The seconds that the run may take to end after a stop request: those of `[finally]`, here and inside."""
 
 
 def visit_of(step: Step, body: Body, load: Load | None, share: float) -> Visit:
-    """What a visit weighs; `load` is that of the step's sub-pipeline, `share` what counts of a
-    task's seconds on a chain under limits."""
+    """Return the weight of a visit.
+
+    `load` is that of the step's sub-pipeline; `share` is how much a task's seconds count on a chain under limits.
+    """
     attempts = _task(body, share) if load is None else _child(step, body, load)
     again = _retries(step, body, attempts)
     return {last: plus(again, weight) for last, weight in attempts.items()}
@@ -111,7 +117,10 @@ def _task(body: Body, share: float) -> Visit:
 
 
 def _child(step: Step, body: Body, load: Load) -> Visit:
-    """By outcome: inputs that do not fit are an `error`, before the child has begun."""
+    """Return the weight of a sub-pipeline's visit by outcome.
+
+    Inputs that do not fit are an `error`, before the child has begun.
+    """
     limits = [body.timeout, body.plan.deadline if body.plan else None]
     cap = min((limit for limit in limits if limit is not None), default=math.inf) + load.linger
     runs = [weight for weight in (load.succeeded, load.failed) if weight is not None]
@@ -126,7 +135,7 @@ def _child(step: Step, body: Body, load: Load) -> Visit:
 
 
 def _retries(step: Step, body: Body, attempts: Visit) -> Weight:
-    """The visit itself, all attempts before its last, and the waits after each."""
+    """Return the weight of the visit itself, of all attempts before its last, and of the waits after each."""
     total: Weight = (1, 0, 0.0, 0.0, 0.0, 0.0)
     if not step.retry:
         return total
@@ -159,5 +168,5 @@ _UNASKED: frozenset[Outcome] = frozenset({"timeout", "interrupted"})
 
 
 def _longest_wait(clause: Clause, retry: int, asks: bool) -> float:
-    """Seconds; draws come as near to 1 as they like."""
+    """Return the longest wait in seconds; random draws come as near to 1 as they like."""
     return clause.wait(retry, lambda: 1.0, math.inf if asks else None)

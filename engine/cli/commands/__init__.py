@@ -1,1 +1,1 @@
-"""The commands of the command line, one file each; `console`, `inputs` and `display` serve them."""
+"""The commands of the command line, one module for each."""

@@ -1,4 +1,4 @@
-"""`engine cancel`: ask a run, in whatever process it is, to stop."""
+"""`engine cancel`: request that a run stops, in whichever process it is."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ EXAMPLES = """\
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
-    """Add the arguments."""
+    """Add the arguments of `engine cancel`."""
     add_run(parser)
     parser.add_argument("--node", metavar="NODE", help="cancel only this node")
     parser.add_argument("--reason", metavar="TEXT", help="the reason to store")
@@ -39,7 +39,10 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 
 def execute(arguments: argparse.Namespace, console: Console) -> int:
-    """Ask, and wait for the end; 1 if it has not come. A run that nobody runs ends here."""
+    """Request cancellation and wait for the end; return 1 if the run has not ended in time.
+
+    A run that no process executes is ended by this command itself.
+    """
     from engine import stored
 
     reason = arguments.reason or f"cancelled by {getpass.getuser()} with `engine cancel`"
@@ -64,7 +67,7 @@ def execute(arguments: argparse.Namespace, console: Console) -> int:
 
 
 def _waited(store: Store, id: str, seconds: float) -> Kept:
-    """The run when it has ended, or after so many seconds."""
+    """Return the stored run when it has ended, or after so many seconds."""
     until = time.monotonic() + seconds
     while True:
         kept = store.run(id)

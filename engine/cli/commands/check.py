@@ -1,7 +1,7 @@
-"""`engine check`: findings on standard output.
+"""`engine check`: print findings on standard output.
 
-Status 0 without errors (warnings are none, unless `--strict`), 1 with, 2 if something could not be
-checked. `--diff` shows what `--fix` would change, and is 1 if that is anything.
+The status is 0 without errors (warnings count only with `--strict`), 1 with errors, 2 if something could not be
+checked. `--diff` shows what `--fix` would change; its status is 1 if there is anything to change.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ FORMATS = ("human", "concise", "json", "jsonl", "sarif", "github", "junit")
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
-    """Add the arguments."""
+    """Add the arguments of `engine check`."""
     parser.add_argument(
         "paths", metavar="FILE", nargs="+", help="a spec, or a folder to search for specs"
     )
@@ -96,7 +96,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 
 def execute(arguments: argparse.Namespace, console: Console) -> int:
-    """Check all, print all."""
+    """Check all files, print the findings, and return the exit status."""
     from engine.cli.parallel_check import Choice, check_all
 
     choice = Choice(arguments.select, arguments.ignore)
@@ -165,7 +165,7 @@ def _diff(
 
 
 def _spelled(found: Diagnostic, given: Mapping[str, str]) -> Diagnostic:
-    """A finding in a file that was given itself has that one's path: it is not told twice."""
+    """Return the finding with the path that the user gave for its file, so that no finding is reported twice."""
     from pathlib import Path
 
     source = found.source
@@ -176,7 +176,7 @@ def _spelled(found: Diagnostic, given: Mapping[str, str]) -> Diagnostic:
 
 
 def _watch(arguments: argparse.Namespace, console: Console) -> int:
-    """Each check is the same call without `--watch`."""
+    """Check again after each change; each check is the same call without `--watch`."""
     import subprocess
 
     from engine.cli.file_watcher import watch
@@ -193,7 +193,7 @@ def _watch(arguments: argparse.Namespace, console: Console) -> int:
 
 
 def _with_bounds(text: str, paths: Sequence[str], form: str, console: Console) -> str:
-    """What is to be printed, the worst case of each file in it or printed before it."""
+    """Return the text with the worst case of each file added, or print those before it."""
     from engine import api
     from engine.render import bounds as render
 
@@ -208,7 +208,7 @@ def _with_bounds(text: str, paths: Sequence[str], form: str, console: Console) -
 
 
 def look(path: str, arguments: argparse.Namespace, console: Console) -> int:
-    """Print what is not well; the status is 1 for that, 2 for what cannot be asked."""
+    """Print the services that failed; return 1 if any did, 2 if they could not be checked."""
     from engine import api
     from engine.render.text import printable
 

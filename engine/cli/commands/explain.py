@@ -1,4 +1,4 @@
-"""`engine explain`: what a rule says and why, with a wrong example and a right one; or all rules."""
+"""`engine explain`: print the page of a rule, with a wrong example and a right one, or list all rules."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ EXAMPLES = """\
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
-    """Add the arguments."""
+    """Add the arguments of `engine explain`."""
     parser.add_argument("rules", metavar="RULE", nargs="*", help="the code or the name of a rule")
     parser.add_argument(
         "--format", choices=("human", "json"), default="human", help="default: human"
@@ -34,7 +34,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 
 def execute(arguments: argparse.Namespace, console: Console) -> int:
-    """Print their pages, or the list."""
+    """Print the pages of the named rules, or the list of all rules."""
     from engine.rules import ALL
 
     rules = tuple(map(_rule, arguments.rules)) or ALL

@@ -1,6 +1,6 @@
-"""`engine fmt`: the layout of specs, and nothing but the layout.
+"""`engine fmt`: format the layout of specs, and nothing but the layout.
 
-Status 0; with `--check` or `--diff`, which write nothing, 1 if a file would change; 2 if one is no TOML
+The status is 0; with `--check` or `--diff`, which write nothing, 1 if a file would change; 2 if a file is not valid TOML
 or cannot be read.
 """
 
@@ -30,7 +30,7 @@ EXAMPLES = """\
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
-    """Add the arguments."""
+    """Add the arguments of `engine fmt`."""
     parser.add_argument(
         "paths", metavar="FILE", nargs="+", help="a spec, a folder, or `-` for standard input"
     )
@@ -41,7 +41,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 
 def execute(arguments: argparse.Namespace, console: Console) -> int:
-    """Lay out all."""
+    """Format all files, and return the exit status."""
     unread = changed = False
     for path in files_of(arguments.paths):
         try:
@@ -55,7 +55,7 @@ def execute(arguments: argparse.Namespace, console: Console) -> int:
 
 
 def _one(path: str, arguments: argparse.Namespace, console: Console) -> bool:
-    """Lay out a file; whether it changes."""
+    """Format a file, and return whether it changes."""
     from engine.toml.formatter import formatted
     from engine.toml.source import Syntax, parse
 

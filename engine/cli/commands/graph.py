@@ -1,4 +1,4 @@
-"""`engine graph`: a spec as a drawing, for Mermaid or Graphviz."""
+"""`engine graph`: print a spec as a drawing, for Mermaid or Graphviz."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ EXAMPLES = """\
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
-    """Add the arguments."""
+    """Add the arguments of `engine graph`."""
     parser.add_argument("spec", metavar="FILE", help="the spec")
     parser.add_argument(
         "--format", choices=("mermaid", "dot"), default="mermaid", help="default: mermaid"
@@ -25,7 +25,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 
 def execute(arguments: argparse.Namespace, console: Console) -> int:
-    """Draw it."""
+    """Print the drawing of a spec."""
     plan = load_plan(arguments.spec, console)
     if plan is None:
         return 2

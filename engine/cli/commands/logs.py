@@ -1,4 +1,4 @@
-"""`engine logs`: what the tasks of a run wrote, by attempt."""
+"""`engine logs`: print the output of a run's tasks, by attempt."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ EXAMPLES = """\
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
-    """Add the arguments."""
+    """Add the arguments of `engine logs`."""
     add_run(parser)
     parser.add_argument("node", metavar="NODE", nargs="?", help="only the output of this node")
 

@@ -1,4 +1,4 @@
-"""`engine new`: a project to begin with."""
+"""`engine new`: create a project to start from."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ EXAMPLES = """\
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
-    """Add the arguments."""
+    """Add the arguments of `engine new`."""
     parser.add_argument(
         "folder", metavar="NAME", help="the folder to create; its name becomes the project's name"
     )
 
 
 def execute(arguments: argparse.Namespace, console: Console) -> int:
-    """Make it."""
+    """Create the project and print its files."""
     from engine.cli.scaffold import make
     from engine.errors import EngineError
     from engine.render.text import printable

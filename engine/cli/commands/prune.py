@@ -1,4 +1,4 @@
-"""`engine prune`: forget runs that ended long ago."""
+"""`engine prune`: delete stored runs that ended long ago."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ EXAMPLES = """\
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
-    """Add the arguments."""
+    """Add the arguments of `engine prune`."""
     parser.add_argument(
         "--before",
         metavar="TIME",
@@ -32,7 +32,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 
 def execute(arguments: argparse.Namespace, console: Console) -> int:
-    """Forget them; runs that have not ended stay."""
+    """Delete the matching runs; runs that have not ended stay."""
     from engine.render.text import plural
 
     with opened(arguments) as store:

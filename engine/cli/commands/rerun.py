@@ -1,4 +1,4 @@
-"""`engine rerun`: a new run that takes over what succeeded in an earlier one."""
+"""`engine rerun`: start a new run that carries over the successes of an earlier one."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ EXAMPLES = """\
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
-    """Add the arguments."""
+    """Add the arguments of `engine rerun`."""
     add_again(parser)
     part = parser.add_mutually_exclusive_group()
     part.add_argument(
@@ -30,7 +30,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 
 def execute(arguments: argparse.Namespace, console: Console) -> int:
-    """Run it to its end, print what became of it."""
+    """Run it to its end, print its result, and return the exit status."""
     from engine import stored
 
     wish = {"start": arguments.start, "only": arguments.only}

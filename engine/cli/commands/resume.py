@@ -1,4 +1,4 @@
-"""`engine resume`: go on with a run whose process died, where its journal ends; or from a node on."""
+"""`engine resume`: continue a run whose process died where its journal ends, or from a node on."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ EXAMPLES = """\
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
-    """Add the arguments."""
+    """Add the arguments of `engine resume`."""
     add_again(parser)
     parser.add_argument(
         "--from",
@@ -60,7 +60,10 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 
 def execute(arguments: argparse.Namespace, console: Console) -> int:
-    """Run it to its end, print what became of it."""
+    """Run it to its end, print its result, and return the exit status.
+
+    Answers to a run that goes on in another process are delivered there, and the command ends.
+    """
     from engine import stored
 
     said = _pairs("--answer", "NODE=OPTION", arguments.answer)
@@ -78,7 +81,7 @@ def execute(arguments: argparse.Namespace, console: Console) -> int:
 
 
 def _told(arguments: argparse.Namespace, answers: Mapping[str, Answer]) -> bool:
-    """Whether a process runs the run, and has got the answers."""
+    """Return whether another process executes the run and has received all answers."""
     from engine import stored
 
     where = store_of(arguments)

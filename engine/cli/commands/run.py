@@ -1,5 +1,7 @@
-"""`engine run`: progress on standard error, then what became of every node on standard output; the
-status says how it ended."""
+"""`engine run`: show progress on standard error, then print the end of every node on standard output.
+
+The exit status says how the run ended.
+"""
 
 from __future__ import annotations
 
@@ -49,7 +51,7 @@ STATUS = {
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
-    """Add the arguments."""
+    """Add the arguments of `engine run`."""
     add_inputs(parser)
     parser.add_argument(
         "--secrets",
@@ -90,7 +92,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 
 def execute(arguments: argparse.Namespace, console: Console) -> int:
-    """Run it, print what became of it."""
+    """Run the spec, print its result, and return the exit status."""
     plan = load_plan(arguments.spec, console)
     if plan is None:
         return 2
@@ -108,7 +110,7 @@ def execute(arguments: argparse.Namespace, console: Console) -> int:
 def show(
     result: Result, arguments: argparse.Namespace, console: Console, notes: Notes | None = None
 ) -> int:
-    """Print a result in the form asked for, and give its status."""
+    """Print a result in the requested format, and return its exit status."""
     from engine.render import results
 
     if arguments.json:
@@ -144,7 +146,7 @@ def _run(plan: Plan, arguments: argparse.Namespace, console: Console, notes: Not
 
 @contextmanager
 def _sinks(arguments: argparse.Namespace, console: Console) -> Iterator[list[Any]]:
-    """Where events go besides; what could not be delivered is told at the end."""
+    """Yield the additional sinks of events; events that could not be delivered are reported at the end."""
     with ExitStack() as stack:
         found: list[Any] = []
         if arguments.events is not None:
@@ -167,7 +169,7 @@ def _tell_lost(webhook: Webhook, console: Console) -> None:
 
 
 def _given(plan: Plan, arguments: argparse.Namespace) -> dict[str, Any]:
-    """Inputs and options; InputError tells all that is wrong with any of them."""
+    """Return inputs and options; raise InputError with all mistakes in any of them."""
     problems: list[str] = []
     found: dict[str, Any] = {"inputs": None}
     for name, read in (
@@ -190,7 +192,7 @@ def _given(plan: Plan, arguments: argparse.Namespace) -> dict[str, Any]:
 
 
 class Both:
-    """Feeds what is shown now, and what will be wanted at the end."""
+    """Passes each event to the display, and to the notes that the final report needs."""
 
     def __init__(self, shown: Display, notes: Notes) -> None:
         self._shown, self._notes = shown, notes

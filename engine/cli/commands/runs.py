@@ -1,4 +1,4 @@
-"""`engine runs`: the runs that are kept, latest first."""
+"""`engine runs`: list the stored runs, latest first."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ _STYLES = {
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
-    """Add the arguments."""
+    """Add the arguments of `engine runs`."""
     parser.add_argument("--status", choices=STATUSES, help="only runs with this status")
     parser.add_argument("--pipeline", metavar="NAME", help="only runs of this pipeline")
     parser.add_argument(
@@ -50,7 +50,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 
 def execute(arguments: argparse.Namespace, console: Console) -> int:
-    """Print them."""
+    """Print the matching runs."""
     with opened(arguments) as store:
         found = store.runs(arguments.pipeline, arguments.since)
     wanted = [kept for kept in found if arguments.status in (None, kept.shown)]
@@ -68,7 +68,7 @@ def execute(arguments: argparse.Namespace, console: Console) -> int:
 
 
 def as_json(kept: Kept) -> dict[str, Any]:
-    """What `--json` prints of a run."""
+    """Return the JSON data that `--json` prints for a run."""
     header = kept.header
     return {
         "id": header.id,

@@ -1,4 +1,4 @@
-"""`engine schema`: the language as JSON Schema, with the inputs of the tasks that are known."""
+"""`engine schema`: print the JSON Schema of the language, with the inputs of the known tasks."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ EXAMPLES = """\
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
-    """Add the arguments."""
+    """Add the arguments of `engine schema`."""
     parser.add_argument(
         "--from",
         dest="spec",
@@ -30,7 +30,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 
 def execute(arguments: argparse.Namespace, console: Console) -> int:
-    """Print it."""
+    """Print the schema, and return the exit status."""
     from engine.sdk.imports import TaskError
 
     try:

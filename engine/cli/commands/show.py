@@ -1,4 +1,4 @@
-"""`engine show`: what a kept run has come to, its nodes and attempts; or its events."""
+"""`engine show`: print the result of a stored run, with its nodes and attempts, or its events."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ EXAMPLES = """\
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
-    """Add the arguments."""
+    """Add the arguments of `engine show`."""
     add_run(parser)
     form = parser.add_mutually_exclusive_group()
     form.add_argument("--json", action="store_true", help="print the result as JSON")
@@ -29,7 +29,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 
 def execute(arguments: argparse.Namespace, console: Console) -> int:
-    """Print it."""
+    """Print the result or the events of a run."""
     from engine.render import results
 
     with opened(arguments) as store:

@@ -1,5 +1,7 @@
-"""`engine simulate`: runs with scripted bodies under a virtual clock, printed as `engine run` prints; several scripts
-tell together what they have never taken."""
+"""`engine simulate`: run with scripted bodies under a virtual clock, and print as `engine run` does.
+
+With several scripts it prints what none of them has taken.
+"""
 
 from __future__ import annotations
 
@@ -36,7 +38,7 @@ EXAMPLES = """\
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
-    """Add the arguments."""
+    """Add the arguments of `engine simulate`."""
     add_inputs(parser)
     parser.add_argument(
         "--script",
@@ -60,7 +62,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 
 def execute(arguments: argparse.Namespace, console: Console) -> int:
-    """Simulate it, print what became of it."""
+    """Simulate the spec with each script, print the results, and return the exit status."""
     plan = load_plan(arguments.spec, console)
     if plan is None:
         return 2
@@ -92,7 +94,7 @@ def _simulated(plan: Plan, arguments: argparse.Namespace, path: str) -> Result:
 
 
 def _read(path: str) -> Any:
-    """The data of a script: TOML by the end of its name, else JSON."""
+    """Return the data of a script: TOML if the name ends in `.toml`, else JSON."""
     if not path.endswith(".toml"):
         return read_json(path)
     from pathlib import Path

@@ -1,4 +1,4 @@
-"""`engine tasks`: the tasks that a spec may name, or all about one of them."""
+"""`engine tasks`: list the tasks that a spec may use, or describe one of them."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ EXAMPLES = """\
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
-    """Add the arguments."""
+    """Add the arguments of `engine tasks`."""
     parser.add_argument("name", metavar="NAME", nargs="?", help="the id of a task")
     parser.add_argument(
         "--from",
@@ -36,7 +36,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 
 def execute(arguments: argparse.Namespace, console: Console) -> int:
-    """List, or show one."""
+    """List the tasks, or describe one."""
     from engine.sdk.imports import TaskError
 
     try:
@@ -71,15 +71,17 @@ def _show(arguments: argparse.Namespace, console: Console) -> int:
 
 
 def _told(registry: Registry, console: Console) -> int:
-    """Tell what could not be loaded; the status."""
+    """Report the tasks that could not be loaded, and return the exit status."""
     for error in registry.broken():
         console.error(str(error))
     return 2 if registry.broken() else 0
 
 
 def _used(registry: Registry, spec: str | None, console: Console) -> Path | None:
-    """Let compiling the spec register what its modules declare; the folder to look for modules
-    in, None if the spec has errors, which are printed."""
+    """Register the tasks of a spec's modules, and return the directory in which to look for modules.
+
+    Compiling the spec registers them. Returns None if the spec has errors, which are printed.
+    """
     if spec is None:
         return Path()
     from engine import api

@@ -18,12 +18,12 @@ EXAMPLES = """\
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
-    """Add the arguments."""
+    """Add the arguments of `engine watch`."""
     add_run(parser)
 
 
 def execute(arguments: argparse.Namespace, console: Console) -> int:
-    """Show its events as they come, and at its end what became of it; its status is ours."""
+    """Show the run's events as they come, then its result; return the run's exit status."""
     from engine.cli.commands.run import STATUS
     from engine.cli.live_display import display
     from engine.record.history import node_names

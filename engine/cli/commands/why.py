@@ -1,4 +1,4 @@
-"""`engine why`: the chain of causes behind what became of a node."""
+"""`engine why`: print the chain of causes behind the end of a node."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ EXAMPLES = """\
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
-    """Add the arguments."""
+    """Add the arguments of `engine why`."""
     add_run(parser)
     parser.add_argument("node", metavar="NODE", help="the node")
 
 
 def execute(arguments: argparse.Namespace, console: Console) -> int:
-    """Print the chain, the last cause last."""
+    """Print the chain of causes, the root cause last."""
     from engine.render.text import printable
 
     with opened(arguments) as store:

@@ -1,4 +1,4 @@
-"""What goes with a request of `http`, and where the answer goes: bodies, forms, files, credentials."""
+"""Contents of requests of `http`: bodies, forms, files and credentials; and the file for a response."""
 
 from __future__ import annotations
 
@@ -19,7 +19,10 @@ __all__ = ["CONTENT", "EXCLUDED", "FIELDS", "content_of", "kept"]
 
 
 async def content_of(inputs: Mapping[str, Any], context: Context) -> dict[str, Any]:
-    """What goes with the request, as httpx names it; its own `json` would send nothing for null."""
+    """Build the content of a request as keyword arguments of httpx.
+
+    JSON is encoded here, since the `json` argument of httpx sends nothing for null.
+    """
     headers = _headers(inputs)
     found: dict[str, Any] = {"headers": headers}
     if "json" in inputs:
@@ -54,7 +57,7 @@ async def _file(given: Mapping[str, Any], context: Context) -> tuple[Any, ...]:
 
 
 async def kept(path: str, data: bytes, context: Context) -> dict[str, Any]:
-    """Write what came into a file, as a whole or not at all."""
+    """Write a response's body to a file, as a whole or not at all, and return its path and size."""
     target = place(context, path)
     size = await written(lambda stop: write_bytes(target, iter([data]), stop))
     return {"path": str(target), "size": size}
@@ -62,7 +65,7 @@ async def kept(path: str, data: bytes, context: Context) -> dict[str, Any]:
 
 _SCALAR = ["string", "number", "boolean"]
 FIELDS = {"type": [*_SCALAR, "array"], "items": {"type": _SCALAR}}
-"""The schema of a value of a form or a query."""
+"""The schema of a value in a form or a query."""
 _PATH = {"type": "string", "minLength": 1}
 
 
@@ -79,7 +82,7 @@ EXCLUDED = {
     "bearer": _without("basic"),
     "basic": _without("bearer"),
 }
-"""Which of these inputs forbids which others."""
+"""The inputs that each of these inputs excludes, as `dependentSchemas`."""
 
 CONTENT = {
     "json": {"description": "A value to send as JSON."},
@@ -128,4 +131,4 @@ CONTENT = {
         "description": "The path of a file for the response body, relative to the spec's folder. It is written completely or not at all.",
     },
 }
-"""The schemas of these inputs."""
+"""The schemas of the inputs for content, credentials and the target file."""

@@ -1,6 +1,6 @@
-"""Why there was no response to a request: exceptions of httpx and what is below it, in our words.
+"""Describe why a request got no response: exceptions of httpx and the libraries below it, in the engine's own words.
 
-The texts of those libraries may hold secrets (a header, a URL), or are made for their developers.
+The messages of those libraries may hold secrets (a header, a URL), or are written for developers.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ _NAMED = {
 
 
 def reason(error: BaseException) -> str:
-    """One line: what the system says if it says anything, else what kind of failure it was."""
+    """Return one line: the operating system's message if there is one, else the kind of failure."""
     said = next(filter(None, map(_of_system, _causes(error))), None)
     kinds = (kind.__name__ for kind in type(error).__mro__)
     return said or next((_NAMED[kind] for kind in kinds if kind in _NAMED), "no response")
@@ -45,7 +45,7 @@ def _of_system(error: BaseException) -> str | None:
 
 
 def _causes(error: BaseException) -> Iterator[BaseException]:
-    """An exception and what it came of, the last first: the innermost knows best."""
+    """Yield an exception and its causes, innermost first: that one is the most specific."""
     chain: list[BaseException] = []
     at: BaseException | None = error
     while at is not None and at not in chain:

@@ -1,7 +1,7 @@
-"""`http.pages`: all pages of an answer that comes in pages, up to a number that has to be said.
+"""`http.pages`: fetches all pages of a paginated response, up to a required maximum.
 
-Each page is asked for as `http` asks; the next one is where the `Link` header of the last points, or where a field of its JSON
-does. One that fails ends it, with the exit that `http` has for that.
+Each page is requested as by `http`; the next one is at the `Link` header of the last, or at a field of its JSON. A page
+that fails ends the task with the exit of `http` for that failure.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ _EXITS = {**request.TASK.exits, "more": 7}
 
 
 async def body(inputs: dict[str, Any], context: Context) -> Exit:
-    """Ask for one page after the other."""
+    """Fetch the pages one after the other, and collect their items."""
     given = {
         key: value for key, value in inputs.items() if key not in ("max_pages", "items", "next")
     }

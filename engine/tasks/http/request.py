@@ -1,8 +1,7 @@
-"""`http`: sends one request; the class of the answer's status is the exit.
+"""`http`: sends one request; the class of the response's status is the exit.
 
-It has no timeout of its own, the step's counts. Its messages name method, host and path: headers,
-query and the user part of a URL may hold secrets, and so may the texts of the libraries that
-complain of them.
+It has no timeout of its own; the step's applies. Its messages name method, host and path only: headers, query and the
+user part of a URL may hold secrets, and so may the libraries' own error messages.
 """
 
 from __future__ import annotations
@@ -31,14 +30,16 @@ __all__ = ["TASK", "body"]
 
 _MAX_BYTES = 16 * 1024 * 1024
 _WORTH_A_RETRY = frozenset({408, 425})
-"""The client errors that say "not now"."""
+"""Client errors that are temporary."""
 _FOR_ANYONE = frozenset({"accept", "accept-language", "content-type", "user-agent"})
-"""Headers given in `with` that a redirect to another place takes along."""
+"""Headers of `with` that are kept on a redirect to another origin."""
 
 
 async def body(inputs: dict[str, Any], context: Context) -> Exit:
-    """Send the request and read the answer; raises if there is none, or if it is not what its
-    headers say."""
+    """Send the request and read the response.
+
+    Raises if there is no response, or if its body does not match its headers.
+    """
     import httpx
 
     method = inputs.get("method", "GET").upper()
@@ -74,14 +75,14 @@ async def body(inputs: dict[str, Any], context: Context) -> Exit:
 
 
 class _Trail:
-    """Where a request has gone, redirects followed: a header that was meant for one place is not given to another."""
+    """The redirects of a request: headers for one origin are not sent to another."""
 
     def __init__(self, url: httpx.URL, headers: Mapping[str, str]) -> None:
         self._first = self._last = url
         self._meant = {name.lower() for name in headers} - _FOR_ANYONE
 
     async def follow(self, request: httpx.Request) -> None:
-        """Look at a request before it is sent."""
+        """Remove private headers from a request to another origin before it is sent."""
         self._last = request.url
         if not _same_place(self._first, request.url):
             for name in self._meant:
@@ -89,19 +90,19 @@ class _Trail:
 
     @property
     def tail(self) -> str:
-        """What to say after the URL asked for, if the request was sent on."""
+        """The final URL for messages, if the request was redirected; else empty."""
         return "" if self._last == self._first else f", redirected to {_plain(self._last)}"
 
 
 def _same_place(first: httpx.URL, other: httpx.URL) -> bool:
-    """Whether both are one server's; the step from http to https stays with it."""
+    """Return whether both URLs are of one server; an upgrade from http to https stays there."""
     safer = (first.scheme, other.scheme) == ("http", "https") and first.port is None
     same = (first.host, first.port) == (other.host, other.port)
     return same and (safer or first.scheme == other.scheme)
 
 
 def _url(inputs: Mapping[str, Any], method: str) -> httpx.URL:
-    """The URL with its parameters; what is wrong with one is not said in its words."""
+    """Return the URL with its parameters; raises Permanent with messages that repeat no part of it."""
     import httpx
 
     try:
@@ -116,10 +117,10 @@ def _url(inputs: Mapping[str, Any], method: str) -> httpx.URL:
 
 
 async def _read(response: httpx.Response, limit: int, what: str, progress: Progress) -> bytes:
-    """The body, unpacked.
+    """Return the decompressed body of a response.
 
-    Async generators inside each other are closed only by what ends the innermost: it is read to its
-    end or cancelled, and unpacking, which may fail, comes after.
+    Nested async generators are closed only by whatever ends the innermost: so it is read to its end or cancelled first,
+    and decompression, which may fail, comes after.
     """
     import trio
 
@@ -150,7 +151,7 @@ def _unpack(response: httpx.Response, chunks: list[bytes]) -> Iterator[bytes]:
 
 
 def _exit(response: httpx.Response, data: bytes, expect: list[int] | None, what: str) -> Exit:
-    """The exit that the status means."""
+    """Return the exit for the status of a response."""
     status = response.status_code
     good = response.is_success if expect is None else status in expect
     output = {
@@ -176,8 +177,10 @@ def _exit(response: httpx.Response, data: bytes, expect: list[int] | None, what:
 
 
 def body_of(response: httpx.Response, data: bytes, what: str | None) -> Any:
-    """JSON where the answer says so, else text; an answer that failed (no `what`) may say so
-    wrongly."""
+    """Decode a body as JSON if its content type says so, else as text.
+
+    Invalid JSON raises Failure; without `what`, for a failed response, it is decoded as text.
+    """
     kind = response.headers.get("content-type", "").partition(";")[0].strip().lower()
     if kind == "application/json" or kind.endswith("+json"):
         try:
@@ -199,8 +202,10 @@ def _no_constant(name: str) -> None:
 
 
 def _retry_after(headers: Mapping[str, str]) -> float | None:
-    """Seconds that the server asks for; a date counts from the server's own clock if it told the
-    time."""
+    """Return the delay in seconds that a server requests, or None.
+
+    A date is relative to the server's own clock if the response states it.
+    """
     value = headers.get("retry-after", "").strip()
     if value.isascii() and value.isdigit():
         return float(value)
@@ -217,14 +222,14 @@ def _date(text: str) -> datetime | None:
 
 
 def _plain(url: httpx.URL, *, query: bool = False) -> str:
-    """A URL to be shown: without its user part and fragment."""
+    """Return a URL for display: without its user part and fragment, and without its query unless asked for."""
     plain = url.copy_with(userinfo=b"", fragment=None)
     return str(plain if query else plain.copy_with(query=None))
 
 
 @lru_cache(maxsize=1)
 def _tls() -> ssl.SSLContext:
-    """Reading the certificates takes longer than most requests: once is enough."""
+    """Create the TLS context once: reading the certificates takes longer than most requests."""
     import httpx
 
     return httpx.create_ssl_context()

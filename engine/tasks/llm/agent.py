@@ -1,8 +1,8 @@
-"""`llm.agent`: a language model that may use tools, at most so many times, for at most so many tokens.
+"""`llm.agent`: a language model that may call tools, within limits of turns and tokens.
 
-A node with it is a machine of two steps: `ask` asks the model, `act` runs the tools that it asks for, and the way back
-has a bound. So each turn is an attempt of its own, that is kept, tried again, and not done again after a crash, and
-the check knows the most there can be.
+A node with it is a state machine of two steps: `ask` queries the model, `act` runs the tools that it requests, and the
+route back is bounded. So each turn is an attempt of its own, which is recorded, retried, and not repeated after a
+crash, and the check knows the worst case.
 """
 
 from __future__ import annotations
@@ -23,11 +23,11 @@ __all__ = ["TASK", "act", "exits_of", "routes_of", "think"]
 _EXITS = {**chat.EXITS, "budget": 6}
 _NOTHING = {"input_tokens": 0, "output_tokens": 0}
 _CHARACTERS = 3
-"""Of what an endpoint does not count, so many are a token."""
+"""Estimated characters of a token, for an endpoint that does not count tokens."""
 
 
 async def think(inputs: dict[str, Any], context: Context) -> Exit:
-    """One turn: the model answers, or asks for tools."""
+    """Run one turn: the model answers, or requests tools."""
     before = context.steps.get("ask")
     used = before["usage"] if before else _NOTHING
     left = inputs["max_total_tokens"] - sum(used.values())
@@ -43,7 +43,7 @@ async def think(inputs: dict[str, Any], context: Context) -> Exit:
 
 
 def _so_far(inputs: Mapping[str, Any], before: Any, acted: Any) -> list[dict[str, Any]]:
-    """All that was said; where a route leads back from an answer that was no good, that it was not."""
+    """Return the messages so far; if a route leads back from an unusable answer, with a message that says so."""
     if before is None:
         return chat.messages_of(inputs)
     if before["calls"]:
@@ -56,7 +56,10 @@ def _so_far(inputs: Mapping[str, Any], before: Any, acted: Any) -> list[dict[str
 def _counted(
     end: Exit, used: Mapping[str, int], inputs: Mapping[str, Any], messages: list[dict[str, Any]]
 ) -> Exit:
-    """The answer with all that the turns took so far; no tool is run for a model that cannot be told of it."""
+    """Return the answer with the usage of all turns so far.
+
+    Tools are not run if no tokens are left to send their results to the model: the exit is then `budget`.
+    """
     took = end.output["usage"]
     if not any(took.values()):
         sent, came = (len(json.dumps(each)) for each in (messages, end.output["messages"][-1]))
@@ -68,7 +71,7 @@ def _counted(
 
 
 async def act(inputs: dict[str, Any], context: Context) -> Exit:
-    """Run the tools that the model asks for, and tell it."""
+    """Run the tools that the model requests, and add their results to the messages."""
     asked = context.steps["ask"]
     known = await tools.offers(inputs, context)
     told = await tools.called(asked["calls"], known, context)
@@ -76,7 +79,7 @@ async def act(inputs: dict[str, Any], context: Context) -> Exit:
 
 
 def exits_of(with_: Mapping[str, Any]) -> dict[str, int]:
-    """The exits there are, if the limit and the tools are written out."""
+    """Return the exits; raises InvalidInput unless the limit of turns and the tools are written out."""
     turns = with_.get("max_turns", 1)
     if type(turns) is str:
         raise Misfit(("max_turns",), "`max_turns` must be literal: the check counts with it")
@@ -86,7 +89,7 @@ def exits_of(with_: Mapping[str, Any]) -> dict[str, int]:
 
 
 def routes_of(with_: Mapping[str, Any]) -> Routes:
-    """Its routes: back from the tools one time less than there are turns."""
+    """Return the routes of the agent: back from the tools one time less than there are turns."""
     turns = with_.get("max_turns")
     back = turns - 1 if type(turns) is int else 0
     ends = {name: RouteSpec(f"fail:{name}") for name in ("invalid", "length", "refused", "budget")}
@@ -143,7 +146,7 @@ _STEPS = {
 
 
 async def _never(inputs: dict[str, Any], context: Context) -> None:
-    """Never run: a node with it is its steps."""
+    """Raise AssertionError: a node with this task runs its steps."""
     raise AssertionError
 
 

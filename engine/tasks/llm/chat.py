@@ -1,9 +1,9 @@
-"""`llm.chat`: one answer of a language model, at any endpoint that speaks the chat completions of OpenAI.
+"""`llm.chat`: one answer of a language model, at any endpoint with OpenAI's chat completions API.
 
-The answer is streamed, its lines become progress. What keeps it from being used is an exit of its own: it is not of
-the schema asked for, it was cut off, it was refused, or it asks for tools. With tools and a bounded route back, an
-agent is a machine like any other, and the check bounds it. Too many requests and errors of the server are the
-outcome `error`, to be tried again.
+The answer is streamed, and its lines become progress. Each reason why an answer cannot be used is an exit of its own:
+it does not match the schema, was cut off, was refused, or requests tools. With tools and a bounded route back, an agent
+is a state machine like any other, and the check bounds it. Rate limits and server errors are the outcome `error`, which
+can be retried.
 """
 
 from __future__ import annotations
@@ -25,12 +25,12 @@ _VARIABLE = re.compile(r"\{\{\s*([A-Za-z_]\w*)\s*\}\}")
 
 
 async def body(inputs: dict[str, Any], context: Context) -> Exit:
-    """Ask, hear the answer, and look at it."""
+    """Send the messages to the model, and return its answer."""
     return await ask(inputs, messages_of(inputs), context)
 
 
 def filled(text: str, variables: Mapping[str, Any]) -> str:
-    """A text with its `{{name}}`s replaced; Permanent for one that is not given."""
+    """Replace each `{{name}}` in a text by its variable; raises Permanent for an unknown variable."""
 
     def value(found: re.Match[str]) -> str:
         if found[1] not in variables:
@@ -42,7 +42,7 @@ def filled(text: str, variables: Mapping[str, Any]) -> str:
 
 
 def exits_of(with_: Mapping[str, Any]) -> dict[str, int]:
-    """The exits there are; variables that are written out are those that the prompt names."""
+    """Return the exits; raises InvalidInput if literal variables and the names in the prompt differ."""
     texts = [with_.get("system", ""), with_.get("prompt", "")]
     variables = with_.get("variables", {})
     if isinstance(variables, dict) and all(isinstance(text, str) for text in texts):
@@ -59,7 +59,7 @@ def exits_of(with_: Mapping[str, Any]) -> dict[str, int]:
 
 
 def messages_of(inputs: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """What the model is told first."""
+    """Build the first messages for the model."""
     variables = inputs.get("variables", {})
     found: list[dict[str, Any]] = []
     if "system" in inputs:

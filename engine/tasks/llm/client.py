@@ -1,4 +1,4 @@
-"""One question to a language model, and its answer as it comes: the chat completions of OpenAI, spoken over HTTP."""
+"""Client of a language model: one request of OpenAI's chat completions API, and its streamed answer."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _MOST = 16 * 1024 * 1024
 
 
 async def ask(inputs: Mapping[str, Any], messages: list[dict[str, Any]], context: Context) -> Exit:
-    """Say the messages, and give what came of it: an exit of `llm.chat`, with its output."""
+    """Send the messages, and return an exit of `llm.chat` with its output."""
     import httpx
 
     url = f"{inputs.get('base_url', OPENAI).rstrip('/')}/chat/completions"
@@ -70,7 +70,7 @@ def _request(inputs: Mapping[str, Any], messages: list[dict[str, Any]]) -> dict[
 
 
 async def _hear(response: httpx.Response, answer: _Answer) -> None:
-    """Read the answer to its end: what stops in the middle of it would leave generators that nobody closes."""
+    """Read the response to its end; stopping in the middle would leave async generators unclosed."""
     import trio
 
     streams = response.headers.get("Content-Type", "").startswith("text/event-stream")
@@ -90,7 +90,7 @@ async def _hear(response: httpx.Response, answer: _Answer) -> None:
 
 @attrs.define
 class _Lines:
-    """What a server sends: events for an answer, or (without one) one piece of data."""
+    """A reader of a response: events of an answer, or without one a single block of data."""
 
     answer: _Answer | None
     data: bytearray = attrs.Factory(bytearray)
@@ -98,7 +98,7 @@ class _Lines:
     wrong: Exception | None = None
 
     def feed(self, chunk: bytes) -> None:
-        """The next bytes; what is wrong with them is noted."""
+        """Add the next bytes; a Failure is stored in `error`."""
         self.data += chunk
         self.size += len(chunk)
         try:
@@ -128,7 +128,7 @@ def _parsed(text: str) -> dict[str, Any]:
 
 
 def _refusal(response: httpx.Response, data: bytes) -> Exception:
-    """What a status other than 200 means: 429 and 5xx are worth another try."""
+    """Return the exception for a status other than 200: 429 and 5xx can be retried."""
     try:
         error = json.loads(data)["error"]
         told = str(error.get("message", "")) if isinstance(error, dict) else str(error)
@@ -144,12 +144,12 @@ def _refusal(response: httpx.Response, data: bytes) -> Exception:
 
 @attrs.define
 class _Answer:
-    """An answer as it comes."""
+    """An answer under construction from its stream."""
 
     context: Context
     text: str = ""
     told: int = 0
-    """How much of the text has become progress."""
+    """The length of the text that was reported as progress."""
     refusal: str = ""
     finish: str = ""
     model: str = ""
@@ -157,7 +157,7 @@ class _Answer:
     usage: Mapping[str, Any] = attrs.Factory(dict)
 
     def add(self, part: Mapping[str, Any]) -> None:
-        """The next part of a stream."""
+        """Add the next part of a stream; raises Failure if it is an error."""
         if isinstance(part.get("error"), dict):
             raise Failure(f"the model's server stopped: {part['error'].get('message', '')}")
         self.model = part.get("model") or self.model
@@ -167,7 +167,7 @@ class _Answer:
             self.finish = choice.get("finish_reason") or self.finish
 
     def whole(self, part: Mapping[str, Any]) -> None:
-        """All of it at once, of a server that does not stream."""
+        """Add a complete answer, from a server that does not stream."""
         self.add(
             {
                 **part,
@@ -193,7 +193,7 @@ class _Answer:
             self.context.note(line)
 
     def exit(self, inputs: Mapping[str, Any], messages: list[dict[str, Any]]) -> Exit:
-        """What came of it."""
+        """Return the exit of a finished answer; raises Failure if it broke off."""
         if self.text[self.told :]:
             self.context.note(self.text[self.told :])
         if not self.finish:
@@ -249,7 +249,7 @@ _USAGE = {"input_tokens": "prompt_tokens", "output_tokens": "completion_tokens"}
 
 
 def _of_schema(text: str, schema: Mapping[str, Any]) -> tuple[Any, list[str]]:
-    """The value of an answer, and what is wrong with it."""
+    """Return the value of an answer, and its schema errors; the value is None if there are any."""
     from engine.schemas.validation import misfits, schema_error
 
     wrong = schema_error(schema)
@@ -264,6 +264,7 @@ def _of_schema(text: str, schema: Mapping[str, Any]) -> tuple[Any, list[str]]:
 
 
 def cost_of(used: Mapping[str, int], prices: Mapping[str, float] | None) -> float | None:
+    """Return the cost of the used tokens, at prices of a million tokens; None without prices."""
     if prices is None:
         return None
     return (used["input_tokens"] * prices["input"] + used["output_tokens"] * prices["output"]) / 1e6

@@ -1,7 +1,7 @@
-"""The tools of `llm.agent`: what a model is told of them, and what comes of its calls.
+"""The tools of `llm.agent`: their descriptions for the model, and the results of its calls.
 
-A tool is a task of the project, a pipeline of the file, or a tool of an MCP server that the node uses. What goes wrong
-in one is told to the model, which may do better.
+A tool is a task of the project, a pipeline of the file, or a tool of an MCP server that the node uses. The failure of a
+tool is reported to the model, which may correct itself.
 """
 
 from __future__ import annotations
@@ -27,17 +27,17 @@ _KINDS: Mapping[str, Literal["task", "pipeline", "resource"]] = {
     "pipeline": "pipeline",
     "mcp": "resource",
 }
-"""The keys of a tool that say which it is, and what each names."""
+"""Keys that select the kind of a tool, and the kind of thing each refers to."""
 _OF_SERVERS, _OF_ONE = ("only", "prefix"), ("name", "description", "with")
 _LONGEST = 50_000
-"""Characters of a tool's result that the model is told."""
+"""Characters of a tool's result that the model receives."""
 _SHOWN = 200
 _NAME = re.compile(r"[A-Za-z0-9_-]{1,64}").fullmatch
 
 
 @attrs.frozen(eq=False)
 class Offer:
-    """One tool as a model sees it, and how it is run: `call(arguments, name)` gives a text."""
+    """A tool as presented to a model; `call(arguments, name)` runs it and returns a text."""
 
     name: str
     description: str
@@ -45,7 +45,7 @@ class Offer:
     call: Callable[[Mapping[str, Any], str], Awaitable[str]] = attrs.field(repr=False)
 
     def shown(self) -> dict[str, Any]:
-        """What the model is told of it."""
+        """Return the tool's declaration for the model."""
         return {"name": self.name, "description": self.description, "parameters": self.parameters}
 
 
@@ -53,7 +53,7 @@ class Offer:
 
 
 def named(with_: Mapping[str, Any]) -> Iterator[Named]:
-    """The tasks, pipelines and resources that `tools` names."""
+    """Yield the tasks, pipelines and resources that `tools` refers to, as far as they are written out."""
     for at, tool in _written(with_):
         for key, kind in _KINDS.items():
             id = tool.get(key)
@@ -62,7 +62,7 @@ def named(with_: Mapping[str, Any]) -> Iterator[Named]:
 
 
 def check(with_: Mapping[str, Any]) -> None:
-    """Misfit unless the tools are written out, each under a name of its own."""
+    """Raise InvalidInput unless the tools are written out, each with a unique name."""
     tools = with_.get("tools", [])
     if not isinstance(tools, list):
         raise Misfit(("tools",), "the tools of an agent must be literal: the check reads them")
@@ -77,7 +77,7 @@ def check(with_: Mapping[str, Any]) -> None:
 
 
 def _kind(at: int, tool: Mapping[str, Any]) -> str:
-    """What a tool is; Misfit if that is not clear, or if it has what others have."""
+    """Return the kind of a tool; raises InvalidInput if it is ambiguous or has keys of another kind."""
     kinds = [kind for kind in _KINDS if kind in tool]
     if len(kinds) != 1 or "${" in str(tool[kinds[0]]):
         path = ("tools", at, kinds[0]) if len(kinds) == 1 else ("tools", at)
@@ -97,7 +97,7 @@ def _written(with_: Mapping[str, Any]) -> list[tuple[int, Mapping[str, Any]]]:
 
 
 def _name(tool: Mapping[str, Any], id: str) -> str:
-    """What a model calls a tool; of a function in Python its own name."""
+    """Return the model's name for a tool; for a Python function the function's own name."""
     own = id.rpartition(":")[2] if id.startswith("python:") else id
     name: str = tool.get("name") or own.replace(".", "_")
     return name
@@ -107,7 +107,7 @@ def _name(tool: Mapping[str, Any], id: str) -> str:
 
 
 async def offers(inputs: Mapping[str, Any], context: Context) -> dict[str, Offer]:
-    """All tools by name."""
+    """Return all tools by name; raises Permanent if two have the same name."""
     found: dict[str, Offer] = {}
     for tool in inputs.get("tools", ()):
         for offer in await _offered(tool, context):
@@ -128,7 +128,7 @@ async def _offered(tool: Mapping[str, Any], context: Context) -> list[Offer]:
 
 
 def _without(schema: Mapping[str, Any], fixed: Mapping[str, Any]) -> dict[str, Any]:
-    """The inputs that are left to the model."""
+    """Return the schema of the inputs that the model chooses."""
     found = {key: value for key, value in schema.items() if key != "$schema"}
     if fixed:
         properties = schema.get("properties", {})
@@ -171,7 +171,7 @@ def _text(value: Any) -> str:
 async def called(
     calls: list[dict[str, Any]], known: Mapping[str, Offer], context: Context
 ) -> list[dict[str, Any]]:
-    """What all calls of an answer gave, as messages, in their order; they run at the same time."""
+    """Run all tool calls of an answer at the same time, and return their results as messages in order."""
     import trio
 
     found: list[str] = [""] * len(calls)
@@ -218,4 +218,4 @@ _TOOL: dict[str, Any] = table(
     },
 )  # fmt: skip
 TOOLS = {"type": "array", "items": _TOOL, "description": "The tools that the model can call."}
-"""The schema of `tools`."""
+"""The schema of the input `tools`."""
