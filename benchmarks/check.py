@@ -91,10 +91,10 @@ PEERS: Mapping[str, Callable[[str], None]] = {"tomli": _tomli, "engine check": _
 
 def perform(peer: str, size: int) -> Point:
     """The point, in this process."""
-    from engine.base.gc_pause import without_collecting
+    from engine.base.gc_pause import gc_paused
 
     text, small, run = spec_text(size), spec_text(_WARM), PEERS[peer]
-    with without_collecting():
+    with gc_paused():
         run(small)
         start = process_time()
         run(text)

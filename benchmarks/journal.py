@@ -26,7 +26,7 @@ from engine import Task, default_registry
 from engine.journal.store import Store
 from engine.runtime.options import Options
 from engine.runtime.preparation import prepare
-from engine.scheduling.carry_over import latest
+from engine.scheduling.carry_over import since_last_restart
 from engine.scheduling.replay import replay
 from engine.scheduling.scheduler import Scheduler
 from engine.toml.source import Source
@@ -84,12 +84,12 @@ def folded(plan: engine.Plan, where: str, run: str) -> tuple[float, int]:
 
     def again() -> None:
         with Store(where) as store:
-            events, _ = latest(store.events(run))
+            events, _ = since_last_restart(store.read_events(run))
         made = replay(lambda hear: Scheduler(plan, values, run, 0, hear), events)
         assert made.scheduler.result is not None
 
     with Store(where) as store:
-        count = len(store.events(run))
+        count = len(store.read_events(run))
     return min(timed(again) for _ in range(3)), count
 
 

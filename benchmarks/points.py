@@ -74,12 +74,12 @@ def build(work: Work, counter: Counter) -> tuple[Plan, float, float]:
     import tomli_w
 
     from engine.compile.compiler import compile as compile_spec
-    from engine.language.loader import load
+    from engine.language.loader import load_spec
     from engine.toml.source import Source
 
     source = Source("benchmark.toml", tomli_w.dumps(document(work)))
     start = perf_counter()
-    spec, found = load(source)
+    spec, found = load_spec(source)
     loaded = perf_counter()
     if spec is None or found.errors:
         raise ValueError(f"the benchmark's spec does not load: {found}")

@@ -18,17 +18,17 @@ from engine.diagnostics import Diagnostics
 from engine.errors import EngineError, SpecError
 from engine.plan.plan import Plan
 from engine.sdk.registry import Registry
-from engine.settings import hooks_for, settings_for
-from engine.toml.source import Source, read
+from engine.settings import find_settings, load_hooks
+from engine.toml.source import Source, read_source
 
 if TYPE_CHECKING:
     from engine.analysis.bounds import Bounds
     from engine.record.result import Result
     from engine.runtime.options import Options
 
-__all__ = ["analyse", "check", "default_registry", "load_plan", "run", "worst_case"]
+__all__ = ["analyse", "check", "compute_worst_case", "default_registry", "load_plan", "run"]
 
-Spec = str | os.PathLike[str] | Source
+SpecLike = str | os.PathLike[str] | Source
 
 
 def default_registry(tasks: Iterable[object] = (), allow: Iterable[str] | None = None) -> Registry:
@@ -43,28 +43,28 @@ def default_registry(tasks: Iterable[object] = (), allow: Iterable[str] | None =
         from engine.sdk.decorator import as_task
 
         allow = [*allow, *(as_task(task).id for task in given)]
-    registry = Registry({id: _loader(id) for id in builtin.ids()}, allow=allow)
+    registry = Registry({id: _build_loader(id) for id in builtin.builtin_ids()}, allow=allow)
     for task in given:
         registry.register(task)
     return registry
 
 
-def _loader(id: str) -> Any:
+def _build_loader(id: str) -> Any:
     def load_task() -> Any:
         from engine import tasks as builtin
 
-        return builtin.load(id)
+        return builtin.load_builtin(id)
 
     return load_task
 
 
 def analyse(
-    spec: Spec,
+    spec: SpecLike,
     registry: Registry | None = None,
     *,
     tasks: Iterable[object] = (),
     settings: Settings | None = None,
-    reader: Reader = read,
+    reader: Reader = read_source,
 ) -> tuple[Plan | None, Diagnostics]:
     """Compile and check a spec; return its plan, or None if there are errors, and all diagnostics.
 
@@ -72,44 +72,44 @@ def analyse(
     path they default to `[tool.engine]` of the nearest `pyproject.toml`. `reader` returns the text of included
     files. Raises EngineError if the file or the settings cannot be read.
     """
-    plan, found = _examined(spec, registry, tasks, settings, reader)
+    plan, found = _examine(spec, registry, tasks, settings, reader)
     return (None if found.errors else plan), found
 
 
-def worst_case(
-    spec: Spec, registry: Registry | None = None, *, tasks: Iterable[object] = ()
+def compute_worst_case(
+    spec: SpecLike, registry: Registry | None = None, *, tasks: Iterable[object] = ()
 ) -> tuple[Bounds | None, Diagnostics]:
     """Return the worst-case bounds of a spec's runs, and all diagnostics.
 
     The bounds are None if there is an error other than E601.
     """
-    from engine.analysis.bounds import bounds_of
+    from engine.analysis.bounds import compute_bounds
     from engine.rules.limit_exceeded import RULE
 
-    plan, found = _examined(spec, registry, tasks, None)
+    plan, found = _examine(spec, registry, tasks, None)
     if plan is None or any(error.rule is not RULE for error in found.errors):
         return None, found
-    return bounds_of(plan), found
+    return compute_bounds(plan), found
 
 
-def _examined(
-    spec: Spec,
+def _examine(
+    spec: SpecLike,
     registry: Registry | None,
     tasks: Iterable[object],
     settings: Settings | None,
-    reader: Reader = read,
+    reader: Reader = read_source,
 ) -> tuple[Plan | None, Diagnostics]:
     """Check a path or a Source, with the settings of its project and a registry of these tasks by default."""
     if settings is None:
-        settings = Settings() if isinstance(spec, Source) else settings_for(spec)
-    source = spec if isinstance(spec, Source) else _read(spec)
+        settings = Settings() if isinstance(spec, Source) else find_settings(spec)
+    source = spec if isinstance(spec, Source) else _read_source(spec)
     registry = registry if registry is not None else default_registry(tasks, settings.tasks)
     return examine(source, registry, settings, reader)
 
 
-def _read(path: str | os.PathLike[str]) -> Source:
+def _read_source(path: str | os.PathLike[str]) -> Source:
     try:
-        return read(path)
+        return read_source(path)
     except IsADirectoryError:
         raise EngineError(f"`{os.fspath(path)}` is a folder, not a spec") from None
     except OSError as error:
@@ -117,7 +117,7 @@ def _read(path: str | os.PathLike[str]) -> Source:
 
 
 def check(
-    spec: Spec,
+    spec: SpecLike,
     registry: Registry | None = None,
     *,
     tasks: Iterable[object] = (),
@@ -131,7 +131,7 @@ def check(
 
 
 def load_plan(
-    spec: Spec, registry: Registry | None = None, *, tasks: Iterable[object] = ()
+    spec: SpecLike, registry: Registry | None = None, *, tasks: Iterable[object] = ()
 ) -> Plan:
     """Return the plan of a spec that passes the check.
 
@@ -144,7 +144,7 @@ def load_plan(
 
 
 def run(
-    spec: Spec | Plan,
+    spec: SpecLike | Plan,
     inputs: Mapping[str, Any] | None = None,
     *,
     registry: Registry | None = None,
@@ -158,21 +158,21 @@ def run(
     EngineError, and TypeError for an unknown option.
     """
     from engine.runtime.blocking import run_blocking
-    from engine.runtime.options import options_of
+    from engine.runtime.options import parse_options
 
-    chosen = options_of(options)
+    chosen = parse_options(options)
     plan = spec if isinstance(spec, Plan) else load_plan(spec, registry, tasks=tasks)
-    return run_blocking(plan, inputs, with_hooks(chosen, plan))
+    return run_blocking(plan, inputs, add_project_hooks(chosen, plan))
 
 
-def with_hooks(options: Options, plan: Plan) -> Options:
+def add_project_hooks(options: Options, plan: Plan) -> Options:
     """Add the hooks that the project of a spec configures to the options."""
-    named = hooks_for(plan.path) if Path(plan.path).is_file() else ()
+    named = load_hooks(plan.path) if Path(plan.path).is_file() else ()
     return attrs.evolve(options, hooks=(*options.hooks, *named)) if named else options
 
 
-def look(
-    spec: Spec | Plan,
+def check_required_services(
+    spec: SpecLike | Plan,
     inputs: Mapping[str, Any] | None = None,
     *,
     registry: Registry | None = None,
@@ -183,9 +183,9 @@ def look(
 
     Runs only the tasks of `[services]`. The arguments and errors are those of `run`.
     """
-    from engine.runtime.blocking import look as look_now
-    from engine.runtime.options import options_of
+    from engine.runtime.blocking import check_services as look_now
+    from engine.runtime.options import parse_options
 
-    chosen = options_of(options)
+    chosen = parse_options(options)
     plan = spec if isinstance(spec, Plan) else load_plan(spec, registry, tasks=tasks)
     return look_now(plan, inputs, chosen)

@@ -15,8 +15,8 @@ __all__ = [
     "EngineError",
     "InputError",
     "JournalError",
-    "Missing",
-    "ProblemsError",
+    "MissingValue",
+    "MultipleErrors",
     "SettingsError",
     "SpecError",
 ]
@@ -34,7 +34,7 @@ class SpecError(EngineError):
         super().__init__("\n".join(str(d) for d in diagnostics))
 
 
-class ProblemsError(EngineError):
+class MultipleErrors(EngineError):
     """A call has several mistakes; `problems` lists all of them."""
 
     def __init__(self, problems: tuple[str, ...]) -> None:
@@ -42,7 +42,7 @@ class ProblemsError(EngineError):
         super().__init__("; ".join(problems))
 
 
-class InputError(ProblemsError):
+class InputError(MultipleErrors):
     """The inputs, environment or secrets of a run do not match its pipeline."""
 
 
@@ -50,17 +50,17 @@ class JournalError(EngineError):
     """The journal of a run cannot be written, read or resumed from."""
 
 
-class SettingsError(ProblemsError):
+class SettingsError(MultipleErrors):
     """The settings of a check, in a file or a call, are wrong."""
 
 
-class Missing(str):
+class MissingValue(str):
     """A problem of an InputError: a required value was not passed.
 
     `kind` is the kind of value (an input, say) and `name` its name, for callers that can explain how to pass it.
     """
 
-    def __new__(cls, message: str, kind: str, name: str) -> Missing:
+    def __new__(cls, message: str, kind: str, name: str) -> MissingValue:
         made = super().__new__(cls, message)
         made.kind, made.name = kind, name
         return made

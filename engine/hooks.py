@@ -34,7 +34,7 @@ class HookContext:
     """Of a run, or of an attempt of a task."""
 
 
-Before = Callable[[HookContext], Awaitable[None] | None]
+BeforeHook = Callable[[HookContext], Awaitable[None] | None]
 
 
 @attrs.frozen(kw_only=True)
@@ -49,10 +49,10 @@ class Hook:
     policy: Literal["fail", "warn"] = attrs.field(
         default="fail", validator=attrs.validators.in_(("fail", "warn"))
     )
-    before_run: Before | None = None
+    before_run: BeforeHook | None = None
     after_run: Callable[[HookContext, Result], Awaitable[None] | None] | None = None
-    before_node: Before | None = None
+    before_node: BeforeHook | None = None
     after_node: Callable[[HookContext, Mapping[str, Any]], Awaitable[None] | None] | None = None
     """Its second argument has `result`, `label`, `reason` and `message` of the node."""
-    before_attempt: Before | None = None
+    before_attempt: BeforeHook | None = None
     after_attempt: Callable[[HookContext, Outcome], Awaitable[None] | None] | None = None

@@ -16,59 +16,59 @@ from typing import TYPE_CHECKING, Any
 import attrs
 
 from engine.base.classes import frozen
-from engine.base.suggestions import nearest
-from engine.checking.selection import Settings, UnknownRule, ignored, rules_of
+from engine.base.suggestions import closest_match
+from engine.checking.selection import Settings, UnknownRule, find_rule_codes, parse_ignored
 from engine.diagnostics import Severity
 from engine.errors import EngineError, SettingsError
 from engine.toml.key_paths import KeyPath
-from engine.toml.source import Source, Syntax, parse, read
+from engine.toml.source import Source, TomlSyntaxError, parse_toml, read_source
 
 if TYPE_CHECKING:
     from engine.hooks import Hook
 
-__all__ = ["FILE", "hooks_for", "settings_for", "with_words"]
+__all__ = ["SETTINGS_FILE", "apply_options", "find_settings", "load_hooks"]
 
-FILE = "pyproject.toml"
+SETTINGS_FILE = "pyproject.toml"
 
-_HOOKS = "engine.hooks"
+_HOOK_GROUP = "engine.hooks"
 """The group of entry points among which `hooks` chooses."""
-_AT: KeyPath = ("tool", "engine")
+_TABLE_PATH: KeyPath = ("tool", "engine")
 _LEVELS = {"error": Severity.ERROR, "warning": Severity.WARNING, "off": None}
 
 
-def settings_for(spec: str | os.PathLike[str]) -> Settings:
+def find_settings(spec: str | os.PathLike[str]) -> Settings:
     """Return the settings that apply to the spec at a path.
 
     Raises SettingsError with all mistakes in them, EngineError if they cannot be read.
     """
     for folder in Path(os.path.abspath(spec)).parents:
-        path = folder / FILE
+        path = folder / SETTINGS_FILE
         try:
             state = path.stat()
         except OSError:
             continue
-        found = _read(path, state.st_mtime_ns, state.st_size)
+        found = _read_settings(path, state.st_mtime_ns, state.st_size)
         if found is not None:
             return found
     return Settings()
 
 
-def hooks_for(spec: str | os.PathLike[str]) -> tuple[Hook, ...]:
+def load_hooks(spec: str | os.PathLike[str]) -> tuple[Hook, ...]:
     """Load the hooks that the settings of a spec name, from the installed entry points.
 
     Raises EngineError for a hook that does not exist or is not a valid Hook.
     """
-    return tuple(_loaded(name) for name in settings_for(spec).hooks)
+    return tuple(_load_hook(name) for name in find_settings(spec).hooks)
 
 
-def _loaded(name: str) -> Hook:
+def _load_hook(name: str) -> Hook:
     from importlib.metadata import entry_points
 
     from engine.hooks import Hook
 
-    found = entry_points(group=_HOOKS, name=name)
+    found = entry_points(group=_HOOK_GROUP, name=name)
     if not found:
-        raise EngineError(f"no entry point of `{_HOOKS}` is named `{name}`")
+        raise EngineError(f"no entry point of `{_HOOK_GROUP}` is named `{name}`")
     try:
         [entry] = found
         hook = entry.load()
@@ -81,14 +81,19 @@ def _loaded(name: str) -> Hook:
     return hook
 
 
-def with_words(settings: Settings, select: str | None, ignore: str | None) -> Settings:
+def apply_options(
+    settings: Settings, select_option: str | None, ignore_option: str | None
+) -> Settings:
     """Apply the options `--select` and `--ignore`, such as "E3,W305", to the settings.
 
     `select_option` replaces the selected codes, `ignore_option` is added to the ignored ones. Raises SettingsError.
     """
     problems: list[str] = []
     codes: dict[str, frozenset[str]] = {}
-    for option, words, find in (("select", select, rules_of), ("ignore", ignore, ignored)):
+    for option, words, find in (
+        ("select", select_option, find_rule_codes),
+        ("ignore", ignore_option, parse_ignored),
+    ):
         codes[option] = frozenset()
         for word in (each.strip() for each in (words or "").split(",")):
             try:
@@ -97,35 +102,35 @@ def with_words(settings: Settings, select: str | None, ignore: str | None) -> Se
                 problems.append(f"--{option}: {error}")
     if problems:
         raise SettingsError(tuple(problems))
-    chosen = settings.select if select is None else codes["select"]
+    chosen = settings.select if select_option is None else codes["select"]
     return attrs.evolve(settings, select=chosen, ignore=settings.ignore | codes["ignore"])
 
 
 @lru_cache(maxsize=64)
-def _read(path: Path, changed: int, size: int) -> Settings | None:
+def _read_settings(path: Path, changed: int, size: int) -> Settings | None:
     """Read the settings in a file; None if it has none.
 
     The cached settings are read again when the file has changed.
     """
     try:
-        source = read(path)
+        source = read_source(path)
     except OSError as error:
         raise EngineError(f"`{path}` cannot be read: {error.strerror}") from None
     if "engine" not in source.text:
         return None
     try:
-        table = parse(source).get("tool", {})
-    except Syntax as error:
+        table = parse_toml(source).get("tool", {})
+    except TomlSyntaxError as error:
         raise SettingsError(
-            (_told(source, error.span.line, error.span.column, error.message),)
+            (_format_problem(source, error.span.line, error.span.column, error.message),)
         ) from None
     if not isinstance(table, dict):
         return None
-    return _structured(source, table["engine"]) if "engine" in table else None
+    return _structure_settings(source, table["engine"]) if "engine" in table else None
 
 
 @frozen
-class _Tell:
+class _Reporter:
     """Records mistakes with their locations."""
 
     source: Source
@@ -134,18 +139,18 @@ class _Tell:
     def __call__(
         self, path: KeyPath, message: str, help: str | None = None, *, key: bool = False
     ) -> None:
-        place = (*_AT, *path)
-        span = self.source.key(place) if key else self.source.value(place)
+        place = (*_TABLE_PATH, *path)
+        span = self.source.key_span(place) if key else self.source.value_span(place)
         told = f"{message}, {help}" if help else message
-        self.problems.append(_told(self.source, span.line, span.column, told))
+        self.problems.append(_format_problem(self.source, span.line, span.column, told))
 
 
-def _told(source: Source, line: int, column: int, message: str) -> str:
+def _format_problem(source: Source, line: int, column: int, message: str) -> str:
     return f"{source.path}:{line}:{column}: {message}"
 
 
-def _structured(source: Source, table: Any) -> Settings:
-    tell, found = _Tell(source), {}
+def _structure_settings(source: Source, table: Any) -> Settings:
+    tell, found = _Reporter(source), {}
     if not isinstance(table, dict):
         tell((), "expected a table")
         table = {}
@@ -154,37 +159,43 @@ def _structured(source: Source, table: Any) -> Settings:
             field, read_value = _KEYS[key]
             found[field] = read_value(tell, (key,), value)
         else:
-            guess = nearest(key, _KEYS)
-            cure = f"did you mean `{guess}`?" if guess else "known: " + ", ".join(map(_tick, _KEYS))
+            guess = closest_match(key, _KEYS)
+            cure = (
+                f"did you mean `{guess}`?" if guess else "known: " + ", ".join(map(_quote, _KEYS))
+            )
             tell((key,), f"`{key}` is not a key of `[tool.engine]`", cure, key=True)
     if tell.problems:
         raise SettingsError(tuple(tell.problems))
     return Settings(**found)
 
 
-def _tick(word: str) -> str:
+def _quote(word: str) -> str:
     return f"`{word}`"
 
 
-def _words(
+def _build_codes_reader(
     find: Callable[[str], frozenset[str]],
-) -> Callable[[_Tell, KeyPath, Any], frozenset[str]]:
+) -> Callable[[_Reporter, KeyPath, Any], frozenset[str]]:
     """Return a function that reads an array of codes."""
 
-    def hook(tell: _Tell, path: KeyPath, value: Any) -> frozenset[str]:
+    def hook(tell: _Reporter, path: KeyPath, value: Any) -> frozenset[str]:
         found: frozenset[str] = frozenset()
         if not isinstance(value, list):
             tell(path, 'expected an array of codes, such as ["W304"]')
             return found
         for index, word in enumerate(value):
-            found |= _codes(tell, (*path, index), word, find)
+            found |= _read_codes(tell, (*path, index), word, find)
         return found
 
     return hook
 
 
-def _codes(
-    tell: _Tell, path: KeyPath, word: Any, find: Callable[[str], frozenset[str]], key: bool = False
+def _read_codes(
+    tell: _Reporter,
+    path: KeyPath,
+    word: Any,
+    find: Callable[[str], frozenset[str]],
+    key: bool = False,
 ) -> frozenset[str]:
     if not isinstance(word, str):
         tell(path, 'expected a code or a name of a rule, such as "W304"')
@@ -196,31 +207,35 @@ def _codes(
         return frozenset()
 
 
-def _levels(tell: _Tell, path: KeyPath, value: Any) -> Mapping[str, Severity | None]:
+def _read_levels(tell: _Reporter, path: KeyPath, value: Any) -> Mapping[str, Severity | None]:
     found: dict[str, Severity | None] = {}
     for word, level in sorted(
-        _table(tell, path, value, "codes to levels"), key=lambda item: len(item[0])
+        _iter_table(tell, path, value, "codes to levels"), key=lambda item: len(item[0])
     ):
         if not isinstance(level, str) or level not in _LEVELS:
             tell((*path, word), 'expected "error", "warning" or "off"')
             continue
-        find = rules_of if level == "error" else ignored
-        found |= dict.fromkeys(_codes(tell, (*path, word), word, find, key=True), _LEVELS[level])
+        find = find_rule_codes if level == "error" else parse_ignored
+        found |= dict.fromkeys(
+            _read_codes(tell, (*path, word), word, find, key=True), _LEVELS[level]
+        )
     return found
 
 
-def _per_file(tell: _Tell, path: KeyPath, value: Any) -> tuple[tuple[str, frozenset[str]], ...]:
+def _read_per_file(
+    tell: _Reporter, path: KeyPath, value: Any
+) -> tuple[tuple[str, frozenset[str]], ...]:
     from glob import escape
 
     folder = Path(os.path.abspath(tell.source.path)).parent
-    read_words = _words(ignored)
+    read_words = _build_codes_reader(parse_ignored)
     return tuple(
         (f"{escape(str(folder))}/{glob}", read_words(tell, (*path, glob), words))
-        for glob, words in _table(tell, path, value, "globs to arrays of codes")
+        for glob, words in _iter_table(tell, path, value, "globs to arrays of codes")
     )
 
 
-def _store(tell: _Tell, path: KeyPath, value: Any) -> str | None:
+def _read_store(tell: _Reporter, path: KeyPath, value: Any) -> str | None:
     """Read a path, relative to the directory of the file, or a URL."""
     if not isinstance(value, str) or not value:
         tell(path, "expected a path or a URL")
@@ -229,7 +244,7 @@ def _store(tell: _Tell, path: KeyPath, value: Any) -> str | None:
     return value if "://" in value else str(folder / os.path.expanduser(value))
 
 
-def _patterns(tell: _Tell, path: KeyPath, value: Any) -> tuple[str, ...] | None:
+def _read_patterns(tell: _Reporter, path: KeyPath, value: Any) -> tuple[str, ...] | None:
     """Read an array of task ids or patterns."""
     if not isinstance(value, list):
         tell(path, 'expected an array of tasks, such as ["http", "file.*"]')
@@ -240,7 +255,7 @@ def _patterns(tell: _Tell, path: KeyPath, value: Any) -> tuple[str, ...] | None:
     return tuple(each for each in value if isinstance(each, str))
 
 
-def _hooks(tell: _Tell, path: KeyPath, value: Any) -> tuple[str, ...]:
+def _read_hook_names(tell: _Reporter, path: KeyPath, value: Any) -> tuple[str, ...]:
     """Read an array of names of entry points."""
     if not isinstance(value, list) or not all(isinstance(each, str) for each in value):
         tell(path, 'expected an array of names of hooks, such as ["audit"]')
@@ -248,19 +263,19 @@ def _hooks(tell: _Tell, path: KeyPath, value: Any) -> tuple[str, ...]:
     return tuple(value)
 
 
-def _table(tell: _Tell, path: KeyPath, value: Any, what: str) -> Iterator[tuple[str, Any]]:
+def _iter_table(tell: _Reporter, path: KeyPath, value: Any, what: str) -> Iterator[tuple[str, Any]]:
     if not isinstance(value, dict):
         tell(path, f"expected a table from {what}")
         return
     yield from value.items()
 
 
-_KEYS: Mapping[str, tuple[str, Callable[[_Tell, KeyPath, Any], Any]]] = {
-    "select": ("select", _words(rules_of)),
-    "ignore": ("ignore", _words(ignored)),
-    "levels": ("levels", _levels),
-    "per-file-ignores": ("per_file", _per_file),
-    "store": ("store", _store),
-    "tasks": ("tasks", _patterns),
-    "hooks": ("hooks", _hooks),
+_KEYS: Mapping[str, tuple[str, Callable[[_Reporter, KeyPath, Any], Any]]] = {
+    "select": ("select", _build_codes_reader(find_rule_codes)),
+    "ignore": ("ignore", _build_codes_reader(parse_ignored)),
+    "levels": ("levels", _read_levels),
+    "per-file-ignores": ("per_file", _read_per_file),
+    "store": ("store", _read_store),
+    "tasks": ("tasks", _read_patterns),
+    "hooks": ("hooks", _read_hook_names),
 }

@@ -46,12 +46,12 @@ class JsonLines:
         self._file.write(json.dumps(event.to_json(), ensure_ascii=False) + "\n")
 
 
-_MOST = 10_000
+_MAX_QUEUED_EVENTS = 10_000
 """Events that may wait to be posted; further ones are dropped."""
-_BATCH = 500
-_WAITS = (0.5, 1.0, 2.0, 4.0)
+_MAX_BATCH_SIZE = 500
+_RETRY_DELAYS = (0.5, 1.0, 2.0, 4.0)
 """Seconds before each retry."""
-_CLOSING = 10.0
+_DEFAULT_CLOSING = 10.0
 
 
 class Webhook:
@@ -62,7 +62,9 @@ class Webhook:
     Leaving the block waits at most `closing` seconds. `token` is sent as a bearer token.
     """
 
-    def __init__(self, url: str, token: str | None = None, closing: float = _CLOSING) -> None:
+    def __init__(
+        self, url: str, token: str | None = None, closing: float = _DEFAULT_CLOSING
+    ) -> None:
         import httpx
 
         try:
@@ -76,11 +78,13 @@ class Webhook:
         """The number of events that were dropped."""
         self._url, self._closing = url, closing
         self._headers = {"Authorization": f"Bearer {token}"} if token else {}
-        self._queue: queue.Queue[Event | None] = queue.Queue(_MOST)
-        self._run = ""
-        self._over = threading.Event()
-        self._left = 0
-        self._thread = threading.Thread(target=self._work, name="engine webhook", daemon=True)
+        self._queue: queue.Queue[Event | None] = queue.Queue(_MAX_QUEUED_EVENTS)
+        self._run_id = ""
+        self._closed = threading.Event()
+        self._unsent_count = 0
+        self._thread = threading.Thread(
+            target=self._post_until_closed, name="engine webhook", daemon=True
+        )
 
     def __enter__(self) -> Webhook:
         self._thread.start()
@@ -98,9 +102,9 @@ class Webhook:
         except queue.Full:
             pass
         self._thread.join(max(0.0, until - time.monotonic()))
-        self._over.set()
+        self._closed.set()
         if self._thread.is_alive():
-            self.lost += self._left + self._queue.qsize()
+            self.lost += self._unsent_count + self._queue.qsize()
 
     def __call__(self, event: Event) -> None:
         """Queue the event for posting."""
@@ -111,24 +115,24 @@ class Webhook:
 
     # -- in the thread -----------------------------------------------------------------------------
 
-    def _work(self) -> None:
+    def _post_until_closed(self) -> None:
         import httpx
 
         with httpx.Client(headers=self._headers, timeout=10.0) as client:
             ended = False
             while not ended:
-                batch, ended = self._taken()
-                self._left = len(batch)
-                if batch and not self._posted(client, batch) and not self._over.is_set():
+                batch, ended = self._take_batch()
+                self._unsent_count = len(batch)
+                if batch and not self._post_batch(client, batch) and not self._closed.is_set():
                     self.lost += len(batch)
 
-    def _taken(self) -> tuple[list[Event], bool]:
+    def _take_batch(self) -> tuple[list[Event], bool]:
         """Return the queued events, up to a batch, and whether they are the last."""
         found: list[Event] = []
         event = self._queue.get()
         while event is not None:
             found.append(event)
-            if len(found) == _BATCH:
+            if len(found) == _MAX_BATCH_SIZE:
                 return found, False
             try:
                 event = self._queue.get_nowait()
@@ -136,12 +140,12 @@ class Webhook:
                 return found, False
         return found, True
 
-    def _posted(self, client: httpx.Client, batch: list[Event]) -> bool:
+    def _post_batch(self, client: httpx.Client, batch: list[Event]) -> bool:
         import httpx
 
-        self._run = next((e.data["run"] for e in batch if e.kind == "run_started"), self._run)
-        body: dict[str, Any] = {"run": self._run, "events": [each.to_json() for each in batch]}
-        for wait in (*_WAITS, None):
+        self._run_id = next((e.data["run"] for e in batch if e.kind == "run_started"), self._run_id)
+        body: dict[str, Any] = {"run": self._run_id, "events": [each.to_json() for each in batch]}
+        for wait in (*_RETRY_DELAYS, None):
             asked = wait
             try:
                 answer = client.post(self._url, json=body)
@@ -150,13 +154,13 @@ class Webhook:
             else:
                 if answer.status_code < 500 and answer.status_code != 429:
                     return answer.is_success
-                asked = _asked(answer.headers.get("Retry-After", ""), wait)
-            if asked is None or wait is None or self._over.wait(asked):
+                asked = _choose_delay(answer.headers.get("Retry-After", ""), wait)
+            if asked is None or wait is None or self._closed.wait(asked):
                 return False
         return False
 
 
-def _asked(text: str, wait: float | None) -> float | None:
+def _choose_delay(text: str, wait: float | None) -> float | None:
     """Return the delay that a server requests, between `wait` and 60 seconds."""
     if wait is None or not text.isdigit():
         return wait

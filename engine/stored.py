@@ -13,36 +13,42 @@ from typing import TYPE_CHECKING, Any
 
 import attrs
 
-from engine.api import analyse, with_hooks
+from engine.api import add_project_hooks, analyse
 from engine.errors import InputError, JournalError, SpecError
-from engine.journal.databases import default_store
-from engine.journal.records import Kept
+from engine.journal.databases import find_default_store
+from engine.journal.records import StoredRun
 from engine.journal.store import Store
-from engine.plan.fingerprint import of_nodes
+from engine.plan.fingerprint import fingerprint_nodes
 from engine.plan.plan import Plan
-from engine.record.history import node_names
-from engine.record.questions import Answer, Question, answered, found, open_questions
+from engine.record.history import read_node_names
+from engine.record.questions import (
+    Answer,
+    Question,
+    find_open_questions,
+    find_question,
+    resolve_answer,
+)
 from engine.sdk.registry import Registry
-from engine.toml.source import Source, read
+from engine.toml.source import Source, read_source
 
 if TYPE_CHECKING:
     from engine.record.result import Result
     from engine.runtime.options import Options
-    from engine.runtime.preparation import Prepared
-    from engine.runtime.resumption import Wish
+    from engine.runtime.preparation import PreparedRun
+    from engine.runtime.resumption import ResumeRequest
 
 __all__ = ["Answer", "Question", "answer", "cancel", "cancel_node", "rerun", "resume", "runs"]
 
 
 def runs(
     store: str | None = None, pipeline: str | None = None, since: float | None = None
-) -> list[Kept]:
+) -> list[StoredRun]:
     """Return the runs of a store, latest first.
 
     `since` is in seconds since 1970.
     """
-    with Store(store or default_store()) as opened:
-        return opened.runs(pipeline, since)
+    with Store(store or find_default_store()) as opened:
+        return opened.list_runs(pipeline, since)
 
 
 def resume(
@@ -65,13 +71,15 @@ def resume(
     Raises JournalError if there is no such run, it has ended, another process runs it, or its spec has changed;
     InputError for an answer to no open question.
     """
-    from engine.runtime.resumption import Wish, prepare_again
+    from engine.runtime.resumption import ResumeRequest, prepare_resume
 
-    kept, chosen = _found(run, store, options)
-    _check_answers(kept, store, answers or {})
-    wish = Wish(start=start, marks=marks or {}, accept=accept_change, answers=answers or {})
-    plan, wish = _compared(kept, wish, registry, tasks)
-    return _blocking(lambda: prepare_again(plan, kept, with_hooks(chosen, plan), wish))
+    kept, chosen = _load_stored_run(run, store, options)
+    _require_valid_answers(kept, store, answers or {})
+    wish = ResumeRequest(
+        start=start, marks=marks or {}, accepts_changes=accept_change, given_answers=answers or {}
+    )
+    plan, wish = _compile_current(kept, wish, registry, tasks)
+    return _run_blocking(lambda: prepare_resume(plan, kept, add_project_hooks(chosen, plan), wish))
 
 
 def answer(run: str, name: str, said: Answer, *, store: str | None = None) -> bool:
@@ -79,14 +87,14 @@ def answer(run: str, name: str, said: Answer, *, store: str | None = None) -> bo
 
     In that case pass the answer to `resume`. Raises InputError if there is no such question or option.
     """
-    with Store(store or default_store()) as opened:
-        kept = opened.run(run)
-        question = found(open_questions(opened.events(kept.header.id)), name)
-        answered(question, said)
+    with Store(store or find_default_store()) as opened:
+        kept = opened.find_run(run)
+        question = find_question(find_open_questions(opened.read_events(kept.header.id)), name)
+        resolve_answer(question, said)
         if kept.holder is None:
             return False
         data = {"key": question.key, "option": said.option, "feedback": said.feedback}
-        opened.ask(kept.header.id, "answer", data)
+        opened.send_request(kept.header.id, "answer", data)
         return True
 
 
@@ -95,16 +103,16 @@ def cancel_node(run: str, node: str, reason: str, *, store: str | None = None) -
 
     Raises JournalError if no process runs it, InputError if there is no such node or it is in `[finally]`.
     """
-    from engine.runtime.control import check_node
+    from engine.runtime.control import validate_cancellable
 
-    with Store(store or default_store()) as opened:
-        kept = opened.run(run)
+    with Store(store or find_default_store()) as opened:
+        kept = opened.find_run(run)
         header = kept.header
         if kept.holder is None:
-            raise JournalError(f"no process runs `{header.id}`: {kept.shown}")
+            raise JournalError(f"no process runs `{header.id}`: {kept.display_status}")
         text = header.files.get(header.path, "")
-        check_node(node, node_names(text, "nodes"), node_names(text, "finally"))
-        opened.ask(header.id, "cancel_node", {"node": node, "reason": reason})
+        validate_cancellable(node, read_node_names(text, "nodes"), read_node_names(text, "finally"))
+        opened.send_request(header.id, "cancel_node", {"node": node, "reason": reason})
 
 
 def cancel(run: str, reason: str, *, store: str | None = None, **options: Any) -> Result | None:
@@ -112,30 +120,34 @@ def cancel(run: str, reason: str, *, store: str | None = None, **options: Any) -
 
     In the second case child processes that are still alive are ended too. Raises JournalError if the run has ended.
     """
-    from engine.runtime.resumption import Wish, prepare_again
+    from engine.runtime.resumption import ResumeRequest, prepare_resume
 
-    kept, chosen = _found(run, store, options)
+    kept, chosen = _load_stored_run(run, store, options)
     if kept.status not in ("running", "waiting"):
         raise JournalError(f"run `{kept.header.id}` has ended: {kept.status}")
-    with Store(store or default_store()) as opened:
-        opened.ask(kept.header.id, "cancel", reason)
+    with Store(store or find_default_store()) as opened:
+        opened.send_request(kept.header.id, "cancel", reason)
     if kept.holder is not None:
         return None
     header = kept.header
     as_it_was = Source(header.path, header.files[header.path])
-    plan = _plan(as_it_was, None, (), header.files)
-    return _blocking(
-        lambda: prepare_again(plan, kept, with_hooks(chosen, plan), Wish(cancel=reason))
+    plan = _load_plan(as_it_was, None, (), header.files)
+    return _run_blocking(
+        lambda: prepare_resume(
+            plan, kept, add_project_hooks(chosen, plan), ResumeRequest(cancel_reason=reason)
+        )
     )
 
 
-def _check_answers(kept: Kept, store: str | None, answers: Mapping[str, Answer]) -> None:
-    with Store(store or default_store()) as opened:
-        asked = open_questions(opened.events(kept.header.id)) if answers else []
+def _require_valid_answers(
+    kept: StoredRun, store: str | None, answers: Mapping[str, Answer]
+) -> None:
+    with Store(store or find_default_store()) as opened:
+        asked = find_open_questions(opened.read_events(kept.header.id)) if answers else []
     problems: list[str] = []
     for name, said in answers.items():
         try:
-            answered(found(asked, name), said)
+            resolve_answer(find_question(asked, name), said)
         except InputError as error:
             problems += error.problems
     if problems:
@@ -157,58 +169,60 @@ def rerun(
     The new run carries over each success whose meaning has not changed. With `start` that node and its descendants run again,
     with `only` that node alone. Raises as `resume` does.
     """
-    from engine.runtime.resumption import Wish, prepare_rerun
+    from engine.runtime.resumption import ResumeRequest, prepare_rerun
 
-    kept, chosen = _found(run, store, options)
-    plan, wish = _compared(kept, Wish(start=start, only=only), registry, tasks)
-    return _blocking(lambda: prepare_rerun(plan, kept, with_hooks(chosen, plan), wish))
-
-
-def _blocking(make: Callable[[], Prepared]) -> Result:
-    from engine.runtime.blocking import blocking
-
-    return blocking(make)
+    kept, chosen = _load_stored_run(run, store, options)
+    plan, wish = _compile_current(kept, ResumeRequest(start=start, only=only), registry, tasks)
+    return _run_blocking(lambda: prepare_rerun(plan, kept, add_project_hooks(chosen, plan), wish))
 
 
-def _found(run: str, store: str | None, options: Mapping[str, Any]) -> tuple[Kept, Options]:
-    from engine.runtime.options import options_of
+def _run_blocking(make: Callable[[], PreparedRun]) -> Result:
+    from engine.runtime.blocking import block_on_run
 
-    chosen = options_of({**options, "store": store or default_store()})
-    with Store(store or default_store()) as opened:
-        return opened.run(run), chosen
+    return block_on_run(make)
 
 
-def _compared(
-    kept: Kept, wish: Wish, registry: Registry | None, tasks: Iterable[object]
-) -> tuple[Plan, Wish]:
+def _load_stored_run(
+    run: str, store: str | None, options: Mapping[str, Any]
+) -> tuple[StoredRun, Options]:
+    from engine.runtime.options import parse_options
+
+    chosen = parse_options({**options, "store": store or find_default_store()})
+    with Store(store or find_default_store()) as opened:
+        return opened.find_run(run), chosen
+
+
+def _compile_current(
+    stored: StoredRun, request: ResumeRequest, registry: Registry | None, tasks: Iterable[object]
+) -> tuple[Plan, ResumeRequest]:
     """Compile the current spec of a run, and find the nodes that have changed since the run."""
-    header = kept.header
+    header = stored.header
     path = Path(header.path)
     as_it_was = Source(header.path, header.files[header.path])
-    plan = _plan(path if path.exists() else as_it_was, registry, tasks, None)
+    plan = _load_plan(path if path.exists() else as_it_was, registry, tasks, None)
     if plan.hash == header.hash:
-        return plan, wish
-    then = _plan(as_it_was, registry, tasks, header.files)
-    before, now = (of_nodes(each.spec, each.nodes) for each in (then, plan))
+        return plan, request
+    then = _load_plan(as_it_was, registry, tasks, header.files)
+    before, now = (fingerprint_nodes(each.spec, each.nodes) for each in (then, plan))
     changed = frozenset(name for name in {**before, **now} if before.get(name) != now.get(name))
-    return plan, attrs.evolve(wish, another=True, changed=changed)
+    return plan, attrs.evolve(request, has_changed_spec=True, changed_nodes=changed)
 
 
-def _plan(
+def _load_plan(
     spec: Path | Source,
     registry: Registry | None,
     tasks: Iterable[object],
     files: Mapping[str, str] | None,
 ) -> Plan:
     """Compile a spec; with `files`, included files are read from there instead of from disk."""
-    reader = read if files is None else lambda path: _in(files, path)
+    reader = read_source if files is None else lambda path: _read_stored_file(files, path)
     plan, found = analyse(spec, registry, tasks=tasks, reader=reader)
     if plan is None:
         raise SpecError(found)
     return plan
 
 
-def _in(files: Mapping[str, str], path: Path) -> Source:
+def _read_stored_file(files: Mapping[str, str], path: Path) -> Source:
     name = str(path.resolve())
     if name not in files:
         raise FileNotFoundError(2, "No such file or directory", name)

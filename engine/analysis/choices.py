@@ -25,50 +25,50 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from typing import Literal
 
-from engine.analysis.step_reachability import Ending, can_be_done, ends_of
+from engine.analysis.step_reachability import Ending, can_machine_succeed, reachable_endings
 from engine.base.classes import frozen
-from engine.base.memo import once
-from engine.plan.fan_out import Fan
-from engine.plan.machine import End, Machine, Outcome, Route, Verdict
-from engine.plan.plan import Condition, Edge, Node, Plan, misreads
+from engine.base.memo import memoize
+from engine.plan.fan_out import FanOut
+from engine.plan.machine import End, Machine, OutcomeCode, Route, Verdict
+from engine.plan.plan import Condition, Edge, Node, Plan, may_fail_to_evaluate
 
 __all__ = [
+    "ActiveConditions",
     "Choices",
     "Effects",
-    "Link",
-    "Lit",
-    "can_succeed",
-    "choices_of",
-    "common",
-    "effects_of",
-    "ending_of",
-    "endings_of",
-    "excused",
-    "fits",
-    "gives_output",
-    "items_end",
-    "joined",
-    "live",
-    "silences_of",
-    "spoils",
-    "successes_of",
-    "union",
-    "when_of",
+    "IncomingEdge",
+    "build_choices",
+    "build_choices_of_successful_runs",
+    "build_choices_with_outputs",
+    "build_effects",
+    "can_fail_unhandled",
+    "can_node_succeed",
+    "classify_when",
+    "find_ending",
+    "has_output",
+    "intersect_masks",
+    "is_live",
+    "is_satisfiable",
+    "iter_success_routes",
+    "join_holds",
+    "list_endings",
+    "possible_item_results",
+    "union_masks",
 ]
 
-Link = tuple[int, int, bool]
+IncomingEdge = tuple[int, int, bool]
 """An incoming edge: source, bit of its condition there (0: `always`), whether `needs` lists it."""
 
-Lit = Mapping[int, int]
+ActiveConditions = Mapping[int, int]
 """For each node that runs, the conditions that hold there, or that are required of it, as bits."""
 
-When = Literal["none", "free", "never"]
+WhenOutcome = Literal["none", "free", "never"]
 """The possible values of a node's `when`: no `when`, true or false, or always false."""
 
-_EVALUATION = Ending("failed", "error", None, 0)
-_DEADLINE = Ending("failed", "timeout", None, 0)
-_WON = Ending("succeeded", "success", None, 0, 0)
-_LOST = Ending("failed", "failure", None, 0, 0)
+_EVALUATION_ERROR = Ending("failed", "error", None, 0)
+_DEADLINE_EXPIRED = Ending("failed", "timeout", None, 0)
+_SUCCEEDED_ITEMS = Ending("succeeded", "success", None, 0, 0)
+_FAILED_ITEMS = Ending("failed", "failure", None, 0, 0)
 """The endings of a fan-out whose items have all run: with the list of their outputs."""
 
 
@@ -81,55 +81,58 @@ class Choices:
 
     order: Sequence[int]
     """The nodes in topological order: each after those it waits for."""
-    links: Sequence[tuple[Link, ...]]
+    links: Sequence[tuple[IncomingEdge, ...]]
     any: Sequence[bool]
-    when: Sequence[When]
+    when: Sequence[WhenOutcome]
     endings: Sequence[tuple[int, ...]]
-    stuck: frozenset[int]
+    blocking: frozenset[int]
     """The nodes that never end well, whichever way they end."""
-    silent: Mapping[int, int]
+    no_output_bit: Mapping[int, int]
     """For the nodes in question, the bit that says the node ended without an output."""
 
 
-@once
-def choices_of(plan: Plan) -> Choices:
+@memoize
+def build_choices(plan: Plan) -> Choices:
     """Build the choices of all nodes of a plan; sub-pipelines are not inspected."""
-    return _choices(plan, plan.on_failure, frozenset())
+    return _build_choices(plan, plan.on_failure, frozenset())
 
 
-def silences_of(plan: Plan, nodes: frozenset[int]) -> Choices:
+def build_choices_with_outputs(plan: Plan, nodes: frozenset[int]) -> Choices:
     """Build the choices of a plan where `nodes` also record whether they ended with an output."""
-    return _choices(plan, plan.on_failure, nodes)
+    return _build_choices(plan, plan.on_failure, nodes)
 
 
-def successes_of(plan: Plan, nodes: frozenset[int]) -> Choices:
+def build_choices_of_successful_runs(plan: Plan, nodes: frozenset[int]) -> Choices:
     """Build the choices of successful runs: no node fails unhandled in them."""
-    return _choices(plan, "cancel", nodes)
+    return _build_choices(plan, "cancel", nodes)
 
 
-def _choices(plan: Plan, on_failure: str, asked: frozenset[int]) -> Choices:
-    bits = [_bits(edges) for edges in plan.targets]
+def _build_choices(plan: Plan, on_failure: str, nodes_with_outputs: frozenset[int]) -> Choices:
+    bits = [_number_conditions(edges) for edges in plan.targets]
     memo: dict[object, tuple[int, ...]] = {}
     endings = [
-        _masks(node, _Asked(bits[at], on_failure, at in asked), memo)
+        _compute_masks(node, _Query(bits[at], on_failure, at in nodes_with_outputs), memo)
         for at, node in enumerate(plan.nodes)
     ]
     return Choices(
         order=plan.order,
         links=tuple(
-            tuple((e.source, _bit(bits[e.source], e.condition), e.written) for e in node.edges)
+            tuple(
+                (e.source, _bit_of_condition(bits[e.source], e.condition), e.is_explicit)
+                for e in node.edges
+            )
             for node in plan.nodes
         ),
         any=tuple(node.join == "any" for node in plan.nodes),
-        when=tuple(map(when_of, plan.nodes)),
+        when=tuple(map(classify_when, plan.nodes)),
         endings=tuple(endings),
-        stuck=frozenset(index for index, found in enumerate(endings) if not found),
-        silent={index: 1 << len(bits[index]) for index in asked},
+        blocking=frozenset(index for index, found in enumerate(endings) if not found),
+        no_output_bit={index: 1 << len(bits[index]) for index in nodes_with_outputs},
     )
 
 
 @frozen
-class _Asked:
+class _Query:
     """A query about the endings of a node.
 
     It names the conditions on the node's edges, whether a failure that none of them names ends the run, and whether the
@@ -150,126 +153,138 @@ class Effects:
 
     node: Node
     conditions: tuple[Condition, ...]
-    apart: frozenset[int]
+    distinguished_codes: frozenset[int]
 
-    def of(self, ending: Ending) -> tuple[int, bool]:
+    def evaluate(self, ending: Ending) -> tuple[int, bool]:
         """Return the mask of an ending, and whether it is a failure that nothing handles."""
-        return _effect(self.node, self.conditions, ending)
+        return _evaluate_ending(self.node, self.conditions, ending)
 
     @property
-    def timeout(self) -> Ending | None:
+    def timeout_ending(self) -> Ending | None:
         """Return the ending that the node's deadline causes; None if it has no deadline."""
-        return None if self.node.deadline is None else _DEADLINE
+        return None if self.node.deadline is None else _DEADLINE_EXPIRED
 
     @property
-    def unread(self) -> Ending | None:
+    def unevaluated_ending(self) -> Ending | None:
         """Return the ending of a `when` or `for_each` that cannot be evaluated; None if it always can."""
-        return _EVALUATION if self.node.start_may_fail else None
+        return _EVALUATION_ERROR if self.node.start_may_fail else None
 
     @property
-    def unmapped(self) -> Ending | None:
+    def unmapped_ending(self) -> Ending | None:
         """Return the ending of `outputs` that cannot be evaluated.
 
         None if they always can be, or if no ending has an output to map.
         """
-        return _EVALUATION if self.node.end_may_fail else None
+        return _EVALUATION_ERROR if self.node.end_may_fail else None
 
 
-def effects_of(plan: Plan, node: Node) -> Effects:
+def build_effects(plan: Plan, node: Node) -> Effects:
     """Build the effects of a node: which edge conditions each ending satisfies, as bits like those in `links`."""
-    conditions = tuple(_bits(plan.targets[node.index]).values())
+    conditions = tuple(_number_conditions(plan.targets[node.index]).values())
     labels = [c for c in conditions if c.kind == "labels"]
-    return Effects(node, conditions, frozenset(_codes(labels)))
+    return Effects(node, conditions, frozenset(_collect_codes(labels)))
 
 
-def _bits(edges: Iterable[Edge]) -> dict[object, Condition]:
+def _number_conditions(edges: Iterable[Edge]) -> dict[object, Condition]:
     """Collect the distinct conditions on edges by key; the position of a condition is its bit."""
     return {e.condition.key: e.condition for e in edges if e.condition.kind != "always"}
 
 
-def _bit(bits: Mapping[object, Condition], condition: Condition) -> int:
+def _bit_of_condition(bits: Mapping[object, Condition], condition: Condition) -> int:
     if condition.kind == "always":
         return 0
     return 1 << list(bits).index(condition.key) if len(bits) > 1 else 1
 
 
-def when_of(node: Node) -> When:
+def classify_when(node: Node) -> WhenOutcome:
     """Return which values a node's `when` can have."""
     when = node.when
     if when is None:
         return "none"
     if when.reads:
         return "free"  # the compiler has seen to it that the rest is true or false
-    return "none" if when.constant or when.evaluate({}) is True else "never"
+    return "none" if when.is_constant or when.evaluate({}) is True else "never"
 
 
-def _masks(node: Node, asked: _Asked, memo: dict[object, tuple[int, ...]]) -> tuple[int, ...]:
+def _compute_masks(
+    node: Node, query: _Query, memo: dict[object, tuple[int, ...]]
+) -> tuple[int, ...]:
     """Return the distinct masks of a node's endings after which the run goes on, successes first."""
-    if asked.output or any(c.kind == "labels" for c in asked.bits.values()):
-        return tuple(dict(_kept(node, asked, endings_of(node, asked.bits.values()))))
-    results = _results(node)
-    key = (results, node.allow_failure, tuple(asked.bits))
+    if query.output or any(c.kind == "labels" for c in query.bits.values()):
+        return tuple(
+            dict(_iter_continuing_endings(node, query, list_endings(node, query.bits.values())))
+        )
+    results = _possible_results(node)
+    key = (results, node.allow_failure, tuple(query.bits))
     if key not in memo:
         endings = [Ending(result, "", None, 0) for result in results]
-        memo[key] = tuple(dict(_kept(node, asked, endings)))
+        memo[key] = tuple(dict(_iter_continuing_endings(node, query, endings)))
     return memo[key]
 
 
-def spoils(plan: Plan, node: Node) -> bool:
+def can_fail_unhandled(plan: Plan, node: Node) -> bool:
     """Return whether some ending of the node is a failure that nothing handles."""
-    asked = _Asked(_bits(plan.targets[node.index]), "finish", output=False)
-    endings = endings_of(node, asked.bits.values())
-    return any(lost for _, _, lost in _judged(node, asked, endings))
+    asked = _Query(_number_conditions(plan.targets[node.index]), "finish", output=False)
+    endings = list_endings(node, asked.bits.values())
+    return any(lost for _, _, lost in _iter_effects(node, asked, endings))
 
 
-def _kept(node: Node, asked: _Asked, endings: Iterable[Ending]) -> Iterator[tuple[int, Ending]]:
+def _iter_continuing_endings(
+    node: Node, query: _Query, endings: Iterable[Ending]
+) -> Iterator[tuple[int, Ending]]:
     """Yield the endings after which the run goes on, each with its mask."""
-    ends_all = asked.on_failure == "cancel"
-    for mask, ending, lost in _judged(node, asked, endings):
+    ends_all = query.on_failure == "cancel"
+    for mask, ending, lost in _iter_effects(node, query, endings):
         if not (lost and ends_all):
             yield mask, ending
 
 
-def _judged(
-    node: Node, asked: _Asked, endings: Iterable[Ending]
+def _iter_effects(
+    node: Node, query: _Query, endings: Iterable[Ending]
 ) -> Iterator[tuple[int, Ending, bool]]:
     """Yield each ending with its mask, and whether it is a failure that nothing handles."""
-    conditions = tuple(asked.bits.values())
+    conditions = tuple(query.bits.values())
     for ending in endings:
-        mask, lost = _effect(node, conditions, ending)
-        silent = asked.output and not gives_output(node, ending)
+        mask, lost = _evaluate_ending(node, conditions, ending)
+        silent = query.output and not has_output(node, ending)
         yield mask | silent << len(conditions), ending, lost
 
 
-def _effect(node: Node, conditions: Sequence[Condition], ending: Ending) -> tuple[int, bool]:
+def _evaluate_ending(
+    node: Node, conditions: Sequence[Condition], ending: Ending
+) -> tuple[int, bool]:
     """Return the mask of an ending, and whether it is a failure that nothing handles."""
     step = node.machine.steps[ending.step]
     holds = [c.holds(ending.result, ending.label, ending.code, step) for c in conditions]
-    handled = any(c.names_failure and held for c, held in zip(conditions, holds, strict=True))
+    handled = any(c.handles_failure and held for c, held in zip(conditions, holds, strict=True))
     lost = ending.result == "failed" and not (handled or node.allow_failure)
     return sum(held << at for at, held in enumerate(holds)), lost
 
 
-def ending_of(plan: Plan, choices: Choices, index: int, mask: int) -> Ending:
+def find_ending(plan: Plan, choices: Choices, index: int, mask: int) -> Ending:
     """Return an ending of a node with this mask, a success if there is one."""
     node = plan.nodes[index]
-    asked = _Asked(_bits(plan.targets[index]), "finish", index in choices.silent)
-    for found, ending in _kept(node, asked, endings_of(node, asked.bits.values())):
+    asked = _Query(
+        _number_conditions(plan.targets[index]), "finish", index in choices.no_output_bit
+    )
+    for found, ending in _iter_continuing_endings(
+        node, asked, list_endings(node, asked.bits.values())
+    ):
         if found == mask:
             return ending
     raise AssertionError("a mask that no ending has")
 
 
-@once
-def excused(machine: Machine) -> tuple[tuple[int, Outcome | Literal["*"]], ...]:
+@memoize
+def iter_success_routes(machine: Machine) -> tuple[tuple[int, OutcomeCode | Literal["*"]], ...]:
     """Yield the outcomes, by step, that are not exit 0 and that a route may lead to a success."""
-    return tuple(_excused(machine))
+    return tuple(_find_success_routes(machine))
 
 
-def _excused(machine: Machine) -> Iterator[tuple[int, Outcome | Literal["*"]]]:
+def _find_success_routes(machine: Machine) -> Iterator[tuple[int, OutcomeCode | Literal["*"]]]:
     for at, step in enumerate(machine.steps):
         if step.routes or step.default:
-            written: list[tuple[Outcome | Literal["*"], Route]] = [*step.routes.items()]
+            written: list[tuple[OutcomeCode | Literal["*"], Route]] = [*step.routes.items()]
             written += [("*", step.default)] if step.default else []
             for key, route in written:
                 ends = (route.to, route.then)
@@ -277,7 +292,7 @@ def _excused(machine: Machine) -> Iterator[tuple[int, Outcome | Literal["*"]]]:
                     yield at, key
 
 
-def gives_output(node: Node, ending: Ending) -> bool:
+def has_output(node: Node, ending: Ending) -> bool:
     """Return whether a node with this ending has an output.
 
     It has one unless its last attempt ended without an exit code, or was a sub-pipeline that failed.
@@ -287,59 +302,65 @@ def gives_output(node: Node, ending: Ending) -> bool:
     )
 
 
-def _results(node: Node) -> tuple[Verdict, ...]:
+def _possible_results(node: Node) -> tuple[Verdict, ...]:
     """Return the results that a node can have; conditions other than labels depend on nothing else."""
     step = node.machine.steps[0]
     if node.fan is None and len(node.machine.steps) == 1 and not step.routes and not step.default:
         good = step.codes is None or 0 in step.codes
         return ("succeeded", "failed") if good else ("failed",)
-    found = {ending.result for ending in endings_of(node, ())}
+    found = {ending.result for ending in list_endings(node, ())}
     return tuple(sorted(found, reverse=True))
 
 
-def endings_of(node: Node, conditions: Iterable[Condition]) -> list[Ending]:
+def list_endings(node: Node, conditions: Iterable[Condition]) -> list[Ending]:
     """Return one ending for each kind that the conditions can tell apart, successes first."""
     fan = node.fan
-    found = list(_fanned(node, fan) if fan else ends_of(node.machine, _codes(conditions)))
+    found = list(
+        _iter_fan_out_endings(node, fan)
+        if fan
+        else reachable_endings(node.machine, _collect_codes(conditions))
+    )
     if node.deadline is not None:
-        found.append(_DEADLINE)
-    if node.may_misread:
-        found.append(_EVALUATION)
-    return sorted(found, key=_rank)
+        found.append(_DEADLINE_EXPIRED)
+    if node.may_fail_to_evaluate:
+        found.append(_EVALUATION_ERROR)
+    return sorted(found, key=_sort_key)
 
 
-def can_succeed(node: Node) -> bool:
+def can_node_succeed(node: Node) -> bool:
     """Return whether the node can succeed by itself."""
     if node.fan is not None:
-        return any(ending.result == "succeeded" for ending in endings_of(node, ()))
-    return can_be_done(node.machine)
+        return any(ending.result == "succeeded" for ending in list_endings(node, ()))
+    return can_machine_succeed(node.machine)
 
 
-def items_end(node: Node) -> tuple[bool, bool]:
+def possible_item_results(node: Node) -> tuple[bool, bool]:
     """Return whether an item of a fan-out can succeed, and whether one can fail."""
-    ends = ends_of(node.machine, ())
+    ends = reachable_endings(node.machine, ())
     results = {ending.result for ending in ends}
-    unmapped = misreads(node.outputs) and any(gives_output(node, ending) for ending in ends)
+    unmapped = may_fail_to_evaluate(node.outputs) and any(
+        has_output(node, ending) for ending in ends
+    )
     return "succeeded" in results, "failed" in results or unmapped
 
 
-def _fanned(node: Node, fan: Fan) -> Iterator[Ending]:
+def _iter_fan_out_endings(node: Node, fan: FanOut) -> Iterator[Ending]:
     """Yield the endings of a fan-out whose items have all run."""
-    succeed, fail = items_end(node)
-    if fan.may_be_won(succeed, fail):
-        yield _WON
-    if fan.may_be_lost(fail):
-        yield _LOST
+    succeed, fail = possible_item_results(node)
+    if fan.can_succeed(succeed, fail):
+        yield _SUCCEEDED_ITEMS
+    if fan.can_fail(fail):
+        yield _FAILED_ITEMS
 
 
-def _codes(conditions: Iterable[Condition]) -> set[int]:
+def _collect_codes(conditions: Iterable[Condition]) -> set[int]:
     """Collect the exit codes that conditions name, as numbers or as labels of unnamed exits."""
     labels = [c for c in conditions if c.kind == "labels"]
     found = {code for c in labels for code in c.codes}
     return found | {int(n) for c in labels for n in c.names if n.isdecimal() and int(n) < 256}
 
 
-def _rank(ending: Ending) -> tuple[bool, str, int, int, int]:
+def _sort_key(ending: Ending) -> tuple[bool, str, int, int, int]:
     code, exit = (-1 if each is None else each for each in (ending.code, ending.exit))
     return (ending.result == "failed", ending.label, code, ending.step, exit)
 
@@ -347,11 +368,11 @@ def _rank(ending: Ending) -> tuple[bool, str, int, int, int]:
 # -- masks -----------------------------------------------------------------------------------------
 
 
-def joined(links: Sequence[Link], any: bool, lit: Lit) -> bool:
+def join_holds(links: Sequence[IncomingEdge], any: bool, active: ActiveConditions) -> bool:
     """Return whether the edges of a node let it run."""
     taken = written = False
     for source, bit, is_written in links:
-        if not bit or lit.get(source, 0) & bit:
+        if not bit or active.get(source, 0) & bit:
             taken = taken or is_written
         elif not (any and is_written):
             return False
@@ -359,17 +380,17 @@ def joined(links: Sequence[Link], any: bool, lit: Lit) -> bool:
     return taken or not (any and written)
 
 
-def live(link: Link, lit: Lit) -> bool:
+def is_live(link: IncomingEdge, active: ActiveConditions) -> bool:
     """Return whether an edge is live."""
-    return not link[1] or bool(lit.get(link[0], 0) & link[1])
+    return not link[1] or bool(active.get(link[0], 0) & link[1])
 
 
-def fits(want: int, masks: Iterable[int]) -> bool:
+def is_satisfiable(required: int, masks: Iterable[int]) -> bool:
     """Return whether one of the masks has all required bits."""
-    return any(not want & ~mask for mask in masks)
+    return any(not required & ~mask for mask in masks)
 
 
-def union(masks: Iterable[int]) -> int:
+def union_masks(masks: Iterable[int]) -> int:
     """Return the bits that any of the masks has."""
     found = 0
     for mask in masks:
@@ -377,7 +398,7 @@ def union(masks: Iterable[int]) -> int:
     return found
 
 
-def common(masks: Collection[int]) -> int:
+def intersect_masks(masks: Collection[int]) -> int:
     """Return the bits that all masks have; 0 if there are no masks."""
     found = -1 if masks else 0
     for mask in masks:

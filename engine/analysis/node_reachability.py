@@ -14,23 +14,29 @@ from typing import Any
 
 import attrs
 
-from engine.analysis.choices import Choices, can_succeed, choices_of, joined, when_of
-from engine.analysis.search import Cause, Search, TooMuch
+from engine.analysis.choices import (
+    Choices,
+    build_choices,
+    can_node_succeed,
+    classify_when,
+    join_holds,
+)
+from engine.analysis.search import BudgetExceeded, Search, UnreachableReason
 from engine.base.classes import frozen
-from engine.base.memo import once
+from engine.base.memo import memoize
 from engine.plan.plan import Plan
 
 __all__ = [
-    "EFFORT",
+    "SEARCH_BUDGET",
     "Feasibility",
-    "decide",
-    "skips_all",
-    "usual",
+    "can_skip_all_blocking",
+    "find_nodes_of_successful_run",
+    "find_reachable_nodes",
 ]
 
-EFFORT = 100_000
+SEARCH_BUDGET = 100_000
 """The maximum number of node inspections in the search of one plan."""
-_TRIALS = 8
+_MAX_TRIALS = 8
 _LIVE_AFTER_SUCCESS = frozenset({"success", "finished", "always"})
 
 
@@ -39,38 +45,38 @@ class Feasibility:
     """The reachability of every node of a plan; each node, by index, is in exactly one of three sets."""
 
     runs: frozenset[int]
-    never: Mapping[int, Cause]
+    never: Mapping[int, UnreachableReason]
     undecided: tuple[int, ...]
 
 
-@once
-def decide(plan: Plan) -> Feasibility:
+@memoize
+def find_reachable_nodes(plan: Plan) -> Feasibility:
     """Find the nodes that some assignment of exits and timing starts.
 
     Sub-pipelines are not judged.
     """
-    if _goes_well(plan):
+    if _is_trivially_reachable(plan):
         return Feasibility(frozenset(range(len(plan.nodes))), {}, ())
-    choices = choices_of(plan)
-    runs = _tried(choices)
+    choices = build_choices(plan)
+    runs = _find_nodes_by_trials(choices)
     if len(runs) == len(plan.nodes):
         return Feasibility(frozenset(runs), {}, ())
-    return _searched(plan, choices, runs)
+    return _search_nodes(plan, choices, runs)
 
 
-@once
-def usual(plan: Plan) -> frozenset[int]:
+@memoize
+def find_nodes_of_successful_run(plan: Plan) -> frozenset[int]:
     """Find the nodes of the run in which each node succeeds if it can."""
-    return frozenset(_trial(choices_of(plan), (), _most))
+    return frozenset(_simulate_run(build_choices(plan), (), _count_bits))
 
 
-def skips_all(plan: Plan) -> bool | None:
+def can_skip_all_blocking(plan: Plan) -> bool | None:
     """Return whether some run skips every blocking node.
 
     None means that the search budget did not suffice to decide.
     """
-    choices, end = choices_of(plan), len(plan.nodes)
-    if not choices.stuck & _trial(choices, (), _most):
+    choices, end = build_choices(plan), len(plan.nodes)
+    if not choices.blocking & _simulate_run(choices, (), _count_bits):
         return True
     last = tuple((node, 0, True) for node in choices.order)
     whole = attrs.evolve(
@@ -83,35 +89,35 @@ def skips_all(plan: Plan) -> bool | None:
     )
     try:
         never = {node for node in choices.order if choices.when[node] == "never"}
-        search = Search(plan, whole, EFFORT, skipped=never)
-        return search._finds(whole.order, sorted(choices.stuck - never)) is not None
-    except TooMuch:
+        search = Search(plan, whole, SEARCH_BUDGET, skipped=never)
+        return search._find_assignment(whole.order, sorted(choices.blocking - never)) is not None
+    except BudgetExceeded:
         return None
 
 
-def _searched(plan: Plan, choices: Choices, runs: set[int]) -> Feasibility:
-    search = Search(plan, choices, EFFORT)
-    never: dict[int, Cause] = {}
+def _search_nodes(plan: Plan, choices: Choices, runs: set[int]) -> Feasibility:
+    search = Search(plan, choices, SEARCH_BUDGET)
+    never: dict[int, UnreachableReason] = {}
     undecided = []
     for node in choices.order:
         try:
-            cause = None if node in runs else search.cause(node)
-        except TooMuch:
+            cause = None if node in runs else search.find_cause(node)
+        except BudgetExceeded:
             undecided.append(node)
         else:
             if cause is None:
                 runs.add(node)
             else:
                 never[node] = cause
-        search.learn(node, node not in never)
+        search.record(node, node not in never)
     return Feasibility(frozenset(runs), never, tuple(sorted(undecided)))
 
 
-def _goes_well(plan: Plan) -> bool:
+def _is_trivially_reachable(plan: Plan) -> bool:
     """Return whether each node certainly runs where all succeed, judged without regard to the others."""
     return len(plan.order) == len(plan.nodes) and all(
-        can_succeed(node)
-        and when_of(node) != "never"
+        can_node_succeed(node)
+        and classify_when(node) != "never"
         and all(edge.condition.kind in _LIVE_AFTER_SUCCESS for edge in node.edges)
         for node in plan.nodes
     )
@@ -120,11 +126,11 @@ def _goes_well(plan: Plan) -> bool:
 # -- trial runs ------------------------------------------------------------------------------------
 
 
-Prefer = Callable[[int, Sequence[int]], Any]
+PreferenceKey = Callable[[int, Sequence[int]], Any]
 """Rates an ending, given the bits of its edges to wanted nodes, in the order of these."""
 
 
-def _tried(choices: Choices) -> set[int]:
+def _find_nodes_by_trials(choices: Choices) -> set[int]:
     """Find nodes that run in a few whole runs.
 
     The first run is the one in which all nodes succeed; each further run aims at a node that has not run yet.
@@ -132,8 +138,8 @@ def _tried(choices: Choices) -> set[int]:
     runs: set[int] = set()
     wanted: Collection[int] = ()
     idle = 0
-    for prefer in (_most, _first) * _TRIALS:
-        more = _trial(choices, wanted, prefer) - runs
+    for prefer in (_count_bits, _bit_priority) * _MAX_TRIALS:
+        more = _simulate_run(choices, wanted, prefer) - runs
         runs |= more
         wanted = [node for node in choices.order if node not in runs]
         idle = 0 if more else idle + 1
@@ -142,21 +148,21 @@ def _tried(choices: Choices) -> set[int]:
     return runs
 
 
-def _pick(masks: Sequence[int], bits: Sequence[int], prefer: Prefer) -> int:
+def _pick_mask(masks: Sequence[int], bits: Sequence[int], prefer: PreferenceKey) -> int:
     if len(masks) == 1 or not bits:
         return masks[0]
     return max(masks, key=lambda mask: prefer(mask, bits))
 
 
-def _most(mask: int, bits: Sequence[int]) -> int:
+def _count_bits(mask: int, bits: Sequence[int]) -> int:
     return sum(1 for bit in bits if bit & mask)
 
 
-def _first(mask: int, bits: Sequence[int]) -> list[bool]:
+def _bit_priority(mask: int, bits: Sequence[int]) -> list[bool]:
     return [bool(bit & mask) for bit in bits]
 
 
-def _trial(choices: Choices, wanted: Collection[int], prefer: Prefer) -> set[int]:
+def _simulate_run(choices: Choices, wanted: Collection[int], prefer: PreferenceKey) -> set[int]:
     """Return the nodes of the run in which each node ends as preferred."""
     gains: dict[int, list[int]] = {}
     for node in wanted:
@@ -169,10 +175,10 @@ def _trial(choices: Choices, wanted: Collection[int], prefer: Prefer) -> set[int
         links, when = choices.links[node], choices.when[node]
         if held and any(link[0] in held for link in links):
             held.add(node)
-        elif when != "never" and joined(links, choices.any[node], lit):
+        elif when != "never" and join_holds(links, choices.any[node], lit):
             runs.add(node)
-            if node in choices.stuck:
+            if node in choices.blocking:
                 held.add(node)
             else:
-                lit[node] = _pick(choices.endings[node], gains.get(node, ()), prefer)
+                lit[node] = _pick_mask(choices.endings[node], gains.get(node, ()), prefer)
     return runs

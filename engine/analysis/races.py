@@ -18,21 +18,21 @@ from collections.abc import Iterable, Iterator, Mapping
 
 import attrs
 
-from engine.analysis.choices import choices_of
-from engine.analysis.missing_outputs import evaluated
-from engine.analysis.node_reachability import decide, usual
-from engine.analysis.reads import Site, sites
-from engine.analysis.scenarios import Fates, Questions
-from engine.analysis.search import TooMuch
-from engine.analysis.step_reachability import survey
-from engine.base.memo import once
+from engine.analysis.choices import build_choices
+from engine.analysis.missing_outputs import may_be_evaluated
+from engine.analysis.node_reachability import find_nodes_of_successful_run, find_reachable_nodes
+from engine.analysis.reads import ReadSite, iter_read_sites
+from engine.analysis.scenarios import Scenario, ScenarioSearch
+from engine.analysis.search import BudgetExceeded
+from engine.analysis.step_reachability import analyse_steps
+from engine.base.memo import memoize
 from engine.plan.plan import Node, Plan
 
-__all__ = ["EFFORT", "Access", "Race", "Races", "meets_itself", "races"]
+__all__ = ["RACE_BUDGET", "Access", "Race", "Races", "find_races", "races_with_itself"]
 
-EFFORT = 100_000
+RACE_BUDGET = 100_000
 """The maximum number of node inspections when searching one plan for races."""
-_AT_ONCE = 1024
+_WRITERS_PER_PASS = 1024
 
 
 @attrs.frozen
@@ -42,7 +42,7 @@ class Access:
     node: int
     step: int | None
     name: str
-    site: Site | None
+    site: ReadSite | None
 
 
 @attrs.frozen
@@ -55,7 +55,7 @@ class Race:
 
     one: Access
     other: Access
-    run: Fates | None
+    run: Scenario | None
 
 
 @attrs.frozen
@@ -69,29 +69,29 @@ class Races:
     undecided: tuple[tuple[Access, Access], ...]
 
 
-@once
-def races(plan: Plan) -> Races:
+@memoize
+def find_races(plan: Plan) -> Races:
     """Find the races of a plan; sub-pipelines have states of their own."""
     found: list[Race] = []
     undecided: list[tuple[Access, Access]] = []
-    meetings: _Meetings | None = None
-    for uses in _accesses(plan).values() if plan.state else ():
+    meetings: _ConcurrencySearch | None = None
+    for uses in _collect_accesses(plan).values() if plan.state else ():
         for node, use in uses.items():
-            if use.write is not None and meets_itself(plan.nodes[node]):
+            if use.write is not None and races_with_itself(plan.nodes[node]):
                 found.append(Race(use.write, use.write, None))
-        for node, rivals in _rivals(plan, uses).items():
-            meetings = meetings or _Meetings(plan)
-            met = meetings.first(node, uses, rivals)
+        for node, rivals in _find_unordered_pairs(plan, uses).items():
+            meetings = meetings or _ConcurrencySearch(plan)
+            met = meetings.find_first(node, uses, rivals)
             if met is not None:
-                pair = _shown(uses[met.node], uses[node])
-                if isinstance(met.run, TooMuch):
+                pair = _choose_accesses(uses[met.node], uses[node])
+                if isinstance(met.run, BudgetExceeded):
                     undecided.append(pair)
                 else:
                     found.append(Race(*pair, met.run))
     return Races(tuple(found), tuple(undecided))
 
 
-def meets_itself(node: Node) -> bool:
+def races_with_itself(node: Node) -> bool:
     """Return whether several runs of a node's body may be active at once; limits do not separate them."""
     return node.fan is not None and (node.fan.count is None or node.fan.count > 1)
 
@@ -100,22 +100,22 @@ def meets_itself(node: Node) -> bool:
 
 
 @attrs.define
-class _Use:
+class _StateUse:
     """The first place in a node that writes a state, and the first that reads it."""
 
     write: Access | None = None
     read: Access | None = None
 
 
-Uses = Mapping[int, _Use]
+UsesByNode = Mapping[int, _StateUse]
 """The uses of one state by node, in file order."""
 
 
-def _accesses(plan: Plan) -> dict[str, dict[int, _Use]]:
+def _collect_accesses(plan: Plan) -> dict[str, dict[int, _StateUse]]:
     """Collect the uses of each state that is written anywhere, by node."""
-    unclear = plan.behind(plan.flawed) | decide(plan).never.keys()
-    found: dict[str, dict[int, _Use]] = defaultdict(lambda: defaultdict(_Use))
-    for access in (*_writes(plan), *_reads(plan)):
+    unclear = plan.descendants(plan.invalid_nodes) | find_reachable_nodes(plan).never.keys()
+    found: dict[str, dict[int, _StateUse]] = defaultdict(lambda: defaultdict(_StateUse))
+    for access in (*_iter_writes(plan), *_iter_reads(plan)):
         if access.node not in unclear:
             use = found[access.name][access.node]
             if access.site is None:
@@ -129,14 +129,14 @@ def _accesses(plan: Plan) -> dict[str, dict[int, _Use]]:
     }
 
 
-def _writes(plan: Plan) -> Iterator[Access]:
+def _iter_writes(plan: Plan) -> Iterator[Access]:
     for node in plan.nodes:
         for at, body in enumerate(node.bodies):
             step = node.machine.steps[at]
             if (
                 body.set is not None
-                and _runs(node)
-                and _visits(node, at)
+                and _can_run_body(node)
+                and _can_visit(node, at)
                 and step.codes != frozenset()
             ):
                 for name in plan.spec.nodes[node.name].steps[node.name_of(at)].set:
@@ -144,53 +144,53 @@ def _writes(plan: Plan) -> Iterator[Access]:
                         yield Access(node.index, at, name, None)
 
 
-def _reads(plan: Plan) -> Iterator[Access]:
-    for site in sites(plan):
+def _iter_reads(plan: Plan) -> Iterator[Access]:
+    for site in iter_read_sites(plan):
         root, *rest = site.read.path
         if root == "state" and site.node is not None:
             node = plan.nodes[site.node]
-            outside = site.key in ("when", "for_each") or _runs(node)
-            if outside and evaluated(node, site) and _visits(node, site.step):
+            outside = site.key in ("when", "for_each") or _can_run_body(node)
+            if outside and may_be_evaluated(node, site) and _can_visit(node, site.step):
                 for name in (str(rest[0]),) if rest else plan.state:
                     yield Access(site.node, site.step, name, site)
 
 
-def _runs(node: Node) -> bool:
+def _can_run_body(node: Node) -> bool:
     """Return whether a node's body ever runs; it does not for a list that is written out empty."""
     return node.fan is None or node.fan.count != 0
 
 
-def _visits(node: Node, at: int | None) -> bool:
+def _can_visit(node: Node, at: int | None) -> bool:
     """Return whether some run of a node is known to visit a step; None stands for no step."""
     if at is None or len(node.bodies) == 1:
         return True
-    found = survey(node.machine)
+    found = analyse_steps(node.machine)
     return at in found.steps and at not in found.undecided
 
 
 # -- who waits for whom ----------------------------------------------------------------------------
 
 
-def _rivals(plan: Plan, uses: Uses) -> dict[int, int]:
+def _find_unordered_pairs(plan: Plan, uses: UsesByNode) -> dict[int, int]:
     """Find for each node the earlier unordered nodes, where one of the two writes.
 
     Return them as bits of their positions in `uses`. Unordered means that neither node waits for the other.
     """
     nodes, found = [*uses], dict.fromkeys(uses, 0)
-    for start in range(0, len(nodes), _AT_ONCE):
-        some = nodes[start : start + _AT_ONCE]
-        tied = _tied(plan, {node: 1 << at for at, node in enumerate(some)})
+    for start in range(0, len(nodes), _WRITERS_PER_PASS):
+        some = nodes[start : start + _WRITERS_PER_PASS]
+        tied = _find_ordered_nodes(plan, {node: 1 << at for at, node in enumerate(some)})
         for node in nodes[start:]:
             found[node] |= (~tied[node] & ((1 << len(some)) - 1)) << start
-    writers = _mask(at for at, use in enumerate(uses.values()) if use.write)
+    writers = _build_mask(at for at, use in enumerate(uses.values()) if use.write)
     for at, (node, use) in enumerate(uses.items()):
         found[node] &= (1 << at) - 1 if use.write else writers & ((1 << at) - 1)
     return {node: rivals for node, rivals in found.items() if rivals}
 
 
-def _tied(plan: Plan, bits: Mapping[int, int]) -> list[int]:
+def _find_ordered_nodes(plan: Plan, bits: Mapping[int, int]) -> list[int]:
     """Return for each node the bits of all nodes that edges order it with, its own included."""
-    order = choices_of(plan).order
+    order = build_choices(plan).order
     above = [bits.get(index, 0) for index in range(len(plan.nodes))]
     below = list(above)
     for index in order:
@@ -202,14 +202,14 @@ def _tied(plan: Plan, bits: Mapping[int, int]) -> list[int]:
     return [one | other for one, other in zip(above, below, strict=True)]
 
 
-def _mask(places: Iterable[int]) -> int:
+def _build_mask(places: Iterable[int]) -> int:
     found = 0
     for place in places:
         found |= 1 << place
     return found
 
 
-def _places(mask: int) -> Iterator[int]:
+def _iter_bits(mask: int) -> Iterator[int]:
     while mask:
         yield (mask & -mask).bit_length() - 1
         mask &= mask - 1
@@ -218,7 +218,7 @@ def _places(mask: int) -> Iterator[int]:
 # -- who meets -------------------------------------------------------------------------------------
 
 
-def _shown(one: _Use, other: _Use) -> tuple[Access, Access]:
+def _choose_accesses(one: _StateUse, other: _StateUse) -> tuple[Access, Access]:
     """Choose two accesses of which at least one writes; writes are preferred."""
     first, last = one.write or one.read, other.write or other.read
     assert first is not None
@@ -227,43 +227,45 @@ def _shown(one: _Use, other: _Use) -> tuple[Access, Access]:
 
 
 @attrs.frozen
-class _Met:
+class _Encounter:
     """A node, and a run that has it together with another; None for the run in which all nodes succeed."""
 
     node: int
-    run: Fates | TooMuch | None
+    run: Scenario | BudgetExceeded | None
 
 
-class _Meetings:
+class _ConcurrencySearch:
     """The search for nodes that some run has together."""
 
     def __init__(self, plan: Plan) -> None:
-        self._usual = usual(plan)
-        self._questions = Questions(plan, choices_of(plan), decide(plan).never.keys(), EFFORT)
-        self._known: dict[tuple[int, int], Fates | TooMuch | None] = {}
+        self._usual = find_nodes_of_successful_run(plan)
+        self._questions = ScenarioSearch(
+            plan, build_choices(plan), find_reachable_nodes(plan).never.keys(), RACE_BUDGET
+        )
+        self._known: dict[tuple[int, int], Scenario | BudgetExceeded | None] = {}
         self._masks: dict[int, int] = {}
 
-    def first(self, node: int, uses: Uses, which: int) -> _Met | None:
+    def find_first(self, node: int, uses: UsesByNode, which: int) -> _Encounter | None:
         """Return the first node of `uses`, by bits of their positions, that some run has together with a node.
 
         Once the budget is used up, return the first node that is not decided.
         """
-        if node in self._usual and (common := which & self._common(uses)):
-            return _Met([*uses][next(_places(common))], None)
+        if node in self._usual and (common := which & self._find_usual_nodes(uses)):
+            return _Encounter([*uses][next(_iter_bits(common))], None)
         others = [*uses]
-        for at in _places(which):
-            run = self._both(others[at], node)
+        for at in _iter_bits(which):
+            run = self._find_concurrent(others[at], node)
             if run is not None:
-                return _Met(others[at], run)
+                return _Encounter(others[at], run)
         return None
 
-    def _common(self, uses: Uses) -> int:
+    def _find_usual_nodes(self, uses: UsesByNode) -> int:
         """Return the nodes of `uses`, as bits, that the run in which all nodes succeed has."""
         if id(uses) not in self._masks:
-            self._masks[id(uses)] = _mask(at for at, n in enumerate(uses) if n in self._usual)
+            self._masks[id(uses)] = _build_mask(at for at, n in enumerate(uses) if n in self._usual)
         return self._masks[id(uses)]
 
-    def _both(self, one: int, other: int) -> Fates | TooMuch | None:
+    def _find_concurrent(self, one: int, other: int) -> Scenario | BudgetExceeded | None:
         if (one, other) not in self._known:
-            self._known[one, other] = self._questions.both(one, other)
+            self._known[one, other] = self._questions.find_concurrent(one, other)
         return self._known[one, other]

@@ -17,11 +17,18 @@ from engine.plan.plan import Key, Node, Plan
 from engine.toml.key_paths import KeyPath
 from engine.toml.source import Span
 
-__all__ = ["Site", "place_of", "sites", "sites_at_end", "sites_in", "span_of"]
+__all__ = [
+    "ReadSite",
+    "iter_node_read_sites",
+    "iter_output_read_sites",
+    "iter_read_sites",
+    "key_path_of_site",
+    "span_of_site",
+]
 
 
 @frozen
-class Site:
+class ReadSite:
     """One read under `key` of a node, or of the pipeline if the node is None.
 
     `step` is the step that the expression belongs to.
@@ -33,34 +40,36 @@ class Site:
     read: Read
 
 
-def sites(plan: Plan) -> Iterator[Site]:
+def iter_read_sites(plan: Plan) -> Iterator[ReadSite]:
     """Yield every read of a plan in file order; sub-pipelines are not inspected."""
     for node in plan.nodes:
-        yield from sites_in(node)
-    yield from sites_at_end(plan)
+        yield from iter_node_read_sites(node)
+    yield from iter_output_read_sites(plan)
 
 
-def sites_in(node: Node) -> Iterator[Site]:
+def iter_node_read_sites(node: Node) -> Iterator[ReadSite]:
     """Yield the reads of a node."""
     for step, key, template in node.templates():
-        yield from (Site(node.index, step, key, read) for read in template.reads)
+        yield from (ReadSite(node.index, step, key, read) for read in template.reads)
 
 
-def sites_at_end(plan: Plan) -> Iterator[Site]:
+def iter_output_read_sites(plan: Plan) -> Iterator[ReadSite]:
     """Yield the reads of a plan's own outputs."""
     reads = () if plan.outputs is None else plan.outputs.reads
-    return (Site(None, None, "outputs", read) for read in reads)
+    return (ReadSite(None, None, "outputs", read) for read in reads)
 
 
-def place_of(plan: Plan, site: Site) -> KeyPath:
+def key_path_of_site(plan: Plan, site: ReadSite) -> KeyPath:
     """Return the key path of the string that the read stands in."""
     if site.node is None:
-        return (*plan.spec.at, site.key, *site.read.at)
+        return (*plan.spec.key_path, site.key, *site.read.key_path)
     node = plan.nodes[site.node]
     step = None if site.step is None else node.name_of(site.step)
-    return (*plan.place(node, step), site.key, *site.read.at)
+    return (*plan.key_path_of(node, step), site.key, *site.read.key_path)
 
 
-def span_of(plan: Plan, site: Site) -> Span:
+def span_of_site(plan: Plan, site: ReadSite) -> Span:
     """Return the span of the path that is read, as it is written."""
-    return plan.spec.source.within(place_of(plan, site), site.read.start, site.read.end)
+    return plan.spec.source.span_within(
+        key_path_of_site(plan, site), site.read.start, site.read.end
+    )

@@ -14,19 +14,19 @@ from typing import Literal
 
 import attrs
 
-from engine.analysis.choices import Choices, Link, ending_of, fits, joined
-from engine.analysis.search import SKIPPED, Found, Search, TooMuch
+from engine.analysis.choices import Choices, IncomingEdge, find_ending, is_satisfiable, join_holds
+from engine.analysis.search import SKIPPED, BudgetExceeded, RunAssignment, Search
 from engine.analysis.step_reachability import Ending
 from engine.plan.plan import Plan
 
-__all__ = ["Fate", "Fates", "Questions"]
+__all__ = ["NodeEnd", "Scenario", "ScenarioSearch"]
 
-Fate = Ending | Literal["when", "needs"]
-Fates = Mapping[int, Fate]
+NodeEnd = Ending | Literal["when", "needs"]
+Scenario = Mapping[int, NodeEnd]
 """One run as far as it matters: how nodes end, or why they are skipped, in node order."""
 
 
-class Questions:
+class ScenarioSearch:
     """One search with a reader that is not part of the plan; it comes after all nodes."""
 
     def __init__(self, plan: Plan, choices: Choices, never: Collection[int], effort: int) -> None:
@@ -46,26 +46,26 @@ class Questions:
         self._endings: dict[tuple[int, int], Ending] = {}
         self.search = Search(plan, self.choices, effort, skipped=set(never))
 
-    def ask(
-        self, links: tuple[Link, ...], any: bool, source: int, skippable: bool
-    ) -> Fates | TooMuch | None:
+    def find_without_output(
+        self, links: tuple[IncomingEdge, ...], any: bool, source: int, skippable: bool
+    ) -> Scenario | BudgetExceeded | None:
         """Find a run in which the edges `links` let the reader run and `source` has no output.
 
         Return None if there is none, BudgetExceeded if the search budget does not suffice.
         """
-        silent = (source, self.choices.silent[source], False)
+        silent = (source, self.choices.no_output_bit[source], False)
         try:
             self.any[-1] = any
             self.links[-1] = (*links, silent)
-            found = self.search.run(self.reader)
+            found = self.search.find_run(self.reader)
             if found is None and skippable:
                 self.links[-1] = links
-                found = self.search.run(self.reader, (source,))
-        except TooMuch as error:
+                found = self.search.find_run(self.reader, (source,))
+        except BudgetExceeded as error:
             return error
-        return None if found is None else self._with_cause(self._fates(found), source)
+        return None if found is None else self._select_relevant(self._build_scenario(found), source)
 
-    def both(self, one: int, other: int) -> Fates | TooMuch | None:
+    def find_concurrent(self, one: int, other: int) -> Scenario | BudgetExceeded | None:
         """Find a run that starts two nodes of which neither waits for the other.
 
         Return the nodes of the run that do not simply succeed; None if there is no such run, BudgetExceeded if the search
@@ -73,12 +73,14 @@ class Questions:
         """
         kept = {node: self.endings[node] for node in (one, other)}
         self.endings[one] = self.endings[other] = (1,)
-        self.search.choices = attrs.evolve(self.choices, stuck=self.choices.stuck - {one, other})
+        self.search.choices = attrs.evolve(
+            self.choices, blocking=self.choices.blocking - {one, other}
+        )
         self.any[-1] = False
         self.links[-1] = ((one, 1, False), (other, 1, False))
         try:
-            found = self.search.run(self.reader)
-        except TooMuch as error:
+            found = self.search.find_run(self.reader)
+        except BudgetExceeded as error:
             return error
         finally:
             self.search.choices = self.choices
@@ -86,20 +88,22 @@ class Questions:
                 self.endings[node] = endings
         if found is None:
             return None
-        fates = self._fates(attrs.evolve(found, cone=[n for n in found.cone if n not in kept]))
-        return {node: fate for node, fate in fates.items() if _odd(fate)}
+        fates = self._build_scenario(
+            attrs.evolve(found, ancestors=[n for n in found.ancestors if n not in kept])
+        )
+        return {node: fate for node, fate in fates.items() if _is_notable(fate)}
 
-    def _fates(self, found: Found) -> Fates:
+    def _build_scenario(self, found: RunAssignment) -> Scenario:
         """Return the end of each node of a run that was found."""
         lit: dict[int, int] = {}
-        fates: dict[int, Fate] = {}
-        for node in found.cone[:-1]:
-            fates[node] = self._fate(found, node, lit)
+        fates: dict[int, NodeEnd] = {}
+        for node in found.ancestors[:-1]:
+            fates[node] = self._find_node_end(found, node, lit)
             if isinstance(fates[node], Ending):
-                lit[node] = self._mask(found, node)
+                lit[node] = self._find_mask(found, node)
         return fates
 
-    def _with_cause(self, fates: Fates, source: int) -> Fates:
+    def _select_relevant(self, fates: Scenario, source: int) -> Scenario:
         """Select the ends that explain the scenario.
 
         These are the end of the node that is read and of the nodes that do not simply succeed; where the node is skipped, also
@@ -108,28 +112,28 @@ class Questions:
         told = {source}
         if fates[source] == "needs":
             told |= {edge.source for edge in self.plan.nodes[source].edges}
-        return {node: fate for node, fate in fates.items() if node in told or _odd(fate)}
+        return {node: fate for node, fate in fates.items() if node in told or _is_notable(fate)}
 
-    def _fate(self, found: Found, node: int, lit: Mapping[int, int]) -> Fate:
+    def _find_node_end(self, found: RunAssignment, node: int, lit: Mapping[int, int]) -> NodeEnd:
         if node in self.never:
             return "needs"
-        if not joined(self.choices.links[node], self.choices.any[node], lit):
+        if not join_holds(self.choices.links[node], self.choices.any[node], lit):
             return "needs"
-        if found.picks.get(node) == SKIPPED:
+        if found.chosen_endings.get(node) == SKIPPED:
             return "when"
-        key = (node, self._mask(found, node))
+        key = (node, self._find_mask(found, node))
         if key not in self._endings:
-            self._endings[key] = ending_of(self.plan, self.choices, *key)
+            self._endings[key] = find_ending(self.plan, self.choices, *key)
         return self._endings[key]
 
-    def _mask(self, found: Found, node: int) -> int:
-        if node in found.picks:
-            return found.picks[node]
-        want = found.asked.get(node, 0)
-        return next(mask for mask in self.choices.endings[node] if fits(want, (mask,)))
+    def _find_mask(self, found: RunAssignment, node: int) -> int:
+        if node in found.chosen_endings:
+            return found.chosen_endings[node]
+        want = found.required.get(node, 0)
+        return next(mask for mask in self.choices.endings[node] if is_satisfiable(want, (mask,)))
 
 
-def _odd(fate: Fate) -> bool:
+def _is_notable(fate: NodeEnd) -> bool:
     """Return whether the end of a node is not the common case.
 
     Common are exit 0, done, and a skip for such a reason.

@@ -14,24 +14,24 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 
 from engine.base.classes import frozen
-from engine.base.graphs import led_to
-from engine.base.memo import once
-from engine.plan.machine import End, Machine, Outcome, Route, Step, Target, Verdict
+from engine.base.graphs import reachable_sets
+from engine.base.memo import memoize
+from engine.plan.machine import End, Machine, OutcomeCode, Route, Step, Target, Verdict
 
 __all__ = [
-    "EFFORT",
+    "STEP_SEARCH_BUDGET",
     "Ending",
-    "Survey",
-    "can_be_done",
-    "ends_of",
-    "outcomes_of",
-    "reach",
-    "survey",
-    "taken_routes",
-    "trapped_steps",
+    "StepReachability",
+    "analyse_steps",
+    "can_machine_succeed",
+    "find_reachable_steps",
+    "find_steps_without_exit",
+    "list_outcomes",
+    "list_usable_routes",
+    "reachable_endings",
 ]
 
-EFFORT = 20_000
+STEP_SEARCH_BUDGET = 20_000
 """The maximum number of counter states explored in one machine."""
 
 
@@ -51,7 +51,7 @@ class Ending:
 
 
 @frozen
-class Survey:
+class StepReachability:
     """The steps that runs of a machine visit, and the bounded routes that they exhaust.
 
     `exhausted_routes` holds, by counter, the routes whose `then` some run takes. `undecided` are those of `steps` that no
@@ -59,65 +59,67 @@ class Survey:
     """
 
     steps: frozenset[int]
-    spent: frozenset[int]
+    exhausted_routes: frozenset[int]
     undecided: frozenset[int] = frozenset()
     open: frozenset[int] = frozenset()
 
 
-@once
-def survey(machine: Machine) -> Survey:
+@memoize
+def analyse_steps(machine: Machine) -> StepReachability:
     """Analyse which steps the runs of a node visit, and which routes they exhaust."""
-    routes = [taken_routes(step) for step in machine.steps]
+    routes = [list_usable_routes(step) for step in machine.steps]
     free = [[r.to for r in found if r.max is None] for found in routes]
-    sure = _closure(routes, machine.start, free)
+    sure = _close_over_routes(routes, machine.start, free)
     if not machine.counters:
         return sure
-    every = [[t for r in found for t in _written(r)] for found in routes]
-    may = _closure(routes, machine.start, every)
-    return sure if sure == may else _explored(machine, routes, sure, may)
+    every = [[t for r in found for t in _iter_written_targets(r)] for found in routes]
+    may = _close_over_routes(routes, machine.start, every)
+    return sure if sure == may else _explore_states(machine, routes, sure, may)
 
 
-def ends_of(machine: Machine, apart: Iterable[int] | None = None) -> frozenset[Ending]:
+def reachable_endings(
+    machine: Machine, distinguished_codes: Iterable[int] | None = None
+) -> frozenset[Ending]:
     """Return every ending that some run of the node reaches."""
-    told = None if apart is None else frozenset(apart)
-    known = _ends_known(machine)
+    told = None if distinguished_codes is None else frozenset(distinguished_codes)
+    known = _cached_endings(machine)
     if told not in known:
-        known[told] = frozenset(_ends(machine, told))
+        known[told] = frozenset(_iter_endings(machine, told))
     return known[told]
 
 
-@once
-def _ends_known(machine: Machine) -> dict[frozenset[int] | None, frozenset[Ending]]:
+@memoize
+def _cached_endings(machine: Machine) -> dict[frozenset[int] | None, frozenset[Ending]]:
     """Return the cache of reachable endings of a machine, by the exit codes told apart."""
     return {}
 
 
-def _ends(machine: Machine, told: frozenset[int] | None) -> Iterator[Ending]:
-    seen = survey(machine)
+def _iter_endings(machine: Machine, told: frozenset[int] | None) -> Iterator[Ending]:
+    seen = analyse_steps(machine)
     for at in seen.steps:
         step = machine.steps[at]
-        for outcome in outcomes_of(step, told):
+        for outcome in list_outcomes(step, told):
             code = outcome if isinstance(outcome, int) else None
-            route = step.route(outcome)
+            route = step.find_route(outcome)
             if route is None:
                 verdict: Verdict = "succeeded" if outcome == 0 else "failed"
-                yield Ending(verdict, step.label(outcome), code, at, code)
+                yield Ending(verdict, step.describe_outcome(outcome), code, at, code)
                 continue
-            for target in _targets(route, seen.spent):
+            for target in _iter_targets(route, seen.exhausted_routes):
                 if isinstance(target, End):
-                    label = target.label or step.label(outcome)
+                    label = target.label or step.describe_outcome(outcome)
                     named = None if target.label else code
                     yield Ending(target.result, label, named, at, code)
 
 
-@once
-def can_be_done(machine: Machine) -> bool:
+@memoize
+def can_machine_succeed(machine: Machine) -> bool:
     """Return whether some run of the node succeeds."""
-    return any(ending.result == "succeeded" for ending in ends_of(machine, ()))
+    return any(ending.result == "succeeded" for ending in reachable_endings(machine, ()))
 
 
-@once
-def trapped_steps(machine: Machine) -> frozenset[int]:
+@memoize
+def find_steps_without_exit(machine: Machine) -> frozenset[int]:
     """Find the steps from which no end can be reached.
 
     The search follows `to` and `then` of the outcomes that can come.
@@ -125,16 +127,16 @@ def trapped_steps(machine: Machine) -> frozenset[int]:
     leads_to: list[list[int]] = [[] for _ in machine.steps]
     free = []
     for at, step in enumerate(machine.steps):
-        targets = [t for route in taken_routes(step) for t in _written(route)]
-        if _falls_through(step) or any(isinstance(t, End) for t in targets):
+        targets = [t for route in list_usable_routes(step) for t in _iter_written_targets(route)]
+        if _has_unrouted_outcome(step) or any(isinstance(t, End) for t in targets):
             free.append(at)
         for target in targets:
             if isinstance(target, int):
                 leads_to[target].append(at)
-    return frozenset(range(len(machine.steps))) - reach(leads_to, free)
+    return frozenset(range(len(machine.steps))) - find_reachable_steps(leads_to, free)
 
 
-def reach(adjacent: Sequence[Iterable[Target]], start: Iterable[int]) -> set[int]:
+def find_reachable_steps(adjacent: Sequence[Iterable[Target]], start: Iterable[int]) -> set[int]:
     """Return the steps reachable from `start`, themselves included; ends lead nowhere."""
     seen = set(start)
     stack = list(seen)
@@ -146,55 +148,62 @@ def reach(adjacent: Sequence[Iterable[Target]], start: Iterable[int]) -> set[int
     return seen
 
 
-def outcomes_of(step: Step, apart: frozenset[int] | None = frozenset()) -> tuple[Outcome, ...]:
+def list_outcomes(
+    step: Step, distinguished_codes: frozenset[int] | None = frozenset()
+) -> tuple[OutcomeCode, ...]:
     """Return the outcomes that can come, in order.
 
     Of a step with open exits: the distinguished codes, and one code for all others.
     """
-    if step.codes is not None or apart is None:
-        return step.outcomes()
-    told = {0, *apart, *step.names, *(key for key in step.routes if isinstance(key, int))}
+    if step.codes is not None or distinguished_codes is None:
+        return step.list_outcomes()
+    told = {
+        0,
+        *distinguished_codes,
+        *step.names,
+        *(key for key in step.routes if isinstance(key, int)),
+    }
     other = next((code for code in range(1, 256) if code not in told), None)
     codes = sorted(told if other is None else {*told, other})
-    return (*codes, *step.reserved)
+    return (*codes, *step.list_reserved_outcomes)
 
 
-def taken_routes(step: Step) -> tuple[Route, ...]:
+def list_usable_routes(step: Step) -> tuple[Route, ...]:
     """Return the routes that a possible outcome takes, in the order of outcomes."""
     if not step.routes and not step.default:
         return ()
-    found = (step.route(outcome) for outcome in outcomes_of(step))
+    found = (step.find_route(outcome) for outcome in list_outcomes(step))
     return tuple(dict.fromkeys(route for route in found if route is not None))
 
 
-def _falls_through(step: Step) -> bool:
+def _has_unrouted_outcome(step: Step) -> bool:
     """Return whether some possible outcome is taken by no route."""
-    return any(step.route(outcome) is None for outcome in outcomes_of(step))
+    return any(step.find_route(outcome) is None for outcome in list_outcomes(step))
 
 
-def _written(route: Route) -> Iterator[Target]:
+def _iter_written_targets(route: Route) -> Iterator[Target]:
     yield route.to
     if route.max is not None:
         yield route.then
 
 
-def _targets(route: Route, spent: frozenset[int]) -> Iterator[Target]:
+def _iter_targets(route: Route, exhausted_routes: frozenset[int]) -> Iterator[Target]:
     yield route.to
-    if route.counter in spent:
+    if route.counter in exhausted_routes:
         yield route.then
 
 
 # -- counters -------------------------------------------------------------------------------------
 
 
-def _closure(
+def _close_over_routes(
     routes: Sequence[Sequence[Route]], start: int, back: Sequence[Iterable[Target]]
-) -> Survey:
+) -> StepReachability:
     """Compute the reachable steps if each route can be exhausted wherever `back` leads from its target to its step."""
     steps, spent, stack = {start}, set(), [start]
     bounded = any(route.max is not None for found in routes for route in found)
     steps_back = [[to for to in targets if isinstance(to, int)] for targets in back]
-    behind = led_to(steps_back) if bounded else []
+    behind = reachable_sets(steps_back) if bounded else []
     while stack:
         at = stack.pop()
         for route in routes[at]:
@@ -206,30 +215,35 @@ def _closure(
                 if isinstance(target, int) and target not in steps:
                     steps.add(target)
                     stack.append(target)
-    return Survey(frozenset(steps), frozenset(spent))
+    return StepReachability(frozenset(steps), frozenset(spent))
 
 
-def _explored(
-    machine: Machine, routes: Sequence[Sequence[Route]], sure: Survey, may: Survey
-) -> Survey:
+def _explore_states(
+    machine: Machine,
+    routes: Sequence[Sequence[Route]],
+    sure: StepReachability,
+    may: StepReachability,
+) -> StepReachability:
     """Explore states of (step, routes taken), deepest first, for what `may` adds to `sure`."""
     first = (machine.start, (0,) * machine.counters)
     seen, stack = {first}, [first]
-    steps, spent = set(sure.steps), set(sure.spent)
-    while stack and not (steps == may.steps and spent == may.spent):
-        if len(seen) > EFFORT:
-            return Survey(may.steps, may.spent, may.steps - steps, may.spent - spent)
+    steps, spent = set(sure.steps), set(sure.exhausted_routes)
+    while stack and not (steps == may.steps and spent == may.exhausted_routes):
+        if len(seen) > STEP_SEARCH_BUDGET:
+            return StepReachability(
+                may.steps, may.exhausted_routes, may.steps - steps, may.exhausted_routes - spent
+            )
         at, taken = stack.pop()
         steps.add(at)
         for route in routes[at]:
-            target, after = _follow(route, taken, spent)
+            target, after = _follow_route(route, taken, spent)
             if isinstance(target, int) and (state := (target, after)) not in seen:
                 seen.add(state)
                 stack.append(state)
-    return Survey(frozenset(steps), frozenset(spent))
+    return StepReachability(frozenset(steps), frozenset(spent))
 
 
-def _follow(
+def _follow_route(
     route: Route, taken: tuple[int, ...], spent: set[int]
 ) -> tuple[Target, tuple[int, ...]]:
     if route.max is None:

@@ -21,42 +21,50 @@ if TYPE_CHECKING:
 __all__ = ["define", "frozen"]
 
 
-def _with(build: Any, cls: type | None = None, **options: Any) -> Any:
+def _decorate(build: Any, cls: type | None = None, **options: Any) -> Any:
     """As the decorator of attrs, with its options or without."""
-    return partial(_made, build, **options) if cls is None else _made(build, cls, **options)
+    return (
+        partial(_build_class, build, **options)
+        if cls is None
+        else _build_class(build, cls, **options)
+    )
 
 
-def _made(build: Any, cls: type, *, eq: bool = True, repr: bool = True, **options: Any) -> type:
+def _build_class(
+    build: Any, cls: type, *, eq: bool = True, repr: bool = True, **options: Any
+) -> type:
     own = vars(cls).keys()
     made: Any = build(cls, eq=False, repr=False, **options)
     if repr and "__repr__" not in own:
-        made.__repr__ = _shown
+        made.__repr__ = _format_repr
     if eq and "__eq__" not in own:
-        made.__eq__ = _equal(_getter(made, lambda field: field.eq))
-        hashed = _hash(_getter(made, lambda field: field.eq if field.hash is None else field.hash))
+        made.__eq__ = _build_eq(_build_getter(made, lambda field: field.eq))
+        hashed = _build_hash(
+            _build_getter(made, lambda field: field.eq if field.hash is None else field.hash)
+        )
         made.__hash__ = hashed if build is attrs.frozen else None
     return made  # type: ignore[no-any-return]
 
 
-def _getter(cls: type, wanted: Callable[[Any], bool]) -> Callable[[Any], Any]:
+def _build_getter(cls: type, wanted: Callable[[Any], bool]) -> Callable[[Any], Any]:
     """The values of some fields of an object, or the only one."""
     names = [field.name for field in attrs.fields(cls) if wanted(field)]
     return attrgetter(*names) if names else lambda _: ()
 
 
-def _equal(values: Callable[[Any], Any]) -> Callable[[Any, object], bool]:
+def _build_eq(values: Callable[[Any], Any]) -> Callable[[Any, object], bool]:
     def equal(self: Any, other: object) -> bool:
         return values(self) == values(other) if type(other) is type(self) else NotImplemented
 
     return equal
 
 
-def _hash(values: Callable[[Any], Any]) -> Callable[[Any], int]:
+def _build_hash(values: Callable[[Any], Any]) -> Callable[[Any], int]:
     return lambda self: hash(values(self))
 
 
 @recursive_repr("...")
-def _shown(self: Any) -> str:
+def _format_repr(self: Any) -> str:
     """`Name(field=value, …)`, as attrs has it."""
     fields = [field for field in type(self).__attrs_attrs__ if field.repr]
     values = ", ".join(f"{field.name}={getattr(self, field.name)!r}" for field in fields)
@@ -64,4 +72,4 @@ def _shown(self: Any) -> str:
 
 
 if not TYPE_CHECKING:
-    define, frozen = partial(_with, attrs.define), partial(_with, attrs.frozen)
+    define, frozen = partial(_decorate, attrs.define), partial(_decorate, attrs.frozen)

@@ -10,11 +10,11 @@ import gc
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-__all__ = ["without_collecting"]
+__all__ = ["gc_paused"]
 
 
 @contextmanager
-def without_collecting() -> Iterator[None]:
+def gc_paused() -> Iterator[None]:
     """Disable garbage collection inside the `with` block and restore its state afterwards."""
     was_enabled = gc.isenabled()
     gc.disable()

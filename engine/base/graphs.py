@@ -7,10 +7,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-__all__ = ["cycle_of", "led_to", "parts_of", "topological"]
+__all__ = ["find_cycles", "reachable_sets", "strongly_connected_components", "topological_order"]
 
 
-def topological(waits: Sequence[Sequence[int]]) -> list[int]:
+def topological_order(waits: Sequence[Sequence[int]]) -> list[int]:
     """Return the nodes in topological order: each after those it waits for, otherwise in their own order.
 
     Nodes on a cycle, or that wait for one, are left out.
@@ -37,35 +37,37 @@ def topological(waits: Sequence[Sequence[int]]) -> list[int]:
     return order
 
 
-def cycle_of(waits: Sequence[Sequence[int]]) -> Iterator[list[int]]:
+def find_cycles(waits: Sequence[Sequence[int]]) -> Iterator[list[int]]:
     """Yield one cycle for each component of nodes that wait for each other.
 
     In a cycle each node waits for the next; it begins with its smallest node.
     """
-    left = set(range(len(waits))) - set(topological(waits))
+    left = set(range(len(waits))) - set(topological_order(waits))
     if not left:
         return
-    knot = parts_of(waits)
+    knot = strongly_connected_components(waits)
     told: set[int] = set()
     for start in sorted(left):
         loops = [source for source in waits[start] if knot[source] == knot[start]]
         if loops and knot[start] not in told:
             told.add(knot[start])
-            yield _around(waits, knot, start)
+            yield _find_cycle_from(waits, knot, start)
 
 
-def _around(waits: Sequence[Sequence[int]], knot: Sequence[int], node: int) -> list[int]:
+def _find_cycle_from(
+    waits: Sequence[Sequence[int]], component: Sequence[int], node: int
+) -> list[int]:
     """Return a cycle within the component of a node."""
     place: dict[int, int] = {}
     while node not in place:
         place[node] = len(place)
-        node = min(source for source in waits[node] if knot[source] == knot[node])
+        node = min(source for source in waits[node] if component[source] == component[node])
     loop = list(place)[place[node] :]
     first = loop.index(min(loop))
     return loop[first:] + loop[:first]
 
 
-def parts_of(adjacent: Sequence[Sequence[int]]) -> list[int]:
+def strongly_connected_components(adjacent: Sequence[Sequence[int]]) -> list[int]:
     """Return for each node the number of its strongly connected component.
 
     Components are numbered in topological order: an edge never leads to a lower number.
@@ -75,7 +77,7 @@ def parts_of(adjacent: Sequence[Sequence[int]]) -> list[int]:
         for target in targets:
             back[target].append(node)
     part = [-1] * len(adjacent)
-    for number, root in enumerate(reversed(_finished(adjacent))):
+    for number, root in enumerate(reversed(_order_by_finish(adjacent))):
         stack = [root]
         while stack:
             node = stack.pop()
@@ -85,9 +87,9 @@ def parts_of(adjacent: Sequence[Sequence[int]]) -> list[int]:
     return part
 
 
-def led_to(adjacent: Sequence[Sequence[int]]) -> list[int]:
+def reachable_sets(adjacent: Sequence[Sequence[int]]) -> list[int]:
     """Return for each node the set of nodes reachable from it, itself included, as a bit mask."""
-    part = parts_of(adjacent)
+    part = strongly_connected_components(adjacent)
     found = [0] * (max(part, default=-1) + 1)
     for node in sorted(range(len(adjacent)), key=part.__getitem__, reverse=True):
         found[part[node]] |= 1 << node
@@ -96,7 +98,7 @@ def led_to(adjacent: Sequence[Sequence[int]]) -> list[int]:
     return [found[number] for number in part]
 
 
-def _finished(adjacent: Sequence[Sequence[int]]) -> list[int]:
+def _order_by_finish(adjacent: Sequence[Sequence[int]]) -> list[int]:
     """Return the nodes in the order in which a depth-first search finishes them."""
     seen: set[int] = set()
     done = []

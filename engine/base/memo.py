@@ -11,13 +11,13 @@ from functools import wraps
 from typing import Any, TypeVar
 from weakref import ref
 
-__all__ = ["once"]
+__all__ = ["memoize"]
 
 V = TypeVar("V")
 T = TypeVar("T")
 
 
-def once(function: Callable[[V], T]) -> Callable[[V], T]:
+def memoize(function: Callable[[V], T]) -> Callable[[V], T]:
     """Return a function that computes its answer once for each value."""
     known: dict[int, tuple[ref[Any], T]] = {}
 

@@ -15,26 +15,26 @@ from functools import cache
 import attrs
 
 from engine.base.classes import frozen
-from engine.base.suggestions import nearest
+from engine.base.suggestions import closest_match
 from engine.diagnostics import Diagnostic, Diagnostics, Rule, Severity
-from engine.rules import ALL
+from engine.rules import ALL_RULES
 
 __all__ = [
-    "IGNORABLE",
+    "IGNORABLE_ERRORS",
     "Settings",
     "UnknownRule",
-    "chosen",
-    "ignorable",
-    "ignored",
-    "known",
-    "rules_of",
-    "unignorable",
+    "build_not_ignorable_error",
+    "find_rule_codes",
+    "get_rules_by_code",
+    "is_ignorable",
+    "parse_ignored",
+    "select_diagnostics",
 ]
 
-IGNORABLE = ("E302", "E303", "E401", "E402")
+IGNORABLE_ERRORS = ("E302", "E303", "E401", "E402")
 """The codes of the errors that may be ignored, as all warnings may."""
 
-Codes = frozenset[str]
+RuleCodes = frozenset[str]
 
 
 class UnknownRule(ValueError):
@@ -53,10 +53,10 @@ class Settings:
     `per_file` the codes ignored in files that match a glob of absolute paths.
     """
 
-    select: Codes | None = None
-    ignore: Codes = frozenset()
+    select: RuleCodes | None = None
+    ignore: RuleCodes = frozenset()
     levels: Mapping[str, Severity | None] = attrs.field(factory=dict)
-    per_file: tuple[tuple[str, Codes], ...] = ()
+    per_file: tuple[tuple[str, RuleCodes], ...] = ()
     store: str | None = None
     """The store of runs: an absolute path or a URL."""
     tasks: tuple[str, ...] | None = None
@@ -66,57 +66,57 @@ class Settings:
 
 
 @cache
-def known() -> Mapping[str, Rule]:
+def get_rules_by_code() -> Mapping[str, Rule]:
     """Return every rule by its code, in order."""
-    return {rule.code: rule for rule in ALL}
+    return {rule.code: rule for rule in ALL_RULES}
 
 
-def ignorable(rule: Rule) -> bool:
+def is_ignorable(rule: Rule) -> bool:
     """Return whether diagnostics of a rule may be suppressed."""
-    return rule.severity is not Severity.ERROR or rule.code in IGNORABLE
+    return rule.severity is not Severity.ERROR or rule.code in IGNORABLE_ERRORS
 
 
-def rules_of(word: str) -> Codes:
+def find_rule_codes(word: str) -> RuleCodes:
     """Return the codes of the rules that a word names; raises UnknownRule if there are none."""
-    rules = known()
+    rules = get_rules_by_code()
     found = {code for code, rule in rules.items() if word and code.startswith(word)}
     found |= {code for code, rule in rules.items() if rule.name == word}
     if not found:
-        guess = nearest(word, [*rules, *(rule.name for rule in rules.values())])
+        guess = closest_match(word, [*rules, *(rule.name for rule in rules.values())])
         cure = f"did you mean `{guess}`?" if guess else None
         raise UnknownRule(f"there is no rule `{word}`", cure)
     return frozenset(found)
 
 
-def ignored(word: str) -> Codes:
+def parse_ignored(word: str) -> RuleCodes:
     """Return the codes that a word names, all of which must be ignorable.
 
     Raises UnknownRule otherwise.
     """
-    found = rules_of(word)
+    found = find_rule_codes(word)
     for code in sorted(found):
-        if not ignorable(known()[code]):
-            raise unignorable(word, code)
+        if not is_ignorable(get_rules_by_code()[code]):
+            raise build_not_ignorable_error(word, code)
     return found
 
 
-def unignorable(word: str, code: str) -> UnknownRule:
+def build_not_ignorable_error(word: str, code: str) -> UnknownRule:
     """Return the error that `code`, which `word` covers, cannot be ignored."""
-    same = word in (code, known()[code].name)
+    same = word in (code, get_rules_by_code()[code].name)
     covers = f"`{word}`" if same else f"`{word}` covers `{code}`, which"
-    cure = f"only warnings and {', '.join(IGNORABLE)} can be"
+    cure = f"only warnings and {', '.join(IGNORABLE_ERRORS)} can be"
     return UnknownRule(f"{covers} cannot be ignored", cure)
 
 
-def chosen(found: Iterable[Diagnostic], settings: Settings) -> Diagnostics:
+def select_diagnostics(found: Iterable[Diagnostic], settings: Settings) -> Diagnostics:
     """Return the diagnostics that the settings select, with the severities they set."""
-    return Diagnostics.of(_shown(found, settings))
+    return Diagnostics.collect(_iter_selected(found, settings))
 
 
-def _shown(found: Iterable[Diagnostic], settings: Settings) -> Iterator[Diagnostic]:
+def _iter_selected(found: Iterable[Diagnostic], settings: Settings) -> Iterator[Diagnostic]:
     for each in found:
         code = each.rule.code
-        if ignorable(each.rule) and _is_off(each, settings):
+        if is_ignorable(each.rule) and _is_off(each, settings):
             continue
         level = settings.levels.get(code)
         yield attrs.evolve(each, level=level) if level else each

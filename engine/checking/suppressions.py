@@ -13,22 +13,22 @@ from collections.abc import Iterable, Iterator
 
 import attrs
 
-from engine.base.suggestions import nearest
-from engine.checking.selection import ignorable, known, unignorable
+from engine.base.suggestions import closest_match
+from engine.checking.selection import build_not_ignorable_error, get_rules_by_code, is_ignorable
 from engine.diagnostics import Diagnostic, Diagnostics, Edit, Fix, Safety, codes
 from engine.toml import scanner
 from engine.toml.source import Source, Span
 
-__all__ = ["silence"]
+__all__ = ["apply_suppressions"]
 
-_COMMENT = re.compile(r"#+[ \t]*engine:[ \t]*ignore\b(?P<rest>.*)", re.DOTALL).match
-_LIST = re.compile(r"[ \t]*\[(?P<codes>[^\]]*)\][ \t]*(?P<reason>.*)", re.DOTALL).match
-_CODE = re.compile(r"[^,\s]+")
-_FORM = "write `# engine: ignore[CODE] reason`"
+_match_comment = re.compile(r"#+[ \t]*engine:[ \t]*ignore\b(?P<rest>.*)", re.DOTALL).match
+_match_list = re.compile(r"[ \t]*\[(?P<codes>[^\]]*)\][ \t]*(?P<reason>.*)", re.DOTALL).match
+_CODE_PATTERN = re.compile(r"[^,\s]+")
+_HELP = "write `# engine: ignore[CODE] reason`"
 
 
 @attrs.frozen
-class _Ignore:
+class _Suppression:
     """One code of a comment, and its span.
 
     `comment_span` is what to remove where the comment has no other code.
@@ -36,7 +36,7 @@ class _Ignore:
 
     word: str
     span: Span
-    sole: Span | None
+    comment_span: Span | None
 
 
 @attrs.define
@@ -44,115 +44,125 @@ class _Comments:
     """The suppressions of a source, and the diagnostics about its comments."""
 
     source: Source
-    ignores: dict[int, list[_Ignore]] = attrs.Factory(dict)
+    suppressions: dict[int, list[_Suppression]] = attrs.Factory(dict)
     """The suppressions by the line that they apply to."""
-    wrong: list[Diagnostic] = attrs.Factory(list)
-    used: set[_Ignore] = attrs.Factory(set)
+    diagnostics: list[Diagnostic] = attrs.Factory(list)
+    used_suppressions: set[_Suppression] = attrs.Factory(set)
 
 
-def silence(root: Source, found: Iterable[Diagnostic]) -> Diagnostics:
+def apply_suppressions(root: Source, diagnostics: Iterable[Diagnostic]) -> Diagnostics:
     """Remove the diagnostics that comments suppress, and add those about the comments of `root`."""
-    found = list(found)
-    by_text = {id(source): source for source in (root, *(each.source for each in found))}
-    comments = {key: _comments(s) for key, s in by_text.items() if "engine:" in s.text}
-    left = [each for each in found if not _is_silenced(each, comments.get(id(each.source)))]
+    diagnostics = list(diagnostics)
+    by_text = {id(source): source for source in (root, *(each.source for each in diagnostics))}
+    comments = {key: _parse_comments(s) for key, s in by_text.items() if "engine:" in s.text}
+    left = [each for each in diagnostics if not _is_silenced(each, comments.get(id(each.source)))]
     own = comments.get(id(root))
     if own is None:
-        return Diagnostics.of(left)
-    left += own.wrong
+        return Diagnostics.collect(left)
+    left += own.diagnostics
     # rules say nothing where other errors are: what seems unused beside one may be needed
-    if all(ignorable(each.rule) for each in left):
-        left += _unused(own)
-    return Diagnostics.of(left)
+    if all(is_ignorable(each.rule) for each in left):
+        left += _report_unused(own)
+    return Diagnostics.collect(left)
 
 
 def _is_silenced(each: Diagnostic, comments: _Comments | None) -> bool:
-    if comments is None or not ignorable(each.rule):
+    if comments is None or not is_ignorable(each.rule):
         return False
-    for ignore in comments.ignores.get(each.span.line, ()):
+    for ignore in comments.suppressions.get(each.span.line, ()):
         if ignore.word in (each.rule.code, each.rule.name):
-            comments.used.add(ignore)
+            comments.used_suppressions.add(ignore)
             return True
     return False
 
 
-def _unused(comments: _Comments) -> Iterator[Diagnostic]:
-    every = (ignore for listed in comments.ignores.values() for ignore in listed)
+def _report_unused(comments: _Comments) -> Iterator[Diagnostic]:
+    every = (ignore for listed in comments.suppressions.values() for ignore in listed)
     for ignore in every:
-        if ignore not in comments.used:
+        if ignore not in comments.used_suppressions:
             message = f"`{ignore.word}` has nothing to ignore here"
-            yield _finding(comments, message, ignore.span, "remove it", _without(ignore.sole))
+            yield _build_diagnostic(
+                comments, message, ignore.span, "remove it", _build_removal(ignore.comment_span)
+            )
 
 
-def _without(sole: Span | None) -> Fix | None:
-    edits = (Edit(sole, ""),) if sole else ()
+def _build_removal(comment_span: Span | None) -> Fix | None:
+    edits = (Edit(comment_span, ""),) if comment_span else ()
     return Fix("remove the comment", edits, Safety.UNSAFE) if edits else None
 
 
 # -- reading comments --------------------------------------------------------------------------
 
 
-def _comments(source: Source) -> _Comments:
+def _parse_comments(source: Source) -> _Comments:
     found = _Comments(source)
-    for start, end in scanner.comments(source.text):
-        match = _COMMENT(source.text, start, end)
+    for start, end in scanner.iter_comments(source.text):
+        match = _match_comment(source.text, start, end)
         if match:
-            _read(found, match, _silences(source, start))
+            _parse_comment(found, match, _find_target_line(source, start))
     return found
 
 
-def _silences(source: Source, start: int) -> int:
+def _find_target_line(source: Source, start: int) -> int:
     """Return the line that a comment beginning at offset `start` applies to."""
-    span = source.span(start, start)
-    if source.line(span.line)[: span.column - 1].strip():
+    span = source.span_between(start, start)
+    if source.line_text(span.line)[: span.column - 1].strip():
         return span.line
     line = span.line + 1
-    while source.line(line).lstrip().startswith("#"):
+    while source.line_text(line).lstrip().startswith("#"):
         line += 1
     return line
 
 
-def _read(comments: _Comments, match: re.Match[str], line: int) -> None:
-    source, whole = comments.source, comments.source.span(*match.span())
-    listed = _LIST(source.text, match.start("rest"), match.end())
-    words = list(_CODE.finditer(source.text, *listed.span("codes"))) if listed else []
+def _parse_comment(comments: _Comments, match: re.Match[str], line: int) -> None:
+    source, whole = comments.source, comments.source.span_between(*match.span())
+    listed = _match_list(source.text, match.start("rest"), match.end())
+    words = list(_CODE_PATTERN.finditer(source.text, *listed.span("codes"))) if listed else []
     if not words:
-        comments.wrong.append(_finding(comments, "this ignore comment names no rule", whole, _FORM))
+        comments.diagnostics.append(
+            _build_diagnostic(comments, "this ignore comment names no rule", whole, _HELP)
+        )
     elif listed and not listed["reason"].strip():
-        comments.wrong.append(_finding(comments, "this ignore comment has no reason", whole, _FORM))
+        comments.diagnostics.append(
+            _build_diagnostic(comments, "this ignore comment has no reason", whole, _HELP)
+        )
     else:
-        sole = _with_blanks(source, *match.span()) if len(words) == 1 else None
+        sole = _extend_over_blanks(source, *match.span()) if len(words) == 1 else None
         for word in words:
-            _one(comments, word, line, sole)
+            _add_suppression(comments, word, line, sole)
 
 
-def _with_blanks(source: Source, start: int, end: int) -> Span:
+def _extend_over_blanks(source: Source, start: int, end: int) -> Span:
     """Extend a comment over the blanks before it, or to its whole line if it is alone there."""
-    span = source.span(start, start)
-    before = source.line(span.line)[: span.column - 1]
+    span = source.span_between(start, start)
+    before = source.line_text(span.line)[: span.column - 1]
     start -= len(before) - len(before.rstrip(" \t"))
     if not before.strip():
         end = source.text.find("\n", end) + 1 or len(source.text)
-    return source.span(start, end)
+    return source.span_between(start, end)
 
 
-def _one(comments: _Comments, match: re.Match[str], line: int, sole: Span | None) -> None:
-    word, span = match[0], comments.source.span(*match.span())
-    rules = {name: rule for rule in known().values() for name in (rule.code, rule.name)}
+def _add_suppression(
+    comments: _Comments, match: re.Match[str], line: int, comment_span: Span | None
+) -> None:
+    word, span = match[0], comments.source.span_between(*match.span())
+    rules = {name: rule for rule in get_rules_by_code().values() for name in (rule.code, rule.name)}
     rule = rules.get(word)
     if rule is None:
-        guess = nearest(word, rules)
+        guess = closest_match(word, rules)
         cure = f"did you mean `{guess}`?" if guess else None
-        comments.wrong.append(_finding(comments, f"there is no rule `{word}`", span, cure))
-    elif not ignorable(rule):
-        error = unignorable(word, rule.code)
+        comments.diagnostics.append(
+            _build_diagnostic(comments, f"there is no rule `{word}`", span, cure)
+        )
+    elif not is_ignorable(rule):
+        error = build_not_ignorable_error(word, rule.code)
         found = Diagnostic(codes.WRONG_TYPE, error.message, comments.source, span, error.help)
-        comments.wrong.append(found)
+        comments.diagnostics.append(found)
     else:
-        comments.ignores.setdefault(line, []).append(_Ignore(word, span, sole))
+        comments.suppressions.setdefault(line, []).append(_Suppression(word, span, comment_span))
 
 
-def _finding(
+def _build_diagnostic(
     comments: _Comments, message: str, span: Span, help: str | None, fix: Fix | None = None
 ) -> Diagnostic:
     return Diagnostic(codes.UNUSED_IGNORE, message, comments.source, span, help, fix=fix)

@@ -14,9 +14,9 @@ from contextlib import contextmanager, redirect_stdout, suppress
 from typing import TextIO
 
 from engine.errors import EngineError
-from engine.render.text import Styled, painter, printable
+from engine.render.text import Styled, escape_unprintable, make_painter
 
-__all__ = ["Console", "size"]
+__all__ = ["Console", "get_terminal_size"]
 
 
 class Console:
@@ -24,7 +24,7 @@ class Console:
 
     def __init__(self) -> None:
         self._color: bool | None = None
-        self._apart = False
+        self._is_redirected = False
         self._stdout: TextIO | None = None
         for stream in (sys.stdout, sys.stderr):
             reconfigure = getattr(stream, "reconfigure", None)
@@ -32,40 +32,40 @@ class Console:
                 reconfigure(errors="backslashreplace")
 
     @contextmanager
-    def apart(self) -> Iterator[None]:
+    def redirect_foreign_output(self) -> Iterator[None]:
         """While the block runs, send the output of other code and of child processes to standard error."""
-        with _own(sys.stdout) as own, redirect_stdout(sys.stderr):
-            self._apart, self._stdout = True, own
+        with _own_stream(sys.stdout) as own, redirect_stdout(sys.stderr):
+            self._is_redirected, self._stdout = True, own
             try:
                 yield
             finally:
                 _write(own, "")
-                self._apart = False
+                self._is_redirected = False
 
     @property
     def stdout(self) -> TextIO | None:
         """The real standard output, also while other code's output is redirected."""
-        return self._stdout if self._apart else sys.stdout
+        return self._stdout if self._is_redirected else sys.stdout
 
-    def use(self, color: bool | None) -> None:
+    def set_color(self, color: bool | None) -> None:
         """Set the use of colours: never (False), or as the terminal and the environment say (None)."""
         self._color = color
 
-    def out(self, text: str) -> None:
+    def print_output(self, text: str) -> None:
         """Print a text on standard output."""
         _write(self.stdout, text + "\n")
 
-    def note(self, text: str) -> None:
+    def print_note(self, text: str) -> None:
         """Print a text on standard error; failures to write are ignored."""
         with suppress(EngineError):
             _write(sys.stderr, text + "\n")
 
-    def error(self, message: str) -> None:
+    def print_error(self, message: str) -> None:
         """Print an error message on standard error."""
-        paint = painter(self.colored(sys.stderr))
-        self.note(f"{paint(Styled('bad', 'error'))}: {printable(message)}")
+        paint = make_painter(self.can_use_color(sys.stderr))
+        self.print_note(f"{paint(Styled('bad', 'error'))}: {escape_unprintable(message)}")
 
-    def colored(self, stream: TextIO | None = None) -> bool:
+    def can_use_color(self, stream: TextIO | None = None) -> bool:
         """Return whether to write colours to a stream, by default standard output."""
         if self._color is not None or os.environ.get("NO_COLOR"):
             return False
@@ -82,7 +82,7 @@ class Console:
     def width(self) -> int | None:
         """The columns of the terminal, or None if standard output is not a terminal."""
         stream = self.stdout
-        return size(stream)[0] if stream is not None and _is_a_tty(stream) else None
+        return get_terminal_size(stream)[0] if stream is not None and _is_tty(stream) else None
 
     def close(self) -> None:
         """Flush both streams."""
@@ -93,10 +93,10 @@ class Console:
 
 def is_terminal(stream: TextIO | None) -> bool:
     """Return whether a stream is a terminal that supports colours and cursor movements."""
-    return _is_a_tty(stream) and os.environ.get("TERM") != "dumb"
+    return _is_tty(stream) and os.environ.get("TERM") != "dumb"
 
 
-def size(stream: TextIO) -> tuple[int, int]:
+def get_terminal_size(stream: TextIO) -> tuple[int, int]:
     """Return columns and lines of a terminal; 80 and 24 where it does not say."""
     try:
         found = os.get_terminal_size(stream.fileno())
@@ -105,12 +105,12 @@ def size(stream: TextIO) -> tuple[int, int]:
     return found.columns or 80, found.lines or 24
 
 
-def _is_a_tty(stream: TextIO | None) -> bool:
+def _is_tty(stream: TextIO | None) -> bool:
     return stream is not None and not stream.closed and stream.isatty()
 
 
 @contextmanager
-def _own(stream: TextIO | None) -> Iterator[TextIO | None]:
+def _own_stream(stream: TextIO | None) -> Iterator[TextIO | None]:
     """Yield a private copy of a stream, while its descriptor points to standard error.
 
     A stream without a descriptor is yielded as it is.

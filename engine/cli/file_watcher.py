@@ -13,44 +13,48 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
-from engine.cli.spec_files import files_of
+from engine.cli.spec_files import find_spec_files
 
-__all__ = ["state_of", "watch"]
+__all__ = ["read_file_states", "repeat_on_change"]
 
-PAUSE = 0.3
+WATCH_INTERVAL = 0.3
 """Seconds between two polls."""
 
-State = Mapping[str, tuple[int, int] | None]
+FileStates = Mapping[str, tuple[int, int] | None]
 """The modification time and size of each file; None for a missing file."""
 
-_NAMED = re.compile(r"""["']([^"'\n]+\.toml)["']""")
-_MODULES = re.compile(r"""^\s*tasks\s*=\s*\[([^\]]*)\]|["']python:([\w.]+)""", re.MULTILINE)
+_TOML_NAMES = re.compile(r"""["']([^"'\n]+\.toml)["']""")
+_MODULE_NAMES = re.compile(r"""^\s*tasks\s*=\s*\[([^\]]*)\]|["']python:([\w.]+)""", re.MULTILINE)
 
 
-def _pause() -> None:
-    time.sleep(PAUSE)  # looking again works on every file system, network ones too
+def _sleep_interval() -> None:
+    time.sleep(WATCH_INTERVAL)  # looking again works on every file system, network ones too
 
 
-def watch(
-    paths: Sequence[str], check: Callable[[], None], pause: Callable[[], None] = _pause
+def repeat_on_change(
+    paths: Sequence[str], check: Callable[[], None], wait: Callable[[], None] = _sleep_interval
 ) -> int:
     """Check now and after every change, until an interrupt; then return 0."""
     try:
         while True:
-            before = state_of(paths)
+            before = read_file_states(paths)
             check()
-            while state_of(paths) == before:
-                pause()
+            while read_file_states(paths) == before:
+                wait()
     except KeyboardInterrupt:
         return 0
 
 
-def state_of(paths: Iterable[str]) -> State:
+def read_file_states(paths: Iterable[str]) -> FileStates:
     """Return the state of all files that a check of `paths` depends on."""
-    return {path: _changed(path) for spec in files_of(paths) for path in _around(spec)}
+    return {
+        path: _stat_file(path)
+        for spec in find_spec_files(paths)
+        for path in _iter_dependencies(spec)
+    }
 
 
-def _around(spec: str) -> Iterator[str]:
+def _iter_dependencies(spec: str) -> Iterator[str]:
     """Yield a spec and the files it depends on, whether they exist or not."""
     waiting, seen = [os.path.abspath(spec)], set[str]()
     while waiting:
@@ -60,27 +64,29 @@ def _around(spec: str) -> Iterator[str]:
         seen.add(path)
         yield path
         folder = os.path.dirname(path)
-        text = _text(path)
-        waiting += [os.path.normpath(os.path.join(folder, name)) for name in _NAMED.findall(text)]
-        yield from _modules(Path(folder), text)
+        text = _read_text(path)
+        waiting += [
+            os.path.normpath(os.path.join(folder, name)) for name in _TOML_NAMES.findall(text)
+        ]
+        yield from _iter_module_paths(Path(folder), text)
     yield from (str(folder / "pyproject.toml") for folder in Path(os.path.abspath(spec)).parents)
 
 
-def _modules(folder: Path, text: str) -> Iterator[str]:
-    for listed, single in _MODULES.findall(text):
+def _iter_module_paths(folder: Path, text: str) -> Iterator[str]:
+    for listed, single in _MODULE_NAMES.findall(text):
         for name in [*re.findall(r"[\w.]+", listed), *([single] if single else [])]:
             place = folder.joinpath(*name.split("."))
             yield from (f"{place}.py", str(place / "__init__.py"))
 
 
-def _text(path: str) -> str:
+def _read_text(path: str) -> str:
     try:
         return Path(path).read_text(encoding="utf-8", errors="replace")
     except OSError:
         return ""
 
 
-def _changed(path: str) -> tuple[int, int] | None:
+def _stat_file(path: str) -> tuple[int, int] | None:
     try:
         found = os.stat(path)
     except OSError:

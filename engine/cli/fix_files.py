@@ -14,53 +14,53 @@ from typing import TYPE_CHECKING
 
 import attrs
 
-from engine.cli.parallel_check import Choice, settings_of
+from engine.cli.parallel_check import RuleSelection, resolve_settings
 from engine.errors import EngineError
 
 if TYPE_CHECKING:
     from engine.toml.source import Source
 
-__all__ = ["Mended", "difference", "mend_files", "write"]
+__all__ = ["FixedFile", "fix_files", "format_diff", "replace_file"]
 
-_MARK = b"\xef\xbb\xbf"
+_BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 
 
 @attrs.frozen
-class Mended:
+class FixedFile:
     """A file before and after its fixes, and the number of fixes."""
 
     path: str
     before: Source
     after: Source
-    fixes: int
+    fix_count: int
 
 
-def mend_files(paths: Sequence[str], choice: Choice, *, unsafe: bool) -> list[Mended]:
+def fix_files(paths: Sequence[str], selection: RuleSelection, *, unsafe: bool) -> list[FixedFile]:
     """Return the files that fixes change; nothing is written.
 
     Files that cannot be read are left out, since the check reports them.
     """
-    found: list[Mended] = []
+    found: list[FixedFile] = []
     for path in paths:
         with contextlib.suppress(OSError):
-            mended = _mended(path, choice, unsafe=unsafe)
-            found += [mended] if mended.fixes else []
+            mended = _fix_file(path, selection, unsafe=unsafe)
+            found += [mended] if mended.fix_count else []
     return found
 
 
-def _mended(path: str, choice: Choice, *, unsafe: bool) -> Mended:
+def _fix_file(path: str, selection: RuleSelection, *, unsafe: bool) -> FixedFile:
     from engine import api
-    from engine.diagnostics.fixer import mend
-    from engine.toml.source import read
+    from engine.diagnostics.fixer import apply_all
+    from engine.toml.source import read_source
 
-    source, settings = read(path), settings_of(path, choice)
+    source, settings = read_source(path), resolve_settings(path, selection)
     if source.undecodable:
-        return Mended(path, source, source, 0)
-    after, fixes = mend(source, lambda text: api.check(text, settings=settings), unsafe=unsafe)
-    return Mended(path, source, after, fixes)
+        return FixedFile(path, source, source, 0)
+    after, fixes = apply_all(source, lambda text: api.check(text, settings=settings), unsafe=unsafe)
+    return FixedFile(path, source, after, fixes)
 
 
-def difference(path: str, before: str, after: str) -> str:
+def format_diff(path: str, before: str, after: str) -> str:
     """Return a unified diff, without a newline at the end."""
     import difflib
 
@@ -72,18 +72,18 @@ def difference(path: str, before: str, after: str) -> str:
     return "".join(lines).removesuffix("\n")
 
 
-def write(path: str, text: str) -> None:
+def replace_file(path: str, text: str) -> None:
     """Replace a file's text, keeping its byte order mark; raise EngineError if that fails."""
     real = os.path.realpath(path)
     try:
         with open(real, "rb") as file:
-            mark = _MARK if file.read(3) == _MARK else b""
-        _replace(real, mark + text.encode())
+            mark = _BYTE_ORDER_MARK if file.read(3) == _BYTE_ORDER_MARK else b""
+        _replace_bytes(real, mark + text.encode())
     except OSError as error:
         raise EngineError(f"`{path}` cannot be written: {error.strerror}") from None
 
 
-def _replace(path: str, data: bytes) -> None:
+def _replace_bytes(path: str, data: bytes) -> None:
     handle, beside = tempfile.mkstemp(dir=os.path.dirname(path), prefix=".engine-")
     try:
         with open(handle, "wb") as file:

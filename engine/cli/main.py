@@ -14,7 +14,7 @@ from types import ModuleType
 from typing import Any, NoReturn
 
 from engine.cli.console import Console
-from engine.errors import EngineError, Missing, ProblemsError
+from engine.errors import EngineError, MissingValue, MultipleErrors
 from engine.version import __version__
 
 __all__ = ["main"]
@@ -41,12 +41,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line with these arguments (default: those of the process), and return the exit status."""
     console = Console()
     try:
-        return _execute(sys.argv[1:] if argv is None else list(argv), console)
-    except ProblemsError as error:
-        _tell(error.problems, console)
+        return _run_command(sys.argv[1:] if argv is None else list(argv), console)
+    except MultipleErrors as error:
+        _print_problems(error.problems, console)
         return 2
     except EngineError as error:
-        console.error(str(error))
+        console.print_error(str(error))
         return 2
     except KeyboardInterrupt:
         return 130
@@ -54,26 +54,26 @@ def main(argv: Sequence[str] | None = None) -> int:
         console.close()
 
 
-def _execute(argv: list[str], console: Console) -> int:
+def _run_command(argv: list[str], console: Console) -> int:
     try:
-        arguments = _parser(argv).parse_args(argv)
-    except _Wrong as wrong:
-        console.error(str(wrong))
-        console.note(f"see `{_named(wrong.prog, argv)} --help`")
+        arguments = _build_parser(argv).parse_args(argv)
+    except _UsageError as wrong:
+        console.print_error(str(wrong))
+        console.print_note(f"see `{_program_name(wrong.prog, argv)} --help`")
         return 2
     except SystemExit as end:  # --help and --version have printed what they had to
         return end.code if isinstance(end.code, int) else 0
-    console.use(arguments.color)
-    with console.apart():
-        status: int = _module(arguments.command).execute(arguments, console)
+    console.set_color(arguments.color)
+    with console.redirect_foreign_output():
+        status: int = _import_command(arguments.command).execute(arguments, console)
     return status
 
 
-def _module(command: str) -> ModuleType:
+def _import_command(command: str) -> ModuleType:
     return import_module(f"engine.cli.commands.{command}")
 
 
-def _named(prog: str, argv: list[str]) -> str:
+def _program_name(prog: str, argv: list[str]) -> str:
     """Return the name of the called command for a usage message.
 
     For a surplus argument argparse names the program as a whole, not the command.
@@ -81,7 +81,7 @@ def _named(prog: str, argv: list[str]) -> str:
     return f"{prog} {argv[0]}" if " " not in prog and argv and argv[0] in COMMANDS else prog
 
 
-_CURES = {
+_HELP_BY_KIND = {
     "input": "give it with `-i {name}=…`",
     "secret": "set the environment variable `{name}`, or give `--secrets FILE`",
     "environment variable": "set it, or write `?? '…'` after the path for a default",
@@ -89,14 +89,14 @@ _CURES = {
 """Help lines for a missing value, by its kind."""
 
 
-def _tell(problems: Sequence[str], console: Console) -> None:
+def _print_problems(problems: Sequence[str], console: Console) -> None:
     for problem in problems:
-        console.error(problem)
-        if isinstance(problem, Missing):
-            console.note(f"  = help: {_CURES[problem.kind].format(name=problem.name)}")
+        console.print_error(problem)
+        if isinstance(problem, MissingValue):
+            console.print_note(f"  = help: {_HELP_BY_KIND[problem.kind].format(name=problem.name)}")
 
 
-class _Wrong(Exception):
+class _UsageError(Exception):
     """Raised when the arguments are wrong."""
 
     def __init__(self, message: str, prog: str) -> None:
@@ -123,10 +123,10 @@ class _Parser(argparse.ArgumentParser):
         )
 
     def error(self, message: str) -> NoReturn:
-        raise _Wrong(message.removeprefix("argument "), self.prog)
+        raise _UsageError(message.removeprefix("argument "), self.prog)
 
 
-def _parser(argv: list[str]) -> argparse.ArgumentParser:
+def _build_parser(argv: list[str]) -> argparse.ArgumentParser:
     parser = _Parser(
         prog="engine",
         examples=_EXAMPLES,
@@ -136,7 +136,7 @@ def _parser(argv: list[str]) -> argparse.ArgumentParser:
     commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
     # Of all commands only a help that lists them asks.
     for name in argv[:1] if argv and argv[0] in COMMANDS else COMMANDS:
-        module = _module(name)
+        module = _import_command(name)
         command = commands.add_parser(
             name, help=module.SUMMARY, description=module.SUMMARY, examples=module.EXAMPLES
         )
@@ -148,17 +148,17 @@ def _parser(argv: list[str]) -> argparse.ArgumentParser:
             help="disable colours, like the variable NO_COLOR",
         )
         module.configure(command)
-    _check_command(argv, parser.prog)
+    _validate_command(argv, parser.prog)
     return parser
 
 
-def _check_command(argv: list[str], prog: str) -> None:
+def _validate_command(argv: list[str], prog: str) -> None:
     """Raise a usage error for an unknown command, before argparse lists all commands."""
     if argv and not argv[0].startswith("-") and argv[0] not in COMMANDS:
-        from engine.base.suggestions import nearest
+        from engine.base.suggestions import closest_match
 
-        guess = nearest(argv[0], COMMANDS)
-        raise _Wrong(
+        guess = closest_match(argv[0], COMMANDS)
+        raise _UsageError(
             f"there is no command `{argv[0]}`" + (f", did you mean `{guess}`?" if guess else ""),
             prog,
         )

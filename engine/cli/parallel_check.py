@@ -11,15 +11,15 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from engine.base.classes import frozen
-from engine.errors import EngineError, ProblemsError
+from engine.errors import EngineError, MultipleErrors
 
 if TYPE_CHECKING:
     from engine.checking.selection import Settings
     from engine.diagnostics import Diagnostics
 
-__all__ = ["Choice", "Outcome", "check_all", "settings_of"]
+__all__ = ["CheckedFile", "RuleSelection", "check_files", "resolve_settings"]
 
-WORTH = 300_000
+MIN_PARALLEL_SIZE = 300_000
 """The total size of specs, in bytes, from which processes are started.
 
 On two busy cores both ways took 4.4 s at 270 kB (400 files); below that, one process was faster.
@@ -27,7 +27,7 @@ On two busy cores both ways took 4.4 s at 270 kB (400 files); below that, one pr
 
 
 @frozen
-class Choice:
+class RuleSelection:
     """The values of `--select` and `--ignore` on the command line."""
 
     select: str | None = None
@@ -35,38 +35,40 @@ class Choice:
 
 
 @frozen
-class Outcome:
+class CheckedFile:
     """The result of checking one file: its findings, or the reason why it could not be checked."""
 
     path: str
-    found: Diagnostics | None
-    unread: str = ""
+    diagnostics: Diagnostics | None
+    problem: str = ""
 
 
-def settings_of(path: str, choice: Choice) -> Settings:
+def resolve_settings(path: str, selection: RuleSelection) -> Settings:
     """Return the settings for a spec: those of its project, overridden by the command line's."""
-    from engine.settings import settings_for, with_words
+    from engine.settings import apply_options, find_settings
 
-    return with_words(settings_for(path), choice.select, choice.ignore)
+    return apply_options(find_settings(path), selection.select, selection.ignore)
 
 
-def check_all(paths: Sequence[str], choice: Choice) -> list[Outcome]:
+def check_files(paths: Sequence[str], selection: RuleSelection) -> list[CheckedFile]:
     """Check files, in order; raises SettingsError if the settings of one are wrong."""
-    check = partial(_checked, choice=choice)
-    processes = min(_processors(), len(paths))
-    if processes < 2 or sum(map(_size, paths)) < WORTH:
+    check = partial(_check_file, selection=selection)
+    processes = min(_count_processors(), len(paths))
+    if processes < 2 or sum(map(_file_size, paths)) < MIN_PARALLEL_SIZE:
         return list(map(check, paths))
-    return _in_processes(paths, check, processes)
+    return _check_in_processes(paths, check, processes)
 
 
-def _in_processes(paths: Sequence[str], check: partial[Outcome], processes: int) -> list[Outcome]:
+def _check_in_processes(
+    paths: Sequence[str], check: partial[CheckedFile], processes: int
+) -> list[CheckedFile]:
     from concurrent.futures import ProcessPoolExecutor
     from concurrent.futures.process import BrokenProcessPool
     from multiprocessing import get_context
 
     from engine import api  # noqa: F401 - imported once here, so that each forked process has it
 
-    pool = ProcessPoolExecutor(processes, get_context("fork"), _leave_interrupts)
+    pool = ProcessPoolExecutor(processes, get_context("fork"), _ignore_interrupts)
     try:
         return list(pool.map(check, paths, chunksize=max(1, len(paths) // (processes * 8))))
     except BrokenProcessPool:
@@ -75,32 +77,32 @@ def _in_processes(paths: Sequence[str], check: partial[Outcome], processes: int)
         pool.shutdown(cancel_futures=True)
 
 
-def _leave_interrupts() -> None:
+def _ignore_interrupts() -> None:
     """Ignore Ctrl-C, which the parent process handles."""
     import signal
 
     signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 
-def _checked(path: str, choice: Choice) -> Outcome:
+def _check_file(path: str, selection: RuleSelection) -> CheckedFile:
     from engine import api
 
     try:
         if os.path.isdir(path):
             raise EngineError(f"there is no spec in folder `{path}`")
-        return Outcome(path, api.check(path, settings=settings_of(path, choice)))
-    except ProblemsError:
+        return CheckedFile(path, api.check(path, settings=resolve_settings(path, selection)))
+    except MultipleErrors:
         raise
     except EngineError as error:
-        return Outcome(path, None, str(error))
+        return CheckedFile(path, None, str(error))
 
 
-def _size(path: str) -> int:
+def _file_size(path: str) -> int:
     try:
         return os.stat(path).st_size
     except OSError:
         return 0
 
 
-def _processors() -> int:
+def _count_processors() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

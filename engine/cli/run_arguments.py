@@ -21,10 +21,18 @@ if TYPE_CHECKING:
     from engine.diagnostics import Diagnostics
     from engine.plan.plan import Plan
 
-__all__ = ["add_inputs", "inputs_of", "load_plan", "read_json", "read_secrets", "seconds", "tell"]
+__all__ = [
+    "add_input_arguments",
+    "load_plan_or_report",
+    "parse_inputs",
+    "parse_seconds",
+    "read_json",
+    "read_secrets",
+    "report_diagnostics",
+]
 
 
-def add_inputs(parser: argparse.ArgumentParser) -> None:
+def add_input_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the arguments that name a spec and give its inputs."""
     parser.add_argument("spec", metavar="SPEC", help="the spec")
     parser.add_argument(
@@ -41,51 +49,55 @@ def add_inputs(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--seed", help="the seed of the jitter: the same seed gives the same waits")
 
 
-def load_plan(path: str, console: Console) -> Plan | None:
+def load_plan_or_report(path: str, console: Console) -> Plan | None:
     """Return the plan of a spec, or None if it has errors, which are printed on standard error.
 
     Of warnings only the number is printed.
     """
     from engine import api
-    from engine.render.text import plural, printable
+    from engine.render.text import escape_unprintable, format_count
 
     plan, found = api.analyse(path)
     if plan is None:
-        tell(found, console)
+        report_diagnostics(found, console)
     elif found:
-        console.note(f"{plural(len(found), 'warning')}: see `engine check {printable(path)}`")
+        console.print_note(
+            f"{format_count(len(found), 'warning')}: see `engine check {escape_unprintable(path)}`"
+        )
     return plan
 
 
-def tell(found: Diagnostics, console: Console) -> None:
+def report_diagnostics(diagnostics: Diagnostics, console: Console) -> None:
     """Print the findings of a spec on standard error."""
     import sys
 
-    from engine.render.diagnostics import human, summary
+    from engine.render.diagnostics import render_human, summarise
 
     encoding = getattr(sys.stderr, "encoding", None)
-    console.note(human(found, color=console.colored(sys.stderr), encoding=encoding) + "\n")
-    console.note(summary(found, 1))
+    console.print_note(
+        render_human(diagnostics, color=console.can_use_color(sys.stderr), encoding=encoding) + "\n"
+    )
+    console.print_note(summarise(diagnostics, 1))
 
 
-def inputs_of(plan: Plan, arguments: argparse.Namespace) -> dict[str, Any]:
+def parse_inputs(plan: Plan, arguments: argparse.Namespace) -> dict[str, Any]:
     """Return the inputs that the arguments give; raise InputError with all mistakes in them."""
-    from engine.scheduling.values import child_inputs
+    from engine.scheduling.values import resolve_inputs
 
-    texts, problems = _pairs(arguments.input)
+    texts, problems = _split_pairs(arguments.input)
     given: dict[str, Any] = {}
     if arguments.inputs is not None:
         try:
-            given = read_object(arguments.inputs)
+            given = read_json_object(arguments.inputs)
         except EngineError as error:  # what else is missing cannot be known
             raise InputError((str(error), *problems)) from None
-    given |= {name: _value(plan.inputs.get(name), text) for name, text in texts.items()}
+    given |= {name: _parse_value(plan.inputs.get(name), text) for name, text in texts.items()}
     if problems:
-        raise InputError((*problems, *child_inputs(plan, given)[1]))
+        raise InputError((*problems, *resolve_inputs(plan, given)[1]))
     return given
 
 
-def read_object(path: str) -> dict[str, Any]:
+def read_json_object(path: str) -> dict[str, Any]:
     """Return the JSON object in a file; raise EngineError if there is none."""
     data = read_json(path)
     if not isinstance(data, dict):
@@ -96,7 +108,7 @@ def read_object(path: str) -> dict[str, Any]:
 def read_json(path: str) -> Any:
     """Return the JSON value in a file; raise EngineError if it is not valid JSON."""
     try:
-        return _parse(_read(path))
+        return _parse_json(_read_text(path))
     except (ValueError, RecursionError) as error:
         raise EngineError(f"`{path}` is not JSON: {error}") from None
 
@@ -105,7 +117,7 @@ def read_secrets(path: str) -> dict[str, str]:
     """Return the `NAME=VALUE` pairs of a file; empty lines and those that begin with `#` are skipped."""
     found: dict[str, str] = {}
     problems = []
-    for number, line in enumerate(_read(path).splitlines(), 1):
+    for number, line in enumerate(_read_text(path).splitlines(), 1):
         if not line.strip() or line.lstrip().startswith("#"):
             continue
         name, equals, value = line.partition("=")
@@ -117,7 +129,7 @@ def read_secrets(path: str) -> dict[str, str]:
     return found
 
 
-def seconds(text: str) -> float:
+def parse_seconds(text: str) -> float:
     """Return a number of seconds, 0 or more; raise InputError if the text is not one."""
     try:
         found = float(text)
@@ -128,10 +140,10 @@ def seconds(text: str) -> float:
     return found
 
 
-def _pairs(given: list[str]) -> tuple[dict[str, str], list[str]]:
+def _split_pairs(arguments: list[str]) -> tuple[dict[str, str], list[str]]:
     texts: dict[str, str] = {}
     problems = []
-    for text in given:
+    for text in arguments:
         name, equals, value = text.partition("=")
         if not equals:
             problems.append(f"`-i {text}`: expected NAME=VALUE")
@@ -141,30 +153,30 @@ def _pairs(given: list[str]) -> tuple[dict[str, str], list[str]]:
     return texts, problems
 
 
-def _value(schema: Mapping[str, Any] | None, text: str) -> Any:
+def _parse_value(schema: Mapping[str, Any] | None, text: str) -> Any:
     """Return the text if it matches the schema, else the JSON value in it if that matches.
 
     If neither matches, return the one with the more helpful error.
     """
-    from engine.schemas.validation import misfits
+    from engine.schemas.validation import validate_value
 
-    if schema is None or not misfits(schema, text):
+    if schema is None or not validate_value(schema, text):
         return text
     try:
-        value = _parse(text)
+        value = _parse_json(text)
     except (ValueError, RecursionError):
         return text
     takes_text = not any(
-        problem.message.startswith("expected") for problem in misfits(schema, text)
+        problem.message.startswith("expected") for problem in validate_value(schema, text)
     )
-    return text if takes_text and misfits(schema, value) else value
+    return text if takes_text and validate_value(schema, value) else value
 
 
-def _parse(text: str) -> Any:
-    return json.loads(text, parse_constant=_no_constant, object_pairs_hook=_object)
+def _parse_json(text: str) -> Any:
+    return json.loads(text, parse_constant=_reject_constant, object_pairs_hook=_build_object)
 
 
-def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+def _build_object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     found: dict[str, Any] = {}
     for name, value in pairs:
         if name in found:
@@ -173,11 +185,11 @@ def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     return found
 
 
-def _no_constant(name: str) -> None:
+def _reject_constant(name: str) -> None:
     raise ValueError(f"`{name}` is not a JSON number")
 
 
-def _read(path: str) -> str:
+def _read_text(path: str) -> str:
     try:
         return read_bytes(path).decode("utf-8-sig")
     except IsADirectoryError:

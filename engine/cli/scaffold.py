@@ -12,7 +12,7 @@ from pathlib import Path
 
 from engine.errors import EngineError
 
-__all__ = ["make"]
+__all__ = ["create_project"]
 
 SPEC = """\
 # Greet somebody, politely.
@@ -159,24 +159,24 @@ FILES = {
 }
 """The text of each file by its path; NAME stands for the project's name, MODULE for that name as a Python identifier."""
 
-_NAME = re.compile(r"[a-z][a-z0-9_-]*").fullmatch
+_match_project_name = re.compile(r"[a-z][a-z0-9_-]*").fullmatch
 
 
-def make(folder: Path) -> Iterator[Path]:
+def create_project(directory: Path) -> Iterator[Path]:
     """Write a project into a new or empty directory, and yield the paths of its files.
 
     The directory's name is the project's. Raises EngineError if it is not a valid project name or the directory is not empty.
     """
-    name = folder.resolve().name
-    if not _NAME(name) or keyword.iskeyword(name.replace("-", "_")):
+    name = directory.resolve().name
+    if not _match_project_name(name) or keyword.iskeyword(name.replace("-", "_")):
         raise EngineError(
             f"`{name}` is not a valid project name: use lower-case letters, digits, `-` and `_`"
         )
-    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
-        raise EngineError(f"`{folder}` already exists and is not overwritten")
+    if directory.exists() and (not directory.is_dir() or any(directory.iterdir())):
+        raise EngineError(f"`{directory}` already exists and is not overwritten")
     module = name.replace("-", "_")
     for path, text in FILES.items():
-        target = folder / path.replace("NAME", name).replace("MODULE", module)
+        target = directory / path.replace("NAME", name).replace("MODULE", module)
         target.parent.mkdir(parents=True, exist_ok=True)
         target.write_text(text.replace("NAME", name).replace("MODULE", module), encoding="utf-8")
         yield target

@@ -6,28 +6,28 @@ import os
 import re
 from collections.abc import Iterable, Iterator
 
-__all__ = ["files_of", "specs_in"]
+__all__ = ["find_spec_files", "find_specs"]
 
-_HEAD = re.compile(r"""^[ \t]*(?:engine|"engine"|'engine')[ \t]*=""", re.MULTILINE)
+_ENGINE_KEY = re.compile(r"""^[ \t]*(?:engine|"engine"|'engine')[ \t]*=""", re.MULTILINE)
 _TABLE = re.compile(r"^[ \t]*\[", re.MULTILINE)
-_NODES = re.compile(r"^[ \t]*\[[ \t]*nodes[ \t]*[.\]]", re.MULTILINE)
+_NODES_TABLE = re.compile(r"^[ \t]*\[[ \t]*nodes[ \t]*[.\]]", re.MULTILINE)
 
 
-def files_of(paths: Iterable[str]) -> Iterator[str]:
+def find_spec_files(paths: Iterable[str]) -> Iterator[str]:
     """Yield the files that paths name, each once, in their order.
 
     A directory without specs is yielded itself, so that it is reported: a check that checks nothing would always pass.
     """
     seen: set[str] = set()
     for path in paths:
-        for found in _expanded(path):
+        for found in _expand(path):
             real = os.path.realpath(found)
             if real not in seen:
                 seen.add(real)
                 yield found
 
 
-def specs_in(folder: str) -> Iterator[str]:
+def find_specs(folder: str) -> Iterator[str]:
     """Yield the files below a directory that look like specs, sorted; hidden directories are skipped."""
     for place, folders, files in os.walk(folder):
         folders[:] = sorted(name for name in folders if not name.startswith("."))
@@ -37,10 +37,10 @@ def specs_in(folder: str) -> Iterator[str]:
                 yield path
 
 
-def _expanded(path: str) -> Iterable[str]:
+def _expand(path: str) -> Iterable[str]:
     if not os.path.isdir(path):
         return (path,)
-    return tuple(specs_in(path)) or (path,)
+    return tuple(find_specs(path)) or (path,)
 
 
 def _looks_like_spec(path: str) -> bool:
@@ -56,5 +56,5 @@ def _looks_like_spec(path: str) -> bool:
     except OSError:
         return True
     table = _TABLE.search(text)
-    head = _HEAD.search(text)
-    return bool((head and (not table or head.start() < table.start())) or _NODES.search(text))
+    head = _ENGINE_KEY.search(text)
+    return bool((head and (not table or head.start() < table.start())) or _NODES_TABLE.search(text))

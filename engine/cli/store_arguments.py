@@ -7,21 +7,31 @@ import time
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from engine.journal.records import Kept
+    from engine.journal.records import StoredRun
     from engine.journal.store import Store
     from engine.record.events import Event
-    from engine.record.result import Result, Unended
+    from engine.record.result import Result, UnfinishedStatus
 
-__all__ = ["GOING", "PAUSE", "add_run", "add_store", "age", "ago", "opened", "seen", "store_of"]
+__all__ = [
+    "POLL_INTERVAL",
+    "UNFINISHED_STATUSES",
+    "add_run_argument",
+    "add_store_argument",
+    "build_current_result",
+    "open_store",
+    "parse_time",
+    "parse_time_argument",
+    "resolve_store",
+]
 
-PAUSE = 0.1
+POLL_INTERVAL = 0.1
 """Seconds between two polls of a run in another process: a store sends no notifications."""
-GOING = ("running", "waiting")
+UNFINISHED_STATUSES = ("running", "waiting")
 """The statuses of runs that have not ended."""
-_UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86_400, "w": 604_800}
+_SECONDS_PER_UNIT = {"s": 1, "m": 60, "h": 3600, "d": 86_400, "w": 604_800}
 
 
-def add_store(parser: argparse.ArgumentParser) -> None:
+def add_store_argument(parser: argparse.ArgumentParser) -> None:
     """Add the argument that names the store."""
     parser.add_argument(
         "--store",
@@ -30,54 +40,54 @@ def add_store(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def add_run(parser: argparse.ArgumentParser) -> None:
+def add_run_argument(parser: argparse.ArgumentParser) -> None:
     """Add the arguments that name a run and its store."""
     parser.add_argument("run", metavar="RUN", help="the id of a run, or a prefix of it")
-    add_store(parser)
+    add_store_argument(parser)
 
 
-def store_of(arguments: argparse.Namespace, beside: str = "pyproject.toml") -> str:
+def resolve_store(arguments: argparse.Namespace, near: str = "pyproject.toml") -> str:
     """Return the store that the arguments name, else that of the settings near a file, else the user's."""
-    from engine.journal.databases import default_store
-    from engine.settings import settings_for
+    from engine.journal.databases import find_default_store
+    from engine.settings import find_settings
 
-    found: str = arguments.store or settings_for(beside).store or default_store()
+    found: str = arguments.store or find_settings(near).store or find_default_store()
     return found
 
 
-def opened(arguments: argparse.Namespace) -> Store:
+def open_store(arguments: argparse.Namespace) -> Store:
     """Open the store that the arguments name."""
     from engine.journal.store import Store
 
-    return Store(store_of(arguments))
+    return Store(resolve_store(arguments))
 
 
-def seen(kept: Kept, events: list[Event]) -> Result:
+def build_current_result(stored: StoredRun, events: list[Event]) -> Result:
     """Return the result of a run as far as it has come."""
-    from engine.record.history import history, node_names
+    from engine.record.history import read_node_names, result_from_events
 
-    header = kept.header
-    names = node_names(header.files.get(header.path, ""))
-    unended: dict[str, Unended] = {"interrupted": "interrupted", "waiting": "waiting"}
-    return history(events, unended.get(kept.shown, "running"), names)
+    header = stored.header
+    names = read_node_names(header.files.get(header.path, ""))
+    unended: dict[str, UnfinishedStatus] = {"interrupted": "interrupted", "waiting": "waiting"}
+    return result_from_events(events, unended.get(stored.display_status, "running"), names)
 
 
-def age(text: str) -> float:
+def parse_time(text: str) -> float:
     """Return a time in seconds since 1970, given as an age (`90m`, `2d`) or a date (`2026-11-26`).
 
     Raises ValueError for any other text.
     """
     from datetime import datetime
 
-    if text and text[-1] in _UNITS and text[:-1].replace(".", "", 1).isdigit():
-        return time.time() - float(text[:-1]) * _UNITS[text[-1]]
+    if text and text[-1] in _SECONDS_PER_UNIT and text[:-1].replace(".", "", 1).isdigit():
+        return time.time() - float(text[:-1]) * _SECONDS_PER_UNIT[text[-1]]
     return datetime.fromisoformat(text).astimezone().timestamp()
 
 
-def ago(text: str) -> float:
+def parse_time_argument(text: str) -> float:
     """Parse a time as `parse_time` does, with errors for argparse."""
     try:
-        return age(text)
+        return parse_time(text)
     except ValueError:
         raise argparse.ArgumentTypeError(
             f"`{text}` is not a valid time: write how long ago, such as 2d, or a date, such as 2026-11-26"

@@ -14,21 +14,21 @@ import attrs
 from engine.language.spec import NodeSpec, RouteSpec, Spec
 from engine.sdk.imports import TaskError
 from engine.sdk.registry import Registry
-from engine.sdk.task import Machinery
+from engine.sdk.task import StateMachineTask
 
-__all__ = ["unfolded"]
+__all__ = ["expand_task_classes"]
 
 
-def unfolded(spec: Spec, registry: Registry) -> Spec:
+def expand_task_classes(spec: Spec, registry: Registry) -> Spec:
     """Return the document with such nodes expanded; the document itself if it has none."""
     folder = Path(spec.source.path).parent
-    known: dict[str, Machinery | None] = {}
+    known: dict[str, StateMachineTask | None] = {}
     tables = {"nodes": spec.nodes, "finally_": spec.finally_}
     changed = {
         table: {
-            name: _unfolded(node, found)
+            name: _expand_node(node, found)
             for name, node in nodes.items()
-            if (found := _machinery(node, registry, folder, known)) is not None
+            if (found := _find_state_machine(node, registry, folder, known)) is not None
         }
         for table, nodes in tables.items()
     }
@@ -36,9 +36,9 @@ def unfolded(spec: Spec, registry: Registry) -> Spec:
     return attrs.evolve(spec, **new) if new else spec  # type: ignore[arg-type]
 
 
-def _machinery(
-    node: NodeSpec, registry: Registry, folder: Path, known: dict[str, Machinery | None]
-) -> Machinery | None:
+def _find_state_machine(
+    node: NodeSpec, registry: Registry, folder: Path, known: dict[str, StateMachineTask | None]
+) -> StateMachineTask | None:
     task = next(iter(node.steps.values())).task if node.single else None
     if task is None:
         return None
@@ -51,23 +51,28 @@ def _machinery(
     return known[task]
 
 
-def _unfolded(node: NodeSpec, found: Machinery) -> NodeSpec:
+def _expand_node(node: NodeSpec, state_machine: StateMachineTask) -> NodeSpec:
     [own] = node.steps.values()
-    table = found.routes_of(own.with_) if found.routes_of else found.routes
+    table = (
+        state_machine.find_routes(own.with_) if state_machine.find_routes else state_machine.routes
+    )
     steps = {
         name: attrs.evolve(
             own,
             task=f"{own.task}/{name}",
-            routes={**routes, **_of_step(own.routes, name, found)},
+            routes={**routes, **_select_step_routes(own.routes, name, state_machine)},
             retry=(*own.retry, *retry),
         )
         for name, (routes, retry) in table.items()
     }
-    new = {"steps": steps, "start": found.start, "single": False, "unfolded": True}
-    return attrs.evolve(node, **new)  # type: ignore[arg-type]
+    return attrs.evolve(
+        node, steps=steps, start=state_machine.start, single=False, from_task_class=True
+    )
 
 
-def _of_step(routes: Mapping[str, RouteSpec], step: str, found: Machinery) -> dict[str, RouteSpec]:
+def _select_step_routes(
+    routes: Mapping[str, RouteSpec], step: str, found: StateMachineTask
+) -> dict[str, RouteSpec]:
     """Return the node's routes that apply to a step, without those for exits that only other steps have."""
     others = {exit for task in found.steps.values() for exit in task.exits}
     elsewhere = others - found.steps[step].exits.keys()

@@ -7,38 +7,39 @@ from __future__ import annotations
 
 import json
 
-from engine.compile.references import Place, is_input_of, values
-from engine.compile.reporter import Draft
+from engine.compile.references import TemplateContext, compile_template, is_input_of_type
+from engine.compile.reporter import DocumentDraft
 from engine.diagnostics import codes
 from engine.expressions.model import EvaluationError, Template
 from engine.language.spec import NodeSpec
-from engine.plan.fan_out import Fan, tolerance_of
+from engine.plan.fan_out import FanOut, parse_tolerance
 
-__all__ = ["fan_of"]
+__all__ = ["compile_fan_out"]
 
 
-def fan_of(draft: Draft, name: str, spec: NodeSpec) -> Fan | None:
+def compile_fan_out(draft: DocumentDraft, name: str, spec: NodeSpec) -> FanOut | None:
     """Compile the fan-out of a node; None if it has no `for_each`.
 
     Without a `max_parallel` of its own it takes the pipeline's.
     """
     if spec.for_each is None:
         return None
-    place = Place((*draft.node(name), "for_each"), name, "start")
-    items = values(draft, place, spec.for_each)
+    place = TemplateContext((*draft.node_path(name), "for_each"), name, "start")
+    items = compile_template(draft, place, spec.for_each)
     count = len(spec.for_each) if isinstance(spec.for_each, list) else None
     if count is None and not items.reads:
-        count = _counted(draft, place, items)
-    return Fan(
+        count = _count_items(draft, place, items)
+    return FanOut(
         items=items,
         max_parallel=spec.max_parallel or draft.spec.pipeline.max_parallel,
-        tolerate=tolerance_of(spec.tolerate or 0),
-        fits=count is not None or all(is_input_of("array", draft.spec, r) for r in items.reads),
+        tolerate=parse_tolerance(spec.tolerate or 0),
+        is_always_list=count is not None
+        or all(is_input_of_type("array", draft.spec, r) for r in items.reads),
         count=count,
     )
 
 
-def _counted(draft: Draft, place: Place, items: Template) -> int:
+def _count_items(draft: DocumentDraft, place: TemplateContext, items: Template) -> int:
     """Count the items of an expression that reads nothing."""
     try:
         found = items.evaluate({})

@@ -11,13 +11,13 @@ from collections.abc import Iterator, Mapping, Sequence
 
 import attrs
 
-from engine.compile.compilation import Work
-from engine.compile.steps import exits_of, make_step
+from engine.compile.compilation import DocumentCompilation
+from engine.compile.steps import compile_step, resolve_exits
 from engine.language.spec import NodeSpec, StepSpec
 from engine.plan.machine import Machine, Step
-from engine.plan.plan import Body, Plan
+from engine.plan.plan import Plan, StepBody
 
-__all__ = ["StepParts", "make_machine"]
+__all__ = ["StepParts", "build_machine"]
 
 
 @attrs.frozen
@@ -26,47 +26,49 @@ class StepParts:
 
     name: str
     spec: StepSpec
-    body: Body
+    body: StepBody
     declared: Mapping[str, int]
     open: bool
 
     @property
-    def times_out(self) -> bool:
+    def can_time_out(self) -> bool:
         """Whether the outcome `timeout` can occur."""
         plan = self.body.plan
         return self.body.timeout is not None or (plan is not None and plan.deadline is not None)
 
     @property
-    def interrupts(self) -> bool:
+    def can_be_interrupted(self) -> bool:
         """Whether the outcome `interrupted` can occur."""
         return self.body.on_interrupt == "route"
 
     @property
-    def value(self) -> tuple[object, ...]:
+    def identity(self) -> tuple[object, ...]:
         """Everything that distinguishes its step from others, except names of steps."""
         return (
             *(tuple(self.spec.exits.items()), tuple(self.spec.routes.items()), self.spec.retry),
-            *(tuple(self.declared.items()), self.open, self.times_out, self.interrupts),
+            *(tuple(self.declared.items()), self.open, self.can_time_out, self.can_be_interrupted),
             self.body.plan,
         )
 
 
-def make_machine(work: Work, node: str, spec: NodeSpec, parts: Sequence[StepParts]) -> Machine:
+def build_machine(
+    work: DocumentCompilation, node: str, spec: NodeSpec, parts: Sequence[StepParts]
+) -> Machine:
     """Return the machine of a node; if an equal one without mistakes exists already, that one."""
-    known, before = work.session.machines, len(work.draft.found)
-    key = (*_names(spec), *(part.value for part in parts))
+    known, before = work.compilation.machines, len(work.draft.diagnostics)
+    key = (*_iter_names(spec), *(part.identity for part in parts))
     if key in known:
         return known[key]
-    steps = tuple(_steps(work, node, spec, parts))
+    steps = tuple(_iter_steps(work, node, spec, parts))
     start = list(spec.steps).index(spec.start) if spec.start in spec.steps else 0
-    counters = 1 + max((r.counter for step in steps for r in step.written()), default=-1)
+    counters = 1 + max((r.counter for step in steps for r in step.iter_routes()), default=-1)
     made = Machine(steps, start, counters)
-    if len(work.draft.found) == before and not work.draft.spec.broken:
+    if len(work.draft.diagnostics) == before and not work.draft.spec.omitted_paths:
         known[key] = made
     return made
 
 
-def _names(spec: NodeSpec) -> Iterator[str]:
+def _iter_names(spec: NodeSpec) -> Iterator[str]:
     """Yield the names that a machine depends on: of its start and steps, or of its only step if a route leads to it."""
     if not spec.single:
         yield from (spec.start, *spec.steps)
@@ -76,21 +78,32 @@ def _names(spec: NodeSpec) -> Iterator[str]:
         yield name
 
 
-def _steps(work: Work, node: str, spec: NodeSpec, parts: Sequence[StepParts]) -> Iterator[Step]:
+def _iter_steps(
+    work: DocumentCompilation, node: str, spec: NodeSpec, parts: Sequence[StepParts]
+) -> Iterator[Step]:
     draft, counter = work.draft, 0
     for part in parts:
-        path, name = draft.step(node, part.name), None if spec.single else part.name
-        exits = exits_of(draft, path, part.spec, part.declared, part.open)
-        step, counter = make_step(
-            *(draft, path, name, part.spec, exits, part.times_out, part.interrupts, counter)
+        path, name = draft.step_path(node, part.name), None if spec.single else part.name
+        exits = resolve_exits(draft, path, part.spec, part.declared, part.open)
+        step, counter = compile_step(
+            *(
+                draft,
+                path,
+                name,
+                part.spec,
+                exits,
+                part.can_time_out,
+                part.can_be_interrupted,
+                counter,
+            )
         )
-        yield _with_child_exits(step, part.body.plan) if part.body.plan else step
+        yield _restrict_to_child_exits(step, part.body.plan) if part.body.plan else step
 
 
-def _with_child_exits(step: Step, plan: Plan) -> Step:
+def _restrict_to_child_exits(step: Step, plan: Plan) -> Step:
     """Return the step of a sub-pipeline, restricted to the exits that its runs can have."""
-    if plan.flawed or plan.loops or step.codes is None:
+    if plan.invalid_nodes or plan.loops or step.codes is None:
         return step
-    from engine.analysis.run_outcomes import child_codes
+    from engine.analysis.run_outcomes import possible_exit_codes
 
-    return attrs.evolve(step, codes=step.codes & child_codes(plan))
+    return attrs.evolve(step, codes=step.codes & possible_exit_codes(plan))

@@ -14,7 +14,7 @@ import attrs
 from engine.base.classes import frozen
 from engine.toml.source import Source, Span
 
-__all__ = ["Diagnostic", "Diagnostics", "Edit", "Fix", "Note", "Rule", "Safety", "Severity"]
+__all__ = ["Diagnostic", "Diagnostics", "Edit", "Fix", "RelatedSpan", "Rule", "Safety", "Severity"]
 
 
 class Severity(StrEnum):
@@ -57,7 +57,7 @@ _SEVERITIES = {"E": Severity.ERROR, "W": Severity.WARNING, "N": Severity.NOTE}
 
 
 @frozen
-class Note:
+class RelatedSpan:
     """A second location that explains a finding."""
 
     message: str
@@ -97,7 +97,7 @@ class Diagnostic:
     help: str | None = None
     node: str | None = None
     step: str | None = None
-    notes: tuple[Note, ...] = ()
+    notes: tuple[RelatedSpan, ...] = ()
     fix: Fix | None = None
     level: Severity | None = None
     """The severity from the user's settings, or None to use the rule's own."""
@@ -145,9 +145,9 @@ class Diagnostics(tuple[Diagnostic, ...]):
     __slots__ = ()
 
     @classmethod
-    def of(cls, found: Iterable[Diagnostic]) -> Diagnostics:
+    def collect(cls, findings: Iterable[Diagnostic]) -> Diagnostics:
         """Build a sorted collection from findings, without duplicates."""
-        unique = {(d.sort_key, d.node, d.step): d for d in found}
+        unique = {(d.sort_key, d.node, d.step): d for d in findings}
         return cls(sorted(unique.values(), key=lambda d: d.sort_key))
 
     @property

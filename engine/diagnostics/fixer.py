@@ -12,24 +12,26 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 import attrs
 
 from engine.diagnostics import Diagnostics, Edit, Fix, Safety
-from engine.toml.source import Source, Syntax, parse
+from engine.toml.source import Source, TomlSyntaxError, parse_toml
 
-__all__ = ["apply", "mend", "mendable"]
+__all__ = ["applicable_fixes", "apply_all", "apply_edits"]
 
-Look = Callable[[Source], Diagnostics]
+SourceCheck = Callable[[Source], Diagnostics]
 """A function that checks a source and returns its diagnostics."""
 
-MOST_ROUNDS = 100
+MAX_ROUNDS = 100
 """Maximum number of rounds; each fixes something and may uncover more, but a chain this long makes no progress."""
 
 
-def mend(source: Source, look: Look, *, unsafe: bool) -> tuple[Source, int]:
+def apply_all(source: Source, check: SourceCheck, *, unsafe: bool) -> tuple[Source, int]:
     """Return the fixed source and the number of fixes applied; `unsafe` also applies unsafe ones."""
     made = 0
-    for _ in range(MOST_ROUNDS):
-        fixes = list(_apart(source, mendable(source, look(source), unsafe=unsafe)))
+    for _ in range(MAX_ROUNDS):
+        fixes = list(
+            _non_overlapping(source, applicable_fixes(source, check(source), unsafe=unsafe))
+        )
         for tried in (fixes, fixes[:1]):  # two of a round may want the same name
-            mended = apply(source, tried)
+            mended = apply_edits(source, tried)
             if tried and mended.text != source.text and _is_toml(mended):
                 break
         else:
@@ -38,45 +40,47 @@ def mend(source: Source, look: Look, *, unsafe: bool) -> tuple[Source, int]:
     return source, made
 
 
-def mendable(source: Source, found: Diagnostics, *, unsafe: bool) -> list[Fix]:
+def applicable_fixes(source: Source, diagnostics: Diagnostics, *, unsafe: bool) -> list[Fix]:
     """Return the fixes of a source's findings that may be applied; `unsafe` includes unsafe ones."""
-    own = (each.fix for each in found if each.source.path == source.path)
+    own = (each.fix for each in diagnostics if each.source.path == source.path)
     return [fix for fix in own if fix and (unsafe or fix.safety is Safety.SAFE)]
 
 
-def apply(source: Source, fixes: Sequence[Fix]) -> Source:
+def apply_edits(source: Source, fixes: Sequence[Fix]) -> Source:
     """Return the source with all edits of the fixes made; no two edits may overlap."""
     text, end = [], len(source.text)
-    for start, stop, new in sorted((_extent(source, e) for e in _edits(fixes)), reverse=True):
+    for start, stop, new in sorted(
+        (_locate_edit(source, e) for e in _iter_edits(fixes)), reverse=True
+    ):
         text += [source.text[stop:end], new]
         end = start
     return attrs.evolve(source, text="".join(reversed([*text, source.text[:end]])))
 
 
-def _apart(source: Source, fixes: Iterable[Fix]) -> Iterator[Fix]:
+def _non_overlapping(source: Source, fixes: Iterable[Fix]) -> Iterator[Fix]:
     """Yield the fixes that touch none of those yielded before."""
     taken: list[tuple[int, int]] = []
     for fix in fixes:
-        wanted = [_extent(source, edit)[:2] for edit in fix.edits]
+        wanted = [_locate_edit(source, edit)[:2] for edit in fix.edits]
         if not any(a <= stop and start <= b for start, stop in wanted for a, b in taken):
             taken += wanted
             yield fix
 
 
-def _edits(fixes: Iterable[Fix]) -> Iterator[Edit]:
+def _iter_edits(fixes: Iterable[Fix]) -> Iterator[Edit]:
     for fix in fixes:
         yield from fix.edits
 
 
-def _extent(source: Source, edit: Edit) -> tuple[int, int, str]:
+def _locate_edit(source: Source, edit: Edit) -> tuple[int, int, str]:
     span = edit.span
-    start = source.offset(span.line, span.column)
-    return start, source.offset(span.end_line, span.end_column), edit.text
+    start = source.offset_of(span.line, span.column)
+    return start, source.offset_of(span.end_line, span.end_column), edit.text
 
 
 def _is_toml(source: Source) -> bool:
     try:
-        parse(source)
-    except Syntax:
+        parse_toml(source)
+    except TomlSyntaxError:
         return False
     return True

@@ -21,26 +21,31 @@ from typing import Any
 
 import attrs
 
-from engine.base.suggestions import nearest
-from engine.expressions.cel_messages import check_integers, failure, misplaced, no_json
+from engine.base.suggestions import closest_match
+from engine.expressions.cel_messages import (
+    check_integers,
+    describe_non_json,
+    translate_runtime_error,
+    translate_syntax_error,
+)
 from engine.expressions.model import (
-    QUOTED,
-    STRING,
+    QUOTED_PATTERN,
+    STRING_PATTERN,
     BadExpression,
     EvaluationError,
     Read,
     Scope,
-    absent,
+    describe_missing,
     unquote,
 )
-from engine.toml.key_paths import KeyPath, show
+from engine.toml.key_paths import KeyPath, format_path
 
-__all__ = ["FUNCTIONS", "Cel", "parse"]
+__all__ = ["FUNCTIONS", "CompiledExpression", "parse_cel"]
 
 _MODULE = "cel.cel"
 
 
-def _library() -> Any:
+def _load_library() -> Any:
     """Import the module that does the work, without its package.
 
     The package also imports a command line with everything that needs for a terminal: ten times the cost of the library.
@@ -55,32 +60,32 @@ def _library() -> Any:
     return module
 
 
-compile_cel = _library().compile
+compile_cel = _load_library().compile
 
-_TYPES = "bool bytes double dyn duration int list map null_type string timestamp type uint"
-_CALLS = """
+_TYPE_NAMES = "bool bytes double dyn duration int list map null_type string timestamp type uint"
+_FUNCTION_NAMES = """
 has size contains startsWith endsWith matches string int uint double bytes type dyn duration
 timestamp getFullYear getMonth getDate getDayOfMonth getDayOfWeek getDayOfYear getHours
 getMinutes getSeconds getMilliseconds none of ofNonZeroValue value orValue hasValue
 """
 
 MACROS = frozenset({"all", "exists", "exists_one", "map", "filter"})
-FUNCTIONS = MACROS | frozenset(_CALLS.split())
+FUNCTIONS = MACROS | frozenset(_FUNCTION_NAMES.split())
 """The functions and macros that an expression may call."""
 
-_WORDS = frozenset(f"true false null in optional {_TYPES}".split())
+_NON_VARIABLES = frozenset(f"true false null in optional {_TYPE_NAMES}".split())
 """Names that never stand for a value of a scope: literals, operators and types."""
 
 
 @attrs.frozen(eq=False)
-class Cel:
+class CompiledExpression:
     """A compiled CEL expression."""
 
     reads: tuple[Read, ...]
     evaluate: Callable[[Scope], Any]
 
 
-def parse(body: str, start: int, at: KeyPath) -> Cel:
+def parse_cel(body: str, start: int, at: KeyPath) -> CompiledExpression:
     """Compile the expression `body`, which starts at offset `start` of its string.
 
     `at` is the key path of the string in its value. Raises BadExpression with the offsets of the mistake.
@@ -88,31 +93,31 @@ def parse(body: str, start: int, at: KeyPath) -> Cel:
     try:
         program = compile_cel(body)
     except ValueError as error:
-        raise _bad(body, start, at, str(error)) from None
-    reads = tuple(_reads(body, start, at))
+        raise _build_syntax_error(body, start, at, str(error)) from None
+    reads = tuple(_iter_reads(body, start, at))
 
     def evaluate(scope: Scope) -> Any:
         try:
             check_integers(reads, scope)
-            return _json(program.execute(_values(reads, scope)), body)
+            return _to_json(program.execute(_build_variables(reads, scope)), body)
         except (ValueError, TypeError, ArithmeticError, LookupError, RuntimeError) as error:
-            raise EvaluationError(_why(body, reads, scope, error)) from None
+            raise EvaluationError(_describe_failure(body, reads, scope, error)) from None
 
-    return Cel(reads, evaluate)
+    return CompiledExpression(reads, evaluate)
 
 
-def _values(reads: tuple[Read, ...], scope: Scope) -> dict[str, Any]:
+def _build_variables(reads: tuple[Read, ...], scope: Scope) -> dict[str, Any]:
     """Build the variables for the library: the roots that are read, with an empty map for each that only `has()` reads."""
     values: dict[str, Any] = {}
     for read in reads:
         root = str(read.path[0])
         if root in scope:
             values[root] = scope[root]
-        elif read.guarded:
+        elif read.may_be_absent:
             values[root] = {}
     for read in reads:
         match read.path:
-            case ("steps", str(step), _, *_) if read.guarded and step not in values["steps"]:
+            case ("steps", str(step), _, *_) if read.may_be_absent and step not in values["steps"]:
                 values["steps"] = {**values["steps"], step: {}}
     return values
 
@@ -123,7 +128,7 @@ _ERROR = re.compile(r"ERROR: <input>:(\d+):(\d+): (Syntax error: )?(.*)")
 _EXPECTING = re.compile(r"\s*expecting [\s\S]*")
 
 
-def _bad(body: str, start: int, at: KeyPath, message: str) -> BadExpression:
+def _build_syntax_error(body: str, start: int, at: KeyPath, message: str) -> BadExpression:
     errors = list(_ERROR.finditer(message))
     found = next((error for error in errors if error[3]), errors[0] if errors else None)
     if not found:
@@ -132,47 +137,51 @@ def _bad(body: str, start: int, at: KeyPath, message: str) -> BadExpression:
     offset = min(sum(len(line) + 1 for line in before) + int(found[2]), len(body)) - 1
     token = _TOKEN.match(body, offset)
     end = token.end() if token else offset + 1
-    why, cure = misplaced(_EXPECTING.sub("", found[4]))
+    why, cure = translate_syntax_error(_EXPECTING.sub("", found[4]))
     return BadExpression(f"not a CEL expression: {why}", start + offset, start + end, cure, at)
 
 
-def _why(body: str, reads: tuple[Read, ...], scope: Scope, error: Exception) -> str:
+def _describe_failure(body: str, reads: tuple[Read, ...], scope: Scope, error: Exception) -> str:
     if isinstance(error, EvaluationError):
         return str(error)
     for read in reads:
-        if not read.guarded and (message := absent(scope, read.path, show(read.path))):
+        if not read.may_be_absent and (
+            message := describe_missing(scope, read.path, format_path(read.path))
+        ):
             return message
     if isinstance(error, KeyError):
         return f"`{body}`: there is no `{error.args[0]}`"
-    return f"`{body}`: {failure(str(error), _TOKEN.finditer(body), reads, scope)}"
+    return f"`{body}`: {translate_runtime_error(str(error), _TOKEN.finditer(body), reads, scope)}"
 
 
-def _json(value: Any, body: str) -> Any:
+def _to_json(value: Any, body: str) -> Any:
     """Convert a CEL value to JSON, keys sorted since maps of CEL have no order.
 
     Raises EvaluationError for a value that JSON does not have.
     """
     if isinstance(value, Mapping) and all(isinstance(key, str) for key in value):
-        return {key: _json(value[key], body) for key in sorted(value)}
+        return {key: _to_json(value[key], body) for key in sorted(value)}
     if isinstance(value, (list, tuple)):
-        return [_json(item, body) for item in value]
+        return [_to_json(item, body) for item in value]
     if value is None or isinstance(value, (bool, int, str)):
         return value
     if isinstance(value, float) and math.isfinite(value):
         return value
-    raise EvaluationError(f"`{body}` gives a value that JSON cannot represent: {no_json(value)}")
+    raise EvaluationError(
+        f"`{body}` gives a value that JSON cannot represent: {describe_non_json(value)}"
+    )
 
 
 # -- what it reads -----------------------------------------------------------------------------
 
 _TOKEN = re.compile(
-    rf"""(?P<skip>\s+|//[^\n]*) | (?P<string>{STRING}) | (?P<number>[0-9][0-9A-Za-z_.]*)
+    rf"""(?P<skip>\s+|//[^\n]*) | (?P<string>{STRING_PATTERN}) | (?P<number>[0-9][0-9A-Za-z_.]*)
     | (?P<name>[A-Za-z_]\w*) | (?P<other>[\s\S])""",
     re.ASCII | re.VERBOSE,
 )
-_STEP = re.compile(
+_PATH_PART = re.compile(
     rf"""\s*\.\s*(?P<name>[A-Za-z_]\w*)(?!\w)(?!\s*\()
-    | \s*\[\s*(?:(?P<index>[0-9]{{1,9}})|(?P<key>{QUOTED}))\s*\]""",
+    | \s*\[\s*(?:(?P<index>[0-9]{{1,9}})|(?P<key>{QUOTED_PATTERN}))\s*\]""",
     re.ASCII | re.VERBOSE,
 )
 
@@ -184,17 +193,19 @@ class _Path:
     parts: tuple[str | int, ...]
     start: int
     end: int
-    asked: bool
+    in_has: bool
 
 
-def _reads(body: str, start: int, at: KeyPath) -> Iterator[Read]:
+def _iter_reads(body: str, start: int, at: KeyPath) -> Iterator[Read]:
     tokens = [token for token in _TOKEN.finditer(body) if token.lastgroup != "skip"]
     _check_calls(tokens, start, at)
-    found = list(_paths(body, tokens))
-    asked = {path.parts for path in found if path.asked}
+    found = list(_iter_paths(body, tokens))
+    asked = {path.parts for path in found if path.in_has}
     for path in found:
         guarded = any(path.parts[: len(parts)] == parts for parts in asked)
-        yield Read(path.parts, guarded, at, start + path.start, start + path.end, plain=False)
+        yield Read(
+            path.parts, guarded, at, start + path.start, start + path.end, is_whole_expression=False
+        )
 
 
 def _check_calls(tokens: list[re.Match[str]], start: int, at: KeyPath) -> None:
@@ -205,42 +216,42 @@ def _check_calls(tokens: list[re.Match[str]], start: int, at: KeyPath) -> None:
             continue
         place = (start + token.start(), start + token.end())
         if after == "(" and token[0] not in FUNCTIONS:
-            guess = nearest(token[0], FUNCTIONS)
+            guess = closest_match(token[0], FUNCTIONS)
             cure = f"did you mean `{guess}`?" if guess else None
             raise BadExpression(f"there is no function `{token[0]}`", *place, cure, at)
         if after == "{" and token[0] != "in":
             raise BadExpression("message literals are not supported, only maps", *place, None, at)
-        if before == "." and _is_first(texts, token, tokens):
+        if before == "." and _has_no_operand(texts, token, tokens):
             raise BadExpression("a name cannot begin with `.`", *place, None, at)
 
 
-def _is_first(texts: list[str], token: re.Match[str], tokens: list[re.Match[str]]) -> bool:
+def _has_no_operand(texts: list[str], token: re.Match[str], tokens: list[re.Match[str]]) -> bool:
     """Return whether the `.` before a name follows no value."""
     index = tokens.index(token)
     behind = texts[index - 1]
     return not (behind[-1:].isalnum() or behind[-1:] in ('"', "'", ")", "]", "}", "_"))
 
 
-def _paths(body: str, tokens: list[re.Match[str]]) -> Iterator[_Path]:
-    bound = list(_bound(tokens))
+def _iter_paths(body: str, tokens: list[re.Match[str]]) -> Iterator[_Path]:
+    bound = list(_iter_bound_variables(tokens))
     texts = ["", "", *(token[0] for token in tokens), ""]
     resume = 0
     for index, token in enumerate(tokens):
         has, before, name, after = texts[index : index + 4]
         if token.lastgroup != "name" or token.start() < resume:
             continue
-        if before == "." or after == "(" or name in _WORDS:
+        if before == "." or after == "(" or name in _NON_VARIABLES:
             continue
         if any(name == local and token.start() in inside for local, inside in bound):
             continue
-        parts, resume = _path(body, token)
-        yield _Path(parts, token.start(), resume, asked=before == "(" and has == "has")
+        parts, resume = _parse_path(body, token)
+        yield _Path(parts, token.start(), resume, in_has=before == "(" and has == "has")
 
 
-def _path(body: str, name: re.Match[str]) -> tuple[tuple[str | int, ...], int]:
+def _parse_path(body: str, name: re.Match[str]) -> tuple[tuple[str | int, ...], int]:
     parts: list[str | int] = [name[0]]
     end = name.end()
-    while step := _STEP.match(body, end):
+    while step := _PATH_PART.match(body, end):
         if step["key"]:
             parts.append(unquote(step["key"]))
         else:
@@ -249,17 +260,17 @@ def _path(body: str, name: re.Match[str]) -> tuple[tuple[str | int, ...], int]:
     return tuple(parts), end
 
 
-def _bound(tokens: list[re.Match[str]]) -> Iterator[tuple[str, range]]:
+def _iter_bound_variables(tokens: list[re.Match[str]]) -> Iterator[tuple[str, range]]:
     """Yield the variable of each macro with the range of offsets in which it is bound."""
     texts = [token[0] for token in tokens]
     for index, text in enumerate(texts[:-3]):
         if text in MACROS and index and texts[index - 1] == "." and texts[index + 1] == "(":
-            depths = _depths(texts[index + 1 :])
+            depths = _iter_depths(texts[index + 1 :])
             inside = len(list(takewhile(bool, depths)))
             yield texts[index + 2], range(tokens[index].end(), tokens[index + 1 + inside].end())
 
 
-def _depths(texts: list[str]) -> Iterator[int]:
+def _iter_depths(texts: list[str]) -> Iterator[int]:
     depth = 0
     for text in texts:
         depth += {"(": 1, ")": -1}.get(text, 0)

@@ -13,21 +13,26 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from engine.expressions.model import EvaluationError, Read, Scope
-from engine.toml.key_paths import show
+from engine.toml.key_paths import format_path
 
-__all__ = ["check_integers", "failure", "misplaced", "no_json"]
+__all__ = [
+    "check_integers",
+    "describe_non_json",
+    "translate_runtime_error",
+    "translate_syntax_error",
+]
 
 # -- what is written ---------------------------------------------------------------------------
 
-_EARLY = r"(?:mismatched|extraneous) input|no viable alternative at input"
-_MISPLACED: tuple[tuple[str, str, str | None], ...] = (
-    (rf"(?:{_EARLY}) '?.*<EOF>'", "the expression ends too early", None),
+_UNEXPECTED = r"(?:mismatched|extraneous) input|no viable alternative at input"
+_SYNTAX_MESSAGES: tuple[tuple[str, str, str | None], ...] = (
+    (rf"(?:{_UNEXPECTED}) '?.*<EOF>'", "the expression ends too early", None),
     (r"missing ('.*') at '<EOF>'", "`{0}` is missing at the end", None),
     (r"missing ('.*') at ('.*')", "`{0}` is missing before `{1}`", None),
-    (rf"(?:{_EARLY}) '(and)'", "`{0}` is not an operator", "write `&&`"),
-    (rf"(?:{_EARLY}) '(or)'", "`{0}` is not an operator", "write `||`"),
+    (rf"(?:{_UNEXPECTED}) '(and)'", "`{0}` is not an operator", "write `&&`"),
+    (rf"(?:{_UNEXPECTED}) '(or)'", "`{0}` is not an operator", "write `||`"),
     (r"no viable alternative at input '\..*'", "`.` must be followed by a name", None),
-    (rf"(?:{_EARLY}) ('.*')", "`{0}` is not expected here", None),
+    (rf"(?:{_UNEXPECTED}) ('.*')", "`{0}` is not expected here", None),
     (r"token recognition error at: '=.*'", "`=` is not an operator", "compare with `==`"),
     (r"token recognition error at: '&.*'", "`&` is not an operator", "write `&&`"),
     (r"token recognition error at: '\|.*'", "`|` is not an operator", "write `||`"),
@@ -48,9 +53,9 @@ _MISPLACED: tuple[tuple[str, str, str | None], ...] = (
 )
 
 
-def misplaced(message: str) -> tuple[str, str | None]:
+def translate_syntax_error(message: str) -> tuple[str, str | None]:
     """Return the message for a syntax error of the library, and the help if there is any."""
-    for pattern, words, cure in _MISPLACED:
+    for pattern, words, cure in _SYNTAX_MESSAGES:
         if found := re.fullmatch(pattern, message):
             return words.format(*(part.strip("'").strip() for part in found.groups())), cure
     return "the syntax is not valid", None
@@ -58,8 +63,8 @@ def misplaced(message: str) -> tuple[str, str | None]:
 
 # -- what is evaluated -------------------------------------------------------------------------
 
-_TYPES = "the types do not fit the operation"
-_FAILURES: tuple[tuple[str, str], ...] = (
+_WRONG_TYPES = "the types do not fit the operation"
+_RUNTIME_MESSAGES: tuple[tuple[str, str], ...] = (
     (r"division by zero", "division by zero"),
     (r"modulo by zero", "remainder of a division by zero"),
     (r"arithmetic overflow|.*integer overflow", "an integer of more than 64 bits"),
@@ -74,35 +79,39 @@ _FAILURES: tuple[tuple[str, str], ...] = (
         r"value of type \w+ cannot be used as a map key",
         "a floating-point number cannot be the key of a map",
     ),
-    (r"no such overload|unsupported operation|unexpected type", _TYPES),
+    (r"no such overload|unsupported operation|unexpected type", _WRONG_TYPES),
 )
 
 
-def failure(
+def translate_runtime_error(
     message: str, tokens: Iterable[re.Match[str]], reads: Iterable[Read], scope: Scope
 ) -> str:
     """Return why an expression cannot be evaluated; a type error also lists the types involved."""
-    for pattern, words in _FAILURES:
+    for pattern, words in _RUNTIME_MESSAGES:
         if found := re.match(pattern, message, re.IGNORECASE):
             told = words.format(*found.groups())
             if "types" not in words:
                 return told
-            kinds = {show(read.path): _kind(_value(scope, read)) for read in reads}
-            literals = {t[0]: _literal(t) for t in tokens if t.lastgroup in ("string", "number")}
+            kinds = {
+                format_path(read.path): _describe_type(_get_value(scope, read)) for read in reads
+            }
+            literals = {
+                t[0]: _literal_type(t) for t in tokens if t.lastgroup in ("string", "number")
+            }
             return (
                 told
-                + _listed(kinds | literals)
-                + (_cure(kinds, literals) if words is _TYPES else "")
+                + _describe_types(kinds | literals)
+                + (_suggest_conversion(kinds, literals) if words is _WRONG_TYPES else "")
             )
     return "it cannot be evaluated"
 
 
-def _listed(kinds: Mapping[str, str]) -> str:
+def _describe_types(kinds: Mapping[str, str]) -> str:
     found = [f"`{text}` is {kind}" for text, kind in kinds.items()]
     return ": " + ", ".join(found[:4]) if found else ""
 
 
-def _cure(kinds: Mapping[str, str], literals: Mapping[str, str]) -> str:
+def _suggest_conversion(kinds: Mapping[str, str], literals: Mapping[str, str]) -> str:
     """Return advice to convert a value, for one that is read if possible; empty if no conversion fits."""
     both = {*kinds.values(), *literals.values()}
     for kind, other, form in (
@@ -116,13 +125,13 @@ def _cure(kinds: Mapping[str, str], literals: Mapping[str, str]) -> str:
     return ""
 
 
-def _literal(token: re.Match[str]) -> str:
+def _literal_type(token: re.Match[str]) -> str:
     if token.lastgroup == "string":
         return "bytes" if token[0][0] in "bB" else "a string"
     return "a number" if re.search(r"[.eE]", token[0]) and "x" not in token[0] else "an integer"
 
 
-def _kind(value: Any) -> str:
+def _describe_type(value: Any) -> str:
     match value:
         case None:
             return "null"
@@ -140,7 +149,7 @@ def _kind(value: Any) -> str:
             return "an array"
 
 
-def _value(scope: Scope, read: Read) -> Any:
+def _get_value(scope: Scope, read: Read) -> Any:
     value: Any = scope
     for part in read.path:
         try:
@@ -152,7 +161,7 @@ def _value(scope: Scope, read: Read) -> Any:
 
 # -- values ------------------------------------------------------------------------------------
 
-_NO_JSON: tuple[tuple[type, str], ...] = (
+_NON_JSON_TYPES: tuple[tuple[type, str], ...] = (
     (datetime.datetime, "a timestamp"),
     (datetime.timedelta, "a duration"),
     (bytes, "bytes"),
@@ -160,11 +169,11 @@ _NO_JSON: tuple[tuple[type, str], ...] = (
 )
 
 
-def no_json(value: Any) -> str:
+def describe_non_json(value: Any) -> str:
     """Describe a value that JSON does not have."""
     if isinstance(value, float):
         return "not a number" if math.isnan(value) else "an infinite number"
-    known = (words for kind, words in _NO_JSON if isinstance(value, kind))
+    known = (words for kind, words in _NON_JSON_TYPES if isinstance(value, kind))
     return next(known, "a value of a type that only CEL has")
 
 
@@ -174,14 +183,14 @@ def check_integers(reads: Iterable[Read], scope: Scope) -> None:
     The library would silently turn such integers into inexact numbers.
     """
     for read in reads:
-        for value in _integers(_value(scope, read)):
+        for value in _iter_integers(_get_value(scope, read)):
             if not -(2**63) <= value < 2**64:
                 raise EvaluationError(
-                    f"`{show(read.path)}`: the integer {value} has more than 64 bits, which expressions do not support"
+                    f"`{format_path(read.path)}`: the integer {value} has more than 64 bits, which expressions do not support"
                 )
 
 
-def _integers(value: Any) -> Iterator[int]:
+def _iter_integers(value: Any) -> Iterator[int]:
     left = [value]
     while left:
         found = left.pop()

@@ -9,19 +9,19 @@ from typing import Any
 import attrs
 
 from engine.base.classes import frozen
-from engine.toml.key_paths import KeyPath, _part, show
+from engine.toml.key_paths import KeyPath, _describe_part, format_path
 
 __all__ = [
     "MISSING",
-    "QUOTED",
-    "STRING",
+    "QUOTED_PATTERN",
+    "STRING_PATTERN",
     "BadExpression",
     "EvaluationError",
     "Read",
     "Scope",
     "Template",
-    "absent",
-    "kind_of",
+    "describe_missing",
+    "json_type",
     "unquote",
 ]
 
@@ -39,10 +39,16 @@ class BadExpression(ValueError):
     """
 
     def __init__(
-        self, message: str, start: int, end: int, help: str | None = None, at: KeyPath = ()
+        self, message: str, start: int, end: int, help: str | None = None, key_path: KeyPath = ()
     ) -> None:
         super().__init__(message)
-        self.message, self.start, self.end, self.help, self.at = message, start, end, help, at
+        self.message, self.start, self.end, self.help, self.key_path = (
+            message,
+            start,
+            end,
+            help,
+            key_path,
+        )
 
 
 class EvaluationError(ValueError):
@@ -57,12 +63,12 @@ class Read:
     """
 
     path: tuple[str | int, ...]
-    guarded: bool
-    at: KeyPath
+    may_be_absent: bool
+    key_path: KeyPath
     """The key path of the string in the templated value."""
     start: int
     end: int
-    plain: bool = True
+    is_whole_expression: bool = True
     """Whether the path, with its default if any, is the whole expression."""
 
 
@@ -71,11 +77,11 @@ class Template:
     """A value that may contain expressions; if `is_constant` it has none and `evaluate` returns a copy of the value."""
 
     reads: tuple[Read, ...]
-    constant: bool
+    is_constant: bool
     evaluate: Callable[[Scope], Any] = attrs.field(repr=False)
 
 
-STRING = r"""(?:
+STRING_PATTERN = r"""(?:
     (?:[rR][bB]?|[bB][rR])
     (?:\"\"\"[\s\S]*?\"\"\" | \'\'\'[\s\S]*?\'\'\' | "[^"\n]*" | '[^'\n]*')
   | [bB]?
@@ -89,7 +95,7 @@ _ESCAPES = r"""\\(?:[abfnrtv\\?"'`]|x[0-9A-Fa-f]{2}|[0-3][0-7]{2}
     |u(?![dD][89A-Fa-f])[0-9A-Fa-f]{4}|U00(?:10|0[0-9A-Fa-f])(?![dD][89A-Fa-f])[0-9A-Fa-f]{4})"""
 
 
-QUOTED = rf"""(?:"(?:[^"\\\n]|{_ESCAPES})*"|'(?:[^'\\\n]|{_ESCAPES})*')"""
+QUOTED_PATTERN = rf"""(?:"(?:[^"\\\n]|{_ESCAPES})*"|'(?:[^'\\\n]|{_ESCAPES})*')"""
 """A string that `unquote` can read, for a verbose pattern."""
 
 
@@ -101,17 +107,17 @@ _ESCAPE = re.compile(r"\\(?:[xuU]([0-9A-Fa-f]+)|([0-3][0-7]{2})|(.))")
 
 def unquote(text: str) -> str:
     """Return the string that a quoted text means."""
-    return _ESCAPE.sub(_character, text[1:-1])
+    return _ESCAPE.sub(_decode_escape, text[1:-1])
 
 
-def _character(escape: re.Match[str]) -> str:
+def _decode_escape(escape: re.Match[str]) -> str:
     code, octal, one = escape.groups()
     if one:
         return _ESCAPED.get(one, one)
     return chr(int(code, 16) if code else int(octal, 8))
 
 
-def _field(value: Any, part: str | int) -> Any:
+def _get_field(value: Any, part: str | int) -> Any:
     if isinstance(part, str):
         return value.get(part, MISSING) if isinstance(value, Mapping) else MISSING
     if isinstance(value, list):
@@ -119,25 +125,25 @@ def _field(value: Any, part: str | int) -> Any:
     return MISSING
 
 
-def absent(scope: Scope, path: tuple[str | int, ...], text: str) -> str | None:
+def describe_missing(scope: Scope, path: tuple[str | int, ...], text: str) -> str | None:
     """Return a message about the first missing part of a path, or None if none is missing.
 
     The message names the expression `text`.
     """
     value: Any = scope
     for count, part in enumerate(path):
-        inner = _field(value, part)
+        inner = _get_field(value, part)
         if inner is MISSING:
             if count == 0 or (path[0] == "steps" and count == 1):
                 return f"`{text}`: `{part}` has no output"
-            return f"`{text}`: {kind_of(value)} `{show(path[:count])}` has no {_part(part)}"
+            return f"`{text}`: {json_type(value)} `{format_path(path[:count])}` has no {_describe_part(part)}"
         value = inner
     return None
 
 
-_KINDS = {dict: "object", list: "array", str: "string", bool: "boolean", type(None): "null"}
+_JSON_TYPES = {dict: "object", list: "array", str: "string", bool: "boolean", type(None): "null"}
 
 
-def kind_of(value: Any) -> str:
+def json_type(value: Any) -> str:
     """Return the JSON name of the type of a value."""
-    return "object" if isinstance(value, Mapping) else _KINDS.get(type(value), "number")
+    return "object" if isinstance(value, Mapping) else _JSON_TYPES.get(type(value), "number")

@@ -18,75 +18,80 @@ import attrs
 
 from engine.expressions.model import (
     MISSING,
-    QUOTED,
-    STRING,
+    QUOTED_PATTERN,
+    STRING_PATTERN,
     BadExpression,
     EvaluationError,
     Read,
     Scope,
     Template,
-    _field,
-    absent,
+    _get_field,
+    describe_missing,
     unquote,
 )
 from engine.toml.key_paths import KeyPath
 
-__all__ = ["bare", "is_text", "template"]
+__all__ = ["is_always_text", "parse_condition", "parse_template"]
 
 
 # -- values ------------------------------------------------------------------------------------
 
 
-def template(value: Any) -> Template:
+def parse_template(value: Any) -> Template:
     """Parse a TOML value into a template.
 
     Raises BadExpression, with `key_path`, if one of its strings is wrong.
     """
     reads: list[Read] = []
-    make, constant = _value(value, (), reads)
+    make, constant = _parse_value(value, (), reads)
     return Template(tuple(reads), constant, make)
 
 
-def bare(text: str) -> Template:
+def parse_condition(text: str) -> Template:
     """Parse a condition, which may be written with or without `${…}`."""
-    pieces = [(0, len(text), None)] if "${" not in text else _unpadded(_split(text, ()))
+    pieces = [(0, len(text), None)] if "${" not in text else _drop_blank_literals(_split(text, ()))
     if all(literal is not None for *_, literal in pieces):
-        return _escaped(text, "".join(str(literal) for *_, literal in pieces))
+        return _parse_escaped(text, "".join(str(literal) for *_, literal in pieces))
     if len(pieces) != 1:
-        raise _no_condition(text)
+        raise _build_condition_error(text)
     start, end, _ = pieces[0]
     if not text.strip():
         raise BadExpression("empty expression", 0, len(text))
     reads: list[Read] = []
-    make = _expression(text[start:end], start, (), reads)
+    make = _parse_expression(text[start:end], start, (), reads)
     return Template(tuple(reads), False, make)
 
 
-def _no_condition(text: str) -> BadExpression:
+def _build_condition_error(text: str) -> BadExpression:
     message, cure = "a condition must be one expression, not text", "put all of it into one `${…}`"
     return BadExpression(message, 0, len(text), cure)
 
 
-def _escaped(text: str, body: str) -> Template:
+def _parse_escaped(text: str, body: str) -> Template:
     """Parse an expression without `${…}` in whose strings `$${` stands for `${`; offsets are those in `text`."""
-    if "${" in _CLOSER.sub(_blank, body):
-        raise _no_condition(text)
+    if "${" in _BRACE_OR_STRING.sub(_blank_out, body):
+        raise _build_condition_error(text)
     reads: list[Read] = []
     try:
-        make = _expression(body, 0, (), reads)
+        make = _parse_expression(body, 0, (), reads)
     except BadExpression as error:
-        span = (_before(body, error.start), _before(body, error.end))
+        span = (_to_escaped_offset(body, error.start), _to_escaped_offset(body, error.end))
         raise BadExpression(error.message, *span, error.help) from None
-    moved = [attrs.evolve(r, start=_before(body, r.start), end=_before(body, r.end)) for r in reads]
+    moved = [
+        attrs.evolve(
+            r, start=_to_escaped_offset(body, r.start), end=_to_escaped_offset(body, r.end)
+        )
+        for r in reads
+    ]
     return Template(tuple(moved), False, make)
 
 
-def _before(body: str, offset: int) -> int:
+def _to_escaped_offset(body: str, offset: int) -> int:
     """Convert an offset in the unescaped body to one in the text, where each `${` has one more `$`."""
     return offset + body.count("${", 0, offset + 1)
 
 
-def is_text(text: str) -> bool:
+def is_always_text(text: str) -> bool:
     """Return whether a templated string always gives text: it is not one whole `${…}`."""
     pieces = list(_split(text, ()))
     return len(pieces) != 1 or pieces[0][2] is not None
@@ -96,21 +101,21 @@ Piece = tuple[int, int, str | None]
 """The offsets of a piece of a string, and its literal text, or None for an expression."""
 
 
-def _unpadded(pieces: Iterable[Piece]) -> list[Piece]:
+def _drop_blank_literals(pieces: Iterable[Piece]) -> list[Piece]:
     return [piece for piece in pieces if piece[2] is None or piece[2].strip()]
 
 
-Make = Callable[[Scope], Any]
+Evaluator = Callable[[Scope], Any]
 
 
-def _value(value: Any, at: KeyPath, reads: list[Read]) -> tuple[Make, bool]:
+def _parse_value(value: Any, at: KeyPath, reads: list[Read]) -> tuple[Evaluator, bool]:
     if isinstance(value, str):
-        return _text(value, at, reads)
+        return _parse_text(value, at, reads)
     if isinstance(value, dict):
         makes, constant = _parts(value.items(), at, reads)
         made = [*zip(value, makes, strict=True)]
         if not made:
-            return _empty, True
+            return _evaluate_empty, True
         return (lambda scope: {key: make(scope) for key, make in made}), constant
     if isinstance(value, list):
         makes, constant = _parts(enumerate(value), at, reads)
@@ -120,49 +125,52 @@ def _value(value: Any, at: KeyPath, reads: list[Read]) -> tuple[Make, bool]:
 
 def _parts(
     items: Iterable[tuple[str | int, Any]], at: KeyPath, reads: list[Read]
-) -> tuple[list[Make], bool]:
+) -> tuple[list[Evaluator], bool]:
     """What makes each of the items, and whether all of them are constant."""
     makes, all_constant = [], True
     for key, item in items:
         if isinstance(item, str) and "${" not in item:
             makes.append(_text_of(item))
             continue
-        make, constant = _value(item, (*at, key), reads)
+        make, constant = _parse_value(item, (*at, key), reads)
         makes.append(make)
         all_constant = all_constant and constant
     return makes, all_constant
 
 
-def _text_of(text: str) -> Make:
+def _text_of(text: str) -> Evaluator:
     return lambda scope: text
 
 
-def _empty(scope: Scope) -> dict[str, Any]:
+def _evaluate_empty(scope: Scope) -> dict[str, Any]:
     return {}
 
 
-def _text(text: str, at: KeyPath, reads: list[Read]) -> tuple[Make, bool]:
+def _parse_text(text: str, at: KeyPath, reads: list[Read]) -> tuple[Evaluator, bool]:
     if "${" not in text:
         return (lambda scope: text), True
     try:
-        make, constant, read = _parsed(text)
+        make, constant, read = _parse_cached(text)
     except BadExpression as error:
         raise BadExpression(error.message, error.start, error.end, error.help, at) from None
-    reads += [Read(each.path, each.guarded, at, each.start, each.end, each.plain) for each in read]
+    reads += [
+        Read(each.path, each.may_be_absent, at, each.start, each.end, each.is_whole_expression)
+        for each in read
+    ]
     return make, constant
 
 
 @lru_cache(maxsize=20_000)
-def _parsed(text: str) -> tuple[Make, bool, tuple[Read, ...]]:
+def _parse_cached(text: str) -> tuple[Evaluator, bool, tuple[Read, ...]]:
     """Parse a string that contains `${`; cached, since many strings of a spec are equal."""
     reads: list[Read] = []
-    make, constant = _mixed(text, reads)
+    make, constant = _parse_mixed(text, reads)
     return make, constant, tuple(reads)
 
 
-def _mixed(text: str, reads: list[Read]) -> tuple[Make, bool]:
-    parts: list[str | Make] = [
-        literal if literal is not None else _expression(text[start:end], start, (), reads)
+def _parse_mixed(text: str, reads: list[Read]) -> tuple[Evaluator, bool]:
+    parts: list[str | Evaluator] = [
+        literal if literal is not None else _parse_expression(text[start:end], start, (), reads)
         for start, end, literal in _split(text, ())
     ]
     texts = [part for part in parts if isinstance(part, str)]
@@ -172,11 +180,11 @@ def _mixed(text: str, reads: list[Read]) -> tuple[Make, bool]:
     if len(parts) == 1 and not isinstance(parts[0], str):
         return parts[0], False
     return (
-        lambda scope: "".join(p if isinstance(p, str) else _put(p(scope)) for p in parts)
+        lambda scope: "".join(p if isinstance(p, str) else _to_text(p(scope)) for p in parts)
     ), False
 
 
-def _put(value: Any) -> str:
+def _to_text(value: Any) -> str:
     return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
 
 
@@ -190,7 +198,7 @@ def _split(text: str, at: KeyPath) -> Iterator[Piece]:
             continue
         if start > place:
             yield place, start, text[place:start]
-        end = _close(text, start + 2)
+        end = _find_closing_brace(text, start + 2)
         if end < 0:
             cure = "write `$${` for a literal `${`"
             raise BadExpression("`${` is not closed", start, start + 2, cure, at)
@@ -200,13 +208,13 @@ def _split(text: str, at: KeyPath) -> Iterator[Piece]:
         yield place, len(text), text[place:]
 
 
-_CLOSER = re.compile(rf"(?P<brace>[{{}}]) | {STRING} | //[^\n]*", re.VERBOSE)
+_BRACE_OR_STRING = re.compile(rf"(?P<brace>[{{}}]) | {STRING_PATTERN} | //[^\n]*", re.VERBOSE)
 
 
-def _close(text: str, start: int) -> int:
+def _find_closing_brace(text: str, start: int) -> int:
     """Return the offset of the `}` that ends an expression, or -1."""
     depth = 0
-    for found in _CLOSER.finditer(text, start):
+    for found in _BRACE_OR_STRING.finditer(text, start):
         if found["brace"] == "}" and not depth:
             return found.start()
         if found["brace"]:
@@ -217,62 +225,66 @@ def _close(text: str, start: int) -> int:
 # -- one expression ------------------------------------------------------------------------------
 
 
-_PARTS = re.compile(rf"\.([A-Za-z_]\w*)|\[(?:([0-9]{{1,9}})|({QUOTED}))\]", re.ASCII | re.VERBOSE)
+_PATH_PART = re.compile(
+    rf"\.([A-Za-z_]\w*)|\[(?:([0-9]{{1,9}})|({QUOTED_PATTERN}))\]", re.ASCII | re.VERBOSE
+)
 _NAME = re.compile(r"[A-Za-z_]\w*", re.ASCII)
-_DEFAULT = re.compile(r"\s*\?\?\s*")
+_DEFAULT_OPERATOR = re.compile(r"\s*\?\?\s*")
 _LITERAL = re.compile(
-    rf"""(?P<string>{QUOTED})
+    rf"""(?P<string>{QUOTED_PATTERN})
     |(?P<json>-?(?:0|[1-9][0-9]{{0,300}})(?:\.[0-9]+)?(?:[eE][+-]?[0-9]+)?|true|false|null)""",
     re.VERBOSE,
 )
-_CONSTANTS = frozenset({"true", "false", "null"})
+_LITERAL_WORDS = frozenset({"true", "false", "null"})
 
 
-def _expression(text: str, offset: int, at: KeyPath, reads: list[Read]) -> Make:
+def _parse_expression(text: str, offset: int, at: KeyPath, reads: list[Read]) -> Evaluator:
     body = text.strip()
     start = offset + text.find(body)
     if not body:
-        raise BadExpression("empty expression", max(offset - 2, 0), offset + len(text) + 1, at=at)
-    path, end = _path(body)
-    if path and path[0] not in _CONSTANTS:
+        raise BadExpression(
+            "empty expression", max(offset - 2, 0), offset + len(text) + 1, key_path=at
+        )
+    path, end = _parse_path(body)
+    if path and path[0] not in _LITERAL_WORDS:
         if end == len(body):
             reads.append(Read(path, False, at, start, start + end))
-            return _reader(path, body)
-        if default := _DEFAULT.match(body, end):
-            value = _literal(body, default.end(), start, at)
+            return _build_reader(path, body)
+        if default := _DEFAULT_OPERATOR.match(body, end):
+            value = _parse_default(body, default.end(), start, at)
             reads.append(Read(path, True, at, start, start + end))
-            return _reader(path, body, value)
-    if (where := _CLOSER.sub(_blank, body).find("??")) >= 0:
+            return _build_reader(path, body, value)
+    if (where := _BRACE_OR_STRING.sub(_blank_out, body).find("??")) >= 0:
         message = "`??` needs a plain path on its left and a literal on its right"
         cure = "write `path ?? literal`, or use `has()`"
         raise BadExpression(message, start + where, start + where + 2, cure, at)
-    return _cel(body, start, at, reads)
+    return _parse_cel_expression(body, start, at, reads)
 
 
-def _blank(found: re.Match[str]) -> str:
+def _blank_out(found: re.Match[str]) -> str:
     return found[0] if found["brace"] else " " * len(found[0])
 
 
-def _path(text: str) -> tuple[tuple[str | int, ...], int]:
+def _parse_path(text: str) -> tuple[tuple[str | int, ...], int]:
     """Return the plain path at the start of a text and the offset of its end; the path may be empty."""
     found = _NAME.match(text)
     parts: list[str | int] = []
     end = 0
     while found:
-        parts.append(_part_of(found) if found.re is _PARTS else found[0])
+        parts.append(_parse_path_part(found) if found.re is _PATH_PART else found[0])
         end = found.end()
-        found = _PARTS.match(text, end)
+        found = _PATH_PART.match(text, end)
     return tuple(parts), end
 
 
-def _part_of(found: re.Match[str]) -> str | int:
+def _parse_path_part(found: re.Match[str]) -> str | int:
     name, index, key = found.groups()
     return name or (int(index) if index else unquote(key))
 
 
-def _literal(body: str, where: int, start: int, at: KeyPath) -> Any:
+def _parse_default(body: str, where: int, start: int, at: KeyPath) -> Any:
     found = _LITERAL.fullmatch(body, where)
-    value = None if found is None else _value_of(found)
+    value = None if found is None else _decode_literal(found)
     if found is None or value in (math.inf, -math.inf):
         cure = "a string in quotes, a number, `true`, `false` or `null`"
         begin = where if where < len(body) else body.rindex("??")
@@ -281,21 +293,21 @@ def _literal(body: str, where: int, start: int, at: KeyPath) -> Any:
     return value
 
 
-def _value_of(literal: re.Match[str]) -> Any:
+def _decode_literal(literal: re.Match[str]) -> Any:
     return unquote(literal["string"]) if literal["string"] else json.loads(literal["json"])
 
 
-def _reader(path: tuple[str | int, ...], text: str, default: Any = MISSING) -> Make:
+def _build_reader(path: tuple[str | int, ...], text: str, default: Any = MISSING) -> Evaluator:
     root, rest = str(path[0]), path[1:]
 
     def read(scope: Scope) -> Any:
         value = scope.get(root, MISSING)
         for part in rest:
-            value = _field(value, part)
+            value = _get_field(value, part)
         if default is not MISSING:
             return default if value is MISSING or value is None else value
         if value is MISSING:
-            raise EvaluationError(absent(scope, path, text) or f"`{text}` does not exist")
+            raise EvaluationError(describe_missing(scope, path, text) or f"`{text}` does not exist")
         return value
 
     return read
@@ -304,9 +316,9 @@ def _reader(path: tuple[str | int, ...], text: str, default: Any = MISSING) -> M
 # -- CEL ---------------------------------------------------------------------------------------
 
 
-def _cel(body: str, start: int, at: KeyPath, reads: list[Read]) -> Make:
+def _parse_cel_expression(body: str, start: int, at: KeyPath, reads: list[Read]) -> Evaluator:
     from engine.expressions import cel
 
-    found = cel.parse(body, start, at)
+    found = cel.parse_cel(body, start, at)
     reads.extend(found.reads)
     return found.evaluate

@@ -13,10 +13,10 @@ from typing import Any, Protocol
 
 from engine.errors import JournalError
 
-__all__ = ["Dialect", "attempts_of", "default_store", "dialect_of"]
+__all__ = ["Database", "find_default_store", "locate_attempts", "open_database"]
 
 
-class Dialect(Protocol):
+class Database(Protocol):
     """One connection to a database."""
 
     errors: tuple[type[Exception], ...]
@@ -26,59 +26,59 @@ class Dialect(Protocol):
 
     def close(self) -> None: ...
 
-    def transaction(self, alone: bool) -> Any:
+    def transaction(self, exclusive: bool) -> Any:
         """Return a context manager whose writes are committed at its end, all or none.
 
         No two `exclusive` transactions run at the same time.
         """
 
-    def do(self, sql: str, values: Sequence[Any]) -> int:
+    def execute(self, sql: str, values: Sequence[Any]) -> int:
         """Execute a statement and return the number of rows affected."""
 
-    def rows(self, sql: str, values: Sequence[Any]) -> Iterator[tuple[Any, ...]]: ...
+    def query(self, sql: str, values: Sequence[Any]) -> Iterator[tuple[Any, ...]]: ...
 
-    def why(self, error: Exception) -> str:
+    def describe_error(self, error: Exception) -> str:
         """Describe an error, as a phrase to follow the name of the store."""
 
-    def put(self, name: str, data: bytes) -> None:
+    def put_blob(self, name: str, data: bytes) -> None:
         """Store a large value, whole or not at all, unless it is stored already."""
 
-    def get(self, name: str) -> bytes | None: ...
+    def get_blob(self, name: str) -> bytes | None: ...
 
-    def forget(self, kept: Collection[str], before: float) -> None:
+    def delete_blobs(self, referenced: Collection[str], before: float) -> None:
         """Delete large values that are not referenced and were stored before a time.
 
         `before` is in seconds since 1970. The space of what was deleted is freed where the database needs that.
         """
 
 
-def dialect_of(where: str, durable: bool) -> Dialect:
+def open_database(location: str, is_durable: bool) -> Database:
     """Return the database of a path or URL, not connected yet."""
-    if where.startswith(("postgresql://", "postgres://")):
-        from engine.journal.postgres import Postgres
+    if location.startswith(("postgresql://", "postgres://")):
+        from engine.journal.postgres import PostgresDatabase
 
-        return Postgres(where, durable)
-    if "://" in where:
+        return PostgresDatabase(location, is_durable)
+    if "://" in location:
         raise JournalError(
-            f"`{where.partition(':')[0]}` is not a supported kind of store: use a path, or `postgresql://…`"
+            f"`{location.partition(':')[0]}` is not a supported kind of store: use a path, or `postgresql://…`"
         )
-    from engine.journal.sqlite import Sqlite
+    from engine.journal.sqlite import SqliteDatabase
 
-    return Sqlite(where, durable)
+    return SqliteDatabase(location, is_durable)
 
 
-def default_store() -> str:
+def find_default_store() -> str:
     """Return the path of the store in the user's state directory."""
     state = os.environ.get("XDG_STATE_HOME") or os.path.expanduser("~/.local/state")
     return str(Path(state) / "engine" / "runs.db")
 
 
-def attempts_of(where: str, run: str) -> Path:
+def locate_attempts(location: str, run: str) -> Path:
     """Return the directory, on this machine, of the attempts of a stored run."""
-    if "://" in where:
-        folder = Path(default_store()).with_name(f"{_hash(where)}-attempts")
+    if "://" in location:
+        folder = Path(find_default_store()).with_name(f"{_hash(location)}-attempts")
     else:
-        folder = Path(f"{os.path.realpath(where)}-attempts")
+        folder = Path(f"{os.path.realpath(location)}-attempts")
     return folder / _hash(run)
 
 

@@ -13,10 +13,10 @@ from typing import Any
 from engine.errors import JournalError
 from engine.journal.tables import TABLES
 
-__all__ = ["Sqlite"]
+__all__ = ["SqliteDatabase"]
 
 
-class Sqlite:
+class SqliteDatabase:
     """An SQLite file in write-ahead mode.
 
     With `is_durable` a commit is on disk when it returns.
@@ -24,9 +24,9 @@ class Sqlite:
 
     errors: tuple[type[Exception], ...] = (sqlite3.Error, OSError)
 
-    def __init__(self, where: str, durable: bool) -> None:
-        self._path, self._durable = Path(where), durable
-        self._folder = self._path.parent / f"{self._path.name}-values"
+    def __init__(self, location: str, is_durable: bool) -> None:
+        self._path, self._is_durable = Path(location), is_durable
+        self._blob_directory = self._path.parent / f"{self._path.name}-values"
 
     def open(self, format: int) -> None:
         if self._path.is_dir():
@@ -41,20 +41,20 @@ class Sqlite:
             undo.callback(self._db.close)
             if fresh:
                 os.chmod(self._path, 0o600)
-            self._begin(format)
+            self._prepare_connection(format)
             undo.pop_all()
 
-    def _begin(self, format: int) -> None:
-        self._db.execute(f"PRAGMA synchronous = {'FULL' if self._durable else 'NORMAL'}")
+    def _prepare_connection(self, format: int) -> None:
+        self._db.execute(f"PRAGMA synchronous = {'FULL' if self._is_durable else 'NORMAL'}")
         (version,) = self._db.execute("PRAGMA user_version").fetchone()
         if version > format:
             raise JournalError(
                 f"the store `{self._path}` was written by a newer engine: format {version}, this one supports {format}"
             )
         if version < format:
-            self._make(format)
+            self._create_tables(format)
 
-    def _make(self, format: int) -> None:
+    def _create_tables(self, format: int) -> None:
         (mode,) = self._db.execute("PRAGMA journal_mode = WAL").fetchone()
         if mode != "wal":
             raise JournalError(
@@ -75,7 +75,7 @@ class Sqlite:
         self._db.close()
 
     @contextmanager
-    def transaction(self, alone: bool = True) -> Iterator[None]:
+    def transaction(self, exclusive: bool = True) -> Iterator[None]:
         self._db.execute("BEGIN IMMEDIATE")
         try:
             yield
@@ -84,20 +84,20 @@ class Sqlite:
             if self._db.in_transaction:
                 self._db.execute("ROLLBACK")
 
-    def do(self, sql: str, values: Sequence[Any]) -> int:
+    def execute(self, sql: str, values: Sequence[Any]) -> int:
         return self._db.execute(sql, values).rowcount
 
-    def rows(self, sql: str, values: Sequence[Any]) -> Iterator[tuple[Any, ...]]:
+    def query(self, sql: str, values: Sequence[Any]) -> Iterator[tuple[Any, ...]]:
         yield from self._db.execute(sql, values)
 
-    def why(self, error: Exception) -> str:
+    def describe_error(self, error: Exception) -> str:
         if isinstance(error, OSError):
             return f"cannot be used: {(error.strerror or str(error)).lower()}"
         name = getattr(error, "sqlite_errorname", "")
-        return _WHY.get(name.removesuffix("_VTAB"), f"cannot be used: {error}")
+        return _ERROR_MESSAGES.get(name.removesuffix("_VTAB"), f"cannot be used: {error}")
 
-    def put(self, name: str, data: bytes) -> None:
-        path = self._file(name)
+    def put_blob(self, name: str, data: bytes) -> None:
+        path = self._locate_blob(name)
         if path.exists():
             return
         path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
@@ -106,30 +106,30 @@ class Sqlite:
             with open(os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
                 file.write(data)
                 file.flush()
-                if self._durable:
+                if self._is_durable:
                     os.fsync(file.fileno())
             os.replace(partial, path)
         finally:  # no part of a value stays
             with suppress(OSError):
                 partial.unlink()
 
-    def get(self, name: str) -> bytes | None:
+    def get_blob(self, name: str) -> bytes | None:
         try:
-            return self._file(name).read_bytes()
+            return self._locate_blob(name).read_bytes()
         except FileNotFoundError:
             return None
 
-    def forget(self, kept: Collection[str], before: float) -> None:
-        for path in self._folder.glob("*/*"):
-            if path.name not in kept and path.stat().st_mtime < before:
+    def delete_blobs(self, referenced: Collection[str], before: float) -> None:
+        for path in self._blob_directory.glob("*/*"):
+            if path.name not in referenced and path.stat().st_mtime < before:
                 path.unlink()
         self._db.execute("VACUUM")
 
-    def _file(self, name: str) -> Path:
-        return self._folder / name[:2] / name
+    def _locate_blob(self, name: str) -> Path:
+        return self._blob_directory / name[:2] / name
 
 
-_WHY = {
+_ERROR_MESSAGES = {
     "SQLITE_FULL": "cannot be written: the disk is full",
     "SQLITE_READONLY": "cannot be written: it is read-only",
     "SQLITE_READONLY_DIRECTORY": "cannot be written: its folder is read-only",

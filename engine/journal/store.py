@@ -21,27 +21,43 @@ from typing import Any
 
 import attrs
 
-from engine.base.gc_pause import without_collecting
+from engine.base.gc_pause import gc_paused
 from engine.errors import JournalError
-from engine.journal.databases import Dialect, attempts_of, dialect_of
-from engine.journal.records import FORMAT, Header, Holder, Kept, decoded, encoded, myself
-from engine.journal.tables import shown
+from engine.journal.databases import Database, locate_attempts, open_database
+from engine.journal.records import (
+    JOURNAL_FORMAT,
+    Header,
+    LeaseHolder,
+    StoredRun,
+    decode_events,
+    encode_events,
+    this_process,
+)
+from engine.journal.tables import hide_password
 from engine.record.events import Event
 
-__all__ = ["LEASE", "Busy", "Held", "LeaseLost", "NoSuchRun", "SameKey", "Store"]
+__all__ = [
+    "LEASE_DURATION",
+    "DuplicateKey",
+    "LeaseLost",
+    "NoSuchRun",
+    "PipelineBusy",
+    "RunInUse",
+    "Store",
+]
 
-LEASE = 30.0
+LEASE_DURATION = 30.0
 """Seconds until a lease expires unless renewed, where its holder cannot be checked."""
 
-_NAME = re.compile(r'"\$file":"([0-9a-f]{64})"')
-_FRESH = 3600.0
+_BLOB_REFERENCE = re.compile(r'"\$file":"([0-9a-f]{64})"')
+_MIN_BLOB_AGE = 3600.0
 """Seconds for which a large value may still wait for the event that names it."""
 
-_HEADER = tuple(field.name for field in attrs.fields(Header))
-_AS_JSON = frozenset({"files", "inputs", "env", "seed"})
+_HEADER_COLUMNS = tuple(field.name for field in attrs.fields(Header))
+_JSON_COLUMNS = frozenset({"files", "inputs", "env", "seed"})
 
 
-class Held(JournalError):
+class RunInUse(JournalError):
     """Another process runs this run."""
 
 
@@ -49,15 +65,15 @@ class LeaseLost(JournalError):
     """Another process has taken the run over in the meantime."""
 
 
-class SameKey(JournalError):
+class DuplicateKey(JournalError):
     """A run with this idempotency key exists already."""
 
-    def __init__(self, kept: Kept) -> None:
-        self.kept = kept
-        super().__init__(f"run `{kept.header.id}` has the key `{kept.header.key}`")
+    def __init__(self, stored: StoredRun) -> None:
+        self.stored = stored
+        super().__init__(f"run `{stored.header.id}` has the key `{stored.header.key}`")
 
 
-class Busy(JournalError):
+class PipelineBusy(JournalError):
     """An exclusive run cannot start while other runs of its pipeline are running."""
 
     def __init__(self, runs: tuple[str, ...]) -> None:
@@ -72,15 +88,15 @@ class NoSuchRun(JournalError):
 class Store:
     """A connection to a store, whose tables are created if it is new."""
 
-    def __init__(self, where: str, durable: bool = True) -> None:
-        self.where = shown(where)
-        self._dialect: Dialect = dialect_of(where, durable)
-        with self._told():
-            self._dialect.open(FORMAT)
+    def __init__(self, location: str, is_durable: bool = True) -> None:
+        self.location = hide_password(location)
+        self._database: Database = open_database(location, is_durable)
+        with self._wrap_errors():
+            self._database.open(JOURNAL_FORMAT)
 
     def close(self) -> None:
         """Close the connection."""
-        self._dialect.close()
+        self._database.close()
 
     def __enter__(self) -> Store:
         return self
@@ -95,25 +111,29 @@ class Store:
 
     # -- who may write -------------------------------------------------------------------------------------------
 
-    def create(self, header: Header, epoch: int = 1, alone: bool = False) -> int:
+    def create(self, header: Header, epoch: int = 1, exclusive: bool = False) -> int:
         """Store a new run held by this process, and return the epoch of its lease.
 
         Raises DuplicateKey if a run with its key exists, and PipelineBusy if it is `exclusive` and other runs of its
         pipeline are running.
         """
-        values = [_column(name, getattr(header, name)) for name in _HEADER]
-        marks = ", ".join("?" * (len(_HEADER) + 2))
-        with self._transaction(alone=True):
-            if header.key is not None and (same := self._of(header, "key = ?", header.key)):
-                raise SameKey(same[0])
-            running = self._of(header, "status = ?", "running") if alone else []
+        values = [_encode_column(name, getattr(header, name)) for name in _HEADER_COLUMNS]
+        marks = ", ".join("?" * (len(_HEADER_COLUMNS) + 2))
+        with self._transaction(exclusive=True):
+            if header.key is not None and (
+                same := self._find_runs_of_pipeline(header, "key = ?", header.key)
+            ):
+                raise DuplicateKey(same[0])
+            running = (
+                self._find_runs_of_pipeline(header, "status = ?", "running") if exclusive else []
+            )
             if busy := [each.header.id for each in running if each.holder]:
-                raise Busy(tuple(busy))
-            self._do(
-                f"INSERT INTO run ({', '.join(_HEADER)}, status, message) VALUES ({marks})",
+                raise PipelineBusy(tuple(busy))
+            self._execute(
+                f"INSERT INTO run ({', '.join(_HEADER_COLUMNS)}, status, message) VALUES ({marks})",
                 (*values, "running", ""),
             )
-            self._take(header.id, epoch, new=True)
+            self._write_lease(header.id, epoch, is_new=True)
         return epoch
 
     def acquire(self, run: str) -> int:
@@ -121,27 +141,27 @@ class Store:
 
         Raises RunInUse if another process runs it.
         """
-        with self._transaction(alone=True):
-            found = self._rows(
+        with self._transaction(exclusive=True):
+            found = self._query(
                 "SELECT epoch, host, boot, pid, began, expires FROM lease WHERE run = ?", (run,)
             )
             if not found:
-                raise self._no_such(run)
+                raise self._build_no_such_run(run)
             epoch, *holder, expires = found[0]
-            if _lives(Holder(*holder), expires):
-                raise Held(f"run `{run}` is already being run by {Holder(*holder)}")
-            self._take(run, epoch + 1)
-            self._do(
+            if _is_lease_valid(LeaseHolder(*holder), expires):
+                raise RunInUse(f"run `{run}` is already being run by {LeaseHolder(*holder)}")
+            self._write_lease(run, epoch + 1)
+            self._execute(
                 "UPDATE run SET status = 'running', message = '' WHERE id = ? AND status = 'waiting'",
                 (run,),
             )
         return int(epoch) + 1
 
-    def _take(self, run: str, epoch: int, new: bool = False) -> None:
-        values = (epoch, *attrs.astuple(myself()), time.time() + LEASE, run)
-        self._do(
+    def _write_lease(self, run: str, epoch: int, is_new: bool = False) -> None:
+        values = (epoch, *attrs.astuple(this_process()), time.time() + LEASE_DURATION, run)
+        self._execute(
             "INSERT INTO lease (epoch, host, boot, pid, began, expires, run) VALUES (?, ?, ?, ?, ?, ?, ?)"
-            if new
+            if is_new
             else "UPDATE lease SET epoch = ?, host = ?, boot = ?, pid = ?, began = ?, expires = ? WHERE run = ?",
             values,
         )
@@ -149,7 +169,7 @@ class Store:
     def release(self, run: str, epoch: int) -> None:
         """Give up the lease, so that other processes can run the run at once."""
         with self._transaction():
-            self._do(
+            self._execute(
                 "UPDATE lease SET expires = 0, pid = 0 WHERE run = ? AND epoch = ?", (run, epoch)
             )
 
@@ -161,80 +181,86 @@ class Store:
         epoch: int,
         last: int,
         events: Sequence[Event],
-        ended: tuple[str, str] | None = None,
+        final_status: tuple[str, str] | None = None,
     ) -> None:
         """Append events, all or none, and renew the lease.
 
         `last` is the number of the last event; `final_status` is the run's status and message if the events end it. Raises
         LeaseLost if another process has taken the run over.
         """
-        data = encoded(events, self.keep) if events else ""
+        data = encode_events(events, self.put_blob) if events else ""
         with self._transaction():
-            values = (time.time() + LEASE, run, epoch)
-            if not self._do("UPDATE lease SET expires = ? WHERE run = ? AND epoch = ?", values):
+            values = (time.time() + LEASE_DURATION, run, epoch)
+            if not self._execute(
+                "UPDATE lease SET expires = ? WHERE run = ? AND epoch = ?", values
+            ):
                 raise LeaseLost(f"run `{run}` has been taken over by another process")
             if events:
-                self._do("INSERT INTO event (run, last, data) VALUES (?, ?, ?)", (run, last, data))
-            if ended is not None:
-                end = None if ended[0] == "waiting" else time.time()
-                self._do(
+                self._execute(
+                    "INSERT INTO event (run, last, data) VALUES (?, ?, ?)", (run, last, data)
+                )
+            if final_status is not None:
+                end = None if final_status[0] == "waiting" else time.time()
+                self._execute(
                     "UPDATE run SET status = ?, message = ?, ended = ? WHERE id = ?",
-                    (*ended, end, run),
+                    (*final_status, end, run),
                 )
                 if end is not None:  # nobody asks anything of it any more
-                    self._do("DELETE FROM request WHERE run = ?", (run,))
+                    self._execute("DELETE FROM request WHERE run = ?", (run,))
 
     def reopen(self, header: Header, epoch: int, last: int, events: Sequence[Event]) -> None:
         """Restart a run that has ended, possibly with a changed spec; its events so far stay."""
         self.append(header.id, epoch, last, events)
         with self._transaction():
             values = (header.path, header.hash, json.dumps(header.files), header.id)
-            self._do(
+            self._execute(
                 "UPDATE run SET status = 'running', message = '', ended = NULL, "
                 "path = ?, hash = ?, files = ? WHERE id = ?",
                 values,
             )
 
-    def since(self, run: str, after: int = 0) -> Iterator[tuple[int, list[Event]]]:
+    def iter_events_after(self, run: str, after: int = 0) -> Iterator[tuple[int, list[Event]]]:
         """Yield the events after a number, in the groups they were written in.
 
         Each group comes with the number of its last event.
         """
         sql = "SELECT last, data FROM event WHERE run = ? AND last > ? ORDER BY last"
-        with self._told():
-            for last, data in self._dialect.rows(sql, (run, after)):
-                yield last, decoded(data, self.fetch)
+        with self._wrap_errors():
+            for last, data in self._database.query(sql, (run, after)):
+                yield last, decode_events(data, self.get_blob)
 
-    def events(self, run: str) -> list[Event]:
+    def read_events(self, run: str) -> list[Event]:
         """Return all events of a run, in order."""
-        with without_collecting():
-            return [event for _, events in self.since(run) for event in events]
+        with gc_paused():
+            return [event for _, events in self.iter_events_after(run) for event in events]
 
     # -- runs -----------------------------------------------------------------------------------------------------
 
-    def run(self, id: str) -> Kept:
+    def find_run(self, id: str) -> StoredRun:
         """Return the run with an id, or with the only id that begins with these characters.
 
         Raises NoSuchRun if there is none, or more than one.
         """
-        found = self._kept("WHERE id = ? OR id LIKE ? ESCAPE '!' ORDER BY id", (id, _prefix(id)))
+        found = self._query_runs(
+            "WHERE id = ? OR id LIKE ? ESCAPE '!' ORDER BY id", (id, _build_like_pattern(id))
+        )
         exact = [kept for kept in found if kept.header.id == id]
         if len(exact or found) == 1:
             return (exact or found)[0]
         if found:
             raise NoSuchRun(f"`{id}` is ambiguous: {len(found)} run ids begin with it")
-        raise self._no_such(id)
+        raise self._build_no_such_run(id)
 
-    def runs(self, pipeline: str | None = None, since: float | None = None) -> list[Kept]:
+    def list_runs(self, pipeline: str | None = None, since: float | None = None) -> list[StoredRun]:
         """Return the runs, latest first; `since` is in seconds since 1970."""
         terms = [("pipeline = ?", pipeline), ("created >= ?", since)]
         used = [(term, value) for term, value in terms if value is not None]
         where = f"WHERE {' AND '.join(term for term, _ in used)}" if used else ""
-        return self._kept(f"{where} ORDER BY created DESC, id", [value for _, value in used])
+        return self._query_runs(f"{where} ORDER BY created DESC, id", [value for _, value in used])
 
-    def _of(self, header: Header, term: str, value: str) -> list[Kept]:
+    def _find_runs_of_pipeline(self, header: Header, term: str, value: str) -> list[StoredRun]:
         """Return the runs of the same pipeline."""
-        return self._kept(
+        return self._query_runs(
             f"WHERE path = ? AND pipeline = ? AND {term}", (header.path, header.pipeline, value)
         )
 
@@ -242,120 +268,125 @@ class Store:
         """Delete a run that no process runs, with its attempts' directories."""
         with self._transaction():
             for table in ("event", "lease", "request"):
-                self._do(f"DELETE FROM {table} WHERE run = ?", (run,))
-            self._do("DELETE FROM run WHERE id = ?", (run,))
-        shutil.rmtree(attempts_of(self.where, run), ignore_errors=True)
+                self._execute(f"DELETE FROM {table} WHERE run = ?", (run,))
+            self._execute("DELETE FROM run WHERE id = ?", (run,))
+        shutil.rmtree(locate_attempts(self.location, run), ignore_errors=True)
 
-    def tidy(self) -> None:
+    def vacuum(self) -> None:
         """Delete large values that no event references, and free their space on disk."""
         kept: set[str] = set()
-        with self._told():
-            for (data,) in self._dialect.rows(
+        with self._wrap_errors():
+            for (data,) in self._database.query(
                 "SELECT data FROM event WHERE data LIKE ?", ("%$file%",)
             ):
-                kept |= set(_NAME.findall(data))
-            self._dialect.forget(kept, time.time() - _FRESH)
+                kept |= set(_BLOB_REFERENCE.findall(data))
+            self._database.delete_blobs(kept, time.time() - _MIN_BLOB_AGE)
 
-    def _kept(self, tail: str, values: Sequence[Any]) -> list[Kept]:
-        columns = ", ".join(f"run.{name}" for name in _HEADER)
+    def _query_runs(self, tail: str, values: Sequence[Any]) -> list[StoredRun]:
+        columns = ", ".join(f"run.{name}" for name in _HEADER_COLUMNS)
         sql = (
             f"SELECT {columns}, status, message, ended, host, boot, pid, began, expires "
             f"FROM run JOIN lease ON lease.run = run.id {tail}"
         )
-        return [_kept(row) for row in self._rows(sql, values)]
+        return [_build_stored_run(row) for row in self._query(sql, values)]
 
-    def _no_such(self, run: str) -> NoSuchRun:
-        return NoSuchRun(f"there is no run `{run}` in `{self.where}`")
+    def _build_no_such_run(self, run: str) -> NoSuchRun:
+        return NoSuchRun(f"there is no run `{run}` in `{self.location}`")
 
     # -- what is asked of a run from outside ------------------------------------------------------------------------
 
-    def ask(self, run: str, kind: str, data: Any) -> None:
+    def send_request(self, run: str, kind: str, data: Any) -> None:
         """Send a request to the process that runs a run."""
         with self._transaction():
-            self._do(
+            self._execute(
                 "INSERT INTO request (run, kind, data, at) VALUES (?, ?, ?, ?)",
                 (run, kind, json.dumps(data), time.time()),
             )
 
-    def requests(self, run: str, after: int = 0) -> list[tuple[int, str, Any]]:
+    def pending_requests(self, run: str, after: int = 0) -> list[tuple[int, str, Any]]:
         """Return the requests after a number, each with its number, kind and data."""
-        found = self._rows(
+        found = self._query(
             "SELECT id, kind, data FROM request WHERE run = ? AND id > ? ORDER BY id", (run, after)
         )
         return [(id, kind, json.loads(data)) for id, kind, data in found]
 
     # -- large values ---------------------------------------------------------------------------------------------
 
-    def keep(self, text: str) -> str:
+    def put_blob(self, text: str) -> str:
         """Store a large text and return its name, which is its hash.
 
         The text is on disk when this returns, if the store is durable.
         """
         data = text.encode()
         name = hashlib.sha256(data).hexdigest()
-        with self._told():
-            self._dialect.put(name, data)
+        with self._wrap_errors():
+            self._database.put_blob(name, data)
         return name
 
-    def fetch(self, name: str) -> str:
+    def get_blob(self, name: str) -> str:
         """Return the text with a name; raises JournalError if it is missing or damaged."""
-        with self._told():
-            data = self._dialect.get(name)
+        with self._wrap_errors():
+            data = self._database.get_blob(name)
         if data is None or hashlib.sha256(data).hexdigest() != name:
             what = "is missing" if data is None else "is damaged"
-            raise JournalError(f"the value `{name[:12]}…` of the store `{self.where}` {what}")
+            raise JournalError(f"the value `{name[:12]}…` of the store `{self.location}` {what}")
         return data.decode()
 
     # -- the database -----------------------------------------------------------------------------------------------
 
     @contextmanager
-    def _told(self) -> Iterator[None]:
+    def _wrap_errors(self) -> Iterator[None]:
         try:
             yield
-        except self._dialect.errors as error:
-            raise JournalError(f"the store `{self.where}` {self._dialect.why(error)}") from error
+        except self._database.errors as error:
+            raise JournalError(
+                f"the store `{self.location}` {self._database.describe_error(error)}"
+            ) from error
 
     @contextmanager
-    def _transaction(self, alone: bool = False) -> Iterator[None]:
-        with self._told(), self._dialect.transaction(alone):
+    def _transaction(self, exclusive: bool = False) -> Iterator[None]:
+        with self._wrap_errors(), self._database.transaction(exclusive):
             yield
 
-    def _do(self, sql: str, values: Sequence[Any]) -> int:
-        return self._dialect.do(sql, values)
+    def _execute(self, sql: str, values: Sequence[Any]) -> int:
+        return self._database.execute(sql, values)
 
-    def _rows(self, sql: str, values: Sequence[Any]) -> list[tuple[Any, ...]]:
-        with self._told():
-            return list(self._dialect.rows(sql, values))
+    def _query(self, sql: str, values: Sequence[Any]) -> list[tuple[Any, ...]]:
+        with self._wrap_errors():
+            return list(self._database.query(sql, values))
 
 
-def _lives(holder: Holder, expires: float) -> bool:
-    alive = holder.alive
+def _is_lease_valid(holder: LeaseHolder, expires: float) -> bool:
+    alive = holder.is_alive
     if not holder.pid or alive is False:
         return False
     return alive is True or expires > time.time()
 
 
-def _kept(row: Sequence[Any]) -> Kept:
+def _build_stored_run(row: Sequence[Any]) -> StoredRun:
     *header, status, message, ended, host, boot, pid, began, expires = row
-    holder = Holder(host, boot, pid, began)
-    return Kept(
+    holder = LeaseHolder(host, boot, pid, began)
+    return StoredRun(
         header=Header(
-            **{name: _value(name, each) for name, each in zip(_HEADER, header, strict=True)}
+            **{
+                name: _decode_column(name, each)
+                for name, each in zip(_HEADER_COLUMNS, header, strict=True)
+            }
         ),
         status=status,
         message=message,
         ended=ended,
-        holder=holder if status == "running" and _lives(holder, expires) else None,
+        holder=holder if status == "running" and _is_lease_valid(holder, expires) else None,
     )
 
 
-def _column(name: str, value: Any) -> Any:
-    return json.dumps(value) if name in _AS_JSON else value
+def _encode_column(name: str, value: Any) -> Any:
+    return json.dumps(value) if name in _JSON_COLUMNS else value
 
 
-def _value(name: str, column: Any) -> Any:
-    return json.loads(column) if name in _AS_JSON else column
+def _decode_column(name: str, column: Any) -> Any:
+    return json.loads(column) if name in _JSON_COLUMNS else column
 
 
-def _prefix(id: str) -> str:
+def _build_like_pattern(id: str) -> str:
     return id.translate({ord(each): f"!{each}" for each in "!%_"}) + "%"

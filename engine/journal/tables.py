@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-__all__ = ["TABLES", "shown"]
+__all__ = ["TABLES", "hide_password"]
 
 TABLES = (
     """CREATE TABLE IF NOT EXISTS run (
@@ -24,6 +24,6 @@ TABLES = (
 )
 
 
-def shown(where: str) -> str:
+def hide_password(location: str) -> str:
     """Return a path or URL without its password."""
-    return re.sub(r"(?<=://)([^/@:]*):[^/@]*@", r"\1:***@", where)
+    return re.sub(r"(?<=://)([^/@:]*):[^/@]*@", r"\1:***@", location)

@@ -9,14 +9,14 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from engine.base.classes import frozen
-from engine.base.durations import LONGEST
+from engine.base.durations import MAX_DURATION
 from engine.diagnostics import Diagnostic, Rule, codes
-from engine.language.omissions import in_file, whole
+from engine.language.omissions import is_complete, path_in_file
 from engine.language.spec import NodeSpec, RetrySpec, RouteSpec, Spec, StepSpec
-from engine.language.structuring_errors import whose
-from engine.toml.key_paths import KeyPath, show
+from engine.language.structuring_errors import owner_of
+from engine.toml.key_paths import KeyPath, format_path
 
-__all__ = ["across"]
+__all__ = ["check_consistency"]
 
 
 _BODIES = ("task", "pipeline")
@@ -25,7 +25,7 @@ _BODIES_OF_NODES = (*_BODIES, "steps", "start")
 
 
 @frozen
-class _Tell:
+class _Reporter:
     """Builds diagnostics about one document."""
 
     spec: Spec
@@ -33,92 +33,92 @@ class _Tell:
     def __call__(
         self, rule: Rule, message: str, path: KeyPath, help: str | None = None, *, key: bool = True
     ) -> Diagnostic:
-        source, place = self.spec.source, in_file(self.spec, path)
-        span = source.key(place) if key else source.value(place)
+        source, place = self.spec.source, path_in_file(self.spec, path)
+        span = source.key_span(place) if key else source.value_span(place)
         if rule is codes.WRONG_TYPE:  # its message names a key, but not of which table
-            message = f"`{show(place[:-1] if key else place)}`: {message}"
-        return Diagnostic(rule, message, source, span, help, *whose(place))
+            message = f"`{format_path(place[:-1] if key else place)}`: {message}"
+        return Diagnostic(rule, message, source, span, help, *owner_of(place))
 
-    def lacks(self, table: KeyPath, *keys: str) -> bool:
+    def is_missing(self, table: KeyPath, *keys: str) -> bool:
         """Return whether the table in the file has none of the keys, counting those that the loader left out."""
-        return all(whole(self.spec, (*table, key)) for key in keys)
+        return all(is_complete(self.spec, (*table, key)) for key in keys)
 
 
-def across(spec: Spec) -> Iterator[Diagnostic]:
+def check_consistency(spec: Spec) -> Iterator[Diagnostic]:
     """Yield the diagnostics of a document whose values are each valid but contradict one another."""
-    tell = _Tell(spec)
-    if spec.at and spec.pipelines:
+    tell = _Reporter(spec)
+    if spec.key_path and spec.pipelines:
         message = "a pipeline inside a file cannot contain pipelines"
         yield tell(codes.WRONG_TYPE, message, ("pipelines",))
-    for name in spec.before & spec.nodes.keys():
+    for name in spec.finished_nodes & spec.nodes.keys():
         message = f"`[nodes]` already has a node `{name}`"
         yield tell(codes.BAD_NAME, message, (spec.table, name), "give one of them another name")
     for name, node in spec.nodes.items():
-        yield from _node(tell, name, node)
+        yield from _check_node(tell, name, node)
 
 
-def _node(tell: _Tell, called: str, node: NodeSpec) -> Iterator[Diagnostic]:
-    path = (tell.spec.table, called)
+def _check_node(reporter: _Reporter, called: str, node: NodeSpec) -> Iterator[Diagnostic]:
+    path = (reporter.spec.table, called)
     for key in ("max_parallel", "tolerate") if node.for_each is None else ():
-        if getattr(node, key) is not None and tell.lacks(path, "for_each"):
+        if getattr(node, key) is not None and reporter.is_missing(path, "for_each"):
             cure = "add `for_each` with the list to run it for"
-            yield tell(codes.WRONG_TYPE, f"`{key}` requires `for_each`", (*path, key), cure)
+            yield reporter(codes.WRONG_TYPE, f"`{key}` requires `for_each`", (*path, key), cure)
     for name, step in node.steps.items():
         place: KeyPath = path if node.single else (*path, "steps", name)
-        yield from _step(tell, place, step)
+        yield from _check_step(reporter, place, step)
         for key, route in step.routes.items():
-            if _is_odd(route):
-                yield from _route(tell, (*place, "routes", key), route)
+            if _is_inconsistent(route):
+                yield from _check_route(reporter, (*place, "routes", key), route)
         for index, clause in enumerate(step.retry):
-            yield from _retry(tell, (*place, "retry", index), clause)
+            yield from _check_retry(reporter, (*place, "retry", index), clause)
 
 
-def _step(tell: _Tell, path: KeyPath, step: StepSpec) -> Iterator[Diagnostic]:
+def _check_step(reporter: _Reporter, path: KeyPath, step: StepSpec) -> Iterator[Diagnostic]:
     bodies = _BODIES_OF_NODES if len(path) == 2 else _BODIES
-    if step.task is None and step.pipeline is None and tell.lacks(path, *bodies):
+    if step.task is None and step.pipeline is None and reporter.is_missing(path, *bodies):
         message, cure = f"`{path[-1]}` has no body", "give it a `task` or a `pipeline`"
-        yield tell(codes.MISSING_KEY, message, path, cure)
+        yield reporter(codes.MISSING_KEY, message, path, cure)
     if step.task is not None and step.pipeline is not None:
         message = "`task` and `pipeline` exclude each other"
-        yield tell(codes.WRONG_TYPE, message, (*path, "pipeline"))
+        yield reporter(codes.WRONG_TYPE, message, (*path, "pipeline"))
     named: dict[int, str] = {}
     for name, code in step.exits.items():
         if code in named:
             message = f"`{name}` and `{named[code]}` name the same exit {code}"
-            yield tell(codes.WRONG_TYPE, message, (*path, "exits", name))
+            yield reporter(codes.WRONG_TYPE, message, (*path, "exits", name))
         named.setdefault(code, name)
 
 
-def _is_odd(route: RouteSpec) -> bool:
+def _is_inconsistent(route: RouteSpec) -> bool:
     """Whether it says more than where it leads: most do not."""
     return not (route.max is None and route.then is None and route.delay is None)
 
 
-def _route(tell: _Tell, path: KeyPath, route: RouteSpec) -> Iterator[Diagnostic]:
+def _check_route(reporter: _Reporter, path: KeyPath, route: RouteSpec) -> Iterator[Diagnostic]:
     ends = route.to.partition(":")[0] in ("done", "fail")
-    if route.max is None and route.then is not None and tell.lacks(path, "max"):
+    if route.max is None and route.then is not None and reporter.is_missing(path, "max"):
         cure = "set `max`, how often `to` is taken"
-        yield tell(codes.WRONG_TYPE, "`then` requires `max`", (*path, "then"), cure)
+        yield reporter(codes.WRONG_TYPE, "`then` requires `max`", (*path, "then"), cure)
     if ends and route.max is not None:
-        yield tell(
+        yield reporter(
             codes.WRONG_TYPE, "`max` is not allowed on a route that ends the node", (*path, "max")
         )
     if ends and route.delay is not None:
-        yield tell(
+        yield reporter(
             codes.WRONG_TYPE,
             "`delay` is not allowed on a route that ends the node",
             (*path, "delay"),
         )
 
 
-def _retry(tell: _Tell, path: KeyPath, clause: RetrySpec) -> Iterator[Diagnostic]:
-    endless = clause.max_delay is None and _longest(clause) > LONGEST
-    if endless and tell.lacks(path, "max_delay"):
+def _check_retry(reporter: _Reporter, path: KeyPath, clause: RetrySpec) -> Iterator[Diagnostic]:
+    endless = clause.max_delay is None and _compute_last_delay(clause) > MAX_DURATION
+    if endless and reporter.is_missing(path, "max_delay"):
         message = "the last delay of this retry is longer than a year"
-        yield tell(codes.WRONG_TYPE, message, path, "set `max_delay`", key=False)
+        yield reporter(codes.WRONG_TYPE, message, path, "set `max_delay`", key=False)
 
 
-def _longest(clause: RetrySpec) -> float:
+def _compute_last_delay(clause: RetrySpec) -> float:
     """Return the delay before the last retry, in seconds; infinity where it overflows."""
     if clause.attempts < 2 or not clause.delay:
         return 0.0

@@ -27,8 +27,8 @@ from engine.language.spec import (
     Spec,
     StepSpec,
 )
-from engine.language.structuring_errors import INTERNAL, RENAMED
-from engine.language.value_hooks import LANGUAGE
+from engine.language.structuring_errors import DERIVED_FIELDS, FIELD_NAMES
+from engine.language.value_hooks import LANGUAGE_VERSION
 
 __all__ = ["dump"]
 
@@ -44,29 +44,29 @@ def dump(spec: Spec | Mapping[str, Any]) -> str:
     import tomli_w
 
     data = _CONVERTER.unstructure(spec) if isinstance(spec, Spec) else spec
-    return tomli_w.dumps({"engine": LANGUAGE, **data})
+    return tomli_w.dumps({"engine": LANGUAGE_VERSION, **data})
 
 
 # -- what has a short and a long form ------------------------------------------------------------
 
 
-def _route(route: RouteSpec) -> str | dict[str, Any]:
-    return route.to if route == RouteSpec(route.to) else _ROUTE(route)
+def _unstructure_route(route: RouteSpec) -> str | dict[str, Any]:
+    return route.to if route == RouteSpec(route.to) else _UNSTRUCTURE_ROUTE(route)
 
 
-def _retry(clauses: tuple[RetrySpec, ...]) -> Any:
+def _unstructure_retry(clauses: tuple[RetrySpec, ...]) -> Any:
     tables = [_CONVERTER.unstructure(clause) for clause in clauses]
     return tables[0] if len(tables) == 1 else tables
 
 
-def _needs(needs: Mapping[str, NeedSpec]) -> Any:
+def _unstructure_needs(needs: Mapping[str, NeedSpec]) -> Any:
     if all(need == "success" for need in needs.values()):
         return list(needs)
     return {name: need if isinstance(need, str) else list(need) for name, need in needs.items()}
 
 
-def _node(node: NodeSpec) -> dict[str, Any]:
-    table = _NODE(node)
+def _unstructure_node(node: NodeSpec) -> dict[str, Any]:
+    table = _UNSTRUCTURE_NODE(node)
     if node.single:
         del table["start"]
         (step,) = table.pop("steps").values()
@@ -74,7 +74,7 @@ def _node(node: NodeSpec) -> dict[str, Any]:
     return table
 
 
-def _description(text: str) -> str:
+def _escape_description(text: str) -> str:
     return text.replace("${", "$${")
 
 
@@ -83,12 +83,14 @@ def _description(text: str) -> str:
 _CONVERTER = Converter()
 
 
-def _writer(kind: type, **hooks: Callable[[Any], Any]) -> Callable[[Any], dict[str, Any]]:
+def _register_unstructure(
+    kind: type, **hooks: Callable[[Any], Any]
+) -> Callable[[Any], dict[str, Any]]:
     """Register and return the function that turns one class into a table; `hooks` serve fields with a form of their own."""
     fields: dict[str, Any] = {
         field.name: override(
-            omit=(field.name in INTERNAL.get(kind, ())) or None,
-            rename=RENAMED.get(field.name),
+            omit=(field.name in DERIVED_FIELDS.get(kind, ())) or None,
+            rename=FIELD_NAMES.get(field.name),
             unstruct_hook=hooks.get(field.name),
         )
         for field in attrs.fields(kind)
@@ -106,12 +108,14 @@ def _writer(kind: type, **hooks: Callable[[Any], Any]) -> Callable[[Any], dict[s
 
 _CONVERTER.register_unstructure_hook(Duration, format_duration)
 _CONVERTER.register_unstructure_hook(Delay, format_duration)
-_ROUTE = _writer(RouteSpec)
-_CONVERTER.register_unstructure_hook(RouteSpec, _route)
-_writer(RetrySpec, on=list)
-_writer(StepSpec, retry=_retry, description=_description)
-_NODE = _writer(NodeSpec, needs=_needs, description=_description)
-_CONVERTER.register_unstructure_hook(NodeSpec, _node)
-_writer(LimitsSpec)
-_writer(PipelineSpec, tasks=list, description=_description)
-_writer(Spec)
+_UNSTRUCTURE_ROUTE = _register_unstructure(RouteSpec)
+_CONVERTER.register_unstructure_hook(RouteSpec, _unstructure_route)
+_register_unstructure(RetrySpec, on=list)
+_register_unstructure(StepSpec, retry=_unstructure_retry, description=_escape_description)
+_UNSTRUCTURE_NODE = _register_unstructure(
+    NodeSpec, needs=_unstructure_needs, description=_escape_description
+)
+_CONVERTER.register_unstructure_hook(NodeSpec, _unstructure_node)
+_register_unstructure(LimitsSpec)
+_register_unstructure(PipelineSpec, tasks=list, description=_escape_description)
+_register_unstructure(Spec)

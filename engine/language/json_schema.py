@@ -8,10 +8,10 @@ from __future__ import annotations
 
 from typing import Any
 
-__all__ = ["schema"]
+__all__ = ["load_language_schema"]
 
 
-def schema() -> dict[str, Any]:
+def load_language_schema() -> dict[str, Any]:
     """Return the JSON Schema (draft 2020-12) of a spec's data; each caller gets a new copy."""
     import json
     from importlib.resources import files

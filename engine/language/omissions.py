@@ -13,45 +13,49 @@ from itertools import pairwise
 from engine.language.spec import Spec
 from engine.toml.key_paths import KeyPath
 
-__all__ = ["in_file", "shifted", "whole"]
+__all__ = ["is_complete", "path_in_file", "restore_indexes"]
 
 
-def in_file(spec: Spec, path: KeyPath) -> KeyPath:
+def path_in_file(spec: Spec, path: KeyPath) -> KeyPath:
     """Return the key path in the file of a path of the Spec.
 
     A single clause of `retry` may be written as a table of its own, without an index.
     """
     for end, (part, index) in enumerate(pairwise(path), 2):
-        if part == "retry" and index == 0 and not spec.source.has((*spec.at, *path[:end])):
+        if (
+            part == "retry"
+            and index == 0
+            and not spec.source.has_path((*spec.key_path, *path[:end]))
+        ):
             path = path[: end - 1] + path[end:]
             break
-    return (*spec.at, *shifted(spec.broken, path))
+    return (*spec.key_path, *restore_indexes(spec.omitted_paths, path))
 
 
-def shifted(broken: Set[KeyPath], path: KeyPath) -> KeyPath:
+def restore_indexes(broken: Set[KeyPath], path: KeyPath) -> KeyPath:
     """Return the path with its indexes counted as if the omitted items were still present."""
     if not broken:
         return path
     found: KeyPath = ()
     for part in path:
         if isinstance(part, int):
-            for gone in _gone(broken, found):
+            for gone in _find_omitted_indexes(broken, found):
                 part += gone <= part
         found = (*found, part)
     return found
 
 
-def whole(spec: Spec, path: KeyPath) -> bool:
+def is_complete(spec: Spec, path: KeyPath) -> bool:
     """Return whether nothing was left out at, above or below a path."""
-    if not spec.broken:
+    if not spec.omitted_paths:
         return True
-    place = in_file(spec, path)[len(spec.at) :]
+    place = path_in_file(spec, path)[len(spec.key_path) :]
     return not any(
-        gone == place[: len(gone)] or place == gone[: len(place)] for gone in spec.broken
+        gone == place[: len(gone)] or place == gone[: len(place)] for gone in spec.omitted_paths
     )
 
 
-def _gone(broken: Set[KeyPath], array: KeyPath) -> list[int]:
+def _find_omitted_indexes(broken: Set[KeyPath], array: KeyPath) -> list[int]:
     """Return the indexes of the omitted items of an array, in order."""
     items = (gone[-1] for gone in broken if gone[:-1] == array)
     return sorted(item for item in items if isinstance(item, int))

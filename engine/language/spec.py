@@ -19,22 +19,22 @@ from engine.toml.source import Source
 
 __all__ = [
     "CONDITIONS",
-    "Code",
     "Count",
     "Delay",
     "Duration",
+    "ExitCode",
     "Factor",
+    "Fraction01",
     "Limit",
     "LimitsSpec",
     "NeedSpec",
     "NodeSpec",
     "PipelineSpec",
-    "Rank",
+    "Priority",
     "ResourceSpec",
     "RetrySpec",
     "RouteSpec",
     "ServiceSpec",
-    "Share",
     "Spec",
     "StepSpec",
 ]
@@ -47,13 +47,13 @@ Count = NewType("Count", int)
 """A maximum number of repetitions: 1 to 1000."""
 Limit = NewType("Limit", int)
 """A number of slots: 1 or more."""
-Code = NewType("Code", int)
+ExitCode = NewType("ExitCode", int)
 """An exit code: 0 to 255."""
-Rank = NewType("Rank", int)
+Priority = NewType("Priority", int)
 """A priority: 0 or more, 0 first."""
 Factor = NewType("Factor", float)
 """The growth of a delay from retry to retry: 1 or more."""
-Share = NewType("Share", float)
+Fraction01 = NewType("Fraction01", float)
 """A fraction from 0 to 1."""
 
 NeedSpec = str | tuple[str | int, ...]
@@ -71,7 +71,7 @@ class RetrySpec:
     delay: Delay = Delay(0.0)
     factor: Factor = Factor(1.0)
     max_delay: Delay | None = None
-    jitter: Share = Share(0.0)
+    jitter: Fraction01 = Fraction01(0.0)
 
 
 @frozen
@@ -91,7 +91,7 @@ class StepSpec:
     task: str | None = None
     pipeline: str | None = None
     with_: Mapping[str, Any] = attrs.field(factory=dict)
-    exits: Mapping[str, Code] = attrs.field(factory=dict)
+    exits: Mapping[str, ExitCode] = attrs.field(factory=dict)
     routes: Mapping[str, RouteSpec] = attrs.field(factory=dict)
     retry: tuple[RetrySpec, ...] = ()
     timeout: Duration | None = None
@@ -112,7 +112,7 @@ class NodeSpec:
     when: str | None = None
     deadline: Duration | None = None
     pool: str | None = None
-    priority: Rank = Rank(100)
+    priority: Priority = Priority(100)
     allow_failure: bool = False
     executor: str | None = None
     group: str = ""
@@ -123,14 +123,14 @@ class NodeSpec:
     """A number of items, or a percentage of all of them such as `"10%"`."""
     uses: tuple[str, ...] = ()
     requires: tuple[str, ...] = ()
-    unfolded: bool = attrs.field(default=False, eq=False, repr=False)
+    from_task_class: bool = attrs.field(default=False, eq=False, repr=False)
     """Whether the steps come from the node's task, which is a class (see `expansion`)."""
     description: str = ""
 
     @property
-    def flat(self) -> bool:
+    def is_inline(self) -> bool:
         """Whether the keys of its steps are written in the node's own table."""
-        return self.single or self.unfolded
+        return self.single or self.from_task_class
 
 
 @frozen
@@ -156,7 +156,7 @@ class ServiceSpec:
     timeout: Duration = Duration(10.0)
     description: str = ""
 
-    def as_node(self, name: str) -> NodeSpec:
+    def to_node(self, name: str) -> NodeSpec:
         """Return the node that checks the service."""
         step = StepSpec(self.task, with_=self.with_, retry=self.retry, timeout=self.timeout)
         return NodeSpec({name: step}, name, single=True, description=self.description)
@@ -170,7 +170,7 @@ class ResourceSpec:
     with_: Mapping[str, Any] = attrs.field(factory=dict)
     description: str = ""
 
-    def as_node(self, name: str) -> NodeSpec:
+    def to_node(self, name: str) -> NodeSpec:
         """Return the node that would open the resource."""
         step = StepSpec(self.task, with_=self.with_)
         return NodeSpec({name: step}, name, single=True, description=self.description)
@@ -189,7 +189,7 @@ class Spec:
     """One document: a file, or a `[pipelines.NAME]` table of a file, whose path is then `key_path`."""
 
     source: Source = attrs.field(factory=lambda: Source("", ""), eq=False, repr=False)
-    at: KeyPath = ()
+    key_path: KeyPath = ()
     name: str = ""
     pipeline: PipelineSpec = attrs.field(factory=PipelineSpec)
     inputs: Mapping[str, Mapping[str, Any]] = attrs.field(factory=dict)
@@ -205,43 +205,43 @@ class Spec:
     pipelines: Mapping[str, Spec] = attrs.field(factory=dict)
     files: Mapping[str, Spec] = attrs.field(factory=dict, repr=False)
     """Sub-pipelines in other files, by the path as written; filled by `loader`."""
-    broken: frozenset[KeyPath] = frozenset()
+    omitted_paths: frozenset[KeyPath] = frozenset()
     """Key paths, below the document, of the parts that the loader left out (see `omissions`)."""
-    misnamed: frozenset[KeyPath] = frozenset()
+    misnamed_paths: frozenset[KeyPath] = frozenset()
     """Key paths of the parts that stand under an invalid name (see `invalid_names`)."""
     table: Literal["nodes", "finally", "services", "resources"] = "nodes"
     """The table of the file that holds its nodes."""
-    before: frozenset[str] = frozenset()
+    finished_nodes: frozenset[str] = frozenset()
     """For the nodes in `[finally]`: the nodes that have finished when these begin."""
 
     @cached_property
-    def closing(self) -> Spec | None:
+    def finally_part(self) -> Spec | None:
         """The `[finally]` nodes as a document of their own, in which names mean the same, or None."""
         if not self.finally_:
             return None
-        found = self._part("finally", self.finally_)
-        return attrs.evolve(found, before=frozenset(self.nodes))
+        found = self._derive_part("finally", self.finally_)
+        return attrs.evolve(found, finished_nodes=frozenset(self.nodes))
 
     @cached_property
-    def probes(self) -> Spec | None:
+    def service_checks(self) -> Spec | None:
         """The services as a document whose nodes check them, or None."""
-        nodes = {name: service.as_node(name) for name, service in self.services.items()}
-        return attrs.evolve(self._part("services", nodes), state={}) if nodes else None
+        nodes = {name: service.to_node(name) for name, service in self.services.items()}
+        return attrs.evolve(self._derive_part("services", nodes), state={}) if nodes else None
 
     @cached_property
-    def openings(self) -> Spec | None:
+    def resource_openings(self) -> Spec | None:
         """The resources as a document whose nodes would open them, or None."""
-        nodes = {name: resource.as_node(name) for name, resource in self.resources.items()}
-        return attrs.evolve(self._part("resources", nodes), state={}) if nodes else None
+        nodes = {name: resource.to_node(name) for name, resource in self.resources.items()}
+        return attrs.evolve(self._derive_part("resources", nodes), state={}) if nodes else None
 
-    def of_one(self, name: str, node: NodeSpec) -> Spec:
+    def build_single_node_spec(self, name: str, node: NodeSpec) -> Spec:
         """Return a document of one node, in which files and tasks are the same as here."""
-        part = self._part("nodes", {name: node})
+        part = self._derive_part("nodes", {name: node})
         return attrs.evolve(
             part, pipeline=PipelineSpec(), inputs={}, state={}, pools={}, resources={}
         )
 
-    def _part(self, table: Any, nodes: Mapping[str, NodeSpec]) -> Spec:
+    def _derive_part(self, table: Any, nodes: Mapping[str, NodeSpec]) -> Spec:
         return attrs.evolve(
             self,
             nodes=nodes,

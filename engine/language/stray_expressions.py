@@ -12,65 +12,67 @@ from collections.abc import Iterator, Sequence, Set
 from typing import Any
 
 from engine.diagnostics import codes
-from engine.language.structuring_errors import Mistake
+from engine.language.structuring_errors import StructuringError
 from engine.toml.key_paths import KeyPath
 
-__all__ = ["strays", "with_strays"]
+__all__ = ["find_misplaced", "merge_misplaced"]
 
-_OPENING = re.compile(r"(?<!\$)\$\{(?:[^}]*\})?")
-_NODE = frozenset({"with", "when", "outputs", "for_each", "set"})
-_STEP = frozenset({"with", "set"})
+_EXPRESSION = re.compile(r"(?<!\$)\$\{(?:[^}]*\})?")
+_NODE_KEYS = frozenset({"with", "when", "outputs", "for_each", "set"})
+_STEP_KEYS = frozenset({"with", "set"})
 _SCHEMAS = frozenset({"inputs", "state"})
 
 
-def strays(value: Any, path: KeyPath = ()) -> list[Mistake]:
+def find_misplaced(value: Any, path: KeyPath = ()) -> list[StructuringError]:
     """Yield an error for every string and key that has a `${` but takes no expressions."""
-    found: list[Mistake] = []
+    found: list[StructuringError] = []
     _search(value, path, found)
     return found
 
 
-def _search(value: Any, path: KeyPath, found: list[Mistake]) -> None:
+def _search(value: Any, path: KeyPath, found: list[StructuringError]) -> None:
     if isinstance(value, dict):
-        if path and path[-1] in _SCHEMAS and len(_inner(path)) == 1:
-            for place, initial in _initials(value, path) if path[-1] == "state" else ():
+        if path and path[-1] in _SCHEMAS and len(_path_in_document(path)) == 1:
+            for place, initial in _iter_initial_values(value, path) if path[-1] == "state" else ():
                 _search(initial, place, found)
             return
         if "${" in "\n".join(value):
-            found += [_mistake((*path, key), None) for key in value if _OPENING.search(key)]
+            found += [_build_error((*path, key), None) for key in value if _EXPRESSION.search(key)]
     for key, item in value.items() if isinstance(value, dict) else enumerate(value):
         if isinstance(item, (dict, list)):
             _search(item, (*path, key), found)
-        elif isinstance(item, str) and "${" in item and not _takes((*path, key)):
-            stray = _OPENING.search(item)
-            found += [_mistake((*path, key), stray.span())] if stray else ()
+        elif isinstance(item, str) and "${" in item and not _may_hold_expression((*path, key)):
+            stray = _EXPRESSION.search(item)
+            found += [_build_error((*path, key), stray.span())] if stray else ()
 
 
-def _initials(table: dict[str, Any], path: KeyPath) -> Iterator[tuple[KeyPath, Any]]:
+def _iter_initial_values(table: dict[str, Any], path: KeyPath) -> Iterator[tuple[KeyPath, Any]]:
     """What states begin with, which is no schema."""
     for name, schema in table.items():
         if isinstance(schema, dict) and "initial" in schema:
             yield (*path, name), {"initial": schema["initial"]}
 
 
-def with_strays(found: Sequence[Mistake], stray: Sequence[Mistake]) -> list[Mistake]:
+def merge_misplaced(
+    found: Sequence[StructuringError], stray: Sequence[StructuringError]
+) -> list[StructuringError]:
     """Merge the errors of structuring with those of misplaced expressions, without follow-ups.
 
     A misplaced `${` explains any other error of its own value, and is dropped inside a part that is wrong as a whole.
     """
-    keys = {m.path for m in found if m.key and m.rule is not codes.MISSING_KEY}
+    keys = {m.path for m in found if m.is_key and m.rule is not codes.MISSING_KEY}
     whole = {m.path for m in found if m.rule not in (codes.MISSING_KEY, codes.BAD_NAME)}
-    shown = [s for s in stray if not (s.path in keys or _inside(s, whole))]
+    shown = [s for s in stray if not (s.path in keys or _is_inside(s, whole))]
     explained = {s.path for s in shown}
     kept = [m for m in found if m.rule is codes.MISSING_KEY or m.path not in explained]
     return [*kept, *shown]
 
 
-def _inside(stray: Mistake, wrong: Set[KeyPath]) -> bool:
+def _is_inside(stray: StructuringError, wrong: Set[KeyPath]) -> bool:
     return any(stray.path[:end] in wrong for end in range(len(stray.path)))
 
 
-def _mistake(path: KeyPath, within: tuple[int, int] | None) -> Mistake:
+def _build_error(path: KeyPath, within: tuple[int, int] | None) -> StructuringError:
     message = (
         "an expression is not allowed in a key"
         if within is None
@@ -79,21 +81,21 @@ def _mistake(path: KeyPath, within: tuple[int, int] | None) -> Mistake:
     takers = "only `with`, `when`, `for_each`, `set` and `outputs` take expressions"
     cure = f"{takers}; `$${{` is a literal `${{`"
     key = within is None
-    return Mistake(path, codes.BAD_EXPRESSION, message, cure, key, within=within)
+    return StructuringError(path, codes.BAD_EXPRESSION, message, cure, key, offsets=within)
 
 
-def _inner(path: KeyPath) -> KeyPath:
+def _path_in_document(path: KeyPath) -> KeyPath:
     return path[2:] if path[:1] == ("pipelines",) else path
 
 
-def _takes(path: KeyPath) -> bool:
-    match _inner(path):
+def _may_hold_expression(path: KeyPath) -> bool:
+    match _path_in_document(path):
         case ("outputs", *_):
             return True
         case ("services" | "resources", _, "with", *_):
             return True
         case ("nodes" | "finally", _, "steps", _, str(key), *_):
-            return key in _STEP
+            return key in _STEP_KEYS
         case ("nodes" | "finally", _, str(key), *_):
-            return key in _NODE
+            return key in _NODE_KEYS
     return False

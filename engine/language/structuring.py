@@ -21,49 +21,55 @@ from cattrs.gen import make_dict_structure_fn, override
 from engine.diagnostics import codes
 from engine.language.spec import (
     CONDITIONS,
-    Code,
     Count,
     Delay,
     Duration,
+    ExitCode,
     Factor,
+    Fraction01,
     Limit,
     LimitsSpec,
     NeedSpec,
     NodeSpec,
     PipelineSpec,
-    Rank,
+    Priority,
     ResourceSpec,
     RetrySpec,
     RouteSpec,
     ServiceSpec,
-    Share,
     Spec,
     StepSpec,
 )
-from engine.language.structuring_errors import INTERNAL, RENAMED, STEP_KEYS, Own, Wrong
+from engine.language.structuring_errors import (
+    DERIVED_FIELDS,
+    FIELD_NAMES,
+    STEP_KEYS,
+    InlineStepName,
+    InvalidValue,
+)
 from engine.language.value_hooks import (
-    Hook,
-    between,
-    choice,
-    code,
-    duration,
-    each,
-    exactly,
-    exit_name,
-    identifier,
-    items,
-    json,
-    literal,
-    real,
-    tolerance,
-    wanted,
-    word,
+    StructureHook,
+    check_exit_name,
+    check_identifier,
+    check_name,
+    duration_hook,
+    exact_type,
+    expected,
+    expected_one_of,
+    float_range,
+    integer_range,
+    structure_each,
+    structure_exit_reference,
+    structure_for_each,
+    structure_json,
+    structure_literal,
+    structure_tolerance,
 )
 
-__all__ = ["Misnamed", "structure"]
+__all__ = ["InvalidName", "structure_spec"]
 
 
-class Misnamed(str):
+class InvalidName(str):
     """A key already reported as an invalid name; the value under it is structured all the same."""
 
     __slots__ = ()
@@ -74,11 +80,11 @@ class Misnamed(str):
 
 # -- equal tables are one object -----------------------------------------------------------------
 
-_TABLES: ContextVar[dict[tuple[Hook, str], Any]] = ContextVar("_TABLES")
+_TABLES: ContextVar[dict[tuple[StructureHook, str], Any]] = ContextVar("_TABLES")
 """What hooks made in this call of `structure`, by the data that it was made of, written out."""
 
 
-def _shared(hook: Hook) -> Hook:
+def _share_equal(hook: StructureHook) -> StructureHook:
     """The hook, which gives one object for equal data."""
 
     def read(value: Any, kind: Any) -> Any:
@@ -93,166 +99,177 @@ def _shared(hook: Hook) -> Hook:
 # -- what has a short and a long form ----------------------------------------------------------
 
 
-def _table(value: Any, what: str = "a table") -> dict[str, Any]:
+def _expect_table(value: Any, description: str = "a table") -> dict[str, Any]:
     if type(value) is not dict:
-        raise wanted(what, value)
+        raise expected(description, value)
     return value
 
 
-def _route(value: Any, _: Any) -> RouteSpec:
+def _structure_route(value: Any, _: Any) -> RouteSpec:
     if type(value) is str:
         return RouteSpec(value)
-    found: RouteSpec = _ROUTE(_table(value, "a target, or a table with `to`"), RouteSpec)
+    found: RouteSpec = _ROUTE_HOOK(
+        _expect_table(value, "a target, or a table with `to`"), RouteSpec
+    )
     return found
 
 
-def _retry(value: Any, _: Any) -> tuple[RetrySpec, ...]:
+def _structure_retry(value: Any, _: Any) -> tuple[RetrySpec, ...]:
     if type(value) is dict:
-        return (_RETRY(value, RetrySpec),)
+        return (_RETRY_HOOK(value, RetrySpec),)
     if type(value) is not list or not value:
-        raise wanted("a table with `attempts`, or an array of such tables", value)
-    return tuple(each(enumerate(value), lambda _, clause: _RETRY(clause, RetrySpec)).values())
+        raise expected("a table with `attempts`, or an array of such tables", value)
+    return tuple(
+        structure_each(enumerate(value), lambda _, clause: _RETRY_HOOK(clause, RetrySpec)).values()
+    )
 
 
-def _needs(value: Any, _: Any) -> dict[str, NeedSpec]:
+def _structure_needs(value: Any, _: Any) -> dict[str, NeedSpec]:
     if type(value) is dict:
-        return each(value.items(), _need)
+        return structure_each(value.items(), _structure_need)
     if type(value) is not list:
-        raise wanted("an array of nodes, or a table from nodes to conditions", value)
-    return dict.fromkeys(_several(value, "a node"), "success")
+        raise expected("an array of nodes, or a table from nodes to conditions", value)
+    return dict.fromkeys(_structure_unique(value, "a node"), "success")
 
 
-def _names(value: Any, _: Any) -> tuple[str, ...]:
+def _structure_names(value: Any, _: Any) -> tuple[str, ...]:
     """Structure an array of distinct names."""
     if type(value) is not list:
-        raise wanted("an array of names", value)
-    return _several(value, "a name")
+        raise expected("an array of names", value)
+    return _structure_unique(value, "a name")
 
 
-def _several(value: list[Any], what: str) -> tuple[str, ...]:
+def _structure_unique(value: list[Any], what: str) -> tuple[str, ...]:
     named: list[str] = []
 
     def one(_: int, name: Any) -> None:
         if type(name) is not str:
-            raise wanted(what, name)
+            raise expected(what, name)
         if name in named:
-            raise Wrong(codes.WRONG_TYPE, f"`{name}` is named twice")
+            raise InvalidValue(codes.WRONG_TYPE, f"`{name}` is named twice")
         named.append(name)
 
-    each(enumerate(value), one)
+    structure_each(enumerate(value), one)
     return tuple(named)
 
 
-def _need(_: str, value: Any) -> NeedSpec:
+def _structure_need(_: str, value: Any) -> NeedSpec:
     if type(value) is str:
         if value in CONDITIONS:
             return value
-        wrong = choice(value, CONDITIONS)
+        wrong = expected_one_of(value, CONDITIONS)
         cure = wrong.help or f'write a label in an array: ["{value}"]'
-        raise Wrong(wrong.rule, wrong.message, cure, known=wrong.known)
+        raise InvalidValue(wrong.rule, wrong.message, cure, candidates=wrong.candidates)
     if type(value) is not list or not value:
-        raise wanted("a condition, or an array of labels", value)
-    return tuple(each(enumerate(value), _label).values())
+        raise expected("a condition, or an array of labels", value)
+    return tuple(structure_each(enumerate(value), _structure_label).values())
 
 
-def _label(_: int, value: Any) -> str | int:
+def _structure_label(_: int, value: Any) -> str | int:
     if type(value) is str or (type(value) is int and 0 <= value <= 255):
         return value
-    raise wanted("a label or an exit code", value)
+    raise expected("a label or an exit code", value)
 
 
-def _named(hook: Hook, check: Callable[[str], None] = lambda name: None) -> Hook:
+def _build_table_hook(
+    hook: StructureHook, check: Callable[[str], None] = lambda name: None
+) -> StructureHook:
     """Return a hook for tables: each name must pass `check`, each value is structured by `hook(name, value)`."""
-    one = _of_name(hook, check)
+    one = _add_name_check(hook, check)
 
     def read(value: Any, _: Any) -> dict[str, Any]:
-        return {str(name): made for name, made in each(_table(value).items(), one).items()}
+        return {
+            str(name): made
+            for name, made in structure_each(_expect_table(value).items(), one).items()
+        }
 
     return read
 
 
-def _of_name(hook: Hook, check: Callable[[str], None]) -> Hook:
+def _add_name_check(hook: StructureHook, check: Callable[[str], None]) -> StructureHook:
     """Return the hook with a check of the name added before it."""
 
     def one(name: str, item: Any) -> Any:
         try:
-            if type(name) not in (Misnamed, Own):
+            if type(name) not in (InvalidName, InlineStepName):
                 check(name)
-        except Wrong as bad:
-            return _beside([bad], lambda: hook(name, item))
+        except InvalidValue as bad:
+            return _collect_errors([bad], lambda: hook(name, item))
         return hook(str(name), item)
 
     return one
 
 
-def _node(name: str, value: Any) -> NodeSpec:
+def _structure_node(name: str, value: Any) -> NodeSpec:
     """Structure a node, separating the node's own keys from those of an inline step."""
-    table = _table(value)
+    table = _expect_table(value)
     own = {k: v for k, v in table.items() if k not in STEP_KEYS}
     step = {k: v for k, v in table.items() if k in STEP_KEYS}
     wrong: list[Exception] = []
     if own.pop("single", None) is not None:
         wrong.append(ForbiddenExtraKeysError("", NodeSpec, {"single"}))
     if single := "steps" not in table and "start" not in table:
-        own |= {"start": name, "steps": {Own(name): step}}
+        own |= {"start": name, "steps": {InlineStepName(name): step}}
     else:
-        wrong += [_astray(key) for key in step]
-    return _beside(wrong, lambda: _NODE(own | {"single": single}, NodeSpec))  # type: ignore[no-any-return]
+        wrong += [_build_misplaced_key_error(key) for key in step]
+    return _collect_errors(wrong, lambda: _NODE_HOOK(own | {"single": single}, NodeSpec))  # type: ignore[no-any-return]
 
 
-def _beside(wrong: list[Exception], make: Callable[[], Any]) -> Any:
+def _collect_errors(wrong: list[Exception], make: Callable[[], Any]) -> Any:
     """Return the result of `make`, or raise its errors together with those found before."""
     try:
         made = make()
-    except (Wrong, ExceptionGroup) as more:
+    except (InvalidValue, ExceptionGroup) as more:
         wrong = [*wrong, more]
     if wrong:
         raise ExceptionGroup("", wrong)
     return made
 
 
-def _astray(key: str) -> Wrong:
+def _build_misplaced_key_error(key: str) -> InvalidValue:
     message = f"`{key}` belongs to a step, and this node has `steps`"
-    return Wrong(codes.WRONG_TYPE, message, f"move `{key}` into one of the steps", (key,), key=True)
+    return InvalidValue(
+        codes.WRONG_TYPE, message, f"move `{key}` into one of the steps", (key,), is_key=True
+    )
 
 
-def _steps(value: Any, _: Any) -> dict[str, StepSpec]:
+def _structure_steps(value: Any, _: Any) -> dict[str, StepSpec]:
     if value == {}:
-        raise Wrong(codes.MISSING_KEY, "`steps` is empty", key=True)
-    steps: dict[str, StepSpec] = _STEPS(value, None)
+        raise InvalidValue(codes.MISSING_KEY, "`steps` is empty", is_key=True)
+    steps: dict[str, StepSpec] = _STEPS_HOOK(value, None)
     return steps
 
 
-def _object(value: Any, what: str = "a table") -> Any:
-    return json(_table(value, what))
+def _structure_object(value: Any, what: str = "a table") -> Any:
+    return structure_json(_expect_table(value, what))
 
 
-def _state(_: str, value: Any) -> Any:
-    schema = _object(value, "a JSON Schema (a table) with `initial`")
+def _structure_state(_: str, value: Any) -> Any:
+    schema = _structure_object(value, "a JSON Schema (a table) with `initial`")
     if "initial" not in schema:
         cure = "set `initial`, its value when a run starts"
-        raise Wrong(codes.MISSING_KEY, "`initial` is missing", cure, key=True)
+        raise InvalidValue(codes.MISSING_KEY, "`initial` is missing", cure, is_key=True)
     return schema
 
 
-def _description(value: Any, _: Any) -> str:
+def _structure_description(value: Any, _: Any) -> str:
     """Structure a text for people, in which `$${` is a literal `${`."""
     text: str = CONVERTER.structure(value, str)
     return text.replace("$${", "${")
 
 
-def _document(_: str, value: Any) -> Spec:
-    found: Spec = _SPEC(_table(value), Spec)
+def _structure_document(_: str, value: Any) -> Spec:
+    found: Spec = _SPEC_HOOK(_expect_table(value), Spec)
     return found
 
 
-def _array(kind: Any) -> Hook:
+def _build_array_hook(kind: Any) -> StructureHook:
     """Return a hook that structures an array into a tuple of values of one type."""
 
     def hook(value: Any, _: Any) -> tuple[Any, ...]:
         if type(value) is not list:
-            raise wanted("an array", value)
-        found = each(enumerate(value), lambda _, item: CONVERTER.structure(item, kind))
+            raise expected("an array", value)
+        found = structure_each(enumerate(value), lambda _, item: CONVERTER.structure(item, kind))
         return tuple(found.values())
 
     return hook
@@ -263,24 +280,24 @@ def _array(kind: Any) -> Hook:
 CONVERTER = Converter(forbid_extra_keys=True, detailed_validation=True)
 
 
-def _reader(kind: type, **hooks: Hook) -> Hook:
+def _register_structure(kind: type, **hooks: StructureHook) -> StructureHook:
     """Register and return the hook of one class; `hooks` serve fields whose type does not say enough."""
     fields = {
         f.name: override(
-            rename=RENAMED.get(f.name),
-            omit=(f.name in INTERNAL.get(kind, ()) and f.name != "single") or None,
+            rename=FIELD_NAMES.get(f.name),
+            omit=(f.name in DERIVED_FIELDS.get(kind, ()) and f.name != "single") or None,
             struct_hook=hooks.get(f.name),
         )
         for f in attrs.fields(kind)
     }
 
     @cache
-    def made() -> Hook:
+    def made() -> StructureHook:
         """Written and compiled when the first such table is read: few specs have all of them."""
         return make_dict_structure_fn(kind, CONVERTER, **fields)  # type: ignore[arg-type]
 
     def read(value: Any, cls: Any) -> Any:
-        return made()(_table(value), cls)
+        return made()(_expect_table(value), cls)
 
     CONVERTER.register_structure_hook(kind, read)
     return read
@@ -290,74 +307,87 @@ def _is_literal(kind: Any) -> bool:
     return get_origin(kind) is Literal
 
 
-_CODE = between(0, 255, "an exit code from 0 to 255")
+_CODE = integer_range(0, 255, "an exit code from 0 to 255")
 for _kind, _hook in (
-    (str, exactly(str, "a string")),
-    (bool, exactly(bool, "true or false")),
-    (Count, between(1, 1000, "a whole number from 1 to 1000")),
-    (Limit, between(1, None, "a whole number, 1 or more")),
-    (Code, _CODE),
-    (Rank, between(0, None, "a whole number, 0 or more")),
-    (Factor, real(1, 1e9, "a number, 1 or more")),
-    (Share, real(0, 1, "a number from 0 to 1")),
-    (Duration, duration(zero=False)),
-    (Delay, duration(zero=True)),
+    (str, exact_type(str, "a string")),
+    (bool, exact_type(bool, "true or false")),
+    (Count, integer_range(1, 1000, "a whole number from 1 to 1000")),
+    (Limit, integer_range(1, None, "a whole number, 1 or more")),
+    (ExitCode, _CODE),
+    (Priority, integer_range(0, None, "a whole number, 0 or more")),
+    (Factor, float_range(1, 1e9, "a number, 1 or more")),
+    (Fraction01, float_range(0, 1, "a number from 0 to 1")),
+    (Duration, duration_hook(allow_zero=False)),
+    (Delay, duration_hook(allow_zero=True)),
 ):
     CONVERTER.register_structure_hook(_kind, _hook)
-CONVERTER.register_structure_hook_func(_is_literal, literal)
-CONVERTER.register_structure_hook_func(lambda kind: kind == str | int, code)
+CONVERTER.register_structure_hook_func(_is_literal, structure_literal)
+CONVERTER.register_structure_hook_func(lambda kind: kind == str | int, structure_exit_reference)
 
-_ROUTE = _reader(RouteSpec)
-CONVERTER.register_structure_hook(RouteSpec, _route)
-_RETRY = _reader(RetrySpec, on=_array(str | int))
-_STEP = _reader(
+_ROUTE_HOOK = _register_structure(RouteSpec)
+CONVERTER.register_structure_hook(RouteSpec, _structure_route)
+_RETRY_HOOK = _register_structure(RetrySpec, on=_build_array_hook(str | int))
+_STEP_HOOK = _register_structure(
     StepSpec,
-    with_=lambda value, _: _object(value),
-    exits=_shared(_named(lambda _, value: _CODE(value, Code), exit_name)),
-    routes=_shared(_named(lambda _, value: _route(value, None))),
-    retry=_shared(_retry),
-    set=lambda value, _: _object(value),
-    description=_description,
+    with_=lambda value, _: _structure_object(value),
+    exits=_share_equal(_build_table_hook(lambda _, value: _CODE(value, ExitCode), check_exit_name)),
+    routes=_share_equal(_build_table_hook(lambda _, value: _structure_route(value, None))),
+    retry=_share_equal(_structure_retry),
+    set=lambda value, _: _structure_object(value),
+    description=_structure_description,
 )
-_STEPS = _named(lambda _, value: _STEP(value, StepSpec), identifier)
-_NODE = _reader(
+_STEPS_HOOK = _build_table_hook(lambda _, value: _STEP_HOOK(value, StepSpec), check_identifier)
+_NODE_HOOK = _register_structure(
     NodeSpec,
-    steps=_steps,
-    needs=_needs,
-    outputs=lambda value, _: _object(value),
-    for_each=items,
-    tolerate=tolerance,
-    uses=_names,
-    requires=_names,
-    description=_description,
+    steps=_structure_steps,
+    needs=_structure_needs,
+    outputs=lambda value, _: _structure_object(value),
+    for_each=structure_for_each,
+    tolerate=structure_tolerance,
+    uses=_structure_names,
+    requires=_structure_names,
+    description=_structure_description,
 )
-_SERVICE = _reader(
-    ServiceSpec, with_=lambda value, _: _object(value), retry=_retry, description=_description
+_SERVICE_HOOK = _register_structure(
+    ServiceSpec,
+    with_=lambda value, _: _structure_object(value),
+    retry=_structure_retry,
+    description=_structure_description,
 )
-_RESOURCE = _reader(ResourceSpec, with_=lambda value, _: _object(value), description=_description)
-_reader(LimitsSpec)
-_reader(PipelineSpec, tasks=_array(str), description=_description)
-_SPEC = _reader(
+_RESOURCE_HOOK = _register_structure(
+    ResourceSpec,
+    with_=lambda value, _: _structure_object(value),
+    description=_structure_description,
+)
+_register_structure(LimitsSpec)
+_register_structure(PipelineSpec, tasks=_build_array_hook(str), description=_structure_description)
+_SPEC_HOOK = _register_structure(
     Spec,
-    inputs=_named(lambda _, value: _object(value, "a JSON Schema (a table)"), identifier),
-    state=_named(_state, identifier),
-    pools=_named(lambda _, value: CONVERTER.structure(value, Limit), word),
-    nodes=_named(_node, identifier),
-    finally_=_named(_node, identifier),
-    services=_named(lambda _, value: _SERVICE(value, ServiceSpec), identifier),
-    resources=_named(lambda _, value: _RESOURCE(value, ResourceSpec), identifier),
-    outputs=lambda value, _: _object(value),
-    pipelines=_named(_document, word),
+    inputs=_build_table_hook(
+        lambda _, value: _structure_object(value, "a JSON Schema (a table)"), check_identifier
+    ),
+    state=_build_table_hook(_structure_state, check_identifier),
+    pools=_build_table_hook(lambda _, value: CONVERTER.structure(value, Limit), check_name),
+    nodes=_build_table_hook(_structure_node, check_identifier),
+    finally_=_build_table_hook(_structure_node, check_identifier),
+    services=_build_table_hook(
+        lambda _, value: _SERVICE_HOOK(value, ServiceSpec), check_identifier
+    ),
+    resources=_build_table_hook(
+        lambda _, value: _RESOURCE_HOOK(value, ResourceSpec), check_identifier
+    ),
+    outputs=lambda value, _: _structure_object(value),
+    pipelines=_build_table_hook(_structure_document, check_name),
 )
 
 
-def structure(data: Mapping[str, Any]) -> Spec:
+def structure_spec(data: Mapping[str, Any]) -> Spec:
     """Return the Spec of one document's data, without the key `engine`.
 
     Raises an exception group that `structuring_errors.flatten_errors` reads.
     """
     token = _TABLES.set({})
     try:
-        return _SPEC(dict(data), Spec)  # type: ignore[no-any-return]
+        return _SPEC_HOOK(dict(data), Spec)  # type: ignore[no-any-return]
     finally:
         _TABLES.reset(token)

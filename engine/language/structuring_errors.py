@@ -12,22 +12,22 @@ import attrs
 from cattrs.errors import AttributeValidationNote, ForbiddenExtraKeysError, IterableValidationNote
 
 from engine.base.classes import frozen
-from engine.base.suggestions import nearest
+from engine.base.suggestions import closest_match
 from engine.diagnostics import Rule, codes
 from engine.language.spec import NodeSpec, Spec, StepSpec
-from engine.toml.key_paths import KeyPath, show
+from engine.toml.key_paths import KeyPath, format_path
 
 __all__ = [
-    "INTERNAL",
-    "RENAMED",
+    "DERIVED_FIELDS",
+    "FIELD_NAMES",
+    "NODE_TABLES",
     "STEP_KEYS",
-    "TABLES",
-    "Mistake",
-    "Own",
-    "Wrong",
-    "known_keys",
-    "mistakes",
-    "whose",
+    "InlineStepName",
+    "InvalidValue",
+    "StructuringError",
+    "flatten_errors",
+    "list_known_keys",
+    "owner_of",
 ]
 
 STEP_KEYS = frozenset(
@@ -35,29 +35,38 @@ STEP_KEYS = frozenset(
 )
 """Keys of a step that a node without `steps` may have besides its own keys."""
 
-RENAMED = {"with_": "with", "finally_": "finally"}
+FIELD_NAMES = {"with_": "with", "finally_": "finally"}
 """Names in the file of fields that Python could not name so."""
-INTERNAL = {
+DERIVED_FIELDS = {
     Spec: frozenset(
-        {"source", "at", "name", "files", "broken", "misnamed", "table", "before"},
+        {
+            "source",
+            "key_path",
+            "name",
+            "files",
+            "omitted_paths",
+            "misnamed_paths",
+            "table",
+            "finished_nodes",
+        },
     ),
-    NodeSpec: frozenset({"single", "unfolded"}),
+    NodeSpec: frozenset({"single", "from_task_class"}),
 }
 """Fields that are derived and have no key in a file."""
 
 
-TABLES = ("nodes", "finally")
+NODE_TABLES = ("nodes", "finally")
 """The keys of a document that hold nodes."""
 
 
-class Own(str):
+class InlineStepName(str):
     """The name of a step that is written in the table of its node."""
 
     __slots__ = ()
 
 
 @frozen
-class Mistake:
+class StructuringError:
     """An `InvalidValue` with its whole key path.
 
     `is_key` tells that the key is wrong, not the value.
@@ -67,88 +76,92 @@ class Mistake:
     rule: Rule
     message: str
     help: str | None
-    key: bool
-    meant: str | None = None
+    is_key: bool
+    closest_key: str | None = None
     """For an unknown key, the known key that was probably meant."""
-    within: tuple[int, int] | None = None
+    offsets: tuple[int, int] | None = None
     """Offsets in the string at the path, where only part of it is wrong."""
-    known: tuple[str, ...] = ()
+    candidates: tuple[str, ...] = ()
     """The valid alternatives to the key, or to the string that is the value."""
 
 
-def mistakes(error: BaseException, path: KeyPath = ()) -> Iterator[Mistake]:
+def flatten_errors(error: BaseException, path: KeyPath = ()) -> Iterator[StructuringError]:
     """Yield every error in an exception group from structuring, each with its key path.
 
     Reraises an exception that does not come from structuring.
     """
-    path += _place(error)
+    path += _find_note_path(error)
     match error:
-        case Wrong():
-            place = _written(path + error.at)
+        case InvalidValue():
+            place = _as_written(path + error.subpath)
             # A message about a value names its key, so that it says enough without its place.
-            named = error.rule is codes.WRONG_TYPE and place and not error.key
-            message = f"`{show(place)}`: {error.message}" if named else error.message
-            yield Mistake(place, error.rule, message, error.help, error.key, known=error.known)
+            named = error.rule is codes.WRONG_TYPE and place and not error.is_key
+            message = f"`{format_path(place)}`: {error.message}" if named else error.message
+            yield StructuringError(
+                place, error.rule, message, error.help, error.is_key, candidates=error.candidates
+            )
         case ForbiddenExtraKeysError():
             for name in sorted(error.extra_fields):
-                yield _unknown(name, error.cl, path)
+                yield _build_unknown_key(name, error.cl, path)
         case KeyError():
-            name = RENAMED.get(error.args[0], error.args[0])
-            message, place = f"`{name}` is missing", _written(path[:-1])
-            yield Mistake(place, codes.MISSING_KEY, message, None, True, name)
+            name = FIELD_NAMES.get(error.args[0], error.args[0])
+            message, place = f"`{name}` is missing", _as_written(path[:-1])
+            yield StructuringError(place, codes.MISSING_KEY, message, None, True, name)
         case BaseExceptionGroup():
             for part in error.exceptions:
-                yield from mistakes(part, path)
+                yield from flatten_errors(part, path)
         case _:
             raise error
 
 
-def _place(error: BaseException) -> KeyPath:
+def _find_note_path(error: BaseException) -> KeyPath:
     for note in getattr(error, "__notes__", ()):
         if type(note) is AttributeValidationNote:
-            return (RENAMED.get(note.name, note.name),)
+            return (FIELD_NAMES.get(note.name, note.name),)
         if type(note) is IterableValidationNote:
             return (note.index,)
     return ()
 
 
-def _written(path: KeyPath) -> KeyPath:
+def _as_written(path: KeyPath) -> KeyPath:
     """Return the path as it stands in the file, where a step written in its node has no `steps` table."""
     for at, part in enumerate(path):
-        if type(part) is Own:
+        if type(part) is InlineStepName:
             return path[: at - 1] + path[at + 1 :]
     return path
 
 
-def _unknown(name: str, cls: type, path: KeyPath) -> Mistake:
-    place = _written((*path, name))
-    known = known_keys(cls)
-    if cls is StepSpec and name in known_keys(NodeSpec):
+def _build_unknown_key(name: str, cls: type, path: KeyPath) -> StructuringError:
+    place = _as_written((*path, name))
+    known = list_known_keys(cls)
+    if cls is StepSpec and name in list_known_keys(NodeSpec):
         cure = "this key belongs to the node, not to its steps"
-        return Mistake(place, codes.UNKNOWN_KEY, f"`{name}` is not a key here", cure, True)
-    guess = nearest(name, known)
+        return StructuringError(place, codes.UNKNOWN_KEY, f"`{name}` is not a key here", cure, True)
+    guess = closest_match(name, known)
     listed = "known here: " + ", ".join(f"`{key}`" for key in known)
     cure = f"did you mean `{guess}`?" if guess else listed
     message = f"`{name}` is not a key here"
-    return Mistake(place, codes.UNKNOWN_KEY, message, cure, True, guess, known=tuple(known))
+    return StructuringError(
+        place, codes.UNKNOWN_KEY, message, cure, True, guess, candidates=tuple(known)
+    )
 
 
-def known_keys(cls: type) -> list[str]:
+def list_known_keys(cls: type) -> list[str]:
     """Return the keys that a table may have, sorted; a node's include those of an inline step."""
-    internal = INTERNAL.get(cls, frozenset())
-    own = {RENAMED.get(f.name, f.name) for f in attrs.fields(cls) if f.name not in internal}
+    internal = DERIVED_FIELDS.get(cls, frozenset())
+    own = {FIELD_NAMES.get(f.name, f.name) for f in attrs.fields(cls) if f.name not in internal}
     return sorted(own | (STEP_KEYS if cls is NodeSpec else set()))
 
 
-def whose(path: KeyPath) -> tuple[str | None, str | None]:
+def owner_of(path: KeyPath) -> tuple[str | None, str | None]:
     """Return the names of the node and the step that contain a key path, each None if absent."""
     inner = path[2:] if path[:1] == ("pipelines",) else path
-    if len(inner) < 2 or inner[0] not in TABLES:
+    if len(inner) < 2 or inner[0] not in NODE_TABLES:
         return None, None
     return str(inner[1]), str(inner[3]) if len(inner) > 3 and inner[2] == "steps" else None
 
 
-class Wrong(Exception):
+class InvalidValue(Exception):
     """One mistake in the value being structured, or in the value at `subpath` below it.
 
     `is_key` tells that the key is wrong, not the value; `candidates` are the valid words.
@@ -159,10 +172,16 @@ class Wrong(Exception):
         rule: Rule,
         message: str,
         help: str | None = None,
-        at: KeyPath = (),
-        key: bool = False,
-        known: tuple[str, ...] = (),
+        subpath: KeyPath = (),
+        is_key: bool = False,
+        candidates: tuple[str, ...] = (),
     ) -> None:
         super().__init__(message)
-        self.rule, self.message, self.help, self.at, self.key = rule, message, help, at, key
-        self.known = known
+        self.rule, self.message, self.help, self.subpath, self.is_key = (
+            rule,
+            message,
+            help,
+            subpath,
+            is_key,
+        )
+        self.candidates = candidates

@@ -15,62 +15,62 @@ from cattrs import IterableValidationError
 from cattrs.errors import IterableValidationNote
 
 from engine.base.durations import parse_duration
-from engine.base.suggestions import nearest
+from engine.base.suggestions import closest_match
 from engine.diagnostics import codes
-from engine.language.structuring_errors import Wrong
+from engine.language.structuring_errors import InvalidValue
 
 __all__ = [
-    "LANGUAGE",
-    "NAME",
-    "OUTCOMES",
-    "RESERVED",
-    "Hook",
-    "between",
-    "choice",
-    "code",
-    "describe",
-    "duration",
-    "each",
-    "exactly",
-    "exit_name",
-    "identifier",
-    "items",
-    "json",
-    "literal",
-    "real",
-    "tolerance",
-    "wanted",
-    "word",
+    "ENGINE_OUTCOMES",
+    "LANGUAGE_VERSION",
+    "NAME_PATTERN",
+    "RESERVED_NAMES",
+    "StructureHook",
+    "check_exit_name",
+    "check_identifier",
+    "check_name",
+    "describe_value",
+    "duration_hook",
+    "exact_type",
+    "expected",
+    "expected_one_of",
+    "float_range",
+    "integer_range",
+    "structure_each",
+    "structure_exit_reference",
+    "structure_for_each",
+    "structure_json",
+    "structure_literal",
+    "structure_tolerance",
 ]
 
-Hook = Callable[[Any, Any], Any]
+StructureHook = Callable[[Any, Any], Any]
 
-LANGUAGE = 1
+LANGUAGE_VERSION = 1
 """The version of the spec language that this engine implements."""
 
-NAME = r"[A-Za-z_][A-Za-z0-9_]*"
+NAME_PATTERN = r"[A-Za-z_][A-Za-z0-9_]*"
 
-_OWN = """
+_ENGINE_WORDS = """
     inputs steps state item index run env secrets resources services finally done fail
 """
-_CEL = """
+_CEL_WORDS = """
     true false null in as break const continue else for function if import let loop package
     namespace return var void while has all exists exists_one map filter size string int
     uint double bool bytes null_type type dyn list duration timestamp matches contains startsWith
     endsWith getFullYear getMonth getDate getDayOfMonth getDayOfWeek getDayOfYear getHours
     getMinutes getSeconds getMilliseconds max min optional
 """  # literals and operators, reserved words, types, functions
-RESERVED = frozenset((_OWN + _CEL).split())
+RESERVED_NAMES = frozenset((_ENGINE_WORDS + _CEL_WORDS).split())
 """Names that an expression could not tell from a word of the language or of CEL."""
 
-OUTCOMES = frozenset({"error", "timeout", "lost", "interrupted"})
+ENGINE_OUTCOMES = frozenset({"error", "timeout", "lost", "interrupted"})
 """Outcomes of an attempt that are not exits; no exit may have such a name."""
 
 
 # -- values ------------------------------------------------------------------------------------
 
 
-def describe(value: Any) -> str:
+def describe_value(value: Any) -> str:
     """Describe a value in the terms of TOML."""
     match value:
         case bool():
@@ -87,111 +87,113 @@ def describe(value: Any) -> str:
             return "a date or time"
 
 
-def wanted(what: str, value: Any) -> Wrong:
+def expected(description: str, value: Any) -> InvalidValue:
     """Return the error "expected DESCRIPTION, found …"."""
-    return Wrong(codes.WRONG_TYPE, f"expected {what}, found {describe(value)}")
+    return InvalidValue(codes.WRONG_TYPE, f"expected {description}, found {describe_value(value)}")
 
 
-def exactly(kind: type, what: str) -> Hook:
+def exact_type(kind: type, description: str) -> StructureHook:
     """Return a hook for values of exactly one type."""
 
     def hook(value: Any, _: Any) -> Any:
         if type(value) is not kind:
-            raise wanted(what, value)
+            raise expected(description, value)
         return value
 
     return hook
 
 
-def between(low: int, high: int | None, what: str) -> Hook:
+def integer_range(low: int, high: int | None, description: str) -> StructureHook:
     """Return a hook for whole numbers from `low` to `high`; None means no upper limit."""
 
     def hook(value: Any, _: Any) -> int:
         if type(value) is not int or value < low or (high is not None and value > high):
-            raise wanted(what, value)
+            raise expected(description, value)
         return value
 
     return hook
 
 
-def real(low: float, high: float, what: str) -> Hook:
+def float_range(low: float, high: float, description: str) -> StructureHook:
     """Return a hook for numbers from `low` to `high`, which converts them to floats."""
 
     def hook(value: Any, _: Any) -> float:
         if type(value) not in (int, float) or not low <= value <= high:
-            raise wanted(what, value)
+            raise expected(description, value)
         return float(value)
 
     return hook
 
 
-def duration(zero: bool) -> Hook:
+def duration_hook(allow_zero: bool) -> StructureHook:
     """Return a hook that converts a duration to seconds."""
 
     def hook(value: Any, _: Any) -> float:
         if type(value) is not str:
-            raise wanted('a duration such as "1m30s"', value)
+            raise expected('a duration such as "1m30s"', value)
         try:
             seconds = parse_duration(value)
         except ValueError as error:
-            raise Wrong(codes.WRONG_TYPE, str(error)) from None
-        if not (seconds or zero):
-            raise Wrong(codes.WRONG_TYPE, f"`{value}` must be above zero")
+            raise InvalidValue(codes.WRONG_TYPE, str(error)) from None
+        if not (seconds or allow_zero):
+            raise InvalidValue(codes.WRONG_TYPE, f"`{value}` must be above zero")
         return seconds
 
     return hook
 
 
-def literal(value: Any, kind: Any) -> Any:
+def structure_literal(value: Any, kind: Any) -> Any:
     """Check that a value is one of the words of a `Literal`."""
     known = get_args(kind)
     if type(value) is not str or value not in known:
-        raise choice(value, known)
+        raise expected_one_of(value, known)
     return value
 
 
-def choice(value: Any, known: tuple[str, ...]) -> Wrong:
+def expected_one_of(value: Any, choices: tuple[str, ...]) -> InvalidValue:
     """Return the error that one of these words was expected, with the closest as help."""
-    listed = " or ".join(f'"{k}"' for k in known)
-    guess = nearest(value, known) if isinstance(value, str) else None
+    listed = " or ".join(f'"{k}"' for k in choices)
+    guess = closest_match(value, choices) if isinstance(value, str) else None
     hint = f'did you mean "{guess}"?' if guess else None
-    message = f"expected {listed}, found {describe(value)}"
-    return Wrong(codes.WRONG_TYPE, message, hint, known=known if isinstance(value, str) else ())
+    message = f"expected {listed}, found {describe_value(value)}"
+    return InvalidValue(
+        codes.WRONG_TYPE, message, hint, candidates=choices if isinstance(value, str) else ()
+    )
 
 
-def code(value: Any, _: Any) -> str | int:
+def structure_exit_reference(value: Any, _: Any) -> str | int:
     """Check the name or number of an exit."""
     if type(value) is str or (type(value) is int and 0 <= value <= 255):
         return value
-    raise wanted("the name or number (0 to 255) of an exit", value)
+    raise expected("the name or number (0 to 255) of an exit", value)
 
 
-def items(value: Any, _: Any) -> str | list[Any]:
+def structure_for_each(value: Any, _: Any) -> str | list[Any]:
     """Check the value of `for_each`: a template of a list, or a list written out."""
     if type(value) is str:
         return value
     if type(value) is not list or not value:
-        raise wanted("a string that is one `${…}`, or an array with at least one item", value)
-    found: list[Any] = json(value)
+        raise expected("a string that is one `${…}`, or an array with at least one item", value)
+    found: list[Any] = structure_json(value)
     return found
 
 
-_SHARE = re.compile(r"(?:100|[0-9]{1,2}(?:\.[0-9]{1,6})?)%").fullmatch
+_match_percentage = re.compile(r"(?:100|[0-9]{1,2}(?:\.[0-9]{1,6})?)%").fullmatch
 
 
-def tolerance(value: Any, _: Any) -> int | str:
+def structure_tolerance(value: Any, _: Any) -> int | str:
     """Check a tolerance: a number of items, or a percentage of all of them."""
-    if (type(value) is int and value >= 0) or (type(value) is str and _SHARE(value)):
+    if (type(value) is int and value >= 0) or (type(value) is str and _match_percentage(value)):
         return value
-    raise wanted('a whole number, 0 or more, or a share of all items such as "10%"', value)
+    raise expected('a whole number, 0 or more, or a share of all items such as "10%"', value)
 
 
-def json(value: Any) -> Any:
+def structure_json(value: Any) -> Any:
     """Convert a TOML value to JSON; raises InvalidValue for numbers that JSON lacks."""
     if isinstance(value, (dict, list)):
-        return _inner(value)
+        return _structure_container(value)
     if isinstance(value, float) and not math.isfinite(value):
-        raise Wrong(codes.WRONG_TYPE, f"`{value}` is a number that JSON cannot represent")
+        raise InvalidValue(codes.WRONG_TYPE, f"`{value}` is a number that JSON cannot represent")
     return value if isinstance(value, (str, int, float)) else value.isoformat()
 
 
@@ -199,49 +201,53 @@ _PLAIN = frozenset({str, int, bool})
 """Types of values that are JSON as they are."""
 
 
-def _inner(value: dict[str, Any] | list[Any]) -> Any:
+def _structure_container(value: dict[str, Any] | list[Any]) -> Any:
     if _PLAIN.issuperset(map(type, value.values() if isinstance(value, dict) else value)):
         return value
     items = value.items() if isinstance(value, dict) else enumerate(value)
-    found = each(items, lambda _, item: json(item))
+    found = structure_each(items, lambda _, item: structure_json(item))
     return found if isinstance(value, dict) else list(found.values())
 
 
-_IDENTIFIER = re.compile(NAME).fullmatch
+_match_name = re.compile(NAME_PATTERN).fullmatch
 
 
 # -- names -------------------------------------------------------------------------------------
 
 
-def word(name: str) -> None:
+def check_name(name: str) -> None:
     """Check that a name is an identifier."""
-    if not _IDENTIFIER(name):
+    if not _match_name(name):
         cure = "letters, digits and `_`, no digit first"
-        raise Wrong(codes.BAD_NAME, f"`{name}` is not a name", cure, key=True)
+        raise InvalidValue(codes.BAD_NAME, f"`{name}` is not a name", cure, is_key=True)
 
 
-def identifier(name: str) -> None:
+def check_identifier(name: str) -> None:
     """Check that a name is an identifier and not reserved, so that expressions can use it."""
-    word(name)
-    if name in RESERVED:
+    check_name(name)
+    if name in RESERVED_NAMES:
         cure = f"use another name, such as `{name}_`"
-        raise Wrong(codes.BAD_NAME, f"`{name}` is a reserved word", cure, key=True)
+        raise InvalidValue(codes.BAD_NAME, f"`{name}` is a reserved word", cure, is_key=True)
 
 
-def exit_name(name: str) -> None:
+def check_exit_name(name: str) -> None:
     """Check that a name is an identifier and not an outcome of the engine."""
-    word(name)
-    if name in OUTCOMES:
-        raise Wrong(codes.BAD_NAME, f"`{name}` is the name of a built-in outcome", key=True)
+    check_name(name)
+    if name in ENGINE_OUTCOMES:
+        raise InvalidValue(
+            codes.BAD_NAME, f"`{name}` is the name of a built-in outcome", is_key=True
+        )
 
 
-def each(items: Iterable[tuple[Any, Any]], hook: Callable[[Any, Any], Any]) -> dict[Any, Any]:
+def structure_each(
+    items: Iterable[tuple[Any, Any]], hook: Callable[[Any, Any], Any]
+) -> dict[Any, Any]:
     """Return the result of `hook(key, value)` for each item, and raise all of their errors at once."""
     found, wrong = {}, []
     for key, item in items:
         try:
             found[key] = hook(key, item)
-        except (Wrong, ExceptionGroup) as error:
+        except (InvalidValue, ExceptionGroup) as error:
             place = IterableValidationNote("", key, None)
             error.__notes__ = [*getattr(error, "__notes__", ()), place]
             wrong.append(error)

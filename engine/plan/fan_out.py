@@ -13,7 +13,7 @@ from engine.expressions.model import Template
 if TYPE_CHECKING:
     from fractions import Fraction
 
-__all__ = ["Fan", "Tolerance", "tolerance_of"]
+__all__ = ["FanOut", "Tolerance", "parse_tolerance"]
 
 
 @frozen
@@ -23,22 +23,22 @@ class Tolerance:
     count: int = 0
     share: Fraction | None = None
 
-    def allows(self, items: int) -> int:
+    def count_allowed(self, items: int) -> int:
         """Return how many of a number of items may fail."""
         return int(items * self.share) if self.share is not None else self.count
 
     @property
-    def any(self) -> bool:
+    def may_lose_some(self) -> bool:
         """Return whether an item of some list may fail without the node failing."""
         return bool(self.count or self.share)
 
     @property
-    def all(self) -> bool:
+    def may_lose_all(self) -> bool:
         """Return whether all items may fail, however many there are."""
         return self.share == 1
 
 
-def tolerance_of(written: int | str) -> Tolerance:
+def parse_tolerance(written: int | str) -> Tolerance:
     """Parse the tolerance in a spec: a number, or a share such as `10%`."""
     if isinstance(written, int):
         return Tolerance(written)
@@ -49,28 +49,28 @@ def tolerance_of(written: int | str) -> Tolerance:
 
 
 @frozen(eq=False)
-class Fan:
+class FanOut:
     """A fan-out: the template of its list, how many attempts run at a time, and how many items may fail."""
 
     items: Template
     max_parallel: int
     tolerate: Tolerance
-    fits: bool
+    is_always_list: bool
     """Whether the value of the list expression is always a list."""
     count: int | None = None
     """The number of items where the list is written out; None where it is read."""
 
-    def may_be_lost(self, fail: bool) -> bool:
+    def can_fail(self, fail: bool) -> bool:
         """Return whether more items may fail than are tolerated, given whether items can fail."""
         if self.count is None:
-            return fail and not self.tolerate.all
-        return fail and self.tolerate.allows(self.count) < self.count
+            return fail and not self.tolerate.may_lose_all
+        return fail and self.tolerate.count_allowed(self.count) < self.count
 
-    def may_be_won(self, succeed: bool, fail: bool) -> bool:
+    def can_succeed(self, succeed: bool, fail: bool) -> bool:
         """Return whether no more items may fail than are tolerated, given what items can do.
 
         A list that is read may be empty.
         """
         if self.count is None or succeed:
             return True
-        return fail and self.tolerate.allows(self.count) >= self.count
+        return fail and self.tolerate.count_allowed(self.count) >= self.count

@@ -13,17 +13,19 @@ from typing import Any
 import attrs
 
 from engine.language.spec import NodeSpec, RouteSpec, Spec, StepSpec
-from engine.plan.plan import Body, Node, Plan
+from engine.plan.plan import Node, Plan, StepBody
 
-__all__ = ["fingerprint", "of_nodes"]
+__all__ = ["fingerprint", "fingerprint_nodes"]
 
 VERSION = 1
-_NO_MEANING = frozenset(
-    {"description", "group", "single", "source", "at", "files", "broken"}
-    | {"pipelines", "steps", "unfolded"}
+_IGNORED_FIELDS = frozenset(
+    {"description", "group", "single", "source", "key_path", "files", "omitted_paths"}
+    | {"pipelines", "steps", "from_task_class"}
 )
 
-_OF_FANS = frozenset({"for_each", "max_parallel", "tolerate"})
+_PART_KEYS = {"finally_plan": "closing", "service_plan": "probes", "resource_plan": "openings"}
+"""The keys of the plans inside a plan, by its fields; hashes of stored runs depend on them."""
+_FAN_OUT_FIELDS = frozenset({"for_each", "max_parallel", "tolerate"})
 
 
 def fingerprint(spec: Spec, nodes: Sequence[Node], parts: Mapping[str, Plan]) -> str:
@@ -31,65 +33,69 @@ def fingerprint(spec: Spec, nodes: Sequence[Node], parts: Mapping[str, Plan]) ->
     meaning = {
         "version": VERSION,
         "name": spec.name,
-        "pipeline": _plain(attrs.evolve(spec.pipeline, name=None)),
+        "pipeline": _to_plain_data(attrs.evolve(spec.pipeline, name=None)),
         "inputs": spec.inputs,
         "state": spec.state,
         "pools": spec.pools,
         "outputs": spec.outputs,
-        "nodes": [_node(node, spec.nodes[node.name]) for node in nodes],
+        "nodes": [_describe_node(node, spec.nodes[node.name]) for node in nodes],
     }
-    meaning |= {name: part.hash for name, part in parts.items()}
-    return _hash(meaning)
+    meaning |= {_PART_KEYS[name]: part.hash for name, part in parts.items()}
+    return _hash_meaning(meaning)
 
 
-def of_nodes(spec: Spec, nodes: Sequence[Node]) -> dict[str, str]:
+def fingerprint_nodes(spec: Spec, nodes: Sequence[Node]) -> dict[str, str]:
     """Return the SHA-256 of the meaning of each node by name, sub-pipelines included."""
-    return {node.name: _hash(_node(node, spec.nodes[node.name])) for node in nodes}
+    return {node.name: _hash_meaning(_describe_node(node, spec.nodes[node.name])) for node in nodes}
 
 
-def _hash(meaning: Any) -> str:
+def _hash_meaning(meaning: Any) -> str:
     import hashlib  # a check asks for no hash, and OpenSSL takes its time
 
     text = json.dumps(meaning, sort_keys=True, separators=(",", ":"), default=str)
     return hashlib.sha256(text.encode()).hexdigest()
 
 
-def _node(node: Node, spec: NodeSpec) -> list[Any]:
+def _describe_node(node: Node, spec: NodeSpec) -> list[Any]:
     steps = zip(spec.steps.items(), node.bodies, strict=True)
-    return [node.name, _own(node, spec), sorted(_step(*step, body) for step, body in steps)]
+    return [
+        node.name,
+        _describe_own_keys(node, spec),
+        sorted(_describe_step(*step, body) for step, body in steps),
+    ]
 
 
-def _own(node: Node, spec: NodeSpec) -> Any:
+def _describe_own_keys(node: Node, spec: NodeSpec) -> Any:
     """Return the keys of a node itself, with the defaults of a fan-out written out."""
-    plain = _plain(spec)
+    plain = _to_plain_data(spec)
     if node.fan is None:
-        return {key: value for key, value in plain.items() if key not in _OF_FANS}
+        return {key: value for key, value in plain.items() if key not in _FAN_OUT_FIELDS}
     allowed = node.fan.tolerate
     tolerate = [allowed.count, str(allowed.share)]
     return plain | {"max_parallel": node.fan.max_parallel, "tolerate": tolerate}
 
 
-def _step(name: str, step: StepSpec, body: Body) -> list[str]:
+def _describe_step(name: str, step: StepSpec, body: StepBody) -> list[str]:
     child = body.plan.hash if body.plan else None
-    routes = {key: _plain(_spelled_out(route)) for key, route in step.routes.items()}
-    plain = _plain(step) | {"pipeline": child, "routes": routes}
-    if body.called:
-        plain["called"] = {" ".join(name): plan.hash for name, plan in body.called.items()}
+    routes = {key: _to_plain_data(_with_defaults(route)) for key, route in step.routes.items()}
+    plain = _to_plain_data(step) | {"pipeline": child, "routes": routes}
+    if body.called_plans:
+        plain["called"] = {" ".join(name): plan.hash for name, plan in body.called_plans.items()}
     return [name, json.dumps(plain, sort_keys=True, default=str)]
 
 
-def _spelled_out(route: RouteSpec) -> RouteSpec:
+def _with_defaults(route: RouteSpec) -> RouteSpec:
     then = "fail" if route.max is not None and route.then is None else route.then
     return attrs.evolve(route, then=then, delay=route.delay or None)
 
 
-def _plain(value: Any) -> Any:
+def _to_plain_data(value: Any) -> Any:
     if attrs.has(type(value)):
         return {
-            field.name: _plain(getattr(value, field.name))
+            field.name: _to_plain_data(getattr(value, field.name))
             for field in attrs.fields(type(value))
-            if field.name not in _NO_MEANING
+            if field.name not in _IGNORED_FIELDS
         }
     if isinstance(value, dict):
-        return {str(key): _plain(item) for key, item in value.items()}
-    return [_plain(item) for item in value] if isinstance(value, tuple) else value
+        return {str(key): _to_plain_data(item) for key, item in value.items()}
+    return [_to_plain_data(item) for item in value] if isinstance(value, tuple) else value

@@ -15,32 +15,32 @@ from typing import Literal
 import attrs
 
 from engine.base.classes import frozen
-from engine.base.memo import once
+from engine.base.memo import memoize
 
 __all__ = [
-    "ASK_LIMIT",
+    "MAX_REQUESTED_DELAY",
     "Clause",
+    "Decision",
     "End",
     "Enter",
-    "Hop",
+    "LoopEdge",
     "Machine",
-    "Move",
-    "Outcome",
+    "MachineState",
+    "OutcomeCode",
     "Retry",
     "Route",
-    "State",
     "Step",
     "Stop",
     "Target",
     "advance",
     "begin",
-    "unbounded_loops",
+    "find_unbounded_loops",
 ]
 
-Outcome = int | Literal["error", "timeout", "interrupted"]
+OutcomeCode = int | Literal["error", "timeout", "interrupted"]
 Verdict = Literal["succeeded", "failed"]
 
-ASK_LIMIT = 300.0
+MAX_REQUESTED_DELAY = 300.0
 """The maximum delay in seconds that a task may request (`Retry-After`) where its clause has no `max_delay`."""
 
 
@@ -86,19 +86,23 @@ class Clause:
     """
 
     attempts: int
-    on: frozenset[Outcome] = frozenset()
-    star: bool = False
-    but: frozenset[Outcome] = frozenset()
+    on: frozenset[OutcomeCode] = frozenset()
+    matches_all: bool = False
+    excluded: frozenset[OutcomeCode] = frozenset()
     delay: float = 0.0
     factor: float = 1.0
     max_delay: float | None = None
     jitter: float = 0.0
 
-    def serves(self, outcome: Outcome) -> bool:
+    def can_retry(self, outcome: OutcomeCode) -> bool:
         """Return whether this clause applies to the outcome."""
-        return outcome in self.on or (self.star and outcome != 0 and outcome not in self.but)
+        return outcome in self.on or (
+            self.matches_all and outcome != 0 and outcome not in self.excluded
+        )
 
-    def wait(self, retry: int, draw: Callable[[], float], asked: float | None) -> float:
+    def delay_before(
+        self, retry: int, random: Callable[[], float], requested_delay: float | None
+    ) -> float:
         """Return the seconds before retry number `retry` (from 1); `random` returns a number in [0, 1)."""
         try:
             seconds = self.delay * self.factor ** (retry - 1) if self.delay else 0.0
@@ -108,9 +112,11 @@ class Clause:
         if cap is not None and seconds > cap:
             seconds = cap
         if self.jitter:
-            seconds *= 1 + self.jitter * (2 * draw() - 1)
-        if asked is not None:
-            seconds = max(seconds, min(asked, ASK_LIMIT if cap is None else cap))
+            seconds *= 1 + self.jitter * (2 * random() - 1)
+        if requested_delay is not None:
+            seconds = max(
+                seconds, min(requested_delay, MAX_REQUESTED_DELAY if cap is None else cap)
+            )
         return seconds
 
 
@@ -126,35 +132,35 @@ class Step:
     """The name of each exit code: the step's name for it, else the task's."""
     aliases: Mapping[str, int] = attrs.field(factory=dict)
     """All valid names of each exit."""
-    routes: Mapping[Outcome, Route] = attrs.field(factory=dict)
+    routes: Mapping[OutcomeCode, Route] = attrs.field(factory=dict)
     default: Route | None = None
     """The route written as `"*"`."""
     retry: tuple[Clause, ...] = ()
-    times_out: bool = False
+    can_time_out: bool = False
     """Whether the outcome `timeout` can come."""
-    interrupts: bool = False
+    can_be_interrupted: bool = False
     """Whether the outcome `interrupted` can come."""
 
-    def label(self, outcome: int | str) -> str:
+    def describe_outcome(self, outcome: int | str) -> str:
         """Return the name of an outcome in this step."""
         if isinstance(outcome, str):
             return outcome
         return self.names.get(outcome) or str(outcome)
 
-    def outcomes(self) -> tuple[Outcome, ...]:
+    def list_outcomes(self) -> tuple[OutcomeCode, ...]:
         """Return all outcomes that can come, exits first, in order; for an open step every code."""
         codes = range(256) if self.codes is None else sorted(self.codes)
-        return (*codes, *self.reserved)
+        return (*codes, *self.list_reserved_outcomes)
 
     @property
-    def reserved(self) -> tuple[Outcome, ...]:
+    def list_reserved_outcomes(self) -> tuple[OutcomeCode, ...]:
         """Return the outcomes that can come and are not exits."""
-        found: list[Outcome] = ["error"]
-        found += ["timeout"] * self.times_out
-        found += ["interrupted"] * self.interrupts
+        found: list[OutcomeCode] = ["error"]
+        found += ["timeout"] * self.can_time_out
+        found += ["interrupted"] * self.can_be_interrupted
         return tuple(found)
 
-    def route(self, outcome: Outcome) -> Route | None:
+    def find_route(self, outcome: OutcomeCode) -> Route | None:
         """Return the route for an outcome, or None.
 
         A listed route takes precedence over `"*"`, which never takes 0.
@@ -162,7 +168,7 @@ class Step:
         found = self.routes.get(outcome)
         return found if found or outcome == 0 else self.default
 
-    def written(self) -> Iterator[Route]:
+    def iter_routes(self) -> Iterator[Route]:
         """Yield every route as it is written."""
         yield from self.routes.values()
         if self.default:
@@ -182,7 +188,7 @@ class Machine:
 
 
 @frozen
-class State:
+class MachineState:
     """The current state of a machine.
 
     Counts are tuples: `visits` by step, `routes_used` by bounded route, `retries_used` by clause in this visit.
@@ -191,8 +197,8 @@ class State:
     step: int
     attempt: int
     visits: tuple[int, ...]
-    served: tuple[int, ...]
-    taken: tuple[int, ...]
+    retries_used: tuple[int, ...]
+    routes_used: tuple[int, ...]
 
     @property
     def visit(self) -> int:
@@ -227,26 +233,26 @@ class Stop:
     code: int | None
 
 
-Move = Retry | Enter | Stop
-_AT_ONCE = Retry(0.0)
+Decision = Retry | Enter | Stop
+_RETRY_NOW = Retry(0.0)
 
 
-def begin(machine: Machine) -> State:
+def begin(machine: Machine) -> MachineState:
     """Return the state of the first attempt."""
     visits = [0] * len(machine.steps)
     visits[machine.start] = 1
     clauses = len(machine.steps[machine.start].retry)
-    return State(machine.start, 1, tuple(visits), (0,) * clauses, (0,) * machine.counters)
+    return MachineState(machine.start, 1, tuple(visits), (0,) * clauses, (0,) * machine.counters)
 
 
 def advance(
     machine: Machine,
-    state: State,
-    outcome: Outcome,
-    draw: Callable[[], float],
+    state: MachineState,
+    outcome: OutcomeCode,
+    random: Callable[[], float],
     permanent: bool = False,
-    asked: float | None = None,
-) -> tuple[State, Move]:
+    requested_delay: float | None = None,
+) -> tuple[MachineState, Decision]:
     """Return the state and the decision that follow the outcome of an attempt.
 
     `requested_delay` is a wait in seconds that the task requested. `permanent` forbids retries; for an exit only where no
@@ -255,35 +261,35 @@ def advance(
     step = machine.steps[state.step]
     if step.retry and not (permanent and outcome == "error"):
         for index, clause in enumerate(step.retry):
-            if clause.serves(outcome):
+            if clause.can_retry(outcome):
                 refused = permanent and outcome not in clause.on
-                if not refused and state.served[index] < clause.attempts - 1:
-                    return _again(state, index, clause, draw, asked)
+                if not refused and state.retries_used[index] < clause.attempts - 1:
+                    return _retry(state, index, clause, random, requested_delay)
                 break
-    route = step.route(outcome)
+    route = step.find_route(outcome)
     if route is None:
         code = outcome if isinstance(outcome, int) else None
         if outcome == 0:
-            return state, Stop("succeeded", "completed", step.label(outcome), code)
-        return state, Stop("failed", "unrouted", step.label(outcome), code)
-    return _follow(machine, state, step, route, outcome)
+            return state, Stop("succeeded", "completed", step.describe_outcome(outcome), code)
+        return state, Stop("failed", "unrouted", step.describe_outcome(outcome), code)
+    return _follow_route(machine, state, step, route, outcome)
 
 
-def _again(
-    state: State, index: int, clause: Clause, draw: Callable[[], float], asked: float | None
-) -> tuple[State, Retry]:
-    count = state.served[index] + 1
-    served = (*state.served[:index], count, *state.served[index + 1 :])
-    after = State(state.step, state.attempt + 1, state.visits, served, state.taken)
+def _retry(
+    state: MachineState, index: int, clause: Clause, draw: Callable[[], float], asked: float | None
+) -> tuple[MachineState, Retry]:
+    count = state.retries_used[index] + 1
+    served = (*state.retries_used[:index], count, *state.retries_used[index + 1 :])
+    after = MachineState(state.step, state.attempt + 1, state.visits, served, state.routes_used)
     if not clause.delay and asked is None:
-        return after, _AT_ONCE
-    return after, Retry(clause.wait(count, draw, asked))
+        return after, _RETRY_NOW
+    return after, Retry(clause.delay_before(count, draw, asked))
 
 
-def _follow(
-    machine: Machine, state: State, step: Step, route: Route, outcome: Outcome
-) -> tuple[State, Enter | Stop]:
-    target, delay, taken = route.to, route.delay, state.taken
+def _follow_route(
+    machine: Machine, state: MachineState, step: Step, route: Route, outcome: OutcomeCode
+) -> tuple[MachineState, Enter | Stop]:
+    target, delay, taken = route.to, route.delay, state.routes_used
     exhausted = False
     if route.max is not None:
         count = taken[route.counter]
@@ -294,46 +300,50 @@ def _follow(
     if isinstance(target, End):
         code = outcome if target.label is None and isinstance(outcome, int) else None
         reason: Literal["exhausted", "routed"] = "exhausted" if exhausted else "routed"
-        return state, Stop(target.result, reason, target.label or step.label(outcome), code)
+        return state, Stop(
+            target.result, reason, target.label or step.describe_outcome(outcome), code
+        )
     visits = (*state.visits[:target], state.visits[target] + 1, *state.visits[target + 1 :])
-    return State(target, 1, visits, (0,) * len(machine.steps[target].retry), taken), Enter(delay)
+    return MachineState(target, 1, visits, (0,) * len(machine.steps[target].retry), taken), Enter(
+        delay
+    )
 
 
 # -- is it bounded? --------------------------------------------------------------------------------------------
 
 
 @frozen
-class Hop:
+class LoopEdge:
     """One edge of an unbounded loop: from `step` by `route`, or by its `then`."""
 
     step: int
     route: Route
-    by_then: bool
+    is_by_then: bool
 
 
-@once
-def unbounded_loops(machine: Machine) -> tuple[tuple[Hop, ...], ...]:
+@memoize
+def find_unbounded_loops(machine: Machine) -> tuple[tuple[LoopEdge, ...], ...]:
     """Find the reachable loops that nothing bounds; empty if the machine is bounded.
 
     There is one loop for each route (or `then`) that must be bounded, which is the loop's last edge.
     Source: docs/language.md, "Routes".
     """
-    reached = _reach(machine)
+    reached = _find_reachable_steps(machine)
     hops = {
-        at: [h for route in machine.steps[at].written() if (h := _unbounded_hop(at, route))]
+        at: [h for route in machine.steps[at].iter_routes() if (h := _unbounded_hop(at, route))]
         for at in reached
     }
     if not any(hops.values()):
         return ()
-    return tuple(_loops(hops))
+    return tuple(_iter_loops(hops))
 
 
-def _reach(machine: Machine) -> dict[int, None]:
+def _find_reachable_steps(machine: Machine) -> dict[int, None]:
     """Return the steps that the start leads to over all routes, `to` and `then`, in order."""
     seen: dict[int, None] = {machine.start: None}
     stack = [machine.start]
     while stack:
-        for route in machine.steps[stack.pop()].written():
+        for route in machine.steps[stack.pop()].iter_routes():
             for target in (route.to, route.then if route.max is not None else None):
                 if isinstance(target, int) and target not in seen:
                     seen[target] = None
@@ -341,25 +351,25 @@ def _reach(machine: Machine) -> dict[int, None]:
     return seen
 
 
-def _unbounded_hop(at: int, route: Route) -> Hop | None:
+def _unbounded_hop(at: int, route: Route) -> LoopEdge | None:
     target = route.to if route.max is None else route.then
-    return Hop(at, route, route.max is not None) if isinstance(target, int) else None
+    return LoopEdge(at, route, route.max is not None) if isinstance(target, int) else None
 
 
-def _target(hop: Hop) -> int:
-    target = hop.route.then if hop.by_then else hop.route.to
+def _target_of_edge(hop: LoopEdge) -> int:
+    target = hop.route.then if hop.is_by_then else hop.route.to
     assert isinstance(target, int)
     return target
 
 
-def _loops(hops: Mapping[int, list[Hop]]) -> Iterator[tuple[Hop, ...]]:
+def _iter_loops(hops: Mapping[int, list[LoopEdge]]) -> Iterator[tuple[LoopEdge, ...]]:
     """Yield the loops found by a depth-first search without recursion.
 
     Each edge back to the path closes a loop; without such edges there is no loop.
     """
     done: set[int] = set()
     for root in hops:
-        path: list[Hop] = []
+        path: list[LoopEdge] = []
         place = {root: 0}
         stack = [iter(hops[root])] if root not in done else []
         while stack:
@@ -370,7 +380,7 @@ def _loops(hops: Mapping[int, list[Hop]]) -> Iterator[tuple[Hop, ...]]:
                 if path:
                     path.pop()
                 continue
-            to = _target(hop)
+            to = _target_of_edge(hop)
             if to in place:
                 yield (*path[place[to] :], hop)
             elif to not in done:

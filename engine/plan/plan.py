@@ -16,18 +16,28 @@ from typing import TYPE_CHECKING, Any, Literal, get_args
 import attrs
 
 from engine.base.classes import frozen
-from engine.base.graphs import topological
+from engine.base.graphs import topological_order
 from engine.expressions.model import Read, Template
 from engine.language.spec import Spec
-from engine.plan.fan_out import Fan
-from engine.plan.machine import Hop, Machine, Step
+from engine.plan.fan_out import FanOut
+from engine.plan.machine import LoopEdge, Machine, Step
 from engine.sdk.task import Executor, Task
 from engine.toml.key_paths import KeyPath
 
 if TYPE_CHECKING:
     import networkx
 
-__all__ = ["PLAIN", "Body", "Callee", "Condition", "Edge", "Key", "Node", "Plan", "misreads"]
+__all__ = [
+    "BASIC_CONDITIONS",
+    "Callee",
+    "Condition",
+    "Edge",
+    "Key",
+    "Node",
+    "Plan",
+    "StepBody",
+    "may_fail_to_evaluate",
+]
 
 Callee = tuple[Literal["task", "pipeline"], str]
 """The target of a tool call: a task by its id, or a pipeline by its name."""
@@ -65,9 +75,9 @@ class Condition:
             case "always":
                 return result != "cancelled"
             case "labels":
-                return result in ("succeeded", "failed") and self._labelled(label, code, step)
+                return result in ("succeeded", "failed") and self._matches_label(label, code, step)
 
-    def _labelled(self, label: str | None, code: int | None, step: Step | None) -> bool:
+    def _matches_label(self, label: str | None, code: int | None, step: Step | None) -> bool:
         if label in self.names:
             return True
         if code is None or step is None:
@@ -80,7 +90,7 @@ class Condition:
         return self if self.kind == "labels" else self.kind
 
     @property
-    def names_failure(self) -> bool:
+    def handles_failure(self) -> bool:
         """Return whether a live edge of this kind handles the failure of its source."""
         return self.kind in ("failure", "labels")
 
@@ -90,7 +100,7 @@ class Condition:
         return ", ".join([*sorted(self.names), *map(str, sorted(self.codes))])
 
 
-PLAIN: Mapping[str, Condition] = {
+BASIC_CONDITIONS: Mapping[str, Condition] = {
     kind: Condition(kind) for kind in get_args(Kind) if kind != "labels"
 }
 """The conditions that name no labels."""
@@ -106,11 +116,11 @@ class Edge:
     source: int
     target: int
     condition: Condition
-    written: bool
+    is_explicit: bool
 
 
 @frozen(eq=False)
-class Body:
+class StepBody:
     """The task or sub-pipeline that a step runs, with its table of inputs."""
 
     task: Task | None
@@ -123,26 +133,26 @@ class Body:
     schema: Mapping[str, Any] | None = None
     """The schema of the task's inputs, checked before each attempt; None where compilation has proved it."""
 
-    late: bool = False
+    reads_resources: bool = False
     """Whether its `with` reads resources, and so is evaluated when they are open."""
-    called: Mapping[Callee, Plan] | None = None
+    called_plans: Mapping[Callee, Plan] | None = None
     """The tasks and pipelines that the task can call as tools."""
     set: Template | None = None
     """The state values, by name, that are written when an attempt ends with an exit code."""
 
-    asks: bool = attrs.field(init=False)
+    needs_person: bool = attrs.field(init=False)
     """Whether the body asks a person; it then takes no slot."""
 
-    @asks.default
-    def _asks(self) -> bool:
-        return self.task is not None and self.task.asks
+    @needs_person.default
+    def _needs_person(self) -> bool:
+        return self.task is not None and self.task.needs_person
 
-    plain: bool = attrs.field(init=False)
+    has_constant_inputs: bool = attrs.field(init=False)
     """Whether every attempt of a task receives the same inputs, known to be valid."""
 
-    @plain.default
-    def _is_plain(self) -> bool:
-        return self.with_.constant and self.schema is None and self.plan is None
+    @has_constant_inputs.default
+    def _has_constant_inputs(self) -> bool:
+        return self.with_.is_constant and self.schema is None and self.plan is None
 
 
 @frozen(eq=False, slots=False)
@@ -152,7 +162,7 @@ class Node:
     name: str
     index: int
     machine: Machine
-    bodies: tuple[Body, ...]
+    bodies: tuple[StepBody, ...]
     edges: tuple[Edge, ...] = ()
     """The incoming edges: explicit ones first, in the order of their sources."""
     join: Literal["all", "any"] = "all"
@@ -163,11 +173,11 @@ class Node:
     priority: int = 100
     allow_failure: bool = False
     executor: Executor | None = None
-    when_fits: bool = False
+    is_when_boolean: bool = False
     """Whether the values that its `when` reads can only be true or false."""
-    fan: Fan | None = None
+    fan: FanOut | None = None
     """The fan-out of the node, whose body runs once for each item of a list; None without `for_each`."""
-    remembers: bool = True
+    reads_steps: bool = True
     """Whether any expression in the node reads the outputs of its steps."""
     uses: tuple[str, ...] = ()
     """The resources that its tasks use."""
@@ -204,7 +214,7 @@ class Node:
             yield None, "outputs", self.outputs
 
     @property
-    def may_misread(self) -> bool:
+    def may_fail_to_evaluate(self) -> bool:
         """Return whether evaluating an expression of the node itself may fail.
 
         It fails when a value that it reads is missing or of another type.
@@ -215,17 +225,21 @@ class Node:
     def start_may_fail(self) -> bool:
         """Return whether evaluating `when` or `for_each` may fail, before the first attempt."""
         fan = self.fan
-        return self.when_may_fail or (fan is not None and (misreads(fan.items) or not fan.fits))
+        return self.when_may_fail or (
+            fan is not None and (may_fail_to_evaluate(fan.items) or not fan.is_always_list)
+        )
 
     @property
     def end_may_fail(self) -> bool:
         """Return whether evaluating `outputs` may fail; for an item, only that item fails then."""
-        return self.fan is None and misreads(self.outputs)
+        return self.fan is None and may_fail_to_evaluate(self.outputs)
 
     @property
     def when_may_fail(self) -> bool:
         """Return whether `when` may have a value that is neither true nor false."""
-        return self.when is not None and (misreads(self.when) or not self.when_fits)
+        return self.when is not None and (
+            may_fail_to_evaluate(self.when) or not self.is_when_boolean
+        )
 
     @cached_property
     def sources(self) -> Mapping[int, Edge]:
@@ -233,29 +247,29 @@ class Node:
         return {edge.source: edge for edge in self.edges}
 
     @cached_property
-    def written(self) -> int:
+    def written_edge_count(self) -> int:
         """Return how many of its edges are written in `needs`."""
-        return sum(edge.written for edge in self.edges)
+        return sum(edge.is_explicit for edge in self.edges)
 
-    def insists(self, edge: Edge) -> bool:
+    def requires_edge(self, edge: Edge) -> bool:
         """Return whether the node runs only if this edge is live."""
-        return self.join == "all" or not edge.written or self.written == 1
+        return self.join == "all" or not edge.is_explicit or self.written_edge_count == 1
 
 
 _ALWAYS_THERE = frozenset({"inputs", "state", "run", "env", "secrets"})
 """The roots whose names exist before a run begins; values deeper inside them may be missing."""
 
 
-def misreads(template: Template | None) -> bool:
+def may_fail_to_evaluate(template: Template | None) -> bool:
     """Return whether evaluating a template may fail.
 
     It fails when a value that it reads is missing or of another type.
     """
-    return template is not None and any(map(_doubtful, template.reads))
+    return template is not None and any(map(_may_be_missing, template.reads))
 
 
-def _doubtful(read: Read) -> bool:
-    return not read.plain or len(read.path) > 2 or read.path[0] not in _ALWAYS_THERE
+def _may_be_missing(read: Read) -> bool:
+    return not read.is_whole_expression or len(read.path) > 2 or read.path[0] not in _ALWAYS_THERE
 
 
 @frozen(eq=False, slots=False)
@@ -280,50 +294,56 @@ class Plan:
     env: Mapping[str, bool] = attrs.field(factory=dict)
     """The environment variables read here and in sub-pipelines, and whether each must be set."""
     secrets: Mapping[str, bool] = attrs.field(factory=dict)
-    closing: Plan | None = None
+    finally_plan: Plan | None = None
     """The nodes of `[finally]`, which begin when all others have ended."""
-    around: Plan | None = attrs.field(default=None, repr=False)
+    main_plan: Plan | None = attrs.field(default=None, repr=False)
     """For the nodes of `[finally]`: the plan whose nodes have ended when they begin, and which they read."""
-    probes: Plan | None = None
+    service_plan: Plan | None = None
     """The services as a plan: each node checks whether one of them is available."""
-    openings: Plan | None = None
+    resource_plan: Plan | None = None
     """The resources as a plan: each node stands for one of them."""
-    loops: tuple[tuple[int, tuple[Hop, ...]], ...] = ()
+    loops: tuple[tuple[int, tuple[LoopEdge, ...]], ...] = ()
     """The unbounded loops by node; a plan that has any is refused (E301)."""
-    flawed: frozenset[str] = frozenset()
+    invalid_nodes: frozenset[str] = frozenset()
     """The nodes with errors in the file; what the plan holds of them may be incomplete."""
 
     @cached_property
-    def lingers(self) -> bool:
+    def has_cleanup(self) -> bool:
         """Return whether a cancelled run still has work to do.
 
         That is the case with nodes in `[finally]` or with resources, here or in a sub-pipeline.
         """
-        return self.closes or self.opens
+        return self.has_finally or self.has_resources
 
     @cached_property
-    def opens(self) -> bool:
+    def has_resources(self) -> bool:
         """Return whether the plan uses resources, here or in a sub-pipeline."""
-        used = any(node.uses for node in self.known.values())
-        return used or any(body.plan is not None and body.plan.opens for body in self.bodies)
+        used = any(node.uses for node in self.nodes_by_name.values())
+        return used or any(
+            body.plan is not None and body.plan.has_resources for body in self.iter_bodies
+        )
 
     @cached_property
-    def closes(self) -> bool:
+    def has_finally(self) -> bool:
         """Return whether the plan has nodes in `[finally]`, here or in a sub-pipeline."""
-        return bool(self.closing) or any(body.plan and body.plan.closes for body in self.bodies)
+        return bool(self.finally_plan) or any(
+            body.plan and body.plan.has_finally for body in self.iter_bodies
+        )
 
     @property
-    def bodies(self) -> Iterator[Body]:
+    def iter_bodies(self) -> Iterator[StepBody]:
         """Yield the bodies of all steps, those of nodes in `[finally]` included."""
-        for node in (*self.nodes, *self.closing_nodes):
+        for node in (*self.nodes, *self.finally_nodes):
             yield from node.bodies
 
     @property
     def parts(self) -> tuple[Plan, ...]:
         """Return the other plans of the document: `[finally]`, the services and the resources."""
-        return tuple(p for p in (self.closing, self.probes, self.openings) if p is not None)
+        return tuple(
+            p for p in (self.finally_plan, self.service_plan, self.resource_plan) if p is not None
+        )
 
-    def within(self, calls: bool = True) -> Iterator[Plan]:
+    def walk_plans(self, calls: bool = True) -> Iterator[Plan]:
         """Yield the plan and all plans inside it, each once, outermost first.
 
         These are its parts, its sub-pipelines and, with `calls`, pipelines that tasks call as tools.
@@ -341,15 +361,20 @@ class Plan:
                 for body in node.bodies:
                     if body.plan:
                         stack.append(body.plan)
-                    elif calls and body.called:
+                    elif calls and body.called_plans:
                         stack += (
-                            plan for (kind, _), plan in body.called.items() if kind == "pipeline"
+                            plan
+                            for (kind, _), plan in body.called_plans.items()
+                            if kind == "pipeline"
                         )
 
     @cached_property
-    def asks(self) -> bool:
+    def needs_person(self) -> bool:
         """Return whether a person is asked, here or in a sub-pipeline."""
-        return any(body.asks or (body.plan is not None and body.plan.asks) for body in self.bodies)
+        return any(
+            body.needs_person or (body.plan is not None and body.plan.needs_person)
+            for body in self.iter_bodies
+        )
 
     @cached_property
     def hash(self) -> str:
@@ -367,27 +392,27 @@ class Plan:
 
         Files named by those are included.
         """
-        return {part.path: part.spec.source.text for part in self.within()}
+        return {part.path: part.spec.source.text for part in self.walk_plans()}
 
     @cached_property
-    def folder(self) -> str:
+    def directory(self) -> str:
         """Return the directory of the file; relative paths of built-in tasks start there."""
         return str(Path(self.spec.source.path).parent)
 
     @cached_property
-    def known(self) -> Mapping[str, Node]:
+    def nodes_by_name(self) -> Mapping[str, Node]:
         """Return all nodes by name, those of `[finally]` included."""
-        return {node.name: node for node in (*self.nodes, *self.closing_nodes)}
+        return {node.name: node for node in (*self.nodes, *self.finally_nodes)}
 
     @property
-    def closing_nodes(self) -> tuple[Node, ...]:
+    def finally_nodes(self) -> tuple[Node, ...]:
         """Return the nodes of `[finally]`."""
-        return self.closing.nodes if self.closing else ()
+        return self.finally_plan.nodes if self.finally_plan else ()
 
     @property
-    def closing_names(self) -> tuple[str, ...]:
+    def finally_names(self) -> tuple[str, ...]:
         """Return the names of the nodes of `[finally]`."""
-        return tuple(node.name for node in self.closing_nodes)
+        return tuple(node.name for node in self.finally_nodes)
 
     @cached_property
     def index(self) -> Mapping[str, int]:
@@ -397,7 +422,9 @@ class Plan:
     @cached_property
     def order(self) -> tuple[int, ...]:
         """Return the nodes in topological order; those on or behind a cycle are left out."""
-        return tuple(topological([[edge.source for edge in node.edges] for node in self.nodes]))
+        return tuple(
+            topological_order([[edge.source for edge in node.edges] for node in self.nodes])
+        )
 
     @cached_property
     def targets(self) -> tuple[tuple[Edge, ...], ...]:
@@ -408,7 +435,7 @@ class Plan:
                 out[edge.source].append(edge)
         return tuple(map(tuple, out))
 
-    def behind(self, names: Iterable[str]) -> set[int]:
+    def descendants(self, names: Iterable[str]) -> set[int]:
         """Return the nodes of these names and all that wait for them, directly or indirectly."""
         seen = {self.index[name] for name in names}
         stack = list(seen)
@@ -433,14 +460,16 @@ class Plan:
         for node in self.nodes:
             for edge in node.edges:
                 source = self.nodes[edge.source].name
-                graph.add_edge(source, node.name, condition=edge.condition, written=edge.written)
+                graph.add_edge(
+                    source, node.name, condition=edge.condition, written=edge.is_explicit
+                )
         frozen: networkx.DiGraph[str] = networkx.freeze(graph)
         return frozen
 
-    def place(self, node: Node, step: str | None = None) -> KeyPath:
+    def key_path_of(self, node: Node, step: str | None = None) -> KeyPath:
         """Return the key path of a node's table in the file, or of the table of one of its steps."""
-        if self.closing and node.name not in self.index:
-            return self.closing.place(node, step)
-        base = (*self.spec.at, self.spec.table, node.name)
+        if self.finally_plan and node.name not in self.index:
+            return self.finally_plan.key_path_of(node, step)
+        base = (*self.spec.key_path, self.spec.table, node.name)
         spec = self.spec.nodes[node.name]
-        return base if step is None or spec.flat else (*base, "steps", step)
+        return base if step is None or spec.is_inline else (*base, "steps", step)

@@ -26,46 +26,46 @@ if TYPE_CHECKING:
     import trio
 
 __all__ = [
-    "COOKIE",
-    "OWNER",
+    "ATTEMPT_VARIABLE",
+    "OWNER_TOKEN",
     "Completed",
     "OutputTooLarge",
-    "ended",
-    "exited",
-    "kill_strays",
-    "last_token",
-    "living",
-    "new_token",
-    "pending",
+    "decode_line",
+    "describe_signal",
+    "find_last_token",
+    "has_ended",
+    "has_processes",
+    "kill_escaped",
+    "make_token",
+    "read_pending",
     "reap",
-    "run",
-    "shown",
-    "signal_name",
-    "start",
+    "run_child",
+    "start_child",
     "stop",
-    "tag",
     "terminate",
+    "wait_until_exited",
+    "with_token",
 ]
 
-COOKIE = "ENGINE_ATTEMPT"
+ATTEMPT_VARIABLE = "ENGINE_ATTEMPT"
 """The environment variable that marks all descendants of a child.
 
 Its value is a list of tokens separated by `/`: an engine inside an engine appends its own.
 """
 
-OWNER: ContextVar[str] = ContextVar("OWNER", default="")
+OWNER_TOKEN: ContextVar[str] = ContextVar("OWNER", default="")
 """A token, without `/`, that every child started in this context carries besides its own.
 
 `kill_escaped` uses it at the end of a run, and when a run is resumed whose engine was killed.
 """
 
-_CHUNK = 65_536
-_LINE = 4_096
-_POLL = 0.01
-_QUIET = 3
+_CHUNK_SIZE = 65_536
+_MAX_LINE_BYTES = 4_096
+_POLL_INTERVAL = 0.01
+_MIN_QUIET_SCANS = 3
 _AGAIN = 0.1
 """Seconds till a second SIGTERM."""
-_UNCLEAR = 100
+_MAX_UNCLEAR_SCANS = 100
 """Scans that see a process amid `exec` before its state is accepted as it appears."""
 
 
@@ -87,7 +87,7 @@ class OutputTooLarge(Exception):
         super().__init__(f"`{command}` wrote more than {limit} bytes to {stream} and was stopped")
 
 
-async def run(
+async def run_child(
     argv: Sequence[str],
     *,
     cwd: str | os.PathLike[str],
@@ -106,26 +106,26 @@ async def run(
     after `grace` seconds SIGKILL, and the call returns when none of the child's descendants is left. Raises OSError,
     naming the file, if the child cannot be started, and OutputTooLarge.
     """
-    token = new_token()
-    env = tag(env, token)
+    token = make_token()
+    env = with_token(env, token)
     child_stdin = subprocess.DEVNULL if stdin is None else subprocess.PIPE
     second = subprocess.STDOUT if merged else subprocess.PIPE
     pipes = {"stdin": child_stdin, "stdout": subprocess.PIPE, "stderr": second}
-    process = await start(argv, cwd=cwd, env=env, **pipes)
-    outputs = {"stdout": _Output(process.stdout, limit, None if not merged else on_line)}
+    process = await start_child(argv, cwd=cwd, env=env, **pipes)
+    outputs = {"stdout": _OutputReader(process.stdout, limit, None if not merged else on_line)}
     if not merged:
-        outputs["stderr"] = _Output(process.stderr, limit, on_line)
+        outputs["stderr"] = _OutputReader(process.stderr, limit, on_line)
     clean = False
     try:
-        await _attend(process, stdin or b"", (*outputs.values(),), grace)
+        await _supervise(process, stdin or b"", (*outputs.values(),), grace)
         for name, output in outputs.items():
-            if output.full:
+            if output.is_full:
                 raise OutputTooLarge(argv[0], name, limit)
         clean = True
     finally:
         returncode = await reap(process)
         if not clean:
-            await kill_strays(token)
+            await kill_escaped(token)
         for stream in (process.stdin, process.stdout, process.stderr):
             if stream is not None:
                 cast("trio.lowlevel.FdStream", stream).close()
@@ -133,18 +133,18 @@ async def run(
     return Completed(returncode, b"" if merged else out, err)
 
 
-def tag(env: Mapping[str, str], token: str) -> dict[str, str]:
+def with_token(env: Mapping[str, str], token: str) -> dict[str, str]:
     """Return `env` with a token added, by which `kill_escaped` finds a child's descendants."""
-    trail = [part for part in (env.get(COOKIE, ""), OWNER.get(), token) if part]
-    return {**env, COOKIE: "/".join(trail)}
+    trail = [part for part in (env.get(ATTEMPT_VARIABLE, ""), OWNER_TOKEN.get(), token) if part]
+    return {**env, ATTEMPT_VARIABLE: "/".join(trail)}
 
 
-def new_token() -> str:
+def make_token() -> str:
     """Return a new, unique token."""
     return secrets.token_hex(16)
 
 
-async def start(
+async def start_child(
     argv: Sequence[str], *, cwd: str | os.PathLike[str], env: Mapping[str, str], **options: Any
 ) -> trio.Process:
     """Start a child as the leader of a new session; `options` are those of `subprocess.Popen`.
@@ -159,15 +159,15 @@ async def start(
             list(argv), cwd=folder, env=dict(env), start_new_session=True, **options
         )
     except OSError as error:
-        raise type(error)(_why(error, argv[0], folder)) from error
+        raise type(error)(_describe_start_error(error, argv[0], folder)) from error
 
 
-def ended(process: trio.Process) -> bool:
+def has_ended(process: trio.Process) -> bool:
     """Return whether a child that is not reaped is dead; it stays a zombie."""
     return os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is not None
 
 
-async def exited(process: trio.Process) -> None:
+async def wait_until_exited(process: trio.Process) -> None:
     """Wait until the child itself is dead, without reaping it where the system allows that."""
     import trio
 
@@ -196,13 +196,13 @@ async def stop(process: trio.Process, grace: float, *, twice: bool = False) -> N
         with trio.move_on_after(grace):
             if twice:
                 with trio.move_on_after(_AGAIN):
-                    await exited(process)
+                    await wait_until_exited(process)
                 os.kill(process.pid, signal.SIGTERM)  # a zombie takes it too
-            await exited(process)
-            while _living(process.pid):
-                await trio.sleep(_POLL)
-        _signal(process.pid, signal.SIGKILL)
-        await exited(process)
+            await wait_until_exited(process)
+            while _is_group_alive(process.pid):
+                await trio.sleep(_POLL_INTERVAL)
+        _signal_group(process.pid, signal.SIGKILL)
+        await wait_until_exited(process)
 
 
 async def reap(process: trio.Process) -> int:
@@ -210,14 +210,16 @@ async def reap(process: trio.Process) -> int:
     import trio
 
     with trio.CancelScope(shield=True):
-        _signal(process.pid, signal.SIGKILL)
+        _signal_group(process.pid, signal.SIGKILL)
         returncode = await process.wait()
-        while _signal(process.pid, 0) and _living(process.pid):
-            await trio.sleep(_POLL)
+        while _signal_group(process.pid, 0) and _is_group_alive(process.pid):
+            await trio.sleep(_POLL_INTERVAL)
     return returncode
 
 
-async def kill_strays(token: str, but: Collection[str] = (), group: int | None = None) -> None:
+async def kill_escaped(
+    token: str, except_tokens: Collection[str] = (), group: int | None = None
+) -> None:
     """Kill every process that carries `token`, and return when none is left; cannot be cancelled.
 
     Processes that carry one of `except_tokens` are left alone, and with `group` those outside that group.
@@ -230,37 +232,48 @@ async def kill_strays(token: str, but: Collection[str] = (), group: int | None =
 
     with trio.CancelScope(shield=True):
         quiet = unclear = 0
-        while quiet < _QUIET:
-            found = dict(_proc("environ"))
+        while quiet < _MIN_QUIET_SCANS:
+            found = dict(_iter_proc("environ"))
             killed = [
                 pid
                 for pid, seen in found.items()
-                if _bears(seen, token, but) and _within(pid, group) and _kill(pid)
+                if _has_token(seen, token, except_tokens)
+                and _is_in_group(pid, group)
+                and _kill_group_of(pid)
             ]
-            changing = unclear < _UNCLEAR and any(not found[pid] and _in_exec(pid) for pid in found)
+            changing = unclear < _MAX_UNCLEAR_SCANS and any(
+                not found[pid] and _is_in_exec(pid) for pid in found
+            )
             unclear += changing
             quiet = 0 if killed or changing else quiet + 1
             if killed or changing:
-                await trio.sleep(_POLL)
+                await trio.sleep(_POLL_INTERVAL)
 
 
-def living(token: str) -> bool:
+def has_processes(token: str) -> bool:
     """Return whether a process that is not a zombie carries `token`; False where there is no /proc."""
-    return any(token in _trail(seen) for _, seen in _proc("environ"))
+    return any(token in _parse_tokens(seen) for _, seen in _iter_proc("environ"))
 
 
-def last_token(pid: int) -> str:
+def find_last_token(pid: int) -> str:
     """Return the token of the child that a process is or descends from; empty if it has none."""
-    return next((_trail(seen)[-1] for _, seen in _proc("environ", str(pid)) if _trail(seen)), "")
+    return next(
+        (
+            _parse_tokens(seen)[-1]
+            for _, seen in _iter_proc("environ", str(pid))
+            if _parse_tokens(seen)
+        ),
+        "",
+    )
 
 
 def terminate(pgid: int) -> None:
     """Send SIGTERM to a process group, and SIGCONT so that a stopped group ends too."""
-    _signal(pgid, signal.SIGTERM)
-    _signal(pgid, signal.SIGCONT)
+    _signal_group(pgid, signal.SIGTERM)
+    _signal_group(pgid, signal.SIGCONT)
 
 
-def signal_name(number: int) -> str:
+def describe_signal(number: int) -> str:
     """Return the name of a signal: `SIGKILL` for 9, `signal 40` for one without a name."""
     try:
         return signal.Signals(number).name
@@ -268,59 +281,59 @@ def signal_name(number: int) -> str:
         return f"signal {number}"
 
 
-def pending(fd: int) -> bytes:
+def read_pending(fd: int) -> bytes:
     """Read the bytes that are in a pipe now, without waiting for more."""
     (count,) = struct.unpack("i", fcntl.ioctl(fd, termios.FIONREAD, bytes(4)))
     return os.read(fd, count) if count else b""
 
 
-class _Output:
+class _OutputReader:
     """A reader of one output stream of a child: it stores bytes up to the limit, and emits lines."""
 
     def __init__(self, stream: Any, limit: int, on_line: Callable[[str], None] | None) -> None:
         import trio
 
         self.stream = cast("trio.lowlevel.FdStream", stream)
-        self.reading = trio.CancelScope(shield=True)
+        self.read_scope = trio.CancelScope(shield=True)
         self.limit = limit
         self.on_line = on_line
         self.data = bytearray()
-        self.full = False
-        self._rest = b""
+        self.is_full = False
+        self._partial_line = b""
 
-    async def read(self, too_much: Callable[[], None]) -> None:
+    async def read(self, on_overflow: Callable[[], None]) -> None:
         """Read until end of file or cancellation of `read_scope`; discard bytes beyond the limit."""
-        with self.reading:
-            while chunk := await self.stream.receive_some(_CHUNK):
-                self._take(chunk)
-                if self.full:
-                    too_much()
+        with self.read_scope:
+            while chunk := await self.stream.receive_some(_CHUNK_SIZE):
+                self._append(chunk)
+                if self.is_full:
+                    on_overflow()
 
     def finish(self) -> None:
         """Read the rest of the pipe without waiting: another process at its other end might never close it."""
-        self._take(pending(self.stream.fileno()))
-        if self._rest and self.on_line is not None:
-            self.on_line(shown(self._rest))
+        self._append(read_pending(self.stream.fileno()))
+        if self._partial_line and self.on_line is not None:
+            self.on_line(decode_line(self._partial_line))
 
-    def _take(self, chunk: bytes) -> None:
-        if not self.full:
+    def _append(self, chunk: bytes) -> None:
+        if not self.is_full:
             self.data += chunk
-            self.full = len(self.data) > self.limit
+            self.is_full = len(self.data) > self.limit
         if self.on_line is not None:
-            *lines, rest = (self._rest + chunk).split(b"\n")
-            self._rest = rest[: _LINE + 1]
+            *lines, rest = (self._partial_line + chunk).split(b"\n")
+            self._partial_line = rest[: _MAX_LINE_BYTES + 1]
             for line in lines:
-                self.on_line(shown(line))
+                self.on_line(decode_line(line))
 
 
-def shown(data: bytes) -> str:
+def decode_line(data: bytes) -> str:
     """Decode a line for display; a line that is too long is cut and marked with `…`."""
-    text = data[:_LINE].decode(errors="replace")
-    return text.rstrip("\ufffd") + "…" if len(data) > _LINE else text
+    text = data[:_MAX_LINE_BYTES].decode(errors="replace")
+    return text.rstrip("\ufffd") + "…" if len(data) > _MAX_LINE_BYTES else text
 
 
-async def _attend(
-    process: trio.Process, stdin: bytes, outputs: tuple[_Output, ...], grace: float
+async def _supervise(
+    process: trio.Process, stdin: bytes, outputs: tuple[_OutputReader, ...], grace: float
 ) -> None:
     """Write to and read from a child until it is dead.
 
@@ -332,24 +345,24 @@ async def _attend(
     async with trio.open_nursery() as nursery:
         for output in outputs:
             nursery.start_soon(output.read, patience.cancel)
-        nursery.start_soon(_feed, process.stdin, stdin)
+        nursery.start_soon(_write_stdin, process.stdin, stdin)
         over = False
         try:
             with patience:
-                await exited(process)
+                await wait_until_exited(process)
                 over = True
         finally:
             if not over:
                 await stop(process, grace)
-            _signal(process.pid, signal.SIGKILL)
+            _signal_group(process.pid, signal.SIGKILL)
             for output in outputs:
-                output.reading.cancel()
+                output.read_scope.cancel()
             nursery.cancel_scope.cancel()
     for output in outputs:
         output.finish()
 
 
-async def _feed(stream: trio.abc.SendStream | None, data: bytes) -> None:
+async def _write_stdin(stream: trio.abc.SendStream | None, data: bytes) -> None:
     import trio
 
     if stream is not None:
@@ -361,7 +374,7 @@ async def _feed(stream: trio.abc.SendStream | None, data: bytes) -> None:
             cast("trio.lowlevel.FdStream", stream).close()
 
 
-def _signal(pgid: int, number: int) -> bool:
+def _signal_group(pgid: int, number: int) -> bool:
     """Signal a process group, and return whether it exists."""
     try:
         os.killpg(pgid, number)
@@ -370,7 +383,7 @@ def _signal(pgid: int, number: int) -> bool:
     return True
 
 
-def _kill(pid: int) -> bool:
+def _kill_group_of(pid: int) -> bool:
     """Kill a process and its group, and return whether it is ours to kill or already gone.
 
     If the group is the engine's own, only the process is killed.
@@ -388,42 +401,42 @@ def _kill(pid: int) -> bool:
     return True
 
 
-def _bears(environment: bytes, token: str, but: Collection[str]) -> bool:
-    trail = _trail(environment)
-    return token in trail and not any(other in trail for other in but)
+def _has_token(environment: bytes, token: str, except_tokens: Collection[str]) -> bool:
+    trail = _parse_tokens(environment)
+    return token in trail and not any(other in trail for other in except_tokens)
 
 
-def _within(pid: int, group: int | None) -> bool:
+def _is_in_group(pid: int, group: int | None) -> bool:
     try:
         return group is None or os.getpgid(pid) == group
     except ProcessLookupError:
         return False
 
 
-def _living(pgid: int) -> bool:
+def _is_group_alive(pgid: int) -> bool:
     """Return whether a process group has a member that is not a zombie; False where there is no /proc."""
-    for _, stat in _proc("stat"):
+    for _, stat in _iter_proc("stat"):
         state, _, group, *_ = stat[stat.rfind(b")") + 2 :].split()
         if int(group) == pgid and state not in b"ZX":
             return True
     return False
 
 
-def _in_exec(pid: int) -> bool:
+def _is_in_exec(pid: int) -> bool:
     """Return whether a process has memory but, for this moment, no environment in it."""
-    stat = next((content for _, content in _proc("stat", str(pid))), b"")
+    stat = next((content for _, content in _iter_proc("stat", str(pid))), b"")
     fields = stat[stat.rfind(b")") + 2 :].split()
     return len(fields) > 48 and int(fields[20]) > 0 and int(fields[48]) == 0
 
 
-def _trail(environment: bytes) -> list[str]:
+def _parse_tokens(environment: bytes) -> list[str]:
     """Return the tokens in an environment in the format of /proc."""
-    name = f"{COOKIE}=".encode()
+    name = f"{ATTEMPT_VARIABLE}=".encode()
     _, found, rest = (b"\0" + environment).partition(b"\0" + name)
     return rest.partition(b"\0")[0].decode(errors="replace").split("/") if found else []
 
 
-def _proc(name: str, only: str = "") -> Iterator[tuple[int, bytes]]:
+def _iter_proc(name: str, only: str = "") -> Iterator[tuple[int, bytes]]:
     """Yield the PID and one file of /proc for each process, or for `only` one; unreadable ones are left out."""
     if not os.path.isdir("/proc/self"):
         return
@@ -437,15 +450,15 @@ def _proc(name: str, only: str = "") -> Iterator[tuple[int, bytes]]:
             yield int(entry), content or b""
 
 
-def _why(error: OSError, command: str, cwd: str) -> str:
+def _describe_start_error(error: OSError, command: str, cwd: str) -> str:
     if error.filename == cwd:
-        return f"cannot start `{command}` in the folder `{cwd}`: {_reason(error)}"
+        return f"cannot start `{command}` in the folder `{cwd}`: {_describe_os_error(error)}"
     if isinstance(error, FileNotFoundError) and "/" not in command:
         return f"cannot start `{command}`: command not found on PATH"
     if isinstance(error, FileNotFoundError) and os.path.exists(os.path.join(cwd, command)):
         return f"cannot start `{command}`: the interpreter in its first line does not exist"
-    return f"cannot start `{command}`: {_reason(error)}"
+    return f"cannot start `{command}`: {_describe_os_error(error)}"
 
 
-def _reason(error: OSError) -> str:
+def _describe_os_error(error: OSError) -> str:
     return (error.strerror or type(error).__name__).lower()

@@ -25,17 +25,28 @@ import attrs
 
 from engine.base.classes import define, frozen
 from engine.processes import children
-from engine.processes.children import shown
-from engine.processes.identity import began, boot, start_of
+from engine.processes.children import decode_line
+from engine.processes.identity import boot_id, parse_start_time, start_time
 
 if TYPE_CHECKING:
     import trio
 
-__all__ = ["Claim", "Lost", "State", "Tail", "claim_of", "end_of", "follow", "look", "run", "token"]
+__all__ = [
+    "Claim",
+    "DetachedState",
+    "OutcomeUnknown",
+    "Tail",
+    "follow_tails",
+    "read_claim",
+    "read_end",
+    "run_detached",
+    "state_of",
+    "token_of_directory",
+]
 
-State = Literal["free", "running", "ended", "dead"]
+DetachedState = Literal["free", "running", "ended", "dead"]
 
-_SCRIPT = """
+_SHIM_SCRIPT = """
 d=$1 ln=$2 out=$3; shift 3
 exec 2>>"$d/why"
 { read -r b </proc/sys/kernel/random/boot_id; read -r s </proc/$$/stat; } 2>/dev/null
@@ -52,12 +63,12 @@ exit "$s"
 the body.
 """
 
-_LINK = shutil.which("ln") or "/bin/ln"
-_SHORTEST, _LONGEST = 0.01, 0.1
+_LN_COMMAND = shutil.which("ln") or "/bin/ln"
+_MIN_POLL_INTERVAL, _MAX_POLL_INTERVAL = 0.01, 0.1
 """Seconds between two reads of the files: the interval grows while nothing new comes."""
 
 
-class Lost(Exception):
+class OutcomeUnknown(Exception):
     """Raised when the claimant of a body died and the body's end was not recorded."""
 
 
@@ -66,57 +77,57 @@ class Claim:
     """The identity of the process that claimed a body."""
 
     pid: int
-    boot: str
-    began: str
+    boot_id: str
+    start_time: str
 
     @property
-    def alive(self) -> bool:
+    def is_alive(self) -> bool:
         """Whether the process is alive."""
-        return self.boot == boot() and began(self.pid) == self.began
+        return self.boot_id == boot_id() and start_time(self.pid) == self.start_time
 
 
-def token(place: str) -> str:
+def token_of_directory(directory: str) -> str:
     """Return the token of a body's processes: the name of its directory."""
-    return os.path.basename(place)
+    return os.path.basename(directory)
 
 
-def claim_of(place: str) -> Claim | None:
+def read_claim(directory: str) -> Claim | None:
     """Return the claim on a body; None if no process has started it."""
     try:
-        text = Path(place, "claim").read_text()
+        text = Path(directory, "claim").read_text()
     except OSError:
         return None
     pid, _, rest = text.strip().partition(" ")
     life, _, stat = rest.partition(" ")
-    return Claim(int(pid), life, start_of(stat))
+    return Claim(int(pid), life, parse_start_time(stat))
 
 
-def end_of(place: str) -> Any:
+def read_end(directory: str) -> Any:
     """Return the recorded end of a body, or None.
 
     That is its status, minus the signal that killed it, or the reply of a worker.
     """
     try:
-        return json.loads(Path(place, "end").read_text())
+        return json.loads(Path(directory, "end").read_text())
     except (OSError, ValueError):
         return None
 
 
-def look(place: str) -> State:
+def state_of(directory: str) -> DetachedState:
     """Return the state of a body without changing it."""
-    claim = claim_of(place)
+    claim = read_claim(directory)
     if claim is None:
         return "free"
-    alive = claim.alive  # before the end is looked for: it is written while its process lives
-    if end_of(place) is not None:
+    alive = claim.is_alive  # before the end is looked for: it is written while its process lives
+    if read_end(directory) is not None:
         return "ended"
     return "running" if alive else "dead"
 
 
-async def run(
+async def run_detached(
     argv: Sequence[str],
     *,
-    place: str,
+    directory: str,
     cwd: str,
     env: Mapping[str, str],
     stdin: bytes | None = None,
@@ -129,9 +140,9 @@ async def run(
 
     Raises OutcomeUnknown if its end was not recorded. `limit` is enforced only while an engine watches the body.
     """
-    claim = claim_of(place)
-    if claim is None and not _startable(argv[0], cwd, env):  # the system says why not
-        return await children.run(
+    claim = read_claim(directory)
+    if claim is None and not _is_startable(argv[0], cwd, env):  # the system says why not
+        return await children.run_child(
             argv,
             cwd=cwd,
             env=env,
@@ -141,99 +152,101 @@ async def run(
             on_line=on_line,
             merged=merged,
         )
-    tails = [] if on_line is None else [Tail(Path(place, "err"), on_line)]
-    check, status = _watch(argv[0], place, limit), None
+    tails = [] if on_line is None else [Tail(Path(directory, "err"), on_line)]
+    check, status = _build_size_check(argv[0], directory, limit), None
     if claim is None:
-        child = await _start(argv, place, cwd, env, stdin, "err" if merged else "out")
-        await attend(child, tails, check, grace)
-        claim = claim_of(place)
+        child = await _start_shim(argv, directory, cwd, env, stdin, "err" if merged else "out")
+        await supervise(child, tails, check, grace)
+        claim = read_claim(directory)
         if claim is None:
-            raise OSError(f"the folder of the attempt cannot be written: `{place}`")
+            raise OSError(f"the folder of the attempt cannot be written: `{directory}`")
         if claim.pid == child.process.pid:
             status = child.status
     if status is None:  # somebody else began it
-        await attend(Stranger(claim, place), tails, check, grace)
-    end = end_of(place)
+        await supervise(AdoptedProcess(claim, directory), tails, check, grace)
+    end = read_end(directory)
     status = end if isinstance(end, int) else status
     if status is None:
-        raise Lost("its process died without recording how it ended")
+        raise OutcomeUnknown("its process died without recording how it ended")
     check()
     for tail in tails:
         tail.finish()
-    return children.Completed(status, _bytes(place, "out"), _bytes(place, "err"))
+    return children.Completed(
+        status, _read_output(directory, "out"), _read_output(directory, "err")
+    )
 
 
-async def _start(
+async def _start_shim(
     argv: Sequence[str],
-    place: str,
+    directory: str,
     cwd: str,
     env: Mapping[str, str],
     stdin: bytes | None,
     out: str,
 ) -> Child:
     """Start a shim for the body; it ends by itself if another shim claims the directory first."""
-    Path(place).mkdir(parents=True, exist_ok=True, mode=0o700)
-    tagged = children.tag(env, token(place))
+    Path(directory).mkdir(parents=True, exist_ok=True, mode=0o700)
+    tagged = children.with_token(env, token_of_directory(directory))
     odd = [f"{name}={tagged[name]}" for name in tagged if not _is_identifier(name)]
     command = ["env", *odd, *argv] if odd else list(argv)  # which `sh` would drop
-    shim = ["/bin/sh", "-c", _SCRIPT, "engine", place, _LINK, out, *command]
+    shim = ["/bin/sh", "-c", _SHIM_SCRIPT, "engine", directory, _LN_COMMAND, out, *command]
     streams = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}  # none of the engine's
     with tempfile.TemporaryFile() as given:  # without a name: it may hold secrets
         given.write(stdin or b"")
         given.seek(0)
         streams["stdin"] = subprocess.DEVNULL if stdin is None else given.fileno()
-        process = await children.start(shim, cwd=cwd, env=tagged, **streams)
-    return Child(process, token(place))
+        process = await children.start_child(shim, cwd=cwd, env=tagged, **streams)
+    return Child(process, token_of_directory(directory))
 
 
-def _bytes(place: str, name: str) -> bytes:
+def _read_output(directory: str, name: str) -> bytes:
     try:
-        return Path(place, name).read_bytes()
+        return Path(directory, name).read_bytes()
     except FileNotFoundError:
         return b""
 
 
-def _watch(command: str, place: str, limit: int) -> Callable[[], None]:
+def _build_size_check(command: str, directory: str, limit: int) -> Callable[[], None]:
     """Return a function that raises OutputTooLarge once an output file exceeds `limit`."""
 
     def check() -> None:
         for name, stream in (("out", "stdout"), ("err", "stderr")):
-            if _size(place, name) > limit:
+            if _file_size(directory, name) > limit:
                 raise children.OutputTooLarge(command, stream, limit)
 
     return check
 
 
-def _size(place: str, name: str) -> int:
+def _file_size(directory: str, name: str) -> int:
     try:
-        return os.stat(os.path.join(place, name)).st_size
+        return os.stat(os.path.join(directory, name)).st_size
     except OSError:
         return 0
 
 
-def _startable(command: str, cwd: str, env: Mapping[str, str]) -> bool:
+def _is_startable(command: str, cwd: str, env: Mapping[str, str]) -> bool:
     """Return whether the operating system would start the command itself."""
     folders = [""] if "/" in command else env.get("PATH", os.defpath).split(":")
     for folder in folders:
         path = os.path.join(cwd, folder, command)
         if os.path.isfile(path) and os.access(path, os.X_OK):
-            return _has_interpreter(path)
+            return _has_valid_interpreter(path)
     return False
 
 
-def _has_interpreter(path: str) -> bool:
+def _has_valid_interpreter(path: str) -> bool:
     try:
         with open(path, "rb") as file:
             head = file.readline(256)
     except OSError:
         return True  # it may be run and not be read
     if head[:2] != b"#!":
-        return b"\0" in head or head[:4] in _MAGIC
+        return b"\0" in head or head[:4] in _EXECUTABLE_MAGIC
     words = head[2:].split()
     return bool(words) and os.path.exists(words[0])
 
 
-_MAGIC = (b"\x7fELF", b"\xcf\xfa\xed\xfe", b"\xca\xfe\xba\xbe")
+_EXECUTABLE_MAGIC = (b"\x7fELF", b"\xcf\xfa\xed\xfe", b"\xca\xfe\xba\xbe")
 
 
 def _is_identifier(name: str) -> bool:
@@ -243,19 +256,19 @@ def _is_identifier(name: str) -> bool:
 # -- who is waited for ---------------------------------------------------------------------------
 
 
-class Leader(Protocol):
+class ClaimHolder(Protocol):
     """The process that claimed a body, or is about to."""
 
-    async def exited(self) -> None:
+    async def wait_until_exited(self) -> None:
         """Wait until the process has ended."""
 
     async def stop(self, grace: float) -> None:
         """Stop the process and its group, SIGTERM first; cannot be cancelled."""
 
-    async def clear(self) -> None:
+    async def kill_group(self) -> None:
         """Kill the rest of its group; cannot be cancelled."""
 
-    async def hunt(self) -> None:
+    async def kill_escaped(self) -> None:
         """Kill every process with its token; cannot be cancelled."""
 
 
@@ -267,64 +280,64 @@ class Child:
     token: str
     status: int = 0
 
-    async def exited(self) -> None:
-        await children.exited(self.process)
+    async def wait_until_exited(self) -> None:
+        await children.wait_until_exited(self.process)
 
     async def stop(self, grace: float) -> None:
         await children.stop(self.process, grace)
 
-    async def clear(self) -> None:
+    async def kill_group(self) -> None:
         self.status = await children.reap(self.process)
 
-    async def hunt(self) -> None:
-        await children.kill_strays(self.token)
+    async def kill_escaped(self) -> None:
+        await children.kill_escaped(self.token)
 
 
 @define
-class Stranger:
+class AdoptedProcess:
     """A shim that another process started.
 
     It cannot be reaped here, and its PID is not reliable once it is gone.
     """
 
     claim: Claim
-    place: str
+    directory: str
     token: str = attrs.field(init=False)
 
     @token.default
-    def _bears(self) -> str:
+    def _find_token(self) -> str:
         """Return the token of the process: a worker that serves many calls has its own."""
-        last = children.last_token(self.claim.pid)
-        return last if last and self.claim.alive else token(self.place)
+        last = children.find_last_token(self.claim.pid)
+        return last if last and self.claim.is_alive else token_of_directory(self.directory)
 
-    async def exited(self) -> None:
+    async def wait_until_exited(self) -> None:
         import trio
 
-        pause = _SHORTEST
-        while look(self.place) == "running":
+        pause = _MIN_POLL_INTERVAL
+        while state_of(self.directory) == "running":
             await trio.sleep(pause)
-            pause = min(pause * 2, _LONGEST)
+            pause = min(pause * 2, _MAX_POLL_INTERVAL)
 
     async def stop(self, grace: float) -> None:
         import trio
 
         with trio.CancelScope(shield=True):
-            if self.claim.alive:
+            if self.claim.is_alive:
                 children.terminate(self.claim.pid)
             with trio.move_on_after(grace):
-                while self.claim.alive or children.living(self.token):
-                    await trio.sleep(_SHORTEST)
-            await self.hunt()
+                while self.claim.is_alive or children.has_processes(self.token):
+                    await trio.sleep(_MIN_POLL_INTERVAL)
+            await self.kill_escaped()
 
-    async def clear(self) -> None:
-        await children.kill_strays(self.token, group=self.claim.pid)
+    async def kill_group(self) -> None:
+        await children.kill_escaped(self.token, group=self.claim.pid)
 
-    async def hunt(self) -> None:
-        await children.kill_strays(self.token)
+    async def kill_escaped(self) -> None:
+        await children.kill_escaped(self.token)
 
 
-async def attend(
-    leader: Leader, tails: Sequence[Tail], check: Callable[[], None], grace: float
+async def supervise(
+    leader: ClaimHolder, tails: Sequence[Tail], check: Callable[[], None], grace: float
 ) -> None:
     """Wait for the end of a body, emit its lines as they come, and kill what is left of it.
 
@@ -332,16 +345,16 @@ async def attend(
     """
     clean = False
     try:
-        await _wait(leader, tails, check, grace)
+        await _wait_for_end(leader, tails, check, grace)
         clean = True
     finally:
-        await leader.clear()
+        await leader.kill_group()
         if not clean:
-            await leader.hunt()
+            await leader.kill_escaped()
 
 
-async def _wait(
-    leader: Leader, tails: Sequence[Tail], check: Callable[[], None], grace: float
+async def _wait_for_end(
+    leader: ClaimHolder, tails: Sequence[Tail], check: Callable[[], None], grace: float
 ) -> None:
     import trio
 
@@ -351,7 +364,7 @@ async def _wait(
     async def watch() -> None:
         nonlocal wrong
         try:
-            await follow(tails, check)
+            await follow_tails(tails, check)
         except children.OutputTooLarge as error:
             wrong = error
             patience.cancel()
@@ -361,7 +374,7 @@ async def _wait(
         over = False
         try:
             with patience:
-                await leader.exited()
+                await leader.wait_until_exited()
                 over = True
         finally:
             if not over:
@@ -378,39 +391,39 @@ class Tail:
     """A reader of a growing file that emits each line once."""
 
     def __init__(
-        self, path: Path, tell: Callable[[str], None], read: Callable[[bytes], str] = shown
+        self, path: Path, emit: Callable[[str], None], decode: Callable[[bytes], str] = decode_line
     ) -> None:
-        self._path, self._tell, self._read = path, tell, read
-        self._at, self._rest = 0, b""
+        self._path, self._emit, self._decode = path, emit, decode
+        self._offset, self._partial_line = 0, b""
 
     def read(self) -> bool:
         """Emit the new lines, and return whether the file has grown."""
         try:
             with open(self._path, "rb") as file:
-                file.seek(self._at)
+                file.seek(self._offset)
                 chunk = file.read()
         except OSError:
             return False
-        self._at += len(chunk)
-        *lines, self._rest = (self._rest + chunk).split(b"\n")
+        self._offset += len(chunk)
+        *lines, self._partial_line = (self._partial_line + chunk).split(b"\n")
         for line in lines:
-            self._tell(self._read(line))
+            self._emit(self._decode(line))
         return bool(chunk)
 
     def finish(self) -> None:
         """Emit the rest, including a last line without a newline."""
         self.read()
-        if self._rest:
-            self._tell(self._read(self._rest))
+        if self._partial_line:
+            self._emit(self._decode(self._partial_line))
 
 
-async def follow(tails: Sequence[Tail], check: Callable[[], None]) -> None:
+async def follow_tails(tails: Sequence[Tail], check: Callable[[], None]) -> None:
     """Emit lines as they come, until cancelled."""
     import trio
 
-    pause = _SHORTEST
+    pause = _MIN_POLL_INTERVAL
     while True:
         await trio.sleep(pause)
         check()
         grown = [tail.read() for tail in tails]
-        pause = _SHORTEST if any(grown) else min(pause * 2, _LONGEST)
+        pause = _MIN_POLL_INTERVAL if any(grown) else min(pause * 2, _MAX_POLL_INTERVAL)

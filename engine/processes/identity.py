@@ -10,11 +10,11 @@ import os
 from functools import cache
 from pathlib import Path
 
-__all__ = ["began", "boot", "start_of"]
+__all__ = ["boot_id", "parse_start_time", "start_time"]
 
 
 @cache
-def boot() -> str:
+def boot_id() -> str:
     """Return the identifier of the current boot of this machine; empty if the system has none."""
     try:
         return Path("/proc/sys/kernel/random/boot_id").read_text().strip()
@@ -22,7 +22,7 @@ def boot() -> str:
         return ""
 
 
-def began(pid: int) -> str:
+def start_time(pid: int) -> str:
     """Return the start time of a process, in clock ticks since boot.
 
     Empty if there is no such process, or only a zombie that waits to be reaped; `"alive"` for a process that
@@ -31,21 +31,21 @@ def began(pid: int) -> str:
     try:
         stat = Path(f"/proc/{pid}/stat").read_text()
     except OSError:
-        return "" if os.path.isdir("/proc/self") else _signalled(pid)
-    return "" if _fields(stat)[0] in "ZX" else start_of(stat)
+        return "" if os.path.isdir("/proc/self") else _probe_by_signal(pid)
+    return "" if _split_stat(stat)[0] in "ZX" else parse_start_time(stat)
 
 
-def start_of(stat: str) -> str:
+def parse_start_time(stat: str) -> str:
     """Return the start time in a line of /proc/PID/stat; `"alive"` for an empty line, as `start_time` does."""
-    return _fields(stat)[19] if stat else "alive"
+    return _split_stat(stat)[19] if stat else "alive"
 
 
-def _fields(stat: str) -> list[str]:
+def _split_stat(stat: str) -> list[str]:
     """Return the fields from the state on; the command name before them may contain blanks and parentheses."""
     return stat[stat.rfind(")") + 2 :].split()
 
 
-def _signalled(pid: int) -> str:
+def _probe_by_signal(pid: int) -> str:
     try:
         os.kill(pid, 0)
     except ProcessLookupError:

@@ -13,43 +13,49 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar, Token
 
-__all__ = ["Lines", "attend", "hearing", "leave", "listening"]
+__all__ = [
+    "LineSplitter",
+    "begin_attempt_output",
+    "capture_output",
+    "end_attempt_output",
+    "is_capturing",
+]
 
-_LONGEST = 4096
-_SPEAKER: ContextVar[Lines | None] = ContextVar("_SPEAKER", default=None)
+_MAX_LINE_LENGTH = 4096
+_CURRENT_SINK: ContextVar[LineSplitter | None] = ContextVar("_SPEAKER", default=None)
 
 
-class Lines:
+class LineSplitter:
     """Split text that comes in pieces into lines; a line that is too long is cut and marked with `…`."""
 
-    def __init__(self, tell: Callable[[str], None]) -> None:
-        self._tell, self._rest, self._lock = tell, "", threading.Lock()
+    def __init__(self, emit: Callable[[str], None]) -> None:
+        self._emit, self._partial_line, self._lock = emit, "", threading.Lock()
 
     def write(self, text: str) -> None:
         """Add a piece of text, and emit the lines that it completes."""
         with self._lock:
-            *lines, rest = (self._rest + text).split("\n")
-            self._rest = rest[: _LONGEST + 1]
+            *lines, rest = (self._partial_line + text).split("\n")
+            self._partial_line = rest[: _MAX_LINE_LENGTH + 1]
         for line in lines:
-            self._say(line)
+            self._emit_line(line)
 
     def close(self) -> None:
         """Emit the last line, which has no newline."""
         with self._lock:
-            rest, self._rest = self._rest, ""
+            rest, self._partial_line = self._partial_line, ""
         if rest:
-            self._say(rest)
+            self._emit_line(rest)
 
-    def _say(self, line: str) -> None:
+    def _emit_line(self, line: str) -> None:
         line = line.rstrip("\r").rpartition("\r")[2]  # of a line that was written over, the last
-        self._tell(line if len(line) <= _LONGEST else line[:_LONGEST] + "…")
+        self._emit(line if len(line) <= _MAX_LINE_LENGTH else line[:_MAX_LINE_LENGTH] + "…")
 
 
-class _Stream(io.TextIOBase):
+class _CapturedStream(io.TextIOBase):
     """A stand-in for sys.stdout and sys.stderr that writes to the current attempt's sink."""
 
-    def __init__(self, elsewhere: Lines) -> None:
-        self._elsewhere = elsewhere
+    def __init__(self, fallback: LineSplitter) -> None:
+        self._fallback = fallback
 
     encoding = "utf-8"
     errors = "backslashreplace"
@@ -58,42 +64,44 @@ class _Stream(io.TextIOBase):
         return True
 
     def write(self, text: str) -> int:
-        (_SPEAKER.get() or self._elsewhere).write(text)
+        (_CURRENT_SINK.get() or self._fallback).write(text)
         return len(text)
 
 
-_open = 0
+_capture_count = 0
 
 
-def listening() -> bool:
+def is_capturing() -> bool:
     """Return whether printed text is being captured."""
-    return _open > 0
+    return _capture_count > 0
 
 
-def attend(tell: Callable[[str], None]) -> tuple[Lines, Token[Lines | None]]:
+def begin_attempt_output(
+    emit: Callable[[str], None],
+) -> tuple[LineSplitter, Token[LineSplitter | None]]:
     """Send text printed in this context to `emit` from now on; end with `end_attempt_output`."""
-    lines = Lines(tell)
-    return lines, _SPEAKER.set(lines)
+    lines = LineSplitter(emit)
+    return lines, _CURRENT_SINK.set(lines)
 
 
-def leave(attended: tuple[Lines, Token[Lines | None]]) -> None:
+def end_attempt_output(capture: tuple[LineSplitter, Token[LineSplitter | None]]) -> None:
     """Stop sending printed text to the attempt, and emit its last line."""
-    lines, token = attended
-    _SPEAKER.reset(token)
+    lines, token = capture
+    _CURRENT_SINK.reset(token)
     lines.close()
 
 
 @contextmanager
-def hearing(elsewhere: Callable[[str], None]) -> Iterator[None]:
+def capture_output(emit: Callable[[str], None]) -> Iterator[None]:
     """Capture printed text while the block runs; lines that belong to no attempt go to `emit`."""
-    global _open  # noqa: PLW0603 - the streams it counts for are the process's too
-    lines, before = Lines(elsewhere), (sys.stdout, sys.stderr)
-    stream = _Stream(lines)
+    global _capture_count  # noqa: PLW0603 - the streams it counts for are the process's too
+    lines, before = LineSplitter(emit), (sys.stdout, sys.stderr)
+    stream = _CapturedStream(lines)
     sys.stdout = sys.stderr = stream
-    _open += 1
+    _capture_count += 1
     try:
         yield
     finally:
-        _open -= 1
+        _capture_count -= 1
         sys.stdout, sys.stderr = before
         lines.close()

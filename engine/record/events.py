@@ -6,9 +6,9 @@ from typing import Any, Literal
 
 from engine.base.classes import frozen
 
-__all__ = ["Event", "Kind"]
+__all__ = ["Event", "EventKind"]
 
-Kind = Literal[
+EventKind = Literal[
     "taken_over",
     "attempt_known",
     "run_started",
@@ -39,7 +39,7 @@ class Event:
     the step that runs it; empty for the run itself.
     """
 
-    kind: Kind
+    kind: EventKind
     time: float
     path: str
     data: dict[str, Any]

@@ -12,12 +12,12 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from engine.base.classes import frozen
-from engine.base.suggestions import nearest
+from engine.base.suggestions import closest_match
 from engine.errors import InputError
 from engine.record.events import Event
 from engine.record.result import Outcome
 
-__all__ = ["Answer", "Question", "answered", "found", "open_questions"]
+__all__ = ["Answer", "Question", "find_open_questions", "find_question", "resolve_answer"]
 
 
 @frozen
@@ -40,25 +40,25 @@ class Answer:
     feedback: str | None = None
 
 
-def question_of(key: str, path: str, given: Mapping[str, Any]) -> Question:
+def build_question(key: str, path: str, inputs: Mapping[str, Any]) -> Question:
     """Build the question of an attempt from its inputs."""
     return Question(
         key,
         path,
-        given["prompt"],
-        tuple(given["options"]),
-        given.get("show"),
-        bool(given.get("feedback")),
+        inputs["prompt"],
+        tuple(inputs["options"]),
+        inputs.get("show"),
+        bool(inputs.get("feedback")),
     )
 
 
-def open_questions(events: Sequence[Event]) -> list[Question]:
+def find_open_questions(events: Sequence[Event]) -> list[Question]:
     """Return the questions that are open after these events, in the order of asking."""
     found: dict[str, Question] = {}
     for event in events:
         if event.kind == "person_asked":
             key = event.data["key"]
-            found[key] = question_of(key, event.path, event.data)
+            found[key] = build_question(key, event.path, event.data)
         elif event.kind == "attempt_ended":
             found.pop(event.data["key"], None)
         elif event.kind == "taken_over":
@@ -66,7 +66,7 @@ def open_questions(events: Sequence[Event]) -> list[Question]:
     return list(found.values())
 
 
-def found(questions: Iterable[Question], name: str) -> Question:
+def find_question(questions: Iterable[Question], name: str) -> Question:
     """Return the open question of a step or node; raises InputError unless there is exactly one."""
     asked = {question.path: question for question in questions}
     if name in asked:
@@ -74,17 +74,17 @@ def found(questions: Iterable[Question], name: str) -> Question:
     matching = [q for path, q in asked.items() if path.rpartition("/")[0] == name]
     if len(matching) == 1:
         return matching[0]
-    guess = nearest(name, [*asked, *(path.rpartition("/")[0] for path in asked)])
+    guess = closest_match(name, [*asked, *(path.rpartition("/")[0] for path in asked)])
     cure = f", did you mean `{guess}`?" if guess else ""
     listed = ", ".join(f"`{path}`" for path in asked) or "no questions are open"
     what = "more than one step asks a question" if matching else "no question is open"
     raise InputError((f"`{name}`: {what} there{cure}" + ("" if guess else f"; open: {listed}"),))
 
 
-def answered(question: Question, answer: Answer) -> Outcome:
+def resolve_answer(question: Question, answer: Answer) -> Outcome:
     """Return the outcome of the attempt that an answer ends; raises InputError for an unknown option."""
     if answer.option not in question.options:
-        guess = nearest(answer.option, question.options)
+        guess = closest_match(answer.option, question.options)
         known = ", ".join(f"`{option}`" for option in question.options)
         cure = f"did you mean `{guess}`?" if guess else f"choose one of {known}"
         raise InputError((f"`{question.path}` has no option `{answer.option}`, {cure}",))

@@ -25,18 +25,18 @@ __all__ = [
     "Reason",
     "Result",
     "Status",
-    "Unended",
+    "UnfinishedStatus",
 ]
 
 Status = Literal["succeeded", "failed", "cancelled", "waiting"]
-Unended = Literal["running", "interrupted", "waiting"]
+UnfinishedStatus = Literal["running", "interrupted", "waiting"]
 """The status of a run that has not ended.
 
 `interrupted`: no process runs it; `waiting`: it waits for people.
 """
 
 
-class _Absent:
+class _AbsentType:
     """The type of `ABSENT`, which stands for no value; falsy, and different from `None`, which is a value."""
 
     def __bool__(self) -> bool:
@@ -46,7 +46,7 @@ class _Absent:
         return "ABSENT"
 
 
-ABSENT = _Absent()
+ABSENT = _AbsentType()
 
 
 @frozen
@@ -106,7 +106,7 @@ class Reason:
 
     kind: str
     message: str = ""
-    because: tuple[str, ...] = ()
+    caused_by: tuple[str, ...] = ()
 
 
 @frozen(eq=False)
@@ -136,7 +136,7 @@ class NodeResult:
     attempts: tuple[Attempt, ...] = ()
     items: tuple[ItemResult, ...] | None = None
 
-    def ran(self) -> Iterator[Attempt]:
+    def all_attempts(self) -> Iterator[Attempt]:
         """Yield all attempts of the node, those of its items in turn."""
         yield from self.attempts
         for item in self.items or ():
@@ -150,7 +150,7 @@ class Result:
     `outputs` is filled if the run succeeded; `message` says why it did not; `state` is the state at the end of the run.
     """
 
-    status: Status | Unended
+    status: Status | UnfinishedStatus
     nodes: Mapping[str, NodeResult]
     outputs: Mapping[str, Any] = attrs.field(factory=dict)
     message: str = ""
@@ -164,23 +164,23 @@ class Result:
         open = sum(node.result in ("running", "pending") for node in self.nodes.values())
         return 1.0 - open / len(self.nodes) if self.nodes else 0.0
 
-    def why(self, name: str, most: int = 10) -> tuple[str, ...]:
+    def explain(self, name: str, max_lines: int = 10) -> tuple[str, ...]:
         """Return the chain of causes behind a node's result, from the node to the first cause.
 
         One line each, at most `max_lines`: the middle of a longer chain is left out.
         """
-        length, last = self._chains[name]
+        length, last = self._cause_chains[name]
         chain: list[str] = []
         at: str | None = name
-        while at is not None and len(chain) < (length if length <= most else most - 1):
-            chain.append(_sentence(self.nodes[at]))
-            at = self._cause(at)
-        if length > most:
-            chain += [f"… {length - most} more …", _sentence(self.nodes[last])]
+        while at is not None and len(chain) < (length if length <= max_lines else max_lines - 1):
+            chain.append(_describe_node(self.nodes[at]))
+            at = self._find_cause(at)
+        if length > max_lines:
+            chain += [f"… {length - max_lines} more …", _describe_node(self.nodes[last])]
         return tuple(chain)
 
     @cached_property
-    def _chains(self) -> Mapping[str, tuple[int, str]]:
+    def _cause_chains(self) -> Mapping[str, tuple[int, str]]:
         """The length of each node's chain of causes, and the node that is the first cause."""
         found: dict[str, tuple[int, str]] = {}
         for name in self.nodes:
@@ -188,15 +188,15 @@ class Result:
             path: dict[str, None] = {}
             while at is not None and at not in found and at not in path:
                 path[at] = None
-                at = self._cause(at)
+                at = self._find_cause(at)
             length, last = found.get(at or "", (0, ""))
             for each in reversed(path):
                 length, last = length + 1, last or each
                 found[each] = (length, last)
         return found
 
-    def _cause(self, name: str) -> str | None:
-        because = self.nodes[name].reason.because
+    def _find_cause(self, name: str) -> str | None:
+        because = self.nodes[name].reason.caused_by
         return because[0] if because else None
 
     def to_json(self) -> dict[str, Any]:
@@ -208,24 +208,27 @@ class Result:
             "status": self.status,
             **({"progress": self.progress} if unended else {}),
             "message": self.message,
-            "nodes": {name: self._node(node) for name, node in self.nodes.items()},
+            "nodes": {name: self._node_to_json(node) for name, node in self.nodes.items()},
             "outputs": dict(self.outputs),
             "state": dict(self.state),
         }
 
-    def _node(self, node: NodeResult) -> dict[str, Any]:
+    def _node_to_json(self, node: NodeResult) -> dict[str, Any]:
         reason: dict[str, Any] = {"kind": node.reason.kind, "message": node.reason.message}
-        if node.reason.because:
-            reason |= {"because": list(node.reason.because), "chain": list(self.why(node.name))}
+        if node.reason.caused_by:
+            reason |= {
+                "because": list(node.reason.caused_by),
+                "chain": list(self.explain(node.name)),
+            }
         found = {"result": node.result, "label": node.label, "reason": reason}
         if node.output is not ABSENT:
             found["output"] = node.output
         if node.items is not None:
-            return found | {"items": list(_items(node))}
+            return found | {"items": list(_iter_items_json(node))}
         return found | {"attempts": [attempt.to_json() for attempt in node.attempts]}
 
 
-def _items(node: NodeResult) -> Iterator[dict[str, Any]]:
+def _iter_items_json(node: NodeResult) -> Iterator[dict[str, Any]]:
     """Yield each item; an output that is in the node's own output is not repeated."""
     for item in node.items or ():
         reason = {"kind": item.reason.kind, "message": item.reason.message}
@@ -236,6 +239,6 @@ def _items(node: NodeResult) -> Iterator[dict[str, Any]]:
         yield found | {"attempts": [attempt.to_json() for attempt in item.attempts]}
 
 
-def _sentence(node: NodeResult) -> str:
+def _describe_node(node: NodeResult) -> str:
     tail = f": {node.reason.message}" if node.reason.message else ""
     return f"{node.name} {node.result}{tail}"

@@ -12,7 +12,7 @@ from importlib import import_module
 from engine.base.classes import frozen
 from engine.diagnostics import Diagnostics
 
-__all__ = ["FORMATS", "Report", "render"]
+__all__ = ["FORMATS", "CheckReport", "render_report"]
 
 FORMATS: Mapping[str, str] = {
     "human": "for people: each finding with its source, then a summary",
@@ -28,23 +28,27 @@ FORMATS: Mapping[str, str] = {
 The function of a format is in `engine.render.NAME` or, for text and JSON, in `engine.render.diagnostics`.
 """
 
-_OWN = frozenset({"sarif", "github", "junit"})
+_FORMATS_WITH_MODULE = frozenset({"sarif", "github", "junit"})
 
 
-def render(name: str, report: Report) -> str:
+def render_report(name: str, report: CheckReport) -> str:
     """Render a report in one of the FORMATS."""
-    module = import_module(f"engine.render.{name if name in _OWN else 'diagnostics'}")
-    text: str = getattr(module, "write" if name in _OWN else f"write_{name}")(report)
+    module = import_module(
+        f"engine.render.{name if name in _FORMATS_WITH_MODULE else 'diagnostics'}"
+    )
+    text: str = getattr(module, "write" if name in _FORMATS_WITH_MODULE else f"write_{name}")(
+        report
+    )
     return text
 
 
 @frozen
-class Report:
+class CheckReport:
     """The findings of a check, the `files` that were checked, and why others could not be."""
 
-    found: Diagnostics
+    diagnostics: Diagnostics
     files: tuple[str, ...] = ()
-    unread: tuple[tuple[str, str], ...] = ()
+    unreadable: tuple[tuple[str, str], ...] = ()
     """Path and error message of each file that could not be checked."""
     color: bool = False
     encoding: str = "utf-8"

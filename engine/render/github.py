@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from engine.diagnostics import Diagnostic, Severity
-from engine.render.formats import Report
+from engine.render.formats import CheckReport
 
 __all__ = ["write"]
 
@@ -18,32 +18,38 @@ _DATA = {"%": "%25", "\r": "%0D", "\n": "%0A"}
 _PROPERTY = _DATA | {":": "%3A", ",": "%2C"}
 
 
-def write(report: Report) -> str:
+def write(report: CheckReport) -> str:
     """Render a command for each finding, and for each file that could not be checked."""
-    unread = (_command("error", {"file": path}, message) for path, message in report.unread)
-    return "\n".join([*map(_finding, report.found), *unread])
+    unread = (
+        _format_command("error", {"file": path}, message) for path, message in report.unreadable
+    )
+    return "\n".join([*map(_format_finding, report.diagnostics), *unread])
 
 
-def _finding(each: Diagnostic) -> str:
-    help = f" ({each.help})" if each.help else ""
-    return _command(_COMMANDS[each.severity], dict(_place(each)), f"{each.message}{help}")
+def _format_finding(diagnostic: Diagnostic) -> str:
+    help = f" ({diagnostic.help})" if diagnostic.help else ""
+    return _format_command(
+        _COMMANDS[diagnostic.severity],
+        dict(_location_properties(diagnostic)),
+        f"{diagnostic.message}{help}",
+    )
 
 
-def _place(each: Diagnostic) -> Iterator[tuple[str, str]]:
-    span = each.span
-    yield "file", str(each.source.path)
+def _location_properties(diagnostic: Diagnostic) -> Iterator[tuple[str, str]]:
+    span = diagnostic.span
+    yield "file", str(diagnostic.source.path)
     yield "line", str(span.line)
     if span.line == span.end_line:
         yield "col", str(span.column)
         yield "endColumn", str(span.end_column)
     yield "endLine", str(span.end_line)
-    yield "title", f"{each.rule.code} {each.rule.name}"
+    yield "title", f"{diagnostic.rule.code} {diagnostic.rule.name}"
 
 
-def _command(name: str, properties: dict[str, str], message: str) -> str:
-    given = ",".join(f"{key}={_escaped(text, _PROPERTY)}" for key, text in properties.items())
-    return f"::{name} {given}::{_escaped(message, _DATA)}"
+def _format_command(name: str, properties: dict[str, str], message: str) -> str:
+    given = ",".join(f"{key}={_escape(text, _PROPERTY)}" for key, text in properties.items())
+    return f"::{name} {given}::{_escape(message, _DATA)}"
 
 
-def _escaped(text: str, escapes: dict[str, str]) -> str:
+def _escape(text: str, escapes: dict[str, str]) -> str:
     return "".join(escapes.get(character, character) for character in text)

@@ -11,24 +11,26 @@ from collections.abc import Iterator
 from xml.etree import ElementTree as Xml
 
 from engine.diagnostics import Diagnostic, Severity
-from engine.render.formats import Report
+from engine.render.formats import CheckReport
 
 __all__ = ["write"]
 
 _NOT_XML = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 
 
-def write(report: Report) -> str:
+def write(report: CheckReport) -> str:
     """Render the document, in ASCII."""
-    told = [each for each in report.found if each.severity is not Severity.NOTE]
-    root = _counted("testsuites", "engine check", len(told), len(report.unread))
-    for path in _paths(report):
+    told = [each for each in report.diagnostics if each.severity is not Severity.NOTE]
+    root = _build_element("testsuites", "engine check", len(told), len(report.unreadable))
+    for path in _iter_paths(report):
         found = [each for each in told if str(each.source.path) == path]
-        errors = [message for unread, message in report.unread if unread == path]
-        suite = _counted("testsuite", path, len(found), len(errors))
-        suite.extend([*map(_case, found), *(_error(path, message) for message in errors)])
+        errors = [message for unread, message in report.unreadable if unread == path]
+        suite = _build_element("testsuite", path, len(found), len(errors))
+        suite.extend(
+            [*map(_build_case, found), *(_build_error_case(path, message) for message in errors)]
+        )
         if not len(suite):
-            Xml.SubElement(suite, "testcase", name="sound", classname=_clean(path))
+            Xml.SubElement(suite, "testcase", name="sound", classname=_replace_invalid(path))
         suite.set("tests", str(len(suite)))
         root.append(suite)
     root.set("tests", str(sum(map(len, root))))
@@ -39,34 +41,36 @@ def write(report: Report) -> str:
     )
 
 
-def _paths(report: Report) -> Iterator[str]:
+def _iter_paths(report: CheckReport) -> Iterator[str]:
     """Yield every file once: those checked, those that findings name, those that could not be read."""
-    found = (str(each.source.path) for each in report.found)
-    return iter(dict.fromkeys([*report.files, *found, *(path for path, _ in report.unread)]))
+    found = (str(each.source.path) for each in report.diagnostics)
+    return iter(dict.fromkeys([*report.files, *found, *(path for path, _ in report.unreadable)]))
 
 
-def _counted(tag: str, name: str, failures: int, errors: int) -> Xml.Element:
+def _build_element(tag: str, name: str, failures: int, errors: int) -> Xml.Element:
     counts = {"tests": "0", "failures": str(failures), "errors": str(errors)}
-    return Xml.Element(tag, {"name": _clean(name), **counts})
+    return Xml.Element(tag, {"name": _replace_invalid(name), **counts})
 
 
-def _case(each: Diagnostic) -> Xml.Element:
-    place = f"{each.source.path}:{each.span.line}:{each.span.column}"
-    name = f"{each.rule.code} {each.rule.name} at line {each.span.line}, column {each.span.column}"
-    case = Xml.Element("testcase", name=name, classname=_clean(str(each.source.path)))
-    said = {"type": each.severity.value, "message": _clean(each.message)}
+def _build_case(diagnostic: Diagnostic) -> Xml.Element:
+    place = f"{diagnostic.source.path}:{diagnostic.span.line}:{diagnostic.span.column}"
+    name = f"{diagnostic.rule.code} {diagnostic.rule.name} at line {diagnostic.span.line}, column {diagnostic.span.column}"
+    case = Xml.Element(
+        "testcase", name=name, classname=_replace_invalid(str(diagnostic.source.path))
+    )
+    said = {"type": diagnostic.severity.value, "message": _replace_invalid(diagnostic.message)}
     failure = Xml.SubElement(case, "failure", said)
-    help = f"\nhelp: {each.help}" if each.help else ""
-    failure.text = _clean(f"{place}: {each.message}{help}")
+    help = f"\nhelp: {diagnostic.help}" if diagnostic.help else ""
+    failure.text = _replace_invalid(f"{place}: {diagnostic.message}{help}")
     return case
 
 
-def _error(path: str, message: str) -> Xml.Element:
-    case = Xml.Element("testcase", name="readable", classname=_clean(path))
-    Xml.SubElement(case, "error", type="unreadable", message=_clean(message))
+def _build_error_case(path: str, message: str) -> Xml.Element:
+    case = Xml.Element("testcase", name="readable", classname=_replace_invalid(path))
+    Xml.SubElement(case, "error", type="unreadable", message=_replace_invalid(message))
     return case
 
 
-def _clean(text: str) -> str:
+def _replace_invalid(text: str) -> str:
     """Replace characters that XML does not allow by U+FFFD."""
     return _NOT_XML.sub("\N{REPLACEMENT CHARACTER}", text)

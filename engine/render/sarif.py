@@ -12,13 +12,13 @@ from typing import Any
 from urllib.parse import quote
 
 from engine.diagnostics import Diagnostic, Edit, Rule
-from engine.render.formats import Report
+from engine.render.formats import CheckReport
 from engine.toml.source import Span
 from engine.version import __version__
 
 __all__ = ["write"]
 
-SCHEMA = (
+SARIF_SCHEMA_URL = (
     "https://docs.oasis-open.org/sarif/sarif/v2.1.0/errata01/os/schemas/sarif-schema-2.1.0.json"
 )
 
@@ -27,33 +27,33 @@ DOCUMENTATION = "https://example.org/engine/"
 """Where the documentation is published: `site_url` in mkdocs.yml."""
 
 
-def write(report: Report) -> str:
+def write(report: CheckReport) -> str:
     """Render the log, in ASCII."""
-    rules = list({each.rule.code: each.rule for each in report.found}.values())
+    rules = list({each.rule.code: each.rule for each in report.diagnostics}.values())
     rules.sort(key=lambda rule: rule.code)
     index = {rule.code: at for at, rule in enumerate(rules)}
     run = {
-        "tool": {"driver": _driver(rules)},
+        "tool": {"driver": _driver_to_json(rules)},
         "columnKind": "unicodeCodePoints",
-        "invocations": [_invocation(report)],
-        "artifacts": [{"location": _location(path)} for path in report.files],
-        "results": [_result(each, index[each.rule.code]) for each in report.found],
+        "invocations": [_invocation_to_json(report)],
+        "artifacts": [{"location": _artifact_to_json(path)} for path in report.files],
+        "results": [_finding_to_json(each, index[each.rule.code]) for each in report.diagnostics],
     }
-    log = {"$schema": SCHEMA, "version": "2.1.0", "runs": [run]}
+    log = {"$schema": SARIF_SCHEMA_URL, "version": "2.1.0", "runs": [run]}
     return json.dumps(log, indent=2)
 
 
-def _driver(rules: list[Rule]) -> dict[str, Any]:
+def _driver_to_json(rules: list[Rule]) -> dict[str, Any]:
     return {
         "name": "engine",
         "version": __version__,
         "semanticVersion": __version__,
-        "rules": [_rule(rule) for rule in rules],
+        "rules": [_rule_to_json(rule) for rule in rules],
     }
 
 
-def _rule(rule: Rule) -> dict[str, Any]:
-    page = _page(rule)
+def _rule_to_json(rule: Rule) -> dict[str, Any]:
+    page = _rule_page(rule)
     return {
         "id": rule.code,
         "name": "".join(part.title() for part in rule.name.split("-")),
@@ -64,58 +64,60 @@ def _rule(rule: Rule) -> dict[str, Any]:
     }
 
 
-def _page(rule: Rule) -> str:
+def _rule_page(rule: Rule) -> str:
     """Return the page of a rule, or its summary if it has none."""
-    from engine.rules import ALL, page
+    from engine.rules import ALL_RULES, read_page
 
-    return page(rule) if rule in ALL else rule.summary
+    return read_page(rule) if rule in ALL_RULES else rule.summary
 
 
-def _invocation(report: Report) -> dict[str, Any]:
+def _invocation_to_json(report: CheckReport) -> dict[str, Any]:
     notes = [
-        {"level": "error", "message": {"text": message}, "locations": [_place(path)]}
-        for path, message in report.unread
+        {"level": "error", "message": {"text": message}, "locations": [_location_to_json(path)]}
+        for path, message in report.unreadable
     ]
     found = {"executionSuccessful": not notes}
     return found | {"toolExecutionNotifications": notes} if notes else found
 
 
-def _result(each: Diagnostic, index: int) -> dict[str, Any]:
-    path = str(each.source.path)
-    help = f"\n{each.help}" if each.help else ""
+def _finding_to_json(diagnostic: Diagnostic, index: int) -> dict[str, Any]:
+    path = str(diagnostic.source.path)
+    help = f"\n{diagnostic.help}" if diagnostic.help else ""
     result = {
-        "ruleId": each.rule.code,
+        "ruleId": diagnostic.rule.code,
         "ruleIndex": index,
-        "level": each.severity.value,
-        "message": {"text": f"{each.message}{help}"},
-        "locations": [_place(path, each.span)],
+        "level": diagnostic.severity.value,
+        "message": {"text": f"{diagnostic.message}{help}"},
+        "locations": [_location_to_json(path, diagnostic.span)],
     }
-    if each.notes:
+    if diagnostic.notes:
         result["relatedLocations"] = [
-            {"id": at, **_place(path, note.span), "message": {"text": note.message}}
-            for at, note in enumerate(each.notes)
+            {"id": at, **_location_to_json(path, note.span), "message": {"text": note.message}}
+            for at, note in enumerate(diagnostic.notes)
         ]
-    if each.fix:
+    if diagnostic.fix:
         change = {
-            "artifactLocation": _location(path),
-            "replacements": [_replacement(edit) for edit in each.fix.edits],
+            "artifactLocation": _artifact_to_json(path),
+            "replacements": [_edit_to_json(edit) for edit in diagnostic.fix.edits],
         }
-        result["fixes"] = [{"description": {"text": each.fix.message}, "artifactChanges": [change]}]
+        result["fixes"] = [
+            {"description": {"text": diagnostic.fix.message}, "artifactChanges": [change]}
+        ]
     return result
 
 
-def _replacement(edit: Edit) -> dict[str, Any]:
-    return {"deletedRegion": _region(edit.span), "insertedContent": {"text": edit.text}}
+def _edit_to_json(edit: Edit) -> dict[str, Any]:
+    return {"deletedRegion": _span_to_json(edit.span), "insertedContent": {"text": edit.text}}
 
 
-def _place(path: str, span: Span | None = None) -> dict[str, Any]:
-    place: dict[str, Any] = {"artifactLocation": _location(path)}
+def _location_to_json(path: str, span: Span | None = None) -> dict[str, Any]:
+    place: dict[str, Any] = {"artifactLocation": _artifact_to_json(path)}
     if span:
-        place["region"] = _region(span)
+        place["region"] = _span_to_json(span)
     return {"physicalLocation": place}
 
 
-def _region(span: Span) -> dict[str, int]:
+def _span_to_json(span: Span) -> dict[str, int]:
     return {
         "startLine": span.line,
         "startColumn": span.column,
@@ -124,7 +126,7 @@ def _region(span: Span) -> dict[str, int]:
     }
 
 
-def _location(path: str) -> dict[str, str]:
+def _artifact_to_json(path: str) -> dict[str, str]:
     found = Path(path)
     if found.is_absolute() and found.is_relative_to(Path.cwd()):
         found = found.relative_to(Path.cwd())

@@ -13,26 +13,26 @@ from unicodedata import category, east_asian_width
 from engine.base.classes import frozen
 
 __all__ = [
-    "Paint",
-    "Piece",
+    "Painter",
     "Styled",
-    "bare",
-    "clip",
-    "columns",
-    "duration",
-    "elapsed",
-    "painter",
-    "plural",
-    "printable",
-    "table",
-    "wrap",
+    "TextPiece",
+    "clip_text",
+    "escape_unprintable",
+    "format_count",
+    "format_elapsed",
+    "format_elapsed_short",
+    "format_table",
+    "make_painter",
+    "plain_text",
+    "text_width",
+    "wrap_text",
 ]
 
 _TAB = "    "
-_GAP = "  "
-_LEAST = 24
+_COLUMN_GAP = "  "
+_MIN_LAST_COLUMN = 24
 """The width below which the last column of a table goes beneath its row."""
-_NARROWEST = 8
+_MIN_FIRST_COLUMN = 8
 """The minimal width of a table's first column when lines are too long for the terminal."""
 _INDENT = "    "
 
@@ -55,65 +55,65 @@ class Styled:
     text: str
 
 
-Piece = str | Styled
-Paint = Callable[[Piece], str]
+TextPiece = str | Styled
+Painter = Callable[[TextPiece], str]
 """A function that turns a piece of text into the characters to write."""
 
 
-def painter(color: bool) -> Paint:
+def make_painter(color: bool) -> Painter:
     """Return the function that turns pieces into text, with or without ANSI colours."""
-    return _colored if color else bare
+    return _paint_colored if color else plain_text
 
 
-def printable(text: str) -> str:
+def escape_unprintable(text: str) -> str:
     """Return `text` on one line, with tabs as spaces and every unprintable character as an escape."""
     if text.isprintable():
         return text
     return "".join(
-        char if char.isprintable() else _TAB if char == "\t" else _escaped(char) for char in text
+        char if char.isprintable() else _TAB if char == "\t" else _escape(char) for char in text
     )
 
 
-def bare(piece: Piece) -> str:
+def plain_text(piece: TextPiece) -> str:
     """Return the text of a piece without its style."""
     return piece if isinstance(piece, str) else piece.text
 
 
-def columns(text: str) -> int:
+def text_width(text: str) -> int:
     """Return the number of columns that a printable text takes."""
-    return len(text) if text.isascii() else sum(map(_wide, text))
+    return len(text) if text.isascii() else sum(map(_character_width, text))
 
 
-def clip(text: str, width: int) -> str:
+def clip_text(text: str, width: int) -> str:
     """Return as much of a printable text as fits in `width` columns, with an ellipsis if it is cut."""
-    if columns(text) <= width:
+    if text_width(text) <= width:
         return text
     if width <= 0:
         return ""
     end, used = 0, 0
-    while used + _wide(text[end]) < width:
-        used += _wide(text[end])
+    while used + _character_width(text[end]) < width:
+        used += _character_width(text[end])
         end += 1
     return text[:end] + "…"
 
 
-def wrap(text: str, width: int) -> list[str]:
+def wrap_text(text: str, width: int) -> list[str]:
     """Wrap a printable text to lines of at most `width` columns, at spaces where possible.
 
     Returns at least one line.
     """
     lines = [""]
     for word in text.split(" "):
-        room = width - columns(lines[-1]) - 1
-        if lines[-1] and columns(word) <= room:
+        room = width - text_width(lines[-1]) - 1
+        if lines[-1] and text_width(word) <= room:
             lines[-1] += f" {word}"
         else:
-            parts = _broken(word, width)
+            parts = _break_word(word, width)
             lines[-1:] = [lines[-1], *parts] if lines[-1] else parts
     return lines
 
 
-def elapsed(seconds: float) -> str:
+def format_elapsed(seconds: float) -> str:
     """Format a time in seconds: `0.1s`, `12.3s`, `2m05s`, `3h07m`."""
     if round(seconds, 1) < 60:
         return f"{seconds:.1f}s"
@@ -124,20 +124,20 @@ def elapsed(seconds: float) -> str:
     return f"{hours}h{minutes:02}m" if hours < 48 else f"{hours // 24}d{hours % 24:02}h"
 
 
-def duration(seconds: float) -> str:
+def format_elapsed_short(seconds: float) -> str:
     """Format a time as `format_elapsed` does, but as `85ms` below a second."""
-    return elapsed(seconds) if round(seconds * 1000) >= 1000 else f"{seconds * 1000:.0f}ms"
+    return format_elapsed(seconds) if round(seconds * 1000) >= 1000 else f"{seconds * 1000:.0f}ms"
 
 
-def plural(number: int, noun: str) -> str:
+def format_count(number: int, noun: str) -> str:
     """Format a number with its noun: `1 node`, `2 nodes`."""
     return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
 
 
-def table(
+def format_table(
     head: Sequence[str],
-    rows: Iterable[Sequence[Piece]],
-    paint: Paint,
+    rows: Iterable[Sequence[TextPiece]],
+    paint: Painter,
     *,
     width: int | None = None,
     right: Collection[str] = (),
@@ -149,54 +149,52 @@ def table(
     line.
     """
     cells = [tuple(Styled("dim", name) for name in head), *rows]
-    widths = [max(columns(bare(row[at])) for row in cells) for at in range(len(head))]
-    fixed = sum(widths[:-1]) + len(_GAP) * (len(head) - 1)
-    over = 0 if width is None else fixed - len(_GAP) - width
+    widths = [max(text_width(plain_text(row[at])) for row in cells) for at in range(len(head))]
+    fixed = sum(widths[:-1]) + len(_COLUMN_GAP) * (len(head) - 1)
+    over = 0 if width is None else fixed - len(_COLUMN_GAP) - width
     if over > 0 and len(head) > 1:
-        widths[0] = max(widths[0] - over, min(widths[0], _NARROWEST))
+        widths[0] = max(widths[0] - over, min(widths[0], _MIN_FIRST_COLUMN))
     room = widths[-1] if width is None else max(width - fixed, 0)
-    beneath = widths[-1] > room and room < _LEAST
+    beneath = widths[-1] > room and room < _MIN_LAST_COLUMN
     lines: list[str] = []
     for number, row in enumerate(cells):
-        front = [
-            _padded(row[at], widths[at], head[at] in right, paint) for at in range(len(head) - 1)
-        ]
-        tail = bare(row[-1])
+        front = [_pad(row[at], widths[at], head[at] in right, paint) for at in range(len(head) - 1)]
+        tail = plain_text(row[-1])
         if not beneath:
-            first, *more = wrap(tail, max(room, 1)) if columns(tail) > room else [tail]
-            lines.append(_GAP.join([*front, paint(_like(row[-1], first))]).rstrip())
-            lines += [" " * fixed + paint(_like(row[-1], line)) for line in more]
+            first, *more = wrap_text(tail, max(room, 1)) if text_width(tail) > room else [tail]
+            lines.append(_COLUMN_GAP.join([*front, paint(_with_style_of(row[-1], first))]).rstrip())
+            lines += [" " * fixed + paint(_with_style_of(row[-1], line)) for line in more]
         else:
-            lines.append(_GAP.join(front).rstrip())
+            lines.append(_COLUMN_GAP.join(front).rstrip())
             if tail and number and width is not None:
-                wrapped = wrap(tail, max(width - len(_INDENT), 1))
-                lines += [_INDENT + paint(_like(row[-1], line)) for line in wrapped]
+                wrapped = wrap_text(tail, max(width - len(_INDENT), 1))
+                lines += [_INDENT + paint(_with_style_of(row[-1], line)) for line in wrapped]
     return lines
 
 
-def _padded(piece: Piece, width: int, right: bool, paint: Paint) -> str:
-    piece = _like(piece, clip(bare(piece), width))
-    fill = " " * (width - columns(bare(piece)))
+def _pad(piece: TextPiece, width: int, right: bool, paint: Painter) -> str:
+    piece = _with_style_of(piece, clip_text(plain_text(piece), width))
+    fill = " " * (width - text_width(plain_text(piece)))
     return fill + paint(piece) if right else paint(piece) + fill
 
 
-def _like(piece: Piece, text: str) -> Piece:
+def _with_style_of(piece: TextPiece, text: str) -> TextPiece:
     return text if isinstance(piece, str) else Styled(piece.style, text)
 
 
-def _broken(word: str, width: int) -> list[str]:
+def _break_word(word: str, width: int) -> list[str]:
     """Break a word into parts of at most `width` columns."""
     parts, used = [""], 0
     for char in word:
-        if used + _wide(char) > width and parts[-1]:
+        if used + _character_width(char) > width and parts[-1]:
             parts.append("")
             used = 0
         parts[-1] += char
-        used += _wide(char)
+        used += _character_width(char)
     return parts
 
 
-def _wide(char: str) -> int:
+def _character_width(char: str) -> int:
     if char.isascii():
         return 1
     if category(char) in ("Mn", "Me"):
@@ -204,11 +202,11 @@ def _wide(char: str) -> int:
     return 2 if east_asian_width(char) in "WF" else 1
 
 
-def _escaped(char: str) -> str:
+def _escape(char: str) -> str:
     return char.encode("unicode_escape").decode()
 
 
-def _colored(piece: Piece) -> str:
+def _paint_colored(piece: TextPiece) -> str:
     if isinstance(piece, str):
         return piece
     return f"{_STYLES[piece.style]}{piece.text}{_RESET}" if piece.text else ""

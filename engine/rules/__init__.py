@@ -33,11 +33,11 @@ from engine.rules import (
     unused,
 )
 
-__all__ = ["ALL", "RULES", "Check", "page"]
+__all__ = ["ALL_RULES", "RULES", "RuleCheck", "read_page"]
 
-Check = Callable[[Plan], Iterator[Diagnostic]]
+RuleCheck = Callable[[Plan], Iterator[Diagnostic]]
 
-RULES: tuple[tuple[Rule, Check], ...] = (
+RULES: tuple[tuple[Rule, RuleCheck], ...] = (
     (infinite_retry.RULE, infinite_retry.check),
     (unreachable_step.RULE, unreachable_step.check),
     (no_way_out.RULE, no_way_out.check),
@@ -58,13 +58,13 @@ RULES: tuple[tuple[Rule, Check], ...] = (
     (not_decided.RULE, not_decided.check),
 )
 
-ALL: tuple[Rule, ...] = tuple(
+ALL_RULES: tuple[Rule, ...] = tuple(
     sorted((*CODES, *(rule for rule, _ in RULES)), key=lambda rule: rule.code[1:])
 )
 """All rules in order of their codes, including those of loading and compiling."""
 
 
-def page(rule: Rule) -> str:
+def read_page(rule: Rule) -> str:
     """Return the Markdown text of a rule's page."""
     path = Path(__file__).parent / f"{rule.name.replace('-', '_')}.md"
     return path.read_text(encoding="utf-8")

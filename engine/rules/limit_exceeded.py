@@ -20,7 +20,7 @@ __all__ = ["RULE", "check"]
 
 RULE = Rule("E601", "limit-exceeded", "a worst case that exceeds `[limits]`")
 
-_SHOWN = 3
+_MAX_SHOWN = 3
 """Maximum number of nodes named as the largest."""
 
 
@@ -29,45 +29,51 @@ def check(plan: Plan) -> Iterator[Diagnostic]:
     limits = plan.spec.limits
     if limits.attempts is None and limits.duration is None:
         return
-    from engine.analysis.bounds import bounds_of  # most specs have no limits
+    from engine.analysis.bounds import compute_bounds  # most specs have no limits
 
-    found = bounds_of(plan)
+    found = compute_bounds(plan)
     if found is None:
         return
     if limits.attempts is not None and limits.attempts < found.run.attempts < math.inf:
-        figure = f"{_about(found.run.exact)}{found.run.attempts} attempts"
-        most = _most(found, [each.whole.attempts for each in found.nodes], str)
-        yield _finding(plan, "attempts", f"{figure}, but only {limits.attempts} are allowed", most)
+        figure = f"{_describe_precision(found.run.exact)}{found.run.attempts} attempts"
+        most = _describe_largest(found, [each.whole.attempts for each in found.nodes], str)
+        yield _build_diagnostic(
+            plan, "attempts", f"{figure}, but only {limits.attempts} are allowed", most
+        )
     seconds = found.run.seconds
     if limits.duration is not None and limits.duration < seconds < math.inf:
-        figure = f"{_about(found.run.exact_time)}{format_duration(seconds)}"
-        most = _most(found, [each.whole.seconds for each in found.nodes], format_duration)
+        figure = f"{_describe_precision(found.run.exact_time)}{format_duration(seconds)}"
+        most = _describe_largest(
+            found, [each.whole.seconds for each in found.nodes], format_duration
+        )
         allowed = format_duration(limits.duration)
-        yield _finding(plan, "duration", f"{figure}, but only {allowed} is allowed", most)
+        yield _build_diagnostic(plan, "duration", f"{figure}, but only {allowed} is allowed", most)
 
 
-def _about(exact: bool) -> str:
-    return "" if exact else "up to "
+def _describe_precision(is_exact: bool) -> str:
+    return "" if is_exact else "up to "
 
 
-def _most(found: Bounds, figures: list[float], shown: object) -> str:
+def _describe_largest(found: Bounds, figures: list[float], shown: object) -> str:
     """Describe the nodes with the largest figures, the largest first."""
     assert callable(shown)
     ran = [each for each in found.nodes if each.runs]
     ran.sort(key=lambda each: -figures[each.node.index])
-    return ", ".join(_one(each, shown(figures[each.node.index])) for each in ran[:_SHOWN])
+    return ", ".join(
+        _describe_node(each, shown(figures[each.node.index])) for each in ran[:_MAX_SHOWN]
+    )
 
 
-def _one(each: NodeBound, figure: str) -> str:
+def _describe_node(each: NodeBound, figure: str) -> str:
     return f"`{each.node.name}` {figure}"
 
 
-def _finding(plan: Plan, key: str, message: str, most: str) -> Diagnostic:
-    place = (*plan.spec.at, "limits", key)
+def _build_diagnostic(plan: Plan, key: str, message: str, most: str) -> Diagnostic:
+    place = (*plan.spec.key_path, "limits", key)
     return Diagnostic(
         RULE,
         f"a run can take {message}",
         plan.spec.source,
-        plan.spec.source.value(place),
+        plan.spec.source.value_span(place),
         f"the largest shares: {most}",
     )

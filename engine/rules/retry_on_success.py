@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping
 
 from engine.diagnostics import Diagnostic, Rule
 from engine.plan.plan import Node, Plan
-from engine.rules.locations import retry_path
+from engine.rules.locations import find_retry_path
 
 __all__ = ["RULE", "check"]
 
@@ -19,26 +19,26 @@ RULE = Rule("W306", "retry-on-success", "a retry clause that retries a success")
 def check(plan: Plan) -> Iterator[Diagnostic]:
     """Report each retry clause that names exit 0, at that name."""
     for node in plan.nodes:
-        yield from _in_node(plan, node)
+        yield from _check_node(plan, node)
 
 
-def _in_node(plan: Plan, node: Node) -> Iterator[Diagnostic]:
-    if node.name not in plan.flawed:
+def _check_node(plan: Plan, node: Node) -> Iterator[Diagnostic]:
+    if node.name not in plan.invalid_nodes:
         for at, step in enumerate(node.machine.steps):
             for index, clause in enumerate(step.retry):
                 if 0 in clause.on:
-                    yield _finding(plan, node, at, index)
+                    yield _build_diagnostic(plan, node, at, index)
 
 
-def _finding(plan: Plan, node: Node, at: int, index: int) -> Diagnostic:
+def _build_diagnostic(plan: Plan, node: Node, at: int, index: int) -> Diagnostic:
     step, name = node.machine.steps[at], node.name_of(at)
     written = plan.spec.nodes[node.name].steps[name].retry[index].on or ()
     place = next(i for i, name in enumerate(written) if _is_zero(step.aliases, name))
     return Diagnostic(
         RULE,
-        f"`{name}` is retried although it succeeded: `{step.label(0)}` is exit 0",
+        f"`{name}` is retried although it succeeded: `{step.describe_outcome(0)}` is exit 0",
         plan.spec.source,
-        plan.spec.source.value((*retry_path(plan, node, at, index), "on", place)),
+        plan.spec.source.value_span((*find_retry_path(plan, node, at, index), "on", place)),
         "to poll, let the task end with a separate exit for `not yet`",
         node.name,
         name,

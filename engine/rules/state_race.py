@@ -8,10 +8,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-from engine.diagnostics import Diagnostic, Note, Rule
+from engine.diagnostics import Diagnostic, RelatedSpan, Rule
 from engine.plan.plan import Plan
-from engine.rules.locations import access_span
-from engine.rules.scenario_notes import SHOWN, ends, fate_notes
+from engine.rules.locations import find_access_span
+from engine.rules.scenario_notes import MAX_SHOWN, build_scenario_notes, describe_end
 
 if TYPE_CHECKING:
     from engine.analysis.races import Race
@@ -25,38 +25,38 @@ def check(plan: Plan) -> Iterator[Diagnostic]:
     """Report each state and node that races with an earlier node of the file."""
     if not plan.state:
         return
-    from engine.analysis.races import races  # most specs have no states
+    from engine.analysis.races import find_races  # most specs have no states
 
-    for race in races(plan).found:
+    for race in find_races(plan).found:
         node, at = plan.nodes[race.other.node], race.other.step
         alone = race.one.node == race.other.node
         yield Diagnostic(
             RULE,
-            _of_itself(plan, race) if alone else _message(plan, race),
+            _describe_self_race(plan, race) if alone else _describe_race(plan, race),
             plan.spec.source,
-            access_span(plan, race.other),
+            find_access_span(plan, race.other),
             "make it an output, and set the state in a node that waits for this one"
             if alone
-            else _order(plan, race),
+            else _suggest_edge(plan, race),
             node.name,
             None if at is None else node.name_of(at),
-            () if alone else tuple(_notes(plan, race)),
+            () if alone else tuple(_iter_notes(plan, race)),
         )
 
 
-def _of_itself(plan: Plan, race: Race) -> str:
+def _describe_self_race(plan: Plan, race: Race) -> str:
     name = plan.nodes[race.one.node].name
     return f"`{name}` writes `state.{race.one.name}` for several items at the same time"
 
 
-def _order(plan: Plan, race: Race) -> str:
+def _suggest_edge(plan: Plan, race: Race) -> str:
     one, other = (plan.nodes[each.node].name for each in (race.one, race.other))
     return (
         f'make one wait for the other, such as with `{one} = "always"` in the `needs` of `{other}`'
     )
 
 
-def _message(plan: Plan, race: Race) -> str:
+def _describe_race(plan: Plan, race: Race) -> str:
     one, other = (plan.nodes[each.node].name for each in (race.one, race.other))
     state = f"`state.{race.one.name}`"
     if race.one.site is None and race.other.site is None:
@@ -65,19 +65,21 @@ def _message(plan: Plan, race: Race) -> str:
         what = f"`{other}` reads {state}, which `{one}` writes"
     else:
         what = f"`{other}` writes {state}, which `{one}` reads"
-    return f"{what}, and neither waits for the other{_when(plan, race)}"
+    return f"{what}, and neither waits for the other{_describe_scenario(plan, race)}"
 
 
-def _when(plan: Plan, race: Race) -> str:
+def _describe_scenario(plan: Plan, race: Race) -> str:
     """Describe the scenario in which both nodes run; empty if every successful run has both."""
     if not race.run:
         return ""
-    fates = [ends(plan, node, fate) for node, fate in race.run.items()][-SHOWN:]
+    fates = [describe_end(plan, node, fate) for node, fate in race.run.items()][-MAX_SHOWN:]
     return f": both run when {' and '.join(fates)}"
 
 
-def _notes(plan: Plan, race: Race) -> Iterator[Note]:
+def _iter_notes(plan: Plan, race: Race) -> Iterator[RelatedSpan]:
     verb = "writes" if race.one.site is None else "reads"
-    yield Note(f"`{plan.nodes[race.one.node].name}` {verb} it here", access_span(plan, race.one))
+    yield RelatedSpan(
+        f"`{plan.nodes[race.one.node].name}` {verb} it here", find_access_span(plan, race.one)
+    )
     if race.run:
-        yield from fate_notes(plan, race.run)
+        yield from build_scenario_notes(plan, race.run)

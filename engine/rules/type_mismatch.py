@@ -12,163 +12,175 @@ from typing import Any, Literal
 
 import attrs
 
-from engine.analysis.output_types import outputs_of
+from engine.analysis.output_types import build_output_types
 from engine.base.classes import frozen
 from engine.diagnostics import Diagnostic
 from engine.diagnostics.codes import TYPE_MISMATCH
 from engine.expressions.model import Template
 from engine.plan.plan import Node, Plan
-from engine.schemas.value_types import OPEN, Form, apart, field, form_of, kinds, table
+from engine.schemas.value_types import (
+    ANY,
+    ValueType,
+    are_disjoint,
+    look_up_field,
+    object_of,
+    type_names,
+    type_of_schema,
+)
 from engine.sdk.task import Task
 from engine.toml.key_paths import KeyPath
 
 __all__ = ["RULE", "check"]
 
 RULE = TYPE_MISMATCH
-_BOOLEAN = form_of({"type": "boolean"})
-_LIST = form_of({"type": "array"})
+_BOOLEAN_TYPE = type_of_schema({"type": "boolean"})
+_LIST_TYPE = type_of_schema({"type": "array"})
 
 
 def check(plan: Plan) -> Iterator[Diagnostic]:
     """Report each `when`, `for_each`, and string of a `with` or `set` that can never conform."""
-    takes = _Takes()
+    takes = _AcceptedTypes()
     for node in plan.nodes:
-        yield from _in_node(takes, plan, node)
+        yield from _check_node(takes, plan, node)
 
 
-def _in_node(takes: _Takes, plan: Plan, node: Node) -> Iterator[Diagnostic]:
-    if node.name not in plan.flawed:
-        yield from _condition(plan, node, takes)
-        yield from _list(plan, node)
+def _check_node(accepted: _AcceptedTypes, plan: Plan, node: Node) -> Iterator[Diagnostic]:
+    if node.name not in plan.invalid_nodes:
+        yield from _check_condition(plan, node, accepted)
+        yield from _check_list(plan, node)
         for at, body in enumerate(node.bodies):
             if body.with_.reads or body.set is not None:
-                yield from _step(plan, node, at, takes)
+                yield from _check_step(plan, node, at, accepted)
 
 
-def _condition(plan: Plan, node: Node, takes: _Takes) -> Iterator[Diagnostic]:
+def _check_condition(plan: Plan, node: Node, accepted: _AcceptedTypes) -> Iterator[Diagnostic]:
     """Report a `when` that is a single path and can never be a boolean."""
-    if node.when is None or not node.when.reads or not node.when.reads[0].plain:
+    if node.when is None or not node.when.reads or not node.when.reads[0].is_whole_expression:
         return
     text, [read] = plan.spec.nodes[node.name].when or "", node.when.reads
     path, rest = text[read.start : read.end], text[read.end :].strip().removesuffix("}")
     alone = attrs.evolve(read, start=2, end=2 + len(path))
-    found = outputs_of(plan).of_string(f"${{{path}{rest}}}", alone, node, None)
-    if takes.never(found, _BOOLEAN):
-        source, place = plan.spec.source, (*plan.place(node), "when")
-        message = _message(found, _BOOLEAN)
+    found = build_output_types(plan).type_of_string(f"${{{path}{rest}}}", alone, node, None)
+    if accepted.are_disjoint(found, _BOOLEAN_TYPE):
+        source, place = plan.spec.source, (*plan.key_path_of(node), "when")
+        message = _build_message(found, _BOOLEAN_TYPE)
         cure = "a condition must be true or false: compare the value with something"
-        yield Diagnostic(RULE, message, source, source.value(place), cure, node.name)
+        yield Diagnostic(RULE, message, source, source.value_span(place), cure, node.name)
 
 
-def _step(plan: Plan, node: Node, at: int, takes: _Takes) -> Iterator[Diagnostic]:
+def _check_step(plan: Plan, node: Node, at: int, accepted: _AcceptedTypes) -> Iterator[Diagnostic]:
     body, spec = node.bodies[at], plan.spec.nodes[node.name].steps[node.name_of(at)]
-    given = _Given(node, at, "with", spec.with_, body.plan or body.task)
-    yield from _strings(plan, given, body.with_, takes)
+    given = _InputTable(node, at, "with", spec.with_, body.plan or body.task)
+    yield from _check_strings(plan, given, body.with_, accepted)
     if body.set is not None:
-        yield from _strings(plan, _Given(node, at, "set", spec.set, plan), body.set, takes)
+        yield from _check_strings(
+            plan, _InputTable(node, at, "set", spec.set, plan), body.set, accepted
+        )
 
 
 @frozen
-class _Given:
+class _InputTable:
     """The `with` or `set` table of a step, and what receives it.
 
     The receiver of a `set` is the plan itself, for its state.
     """
 
     node: Node
-    at: int
+    step_index: int
     key: Literal["with", "set"]
     table: Mapping[str, Any]
-    taker: Plan | Task | None
+    receiver: Plan | Task | None
 
     @property
-    def step(self) -> str:
-        return self.node.name_of(self.at)
+    def step_name(self) -> str:
+        return self.node.name_of(self.step_index)
 
 
-def _strings(plan: Plan, given: _Given, made: Template, takes: _Takes) -> Iterator[Diagnostic]:
-    outputs, reader = outputs_of(plan), given.at if given.key == "with" else None
-    for path, read in {read.at: read for read in reversed(made.reads)}.items():
-        wanted = takes.at(given, path)
-        if wanted == OPEN:
+def _check_strings(
+    plan: Plan, inputs: _InputTable, template: Template, accepted: _AcceptedTypes
+) -> Iterator[Diagnostic]:
+    outputs, reader = build_output_types(plan), inputs.step_index if inputs.key == "with" else None
+    for path, read in {read.key_path: read for read in reversed(template.reads)}.items():
+        wanted = accepted.type_at(inputs, path)
+        if wanted == ANY:
             continue
-        text = _inside(given.table, path)
-        found = outputs.of_string(text, read, given.node, reader)
-        if takes.never(found, wanted):
-            place = (*plan.place(given.node, given.step), given.key, *path)
+        text = _get_string(inputs.table, path)
+        found = outputs.type_of_string(text, read, inputs.node, reader)
+        if accepted.are_disjoint(found, wanted):
+            place = (*plan.key_path_of(inputs.node, inputs.step_name), inputs.key, *path)
             yield Diagnostic(
                 RULE,
-                _message(found, wanted),
+                _build_message(found, wanted),
                 plan.spec.source,
-                plan.spec.source.value(place),
-                _cure(found, wanted),
-                given.node.name,
-                given.step,
+                plan.spec.source.value_span(place),
+                _build_help(found, wanted),
+                inputs.node.name,
+                inputs.step_name,
             )
 
 
-def _list(plan: Plan, node: Node) -> Iterator[Diagnostic]:
+def _check_list(plan: Plan, node: Node) -> Iterator[Diagnostic]:
     """Report a `for_each` that can never be a list."""
     if node.fan is None:
         return
-    found = outputs_of(plan).lists[node.index]
-    if apart(found, _LIST):
-        place = (*plan.place(node), "for_each")
-        message = _message(found, _LIST)
+    found = build_output_types(plan).lists[node.index]
+    if are_disjoint(found, _LIST_TYPE):
+        place = (*plan.key_path_of(node), "for_each")
+        message = _build_message(found, _LIST_TYPE)
         source = plan.spec.source
-        yield Diagnostic(RULE, message, source, source.value(place), None, node.name, None)
+        yield Diagnostic(RULE, message, source, source.value_span(place), None, node.name, None)
 
 
-def _message(found: Form, wanted: Form) -> str:
-    gives, takes = (" or ".join(kinds(form)) for form in (found, wanted))
+def _build_message(found: ValueType, wanted: ValueType) -> str:
+    gives, takes = (" or ".join(type_names(form)) for form in (found, wanted))
     if gives == takes:
         return f"this reference gives values of type {takes}, but none that is allowed here"
     return f"expected {takes}, found a reference that gives {gives}"
 
 
-def _cure(found: Form, wanted: Form) -> str | None:
-    if kinds(wanted) == ("string",) and kinds(found) != ("string",):
+def _build_help(found: ValueType, wanted: ValueType) -> str | None:
+    if type_names(wanted) == ("string",) and type_names(found) != ("string",):
         return "a string that is one whole `${…}` keeps the type of the value: `${string(…)}`"
     return None
 
 
-def _inside(value: Any, path: KeyPath) -> str:
+def _get_string(value: Any, path: KeyPath) -> str:
     for part in path:
         value = value[part]
     assert isinstance(value, str)
     return value
 
 
-class _Takes:
+class _AcceptedTypes:
     """A cache of the types that tasks, sub-pipelines and states accept."""
 
     def __init__(self) -> None:
-        self._known: dict[tuple[int, str, KeyPath], Form] = {}
-        self._apart: dict[tuple[int, int], tuple[bool, Form, Form]] = {}
+        self._types: dict[tuple[int, str, KeyPath], ValueType] = {}
+        self._disjoint: dict[tuple[int, int], tuple[bool, ValueType, ValueType]] = {}
 
-    def at(self, given: _Given, path: KeyPath) -> Form:
+    def type_at(self, inputs: _InputTable, path: KeyPath) -> ValueType:
         """Return the type accepted at a path in `with` or `set`."""
-        key = (id(given.taker), given.key, path)
-        if key not in self._known:
-            form = self._root(given)
+        key = (id(inputs.receiver), inputs.key, path)
+        if key not in self._types:
+            form = self._find_root_type(inputs)
             for part in path:
-                form = field(form, part).form
-            self._known[key] = form
-        return self._known[key]
+                form = look_up_field(form, part).value_type
+            self._types[key] = form
+        return self._types[key]
 
-    def never(self, found: Form, wanted: Form) -> bool:
+    def are_disjoint(self, found: ValueType, wanted: ValueType) -> bool:
         """Return whether the two types exclude each other."""
         key = (id(found), id(wanted))
-        if key not in self._apart:
+        if key not in self._disjoint:
             # Both are kept, so that their ids are not used again.
-            self._apart[key] = (apart(found, wanted), found, wanted)
-        return self._apart[key][0]
+            self._disjoint[key] = (are_disjoint(found, wanted), found, wanted)
+        return self._disjoint[key][0]
 
-    def _root(self, given: _Given) -> Form:
-        taker = given.taker
+    def _find_root_type(self, inputs: _InputTable) -> ValueType:
+        taker = inputs.receiver
         if isinstance(taker, Plan):
-            schemas = taker.inputs if given.key == "with" else taker.state
-            return table({name: form_of(schema) for name, schema in schemas.items()})
+            schemas = taker.inputs if inputs.key == "with" else taker.state
+            return object_of({name: type_of_schema(schema) for name, schema in schemas.items()})
         if taker is None or taker.input_schema is None:
-            return OPEN
-        return form_of(taker.input_schema)
+            return ANY
+        return type_of_schema(taker.input_schema)

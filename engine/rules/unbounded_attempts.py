@@ -23,19 +23,19 @@ def check(plan: Plan) -> Iterator[Diagnostic]:
     """Report each fan-out that leaves the worst case of attempts unbounded."""
     if plan.spec.limits.attempts is None:
         return
-    from engine.analysis.bounds import bounds_of  # most specs have no limits
+    from engine.analysis.bounds import compute_bounds  # most specs have no limits
 
-    found = bounds_of(plan)
+    found = compute_bounds(plan)
     source = plan.spec.source
     for path in found.uncounted if found else ():
         name = path.partition("/")[0]
-        place = plan.place(plan.known[name])
+        place = plan.key_path_of(plan.nodes_by_name[name])
         own = path == name
         yield Diagnostic(
             RULE,
             f"`{path}` runs for each item of a list of unbounded length",
             source,
-            source.value((*place, "for_each")) if own else source.key(place),
+            source.value_span((*place, "for_each")) if own else source.key_span(place),
             "add `maxItems` to the schema of that list",
             name,
             None,

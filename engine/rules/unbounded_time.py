@@ -10,14 +10,14 @@ from typing import TYPE_CHECKING
 
 from engine.diagnostics import Diagnostic, Rule
 from engine.plan.plan import Plan
-from engine.rules.locations import step_span
+from engine.rules.locations import find_step_span
 
 if TYPE_CHECKING:
-    from engine.analysis.bounds import Endless
+    from engine.analysis.bounds import UnboundedStep
 
 __all__ = ["RULE", "check"]
 
-_LIST = "add `maxItems` to the schema of that list, or a `deadline` to the node"
+_LIST_HELP = "add `maxItems` to the schema of that list, or a `deadline` to the node"
 RULE = Rule(
     "W603",
     "unbounded-time",
@@ -29,23 +29,23 @@ def check(plan: Plan) -> Iterator[Diagnostic]:
     """Report each step that leaves the worst case of time unbounded."""
     if plan.spec.limits.duration is None:
         return
-    from engine.analysis.bounds import bounds_of  # most specs have no limits
+    from engine.analysis.bounds import compute_bounds  # most specs have no limits
 
-    found = bounds_of(plan)
+    found = compute_bounds(plan)
     for endless in found.endless if found else ():
         name = endless.node.name_of(endless.step)
         yield Diagnostic(
             RULE,
-            _why(endless, name),
+            _explain(endless, name),
             plan.spec.source,
-            step_span(plan, endless.node, endless.step),
-            _LIST if endless.list else 'set a timeout: `timeout = "5m"`',
+            find_step_span(plan, endless.node, endless.step),
+            _LIST_HELP if endless.list else 'set a timeout: `timeout = "5m"`',
             endless.node.name,
             name,
         )
 
 
-def _why(endless: Endless, name: str) -> str:
+def _explain(endless: UnboundedStep, name: str) -> str:
     if endless.list:
         return f"`{endless.node.name}` runs for each item of a list of unbounded length"
     if endless.pool:

@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from engine.diagnostics import Diagnostic, Rule
 from engine.plan.machine import Step
 from engine.plan.plan import Node, Plan
-from engine.rules.locations import step_path
+from engine.rules.locations import find_step_path
 
 __all__ = ["RULE", "check"]
 
@@ -22,17 +22,17 @@ RULE = Rule("W304", "unrouted-exit", "an exit with a name that has no route")
 def check(plan: Plan) -> Iterator[Diagnostic]:
     """Report each step that has exits without a route, in order."""
     for node in plan.nodes:
-        yield from _in_node(plan, node)
+        yield from _check_node(plan, node)
 
 
-def _in_node(plan: Plan, node: Node) -> Iterator[Diagnostic]:
-    if node.name not in plan.flawed:
+def _check_node(plan: Plan, node: Node) -> Iterator[Diagnostic]:
+    if node.name not in plan.invalid_nodes:
         for at, step in enumerate(node.machine.steps):
-            if step.routes and step.default is None and (left := _left(step)):
-                yield _finding(plan, node, at, left)
+            if step.routes and step.default is None and (left := _find_unrouted_exits(step)):
+                yield _build_diagnostic(plan, node, at, left)
 
 
-def _left(step: Step) -> list[int]:
+def _find_unrouted_exits(step: Step) -> list[int]:
     """Return the possible named exits that no route takes."""
     return [
         code
@@ -44,15 +44,15 @@ def _left(step: Step) -> list[int]:
     ]
 
 
-def _finding(plan: Plan, node: Node, at: int, left: list[int]) -> Diagnostic:
+def _build_diagnostic(plan: Plan, node: Node, at: int, codes: list[int]) -> Diagnostic:
     step, own = node.machine.steps[at], node.name_of(at)
-    names = ", ".join(f"`{step.names[code]}`" for code in left)
-    what = f"exit {names}" if len(left) == 1 else f"exits {names}"
+    names = ", ".join(f"`{step.names[code]}`" for code in codes)
+    what = f"exit {names}" if len(codes) == 1 else f"exits {names}"
     return Diagnostic(
         RULE,
         f"`{own}` has no route for {what}, so the node fails",
         plan.spec.source,
-        plan.spec.source.key((*step_path(plan, node, at), "routes")),
+        plan.spec.source.key_span((*find_step_path(plan, node, at), "routes")),
         'add a route for each, or `"*" = "fail"`',
         node.name,
         own,

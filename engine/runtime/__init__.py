@@ -16,7 +16,7 @@ from engine.plan.plan import Plan
 from engine.record.events import Event
 from engine.record.result import Result
 from engine.runtime.control import Run
-from engine.runtime.options import Options, options_of
+from engine.runtime.options import Options, parse_options
 from engine.runtime.trio_runs import open_run, run_plan
 
 __all__ = ["Event", "Options", "Result", "Run", "run", "start"]
@@ -29,8 +29,8 @@ async def run(plan: Plan, inputs: Mapping[str, Any] | None = None, **options: An
     pass. Raises InputError, before anything starts, for inputs that do not match the schema or names in `env`
     and `secrets` that are not set; EngineError if the environment fails; TypeError for an unknown option.
     """
-    chosen = options_of(options)
-    if _in_trio():
+    chosen = parse_options(options)
+    if _is_in_trio():
         return await run_plan(plan, inputs, chosen)
     from engine.runtime.asyncio_bridge import run_bridged
 
@@ -45,24 +45,24 @@ def start(
     Leaving the block waits for the end of the run; an exception in the block, a cancellation included,
     cancels the run first. Options and errors are those of `run`.
     """
-    return _start(plan, inputs, options_of(options))
+    return _open_run(plan, inputs, parse_options(options))
 
 
 @asynccontextmanager
-async def _start(
+async def _open_run(
     plan: Plan, inputs: Mapping[str, Any] | None, options: Options
 ) -> AsyncIterator[Run]:
-    if _in_trio():
+    if _is_in_trio():
         async with open_run(plan, inputs, options) as run:
             yield run
     else:
-        from engine.runtime.asyncio_bridge import open_bridge
+        from engine.runtime.asyncio_bridge import open_bridged_run
 
-        async with open_bridge(plan, inputs, options) as bridged:
+        async with open_bridged_run(plan, inputs, options) as bridged:
             yield bridged
 
 
-def _in_trio() -> bool:
+def _is_in_trio() -> bool:
     """Return whether the caller runs in trio; raise EngineError if it runs in neither trio nor asyncio."""
     if trio.lowlevel.in_trio_task():
         return True

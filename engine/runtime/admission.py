@@ -11,62 +11,68 @@ from functools import partial
 import trio
 
 from engine.errors import JournalError
-from engine.journal.records import Kept
-from engine.journal.store import Busy, SameKey, Store
+from engine.journal.records import StoredRun
+from engine.journal.store import DuplicateKey, PipelineBusy, Store
 from engine.record.result import Result
-from engine.runtime.preparation import Prepared, kept
+from engine.runtime.preparation import PreparedRun, store_run
 
-__all__ = ["placed"]
+__all__ = ["admit"]
 
-_PAUSE = 0.25
+_POLL_INTERVAL = 0.25
 """Seconds between two checks of whether other runs have ended."""
 
 
-async def placed(prepared: Prepared) -> Prepared | Result:
+async def admit(prepared: PreparedRun) -> PreparedRun | Result:
     """Create the run in its store, and return it, or the result of an existing run.
 
     Waits until other runs have ended where the pipeline requires that; a trio checkpoint.
     """
-    if prepared.options.store is None or prepared.options.durability == "off" or prepared.place:
+    if (
+        prepared.options.store is None
+        or prepared.options.durability == "off"
+        or prepared.journal_target
+    ):
         return prepared
     asked: set[str] = set()
     while True:
         try:
-            return await trio.to_thread.run_sync(kept, prepared)
-        except SameKey as same:
-            return await trio.to_thread.run_sync(_same, prepared, same.kept)
-        except Busy as busy:
-            await _others(prepared, busy, asked)
+            return await trio.to_thread.run_sync(store_run, prepared)
+        except DuplicateKey as same:
+            return await trio.to_thread.run_sync(_existing_run, prepared, same.stored)
+        except PipelineBusy as busy:
+            await _wait_for_others(prepared, busy, asked)
 
 
-def _same(prepared: Prepared, kept: Kept) -> Prepared | Result:
+def _existing_run(prepared: PreparedRun, stored: StoredRun) -> PreparedRun | Result:
     """Return the existing run with the same key, or its result."""
     store = prepared.options.store
     assert store is not None
-    if kept.status == "running":
-        from engine.runtime.resumption import Wish, prepare_again
+    if stored.status == "running":
+        from engine.runtime.resumption import ResumeRequest, prepare_resume
 
-        return prepare_again(prepared.plan, kept, prepared.options, Wish())
-    from engine.record.history import history
+        return prepare_resume(prepared.plan, stored, prepared.options, ResumeRequest())
+    from engine.record.history import result_from_events
 
     with Store(store) as opened:
-        return history(opened.events(kept.header.id), "waiting", [*prepared.plan.known])
+        return result_from_events(
+            opened.read_events(stored.header.id), "waiting", [*prepared.plan.nodes_by_name]
+        )
 
 
-async def _others(prepared: Prepared, busy: Busy, asked: set[str]) -> None:
+async def _wait_for_others(prepared: PreparedRun, busy: PipelineBusy, cancelled: set[str]) -> None:
     """Wait a moment for other runs to end, and request their cancellation if the pipeline says so."""
     plan, store = prepared.plan, prepared.options.store
     assert store is not None
     if plan.overlap == "refuse":
         raise JournalError(f'`{plan.name}` has `overlap = "refuse"`: {busy}')
     if plan.overlap == "replace":
-        new = [run for run in busy.runs if run not in asked]
-        asked |= {*new}
-        await trio.to_thread.run_sync(partial(_ask, store, new, prepared.run_id))
-    await trio.sleep(_PAUSE)
+        new = [run for run in busy.runs if run not in cancelled]
+        cancelled |= {*new}
+        await trio.to_thread.run_sync(partial(_request_cancel, store, new, prepared.run_id))
+    await trio.sleep(_POLL_INTERVAL)
 
 
-def _ask(where: str, runs: list[str], by: str) -> None:
-    with Store(where) as store:
+def _request_cancel(store_url: str, runs: list[str], replaced_by: str) -> None:
+    with Store(store_url) as store:
         for run in runs:
-            store.ask(run, "cancel", f"replaced by run {by}")
+            store.send_request(run, "cancel", f"replaced by run {replaced_by}")

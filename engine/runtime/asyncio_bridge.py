@@ -21,54 +21,61 @@ from engine.errors import EngineError
 from engine.plan.plan import Plan
 from engine.record.events import Event
 from engine.record.result import Result
-from engine.runtime.control import CANCELLED, FROM_OUTSIDE, Control, check_node
-from engine.runtime.exception_groups import unwrapped
+from engine.runtime.control import (
+    CANCELLED_BY_CALLER,
+    CANCELLED_FROM_OUTSIDE,
+    Control,
+    validate_cancellable,
+)
+from engine.runtime.exception_groups import unwrap_groups
 from engine.runtime.execution import execute
-from engine.runtime.listeners import Hear, Listeners
+from engine.runtime.listeners import Listener, Listeners
 from engine.runtime.options import Options
-from engine.runtime.preparation import Prepared, prepare
-from engine.runtime.threads import in_trio
+from engine.runtime.preparation import PreparedRun, prepare
+from engine.runtime.threads import call_in_trio
 
-__all__ = ["open_bridge", "run_bridged"]
+__all__ = ["open_bridged_run", "run_bridged"]
 
 
-class _Bridge:
+class _TrioThread:
     """One run in a trio thread; the listener is called in the asyncio loop."""
 
-    def __init__(self, prepared: Prepared, hear: Hear | None) -> None:
-        self._prepared, self._hear = prepared, hear
+    def __init__(self, prepared: PreparedRun, listener: Listener | None) -> None:
+        self._prepared, self._listener = prepared, listener
         self._loop = asyncio.get_running_loop()
         self._lock = threading.Lock()
-        self._asked: str | None = None
-        self._nodes: list[tuple[str, str]] = []
-        self._trio: tuple[Control, trio.lowlevel.TrioToken] | None = None
+        self._cancel_reason: str | None = None
+        self._nodes_to_cancel: list[tuple[str, str]] = []
+        self._trio_side: tuple[Control, trio.lowlevel.TrioToken] | None = None
 
     def cancel_node(self, node: str, reason: str) -> None:
         """Cancel one node, also before the run has begun; callable from any thread."""
         plan = self._prepared.plan
-        check_node(node, plan.index, plan.closing_names)
+        validate_cancellable(node, plan.index, plan.finally_names)
         with self._lock:
-            if self._trio is None:
-                self._nodes.append((node, reason))
+            if self._trio_side is None:
+                self._nodes_to_cancel.append((node, reason))
             else:
-                control, token = self._trio
-                in_trio(token, partial(control.cancel, reason, node=node))
+                control, token = self._trio_side
+                call_in_trio(token, partial(control.cancel, reason, node=node))
 
     def cancel(self, reason: str) -> None:
         """Cancel the run, also before it has begun; callable from any thread."""
         with self._lock:
-            self._asked = self._asked or reason
-            if self._trio is not None:
-                control, token = self._trio
-                in_trio(token, control.cancel, reason)
+            self._cancel_reason = self._cancel_reason or reason
+            if self._trio_side is not None:
+                control, token = self._trio_side
+                call_in_trio(token, control.cancel, reason)
 
     async def run(self) -> Result:
         """Return the run's result; when cancelled, cancel the run and wait for its end."""
         ended = self._loop.create_future()
         context = contextvars.copy_context()
-        work = threading.Thread(target=context.run, args=(self._work, ended), name="engine run")
+        work = threading.Thread(
+            target=context.run, args=(self._run_thread, ended), name="engine run"
+        )
         work.start()
-        cancelled = await self._wait(ended)
+        cancelled = await self._wait_for_end(ended)
         work.join()
         error = ended.exception()
         if cancelled is not None:
@@ -78,7 +85,7 @@ class _Bridge:
         result: Result = ended.result()
         return result
 
-    async def _wait(self, ended: asyncio.Future[Result]) -> asyncio.CancelledError | None:
+    async def _wait_for_end(self, ended: asyncio.Future[Result]) -> asyncio.CancelledError | None:
         """Wait for the end in any case; return the cancellation that arrived meanwhile, if any."""
         cancelled = None
         while not ended.done():
@@ -86,56 +93,58 @@ class _Bridge:
                 await asyncio.wait((ended,))
             except asyncio.CancelledError as error:
                 cancelled = error
-                self.cancel(FROM_OUTSIDE)
+                self.cancel(CANCELLED_FROM_OUTSIDE)
             except GeneratorExit:
-                self.cancel(FROM_OUTSIDE)
+                self.cancel(CANCELLED_FROM_OUTSIDE)
                 raise
         return cancelled
 
     # -- in the trio thread -----------------------------------------------------------------------
 
-    def _work(self, ended: asyncio.Future[Result]) -> None:
+    def _run_thread(self, ended: asyncio.Future[Result]) -> None:
         try:
-            result = trio.run(self._main)
+            result = trio.run(self._execute_run)
         except BaseException as error:  # it is raised again in the loop
             self._loop.call_soon_threadsafe(ended.set_exception, error)
         else:
             self._loop.call_soon_threadsafe(ended.set_result, result)
 
-    async def _main(self) -> Result:
+    async def _execute_run(self) -> Result:
         control = Control()
-        control.reachable = True
+        control.can_cancel_nodes = True
         with self._lock:
-            self._trio = (control, trio.lowlevel.current_trio_token())
-            for node, reason in self._nodes:
+            self._trio_side = (control, trio.lowlevel.current_trio_token())
+            for node, reason in self._nodes_to_cancel:
                 control.cancel(reason, node=node)
-            if self._asked is not None:
-                control.cancel(self._asked)
-        return await execute(self._prepared, control, self._over_there if self._hear else None)
+            if self._cancel_reason is not None:
+                control.cancel(self._cancel_reason)
+        return await execute(
+            self._prepared, control, self._forward_event if self._listener else None
+        )
 
-    def _over_there(self, event: Event) -> None:
-        assert self._hear is not None
-        self._loop.call_soon_threadsafe(self._hear, event)
+    def _forward_event(self, event: Event) -> None:
+        assert self._listener is not None
+        self._loop.call_soon_threadsafe(self._listener, event)
 
 
 class _BridgedRun:
     """A run in a trio thread, seen from asyncio code."""
 
-    def __init__(self, prepared: Prepared, on_event: Hear | None) -> None:
+    def __init__(self, prepared: PreparedRun, on_event: Listener | None) -> None:
         self.id = prepared.run_id
-        self._bridge = _Bridge(prepared, Listeners([on_event, self._hears]))
+        self._bridge = _TrioThread(prepared, Listeners([on_event, self._queue_event]))
         self._events: asyncio.Queue[Event | None] = asyncio.Queue()
-        self._over = asyncio.Event()
+        self._ended = asyncio.Event()
         self._result: Result | None = None
 
-    def cancel(self, reason: str = CANCELLED, *, node: str | None = None) -> None:
+    def cancel(self, reason: str = CANCELLED_BY_CALLER, *, node: str | None = None) -> None:
         if node is None:
             self._bridge.cancel(reason)
         else:
             self._bridge.cancel_node(node, reason)
 
     async def result(self) -> Result:
-        await self._over.wait()
+        await self._ended.wait()
         if self._result is None:
             raise EngineError("the run was abandoned before its end")
         return self._result
@@ -150,45 +159,45 @@ class _BridgedRun:
             raise StopAsyncIteration
         return event
 
-    async def work(self) -> None:
+    async def run_to_end(self) -> None:
         """Run to the end, and wake up those who wait for the result."""
         self._result = await self._bridge.run()
-        self.leave()
+        self.close()
 
-    def leave(self) -> None:
+    def close(self) -> None:
         """End the iteration over events, and wake up those who wait for the result."""
         self._events.put_nowait(None)
-        self._over.set()
+        self._ended.set()
 
-    def _hears(self, event: Event) -> None:
+    def _queue_event(self, event: Event) -> None:
         self._events.put_nowait(event)
 
 
 @asynccontextmanager
-async def open_bridge(
+async def open_bridged_run(
     plan: Plan, inputs: Mapping[str, Any] | None, options: Options
 ) -> AsyncIterator[_BridgedRun]:
     """Start a run in the background; the asyncio counterpart of `open_run`."""
-    run = _BridgedRun(*_prepared(plan, inputs, options))
+    run = _BridgedRun(*_prepare_bridged(plan, inputs, options))
     try:
-        with unwrapped():
+        with unwrap_groups():
             async with asyncio.TaskGroup() as group:
-                group.create_task(run.work())
+                group.create_task(run.run_to_end())
                 yield run
     finally:
-        run.leave()
+        run.close()
 
 
 async def run_bridged(plan: Plan, inputs: Mapping[str, Any] | None, options: Options) -> Result:
     """Run a plan to its end and return the result; the asyncio counterpart of `run_plan`."""
-    prepared, on_event = _prepared(plan, inputs, options)
+    prepared, on_event = _prepare_bridged(plan, inputs, options)
     hear = Listeners([on_event]) if on_event is not None else None
-    return await _Bridge(prepared, hear).run()
+    return await _TrioThread(prepared, hear).run()
 
 
-def _prepared(
+def _prepare_bridged(
     plan: Plan, inputs: Mapping[str, Any] | None, options: Options
-) -> tuple[Prepared, Hear | None]:
+) -> tuple[PreparedRun, Listener | None]:
     """Prepare the run, and return its listener separately, since that is called in the loop."""
     prepared = prepare(plan, inputs, attrs.evolve(options, on_event=None))
     return prepared, options.on_event

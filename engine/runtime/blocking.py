@@ -22,13 +22,13 @@ from engine.errors import EngineError
 from engine.plan.plan import Plan
 from engine.record.result import Result
 from engine.runtime.control import Control
-from engine.runtime.exception_groups import unwrapped
+from engine.runtime.exception_groups import unwrap_groups
 from engine.runtime.execution import execute
 from engine.runtime.options import Options
-from engine.runtime.preparation import Prepared, prepare
-from engine.runtime.service_checks import unwell
+from engine.runtime.preparation import PreparedRun, prepare
+from engine.runtime.service_checks import find_failed_services
 
-__all__ = ["blocking", "look", "run_blocking"]
+__all__ = ["block_on_run", "check_services", "run_blocking"]
 
 _SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT)
 
@@ -39,31 +39,31 @@ def run_blocking(plan: Plan, inputs: Mapping[str, Any] | None, options: Options)
     Signals are handled only in the main thread; those that are ignored, or that no Python code handles, are left alone.
     Raises EngineError inside a running event loop.
     """
-    return blocking(partial(prepare, plan, inputs, options))
+    return block_on_run(partial(prepare, plan, inputs, options))
 
 
-def blocking(make: Callable[[], Prepared]) -> Result:
+def block_on_run(prepare_run: Callable[[], PreparedRun]) -> Result:
     """Execute the run that `prepare_run` returns, with signals handled as in `run_blocking`."""
-    if trio.lowlevel.in_trio_run() or _in_asyncio():
+    if trio.lowlevel.in_trio_run() or _is_in_asyncio():
         raise EngineError(
             "`engine.run` blocks: in async code use `await engine.runtime.run(plan, …)`"
         )
-    prepared = make()
+    prepared = prepare_run()
 
     async def main() -> Result:
         control = Control()
         if threading.current_thread() is not threading.main_thread():
             return await execute(prepared, control)
-        with unwrapped():
+        with unwrap_groups():
             async with trio.open_nursery() as nursery:
-                with _signals(control, nursery):
+                with _handle_signals(control, nursery):
                     return await execute(prepared, control)
         raise AssertionError
 
     return trio.run(main)
 
 
-def _in_asyncio() -> bool:
+def _is_in_asyncio() -> bool:
     asyncio = sys.modules.get("asyncio")
     if asyncio is None:  # no loop runs that was not imported
         return False
@@ -75,7 +75,7 @@ def _in_asyncio() -> bool:
 
 
 @contextmanager
-def _signals(control: Control, nursery: trio.Nursery) -> Iterator[None]:
+def _handle_signals(control: Control, nursery: trio.Nursery) -> Iterator[None]:
     """Handle the signals as long as the block runs."""
     token = trio.lowlevel.current_trio_token()
     before: dict[int, Any] = {}
@@ -111,8 +111,10 @@ def _signals(control: Control, nursery: trio.Nursery) -> Iterator[None]:
         restore()
 
 
-def look(plan: Plan, inputs: Mapping[str, Any] | None, options: Options) -> tuple[str, ...]:
+def check_services(
+    plan: Plan, inputs: Mapping[str, Any] | None, options: Options
+) -> tuple[str, ...]:
     """Check the services as `failed_services` does, blocking; raise InputError where a run would."""
     prepared = prepare(plan, inputs, options)
-    given = prepared.values.scope({})["inputs"]
-    return trio.run(unwell, execute, plan, given, options, Control())
+    given = prepared.values.build_scope({})["inputs"]
+    return trio.run(find_failed_services, execute, plan, given, options, Control())

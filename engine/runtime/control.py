@@ -11,20 +11,26 @@ from typing import Any, Protocol
 
 import trio
 
-from engine.base.suggestions import no_node
+from engine.base.suggestions import unknown_node_message
 from engine.errors import InputError
 from engine.processes import children
 from engine.record.events import Event
 from engine.record.questions import Answer
 from engine.record.result import Result
-from engine.runtime.driver import Runner
-from engine.runtime.questions import People
+from engine.runtime.driver import Driver
+from engine.runtime.questions import QuestionBoard
 from engine.scheduling.scheduler import Scheduler
 
-__all__ = ["CANCELLED", "FROM_OUTSIDE", "Control", "Run", "check_node"]
+__all__ = [
+    "CANCELLED_BY_CALLER",
+    "CANCELLED_FROM_OUTSIDE",
+    "Control",
+    "Run",
+    "validate_cancellable",
+]
 
-CANCELLED = "cancelled by the caller"
-FROM_OUTSIDE = "the code around the run was cancelled"
+CANCELLED_BY_CALLER = "cancelled by the caller"
+CANCELLED_FROM_OUTSIDE = "the code around the run was cancelled"
 
 
 class Run(Protocol):
@@ -35,7 +41,7 @@ class Run(Protocol):
 
     id: str
 
-    def cancel(self, reason: str = CANCELLED, *, node: str | None = None) -> None:
+    def cancel(self, reason: str = CANCELLED_BY_CALLER, *, node: str | None = None) -> None:
         """Cancel the run: all work stops within the grace period, and the result has the reason.
 
         With `node`, cancel that node alone: nodes that wait for it are skipped, and the rest goes on.
@@ -55,88 +61,92 @@ class Run(Protocol):
 class Control:
     """Cancels a run, also before it has begun; use it from the run's own trio thread."""
 
-    reachable = False
+    can_cancel_nodes = False
     """Whether the caller can cancel single nodes."""
 
     def __init__(self) -> None:
-        self.hurry = trio.Event()
-        self._asked: str | None = None
-        self._runner: Runner | None = None
+        self.skip_grace = trio.Event()
+        self._cancel_reason: str | None = None
+        self._driver: Driver | None = None
         self._scheduler: Scheduler | None = None
         self._owner = ""
-        self._people: People | None = None
-        self._first: Control | None = None
-        self._nodes: list[tuple[str, str]] = []
+        self._question_board: QuestionBoard | None = None
+        self._before_run: Control | None = None
+        self._nodes_to_cancel: list[tuple[str, str]] = []
         """Nodes to cancel when the run has begun, each with its reason."""
 
-    def cancel(self, reason: str = CANCELLED, *, node: str | None = None) -> None:
+    def cancel(self, reason: str = CANCELLED_BY_CALLER, *, node: str | None = None) -> None:
         """Request cancellation of the run, or of one node; only the first reason counts."""
         if node is not None:
             self._cancel_node(node, reason)
             return
-        self._asked = self._asked or reason
-        if self._first is not None:
-            self._first.cancel(reason)
-        if self._runner is not None:
-            self._runner.cancel(reason)
+        self._cancel_reason = self._cancel_reason or reason
+        if self._before_run is not None:
+            self._before_run.cancel(reason)
+        if self._driver is not None:
+            self._driver.cancel(reason)
 
-    async def kill(self, reason: str = CANCELLED) -> None:
+    async def kill(self, reason: str = CANCELLED_BY_CALLER) -> None:
         """Cancel the run without a grace period.
 
         On systems without /proc, child processes still have their grace period.
         """
         self.cancel(reason)
-        while self._scheduler is not None and self._scheduler.pending:
+        while self._scheduler is not None and self._scheduler.has_pending_ends:
             await trio.lowlevel.checkpoint()
-        self.hurry.set()
+        self.skip_grace.set()
         if self._owner:
-            await children.kill_strays(self._owner)
+            await children.kill_escaped(self._owner)
 
     def _cancel_node(self, node: str, reason: str) -> None:
-        if self._runner is None:
-            self._nodes.append((node, reason))
+        if self._driver is None:
+            self._nodes_to_cancel.append((node, reason))
         else:
-            self._runner.cancel(reason, node)
+            self._driver.cancel(reason, node)
 
     @property
-    def asked_for(self) -> bool:
+    def is_cancel_requested(self) -> bool:
         """Whether cancellation of the run has been requested."""
-        return self._asked is not None
+        return self._cancel_reason is not None
 
     @contextmanager
-    def first(self) -> Iterator[Control]:
+    def before_run(self) -> Iterator[Control]:
         """Yield a control for the work before the run; a request to cancel that also cancels the run."""
-        self._first = Control()
-        if self._asked is not None:
-            self._first.cancel(self._asked)
+        self._before_run = Control()
+        if self._cancel_reason is not None:
+            self._before_run.cancel(self._cancel_reason)
         try:
-            yield self._first
+            yield self._before_run
         finally:
-            self._first = None
+            self._before_run = None
 
-    def asked(self, kind: str, data: Any) -> None:
+    def handle_request(self, kind: str, data: Any) -> None:
         """Handle a request or an answer from outside, or the failure of the journal."""
         if kind == "cancel_node":
             self.cancel(data["reason"], node=data["node"])
         elif kind != "answer":
             self.cancel(data)
-        elif self._people is not None:
-            self._people.answer(data["key"], Answer(data["option"], data["feedback"]))
+        elif self._question_board is not None:
+            self._question_board.answer(data["key"], Answer(data["option"], data["feedback"]))
 
-    def attach(self, scheduler: Scheduler, runner: Runner, owner: str, people: People) -> None:
+    def attach(
+        self, scheduler: Scheduler, runner: Driver, owner: str, people: QuestionBoard
+    ) -> None:
         """Connect to the run, which has begun; its processes carry the token `owner`."""
-        self._scheduler, self._runner, self._owner = scheduler, runner, owner
-        self._people = people
-        for node, reason in self._nodes:
+        self._scheduler, self._driver, self._owner = scheduler, runner, owner
+        self._question_board = people
+        for node, reason in self._nodes_to_cancel:
             self._cancel_node(node, reason)
-        if self._asked is not None:
-            runner.cancel(self._asked)
+        if self._cancel_reason is not None:
+            runner.cancel(self._cancel_reason)
 
 
-def check_node(node: str, known: Collection[str], closing: Collection[str]) -> None:
+def validate_cancellable(
+    node: str, node_names: Collection[str], finally_nodes: Collection[str]
+) -> None:
     """Raise InputError unless the node is in `node_names` and not one of `[finally]`."""
-    if node in closing:
+    if node in finally_nodes:
         message = f"`{node}` is in `[finally]`: its nodes cannot be cancelled one by one"
         raise InputError((f"{message}: it ends by itself, or at its deadline",))
-    if node not in known:
-        raise InputError((no_node(node, known),))
+    if node not in node_names:
+        raise InputError((unknown_node_message(node, node_names),))

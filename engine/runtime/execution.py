@@ -17,44 +17,46 @@ import attrs
 import trio
 
 from engine.errors import InputError
-from engine.journal.databases import attempts_of
+from engine.journal.databases import locate_attempts
 from engine.processes import children
 from engine.record.events import Event
 from engine.record.result import ABSENT, Outcome, Result
-from engine.runtime.admission import placed
+from engine.runtime.admission import admit
 from engine.runtime.control import Control
-from engine.runtime.driver import Perform, Runner
-from engine.runtime.exception_groups import single, unwrapped
-from engine.runtime.journal_writer import Writer
-from engine.runtime.listeners import Hear, Listeners
-from engine.runtime.preparation import Prepared
-from engine.runtime.questions import People
-from engine.runtime.recovery import Folders, recovered, said_by
-from engine.runtime.service_checks import required, unwell
-from engine.runtime.task_runner import Performer
-from engine.runtime.tool_calls import tools_of
+from engine.runtime.driver import Driver, RunAttempt
+from engine.runtime.exception_groups import unwrap_all, unwrap_groups
+from engine.runtime.journal_writer import JournalWriter
+from engine.runtime.listeners import Listener, Listeners
+from engine.runtime.preparation import PreparedRun
+from engine.runtime.questions import QuestionBoard
+from engine.runtime.recovery import AttemptDirectories, count_logged_lines, recover_attempts
+from engine.runtime.service_checks import find_failed_services, requires_services
+from engine.runtime.task_runner import TaskRunner
+from engine.runtime.tool_calls import build_tools
 from engine.runtime.workers import Workers
 from engine.scheduling.replay import Replayed, replay
-from engine.scheduling.scheduler import LiveAttempt, Scheduler
-from engine.scheduling.state import LiveRun
+from engine.scheduling.scheduler import AttemptState, Scheduler
+from engine.scheduling.state import RunState
 
 if TYPE_CHECKING:
-    from engine.runtime.hook_calls import Hooking
-    from engine.runtime.resources import Opening, Resources
+    from engine.runtime.hook_calls import HookCaller
+    from engine.runtime.resources import ResourceListener, Resources
 
 __all__ = ["execute"]
 
 
-async def execute(prepared: Prepared, control: Control, hear: Hear | None = None) -> Result:
+async def execute(
+    prepared: PreparedRun, control: Control, listener: Listener | None = None
+) -> Result:
     """Execute a prepared run to its end and return the result.
 
     Nothing of a cancelled run is left when this returns or raises. A trio checkpoint.
     """
-    await _look(prepared, control)
-    hooking = _hooking(prepared)
+    await _check_services(prepared, control)
+    hooking = _build_hook_caller(prepared)
     if hooking is not None:
-        await hooking.before_run(prepared.values.scope({})["inputs"])
-    found = await placed(prepared)
+        await hooking.before_run(prepared.values.build_scope({})["inputs"])
+    found = await admit(prepared)
     if isinstance(found, Result):
         return found
     prepared = found
@@ -62,223 +64,245 @@ async def execute(prepared: Prepared, control: Control, hear: Hear | None = None
         (
             prepared.options.on_event,
             *prepared.options.sinks,
-            hear,
-            hooking.hear if hooking is not None else None,
+            listener,
+            hooking.on_event if hooking is not None else None,
         )
     )
-    listen = _without_secrets(prepared, listeners) if listeners else None
-    owner, before = _owner(prepared), children.OWNER.get()
-    reset = children.OWNER.set(f"{before}/{owner}" if before else owner)
+    listen = _redact_events(prepared, listeners) if listeners else None
+    owner, before = _owner_token(prepared), children.OWNER_TOKEN.get()
+    reset = children.OWNER_TOKEN.set(f"{before}/{owner}" if before else owner)
     done = False
     try:
-        with unwrapped(single):
-            result = await _supervise(prepared, control, listen, owner, hooking)
+        with unwrap_groups(unwrap_all):
+            result = await _run_supervised(prepared, control, listen, owner, hooking)
         done = result.status != "cancelled"
     finally:
-        children.OWNER.reset(reset)
+        children.OWNER_TOKEN.reset(reset)
         if not done and prepared.options.perform is None:
-            await children.kill_strays(owner)
-    if result.status != "waiting" and (folders := _folders(prepared)) is not None:
-        await trio.to_thread.run_sync(folders.remove)
+            await children.kill_escaped(owner)
+    if result.status != "waiting" and (folders := _attempt_directories(prepared)) is not None:
+        await trio.to_thread.run_sync(folders.remove_all)
     if hooking is not None:
         await hooking.after_run(result)
     return result
 
 
-def _hooking(prepared: Prepared) -> Hooking | None:
+def _build_hook_caller(prepared: PreparedRun) -> HookCaller | None:
     hooks = prepared.options.hooks
     if not hooks:
         return None
-    from engine.runtime.hook_calls import Hooking
+    from engine.runtime.hook_calls import HookCaller
 
-    return Hooking(hooks, prepared.run_id, prepared.plan.name, prepared.redactor.value)
+    return HookCaller(hooks, prepared.run_id, prepared.plan.name, prepared.redactor.redact_value)
 
 
-async def _look(prepared: Prepared, control: Control) -> None:
+async def _check_services(prepared: PreparedRun, control: Control) -> None:
     """Raise InputError for failed services, before anything of the run has begun."""
     options = prepared.options
-    if options.perform is not None or prepared.cancelled or not required(prepared.plan):
+    if (
+        options.perform is not None
+        or prepared.cancel_reason
+        or not requires_services(prepared.plan)
+    ):
         return
-    with control.first() as looks:
-        given = prepared.values.scope({})["inputs"]
-        problems = await unwell(execute, prepared.plan, given, options, looks)
-    if problems and not looks.asked_for:
+    with control.before_run() as looks:
+        given = prepared.values.build_scope({})["inputs"]
+        problems = await find_failed_services(execute, prepared.plan, given, options, looks)
+    if problems and not looks.is_cancel_requested:
         raise InputError(problems)
 
 
-async def _supervise(
-    prepared: Prepared,
+async def _run_supervised(
+    prepared: PreparedRun,
     control: Control,
-    listen: Hear | None,
+    listen: Listener | None,
     owner: str,
-    hooking: Hooking | None,
+    hooking: HookCaller | None,
 ) -> Result:
     options, redactor = prepared.options, prepared.redactor
 
-    def note(attempt: LiveAttempt, message: str, progress: float | None) -> None:
+    def note(attempt: AttemptState, message: str, progress: float | None) -> None:
         runner.note(attempt, message, progress)
 
     def park() -> None:
-        runner.park()
+        runner.suspend()
 
     over = False
 
-    def hears() -> Runner | None:
+    def hears() -> Driver | None:
         return None if over else runner
 
     async with (
         Workers() as workers,
-        _journal(prepared, control) as writer,
-        _resources(prepared, hears) as resources,
-        hooking.telling() if hooking is not None else nullcontext(),
+        _open_journal(prepared, control) as writer,
+        _open_resources(prepared, hears) as resources,
+        hooking.deliver() if hooking is not None else nullcontext(),
     ):
-        unused = resources.unused if resources is not None else None
-        again = _begun(prepared, _heard(prepared, writer, listen), unused)
-        if prepared.before:
-            again.scheduler.lose(again.scheduler.now)
-        folders = _folders(prepared)
-        opened, said = await _opened(prepared, again, folders, owner)
-        perform = options.perform or Performer(
+        unused = resources.release if resources is not None else None
+        again = _build_scheduler(prepared, _listener(prepared, writer, listen), unused)
+        if prepared.events:
+            again.scheduler.release_resources(again.scheduler.now)
+        folders = _attempt_directories(prepared)
+        opened, said = await _open_attempts(prepared, again, folders, owner)
+        perform = options.perform or TaskRunner(
             workers,
             prepared.run_id,
             options.grace,
             note,
-            redactor.text,
-            partial(tools_of, execute, options, prepared.run_id),
-            control.hurry,
+            redactor.redact_text,
+            partial(build_tools, execute, options, prepared.run_id),
+            control.skip_grace,
             folders,
             said,
         )
-        people = People(options.ask, writer is not None, prepared.answers, park)
-        runner = Runner(
+        people = QuestionBoard(options.ask, writer is not None, prepared.given_answers, park)
+        runner = Driver(
             again.scheduler,
-            _guarded(prepared, writer, perform, people, resources, hooking),
+            _with_guards(prepared, writer, perform, people, resources, hooking),
             options.exact,
             opened,
-            parks=people.all_open,
-            elapsed=prepared.elapsed,
-            apart=prepared.place is not None or control.reachable,
+            may_suspend=people.has_all_open,
+            waited=prepared.waited,
+            scope_per_attempt=prepared.journal_target is not None or control.can_cancel_nodes,
         )
-        if prepared.cancelled is not None:
-            control.cancel(prepared.cancelled)
+        if prepared.cancel_reason is not None:
+            control.cancel(prepared.cancel_reason)
         control.attach(again.scheduler, runner, owner, people)
         result = await runner.run()
         over = True
-        return redactor.result(result)
+        return redactor.redact_result(result)
 
 
-async def _opened(
-    prepared: Prepared, again: Replayed, folders: Folders | None, owner: str
-) -> tuple[list[LiveAttempt], Counter[str]]:
+async def _open_attempts(
+    prepared: PreparedRun, replayed: Replayed, directories: AttemptDirectories | None, owner: str
+) -> tuple[list[AttemptState], Counter[str]]:
     """Return the attempts that are open as the run begins or resumes, and the number of their recorded progress messages.
 
     Their directories exist afterwards.
     """
-    opened, said = list(again.fresh), Counter[str]()
-    if prepared.before or (prepared.place is not None and prepared.place.epoch > 1):
-        adopted, begun = await recovered(again, folders, owner, prepared.known.ends)
-        opened, said = [*adopted, *begun], said_by(adopted, prepared.before)
-    elif folders is not None:
-        folders.remove()  # of a run with this id in a store that was here before
-    if folders is not None:
-        folders.make()
+    opened, said = list(replayed.fresh), Counter[str]()
+    if prepared.events or (
+        prepared.journal_target is not None and prepared.journal_target.epoch > 1
+    ):
+        adopted, begun = await recover_attempts(
+            replayed, directories, owner, prepared.carried_over.outcomes
+        )
+        opened, said = [*adopted, *begun], count_logged_lines(adopted, prepared.events)
+    elif directories is not None:
+        directories.remove_all()  # of a run with this id in a store that was here before
+    if directories is not None:
+        directories.create()
     return opened, said
 
 
-def _resources(
-    prepared: Prepared, hears: Callable[[], Opening | None]
+def _open_resources(
+    prepared: PreparedRun, find_listener: Callable[[], ResourceListener | None]
 ) -> AbstractAsyncContextManager[Resources | None]:
     options = prepared.options
-    if not prepared.plan.opens or options.perform is not None:
+    if not prepared.plan.has_resources or options.perform is not None:
         return nullcontext()
     from engine.runtime.resources import Resources
 
-    return Resources(prepared.run_id, options.grace, prepared.redactor.text, hears).kept()
+    return Resources(
+        prepared.run_id, options.grace, prepared.redactor.redact_text, find_listener
+    ).manage()
 
 
-def _folders(prepared: Prepared) -> Folders | None:
-    place = prepared.place
+def _attempt_directories(prepared: PreparedRun) -> AttemptDirectories | None:
+    place = prepared.journal_target
     if place is None:
         return None
-    return Folders(attempts_of(place.store, place.run), prepared.part)
+    return AttemptDirectories(locate_attempts(place.store, place.run), prepared.restarts)
 
 
-def _begun(
-    prepared: Prepared, hear: Hear | None, unused: Callable[[LiveRun, str], None] | None
+def _build_scheduler(
+    prepared: PreparedRun,
+    listener: Listener | None,
+    on_unused: Callable[[RunState, str], None] | None,
 ) -> Replayed:
     """Return the scheduler of the run, in the state in which its journal ends."""
 
-    def make(listen: Hear | None) -> Scheduler:
+    def make(listen: Listener | None) -> Scheduler:
         return Scheduler(
             prepared.plan,
             prepared.values,
             prepared.run_id,
             prepared.seed,
             listen,
-            prepared.known,
-            prepared.since,
-            unused,
+            prepared.carried_over,
+            prepared.start_time,
+            on_unused,
         )
 
-    return replay(make, prepared.before, hear) if prepared.before else Replayed(make(hear), (), ())
+    return (
+        replay(make, prepared.events, listener)
+        if prepared.events
+        else Replayed(make(listener), (), ())
+    )
 
 
-def _guarded(
-    prepared: Prepared,
-    writer: Writer | None,
-    perform: Perform,
-    people: People,
+def _with_guards(
+    prepared: PreparedRun,
+    writer: JournalWriter | None,
+    perform: RunAttempt,
+    people: QuestionBoard,
     resources: Resources | None,
-    hooking: Hooking | None,
-) -> Perform:
+    hooking: HookCaller | None,
+) -> RunAttempt:
     """Wrap `perform`: a body starts after the events before it are stored, and no output contains a secret.
 
     So what other bodies read is what the journal has.
     """
 
-    known = prepared.known.ends
-    before = writer.before if writer is not None and writer.full else None
-    asks, plain = prepared.plan.asks, resources is None and hooking is None
-    if before is None and not known and not prepared.hides and not asks and plain:
+    known = prepared.carried_over.outcomes
+    before = writer.wait_written if writer is not None and writer.is_full else None
+    asks, plain = prepared.plan.needs_person, resources is None and hooking is None
+    if before is None and not known and not prepared.has_secrets and not asks and plain:
         return perform
-    ask: Perform = people if prepared.options.perform is None else perform
+    ask: RunAttempt = people if prepared.options.perform is None else perform
 
-    async def guarded(attempt: LiveAttempt) -> Outcome:
+    async def guarded(attempt: AttemptState) -> Outcome:
         if known and attempt.key in known:
             return known[attempt.key]
         if before is not None:
             await before()
         if resources is not None and attempt.node.plan.uses:
-            from engine.runtime.resources import CannotOpen
+            from engine.runtime.resources import ResourceError
 
             try:
-                attempt.resources = await resources.given(attempt)
-            except CannotOpen as error:
-                return Outcome("error", error=prepared.redactor.text(str(error)))
-        refused = await hooking.before(attempt) if hooking is not None else None
+                attempt.resources = await resources.acquire(attempt)
+            except ResourceError as error:
+                return Outcome("error", error=prepared.redactor.redact_text(str(error)))
+        refused = await hooking.before_attempt(attempt) if hooking is not None else None
         if refused is not None:
             return refused
-        outcome = await (ask if attempt.body.asks else perform)(attempt)
-        if prepared.hides and outcome.output is not ABSENT:
-            outcome = attrs.evolve(outcome, output=prepared.redactor.value(outcome.output))
+        outcome = await (ask if attempt.body.needs_person else perform)(attempt)
+        if prepared.has_secrets and outcome.output is not ABSENT:
+            outcome = attrs.evolve(outcome, output=prepared.redactor.redact_value(outcome.output))
         if hooking is not None:
-            await hooking.after(attempt, outcome)
+            await hooking.after_attempt(attempt, outcome)
         return outcome
 
     return guarded
 
 
-def _journal(prepared: Prepared, control: Control) -> AbstractAsyncContextManager[Writer | None]:
-    if prepared.place is None:
+def _open_journal(
+    prepared: PreparedRun, control: Control
+) -> AbstractAsyncContextManager[JournalWriter | None]:
+    if prepared.journal_target is None:
         return nullcontext()
-    return Writer(prepared.place, prepared.options.durability, control.asked)
+    return JournalWriter(
+        prepared.journal_target, prepared.options.durability, control.handle_request
+    )
 
 
-def _heard(prepared: Prepared, writer: Writer | None, listen: Hear | None) -> Hear | None:
+def _listener(
+    prepared: PreparedRun, writer: JournalWriter | None, listen: Listener | None
+) -> Listener | None:
     """Return the function that receives all events; the journal gets them first."""
     if writer is None:
         return listen
-    keep = _without_secrets(prepared, writer.emit)
+    keep = _redact_events(prepared, writer.emit)
     if listen is None:
         return keep
 
@@ -289,20 +313,22 @@ def _heard(prepared: Prepared, writer: Writer | None, listen: Hear | None) -> He
     return both
 
 
-def _without_secrets(prepared: Prepared, hear: Hear) -> Hear:
-    if not prepared.hides:
-        return hear
-    return lambda event: hear(attrs.evolve(event, data=prepared.redactor.event(event.data)))
+def _redact_events(prepared: PreparedRun, listener: Listener) -> Listener:
+    if not prepared.has_secrets:
+        return listener
+    return lambda event: listener(
+        attrs.evolve(event, data=prepared.redactor.redact_event(event.data))
+    )
 
 
-def _owner(prepared: Prepared) -> str:
+def _owner_token(prepared: PreparedRun) -> str:
     """Return the token of a run's processes.
 
     For a stored run it is always the same, so that a run whose engine was killed finds its own processes; it is never that of a
     run with the same id elsewhere.
     """
-    place = prepared.place
+    place = prepared.journal_target
     if place is None:
         return random_source.token_hex(16)
-    kept = str(attempts_of(place.store, place.run))
+    kept = str(locate_attempts(place.store, place.run))
     return hashlib.sha256(kept.encode()).hexdigest()[:32]

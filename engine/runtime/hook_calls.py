@@ -15,16 +15,16 @@ from engine.errors import InputError
 from engine.hooks import Hook, HookContext
 from engine.record.events import Event
 from engine.record.result import Outcome, Result
-from engine.scheduling.scheduler import LiveAttempt
+from engine.scheduling.scheduler import AttemptState
 
-__all__ = ["Hooking"]
+__all__ = ["HookCaller"]
 
 _log = logging.getLogger("engine")
-_CLOSING = 30.0
+_CLOSING_TIMEOUT = 30.0
 """Seconds that the hooks after nodes have when the run is over."""
 
 
-class Hooking:
+class HookCaller:
     """Calls the hooks of one run."""
 
     def __init__(
@@ -36,28 +36,28 @@ class Hooking:
     ) -> None:
         self._hooks, self._redact = hooks, redact
         self._run = HookContext(run_id=run_id, pipeline=pipeline)
-        self._begun: set[str] = set()
+        self._begun_nodes: set[str] = set()
         self._send, self._receive = trio.open_memory_channel[Event](math.inf)
 
     @asynccontextmanager
-    async def telling(self) -> AsyncIterator[None]:
+    async def deliver(self) -> AsyncIterator[None]:
         """A block around the run, in which `after_node` hooks are called in the background, in order."""
         async with trio.open_nursery() as nursery:
-            nursery.start_soon(self._tell)
+            nursery.start_soon(self._call_node_hooks)
             try:
                 yield
             finally:
                 self._send.close()
-                nursery.cancel_scope.deadline = trio.current_time() + _CLOSING
+                nursery.cancel_scope.deadline = trio.current_time() + _CLOSING_TIMEOUT
 
-    def hear(self, event: Event) -> None:
+    def on_event(self, event: Event) -> None:
         """Queue the event of a node that has ended."""
         if event.kind == "node_settled":
             self._send.send_nowait(event)
 
     async def before_run(self, inputs: Any) -> None:
         """Call the `before_run` hooks; raise InputError if one refuses the run."""
-        about = self._about(inputs=self._redact(dict(inputs)))
+        about = self._hook_context(inputs=self._redact(dict(inputs)))
         for hook in self._hooks:
             problem = await self._call(hook, "before_run", about)
             if problem is not None and hook.policy == "fail":
@@ -68,24 +68,24 @@ class Hooking:
         for hook in self._hooks:
             await self._call(hook, "after_run", self._run, result)
 
-    async def before(self, attempt: LiveAttempt) -> Outcome | None:
+    async def before_attempt(self, attempt: AttemptState) -> Outcome | None:
         """Call the hooks before an attempt; return the outcome `error` if one refuses it, else None."""
-        about = self._of(attempt)
+        about = self._attempt_context(attempt)
         node = attempt.node.run.prefix + attempt.node.plan.name
-        first = node not in self._begun
-        self._begun.add(node)
+        first = node not in self._begun_nodes
+        self._begun_nodes.add(node)
         for hook in self._hooks:
             for name in ("before_node", "before_attempt") if first else ("before_attempt",):
-                told = self._about(path=node) if name == "before_node" else about
+                told = self._hook_context(path=node) if name == "before_node" else about
                 problem = await self._call(hook, name, told)
                 if problem is not None and hook.policy == "fail":
                     message = f"hook `{hook.name}`: {problem}"
                     return Outcome("error", error=message, permanent=True)
         return None
 
-    async def after(self, attempt: LiveAttempt, outcome: Outcome) -> None:
+    async def after_attempt(self, attempt: AttemptState, outcome: Outcome) -> None:
         """Call all `after_attempt` hooks; an exception in one does not stop the others."""
-        about = self._of(attempt)
+        about = self._attempt_context(attempt)
         for hook in self._hooks:
             await self._call(hook, "after_attempt", about, outcome)
 
@@ -106,15 +106,15 @@ class Hooking:
             return told
         return None
 
-    async def _tell(self) -> None:
+    async def _call_node_hooks(self) -> None:
         async for event in self._receive:
-            about = self._about(path=event.path)
+            about = self._hook_context(path=event.path)
             for hook in self._hooks:
                 await self._call(hook, "after_node", about, dict(event.data))
 
-    def _of(self, attempt: LiveAttempt) -> HookContext:
+    def _attempt_context(self, attempt: AttemptState) -> HookContext:
         record, task = attempt.record, attempt.body.task
-        return self._about(
+        return self._hook_context(
             path=attempt.path,
             task=task.id if task else None,
             visit=record.visit,
@@ -122,5 +122,5 @@ class Hooking:
             inputs=self._redact(dict(attempt.inputs)),
         )
 
-    def _about(self, **more: Any) -> HookContext:
+    def _hook_context(self, **more: Any) -> HookContext:
         return HookContext(run_id=self._run.run_id, pipeline=self._run.pipeline, **more)

@@ -18,144 +18,146 @@ import attrs
 import trio
 
 from engine.base.classes import frozen
-from engine.journal.store import LEASE, Store
+from engine.journal.store import LEASE_DURATION, Store
 from engine.record.events import Event
 
-__all__ = ["Durability", "Writer"]
+__all__ = ["Durability", "JournalWriter"]
 
 Durability = Literal["full", "batch", "off"]
 
-_BREATH = 0.02
+_FLUSH_INTERVAL = 0.02
 """Seconds after which events are written that no task waits for."""
-_LISTEN = 0.25
+_POLL_INTERVAL = 0.25
 """Seconds between two polls for requests from outside."""
 
-Asked = Callable[[str, Any], None]
+RequestHandler = Callable[[str, Any], None]
 
 
 @frozen
-class Place:
+class JournalTarget:
     """Where a run is written: its store, its id, the epoch of its lease, and the number of its last event."""
 
     store: str
     run: str
     epoch: int
-    last: int = 0
-    opened: Store | None = attrs.field(default=None, eq=False, repr=False)
+    last_event: int = 0
+    open_store: Store | None = attrs.field(default=None, eq=False, repr=False)
     """The store if it is open already; the writer closes it."""
 
 
-class Writer:
+class JournalWriter:
     """Writes a run's events; use it as a block around the run, in its trio thread.
 
     `on_request` is called there with the kind and data of each request. Pass events to `emit`.
     """
 
-    def __init__(self, place: Place, durability: Durability, asked: Asked) -> None:
-        self._place, self._asked = place, asked
-        self.full = durability == "full"
-        self._told: list[Event | trio.Event] = []
+    def __init__(
+        self, target: JournalTarget, durability: Durability, on_request: RequestHandler
+    ) -> None:
+        self._target, self._on_request = target, on_request
+        self.is_full = durability == "full"
+        self._queue: list[Event | trio.Event] = []
         """Events to write, and between them trio events of tasks that wait until all before is written."""
-        self.emit: Callable[[Event], None] = self._told.append
-        self._waiting: set[trio.Event] = set()
-        self._over = False
-        self._bell = threading.Event()
+        self.emit: Callable[[Event], None] = self._queue.append
+        self._waiters: set[trio.Event] = set()
+        self._is_closing = False
+        self._wakeup = threading.Event()
         self._error: Exception | None = None
-        self._thread = threading.Thread(target=self._work, name="journal", daemon=True)
+        self._thread = threading.Thread(target=self._run_thread, name="journal", daemon=True)
 
-    async def __aenter__(self) -> Writer:
+    async def __aenter__(self) -> JournalWriter:
         self._token = trio.lowlevel.current_trio_token()
-        place = self._place
-        store = place.opened
+        place = self._target
+        store = place.open_store
         if store is None:
-            store = await trio.to_thread.run_sync(Store, place.store, self.full)
+            store = await trio.to_thread.run_sync(Store, place.store, self.is_full)
         self._store = store
         self._thread.start()
         return self
 
     async def __aexit__(self, *exception: object) -> None:
         """Write all remaining events, and release the lease."""
-        self._over = True
-        self._bell.set()
+        self._is_closing = True
+        self._wakeup.set()
         with trio.CancelScope(shield=True):
             await trio.to_thread.run_sync(self._thread.join)
         if self._error is not None and exception[0] is None:
             raise self._error
 
-    async def before(self) -> None:
+    async def wait_written(self) -> None:
         """Wait until all emitted events are on disk; raise JournalError if they cannot be written.
 
         Only for `full` durability; a trio checkpoint.
         """
         if self._error is None:
             kept = trio.Event()
-            self._waiting.add(kept)
-            self._told.append(kept)
-            self._bell.set()
+            self._waiters.add(kept)
+            self._queue.append(kept)
+            self._wakeup.set()
             await kept.wait()
         if self._error is not None:
             raise self._error
 
     # -- in the thread ---------------------------------------------------------------------------------------------
 
-    def _work(self) -> None:
+    def _run_thread(self) -> None:
         try:
             with self._store as store:
-                self._write_all(store)
+                self._write_until_closed(store)
         except Exception as error:  # whatever it is, it is raised where the run waits
             self._error = error
-            self._soon(self._failed)
+            self._call_in_trio(self._report_failure)
 
-    def _write_all(self, store: Store) -> None:
-        place, seq, heard, over = self._place, self._place.last, 0, False
+    def _write_until_closed(self, store: Store) -> None:
+        place, seq, heard, over = self._target, self._target.last_event, 0, False
         looked = renewed = time.monotonic()
         while not over:
-            self._bell.wait(_BREATH)
-            self._bell.clear()
-            over = self._over
-            events, waiting = self._taken()
+            self._wakeup.wait(_FLUSH_INTERVAL)
+            self._wakeup.clear()
+            over = self._is_closing
+            events, waiting = self._take_queued()
             seq += len(events)
             now = time.monotonic()
-            if events or now - renewed > LEASE / 3:
-                store.append(place.run, place.epoch, seq, events, _end(events))
+            if events or now - renewed > LEASE_DURATION / 3:
+                store.append(place.run, place.epoch, seq, events, _final_status(events))
                 renewed = now
             if waiting:
-                self._soon(partial(self._done, waiting))
-            if now - looked > _LISTEN:
+                self._call_in_trio(partial(self._wake_waiters, waiting))
+            if now - looked > _POLL_INTERVAL:
                 looked = now
-                for number, kind, data in store.requests(place.run, heard):
-                    self._soon(partial(self._asked, kind, data))
+                for number, kind, data in store.pending_requests(place.run, heard):
+                    self._call_in_trio(partial(self._on_request, kind, data))
                     heard = number
         store.release(place.run, place.epoch)
 
-    def _taken(self) -> tuple[list[Event], list[trio.Event]]:
+    def _take_queued(self) -> tuple[list[Event], list[trio.Event]]:
         """Return the queued events, and the tasks that wait for them; the run may add others meanwhile."""
-        found = self._told[:]
-        del self._told[: len(found)]
-        if not self.full:  # nobody waits
+        found = self._queue[:]
+        del self._queue[: len(found)]
+        if not self.is_full:  # nobody waits
             return cast("list[Event]", found), []
         events = [each for each in found if isinstance(each, Event)]
         return events, [each for each in found if isinstance(each, trio.Event)]
 
-    def _soon(self, call: Callable[[], None]) -> None:
+    def _call_in_trio(self, function: Callable[[], None]) -> None:
         try:
-            self._token.run_sync_soon(call)
+            self._token.run_sync_soon(function)
         except trio.RunFinishedError:
             pass
 
     # -- in the run's thread -----------------------------------------------------------------------------------------
 
-    def _done(self, waiting: Iterable[trio.Event]) -> None:
-        self._waiting -= {*waiting}
+    def _wake_waiters(self, waiting: Iterable[trio.Event]) -> None:
+        self._waiters -= {*waiting}
         for kept in waiting:
             kept.set()
 
-    def _failed(self) -> None:
-        self._done(tuple(self._waiting))
-        self._asked("failed", str(self._error))
+    def _report_failure(self) -> None:
+        self._wake_waiters(tuple(self._waiters))
+        self._on_request("failed", str(self._error))
 
 
-def _end(events: list[Event]) -> tuple[str, str] | None:
+def _final_status(events: list[Event]) -> tuple[str, str] | None:
     """Return the status and message of the run if these events end it or let it wait, else None."""
     for event in events[::-1]:
         if event.kind == "run_ended":

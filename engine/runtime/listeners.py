@@ -10,9 +10,9 @@ from collections.abc import Callable, Iterable
 
 from engine.record.events import Event
 
-__all__ = ["Hear", "Listeners"]
+__all__ = ["Listener", "Listeners"]
 
-Hear = Callable[[Event], None]
+Listener = Callable[[Event], None]
 
 
 class Listeners:
@@ -21,27 +21,27 @@ class Listeners:
     A listener that raises is logged once, to the logger `engine`, and not called again.
     """
 
-    def __init__(self, listeners: Iterable[Hear | None]) -> None:
+    def __init__(self, listeners: Iterable[Listener | None]) -> None:
         self._listeners = [listener for listener in listeners if listener is not None]
-        self._waiting: deque[Event] = deque()
-        self._telling = False
+        self._pending: deque[Event] = deque()
+        self._is_delivering = False
 
     def __bool__(self) -> bool:
         return bool(self._listeners)
 
     def __call__(self, event: Event) -> None:
         """Deliver an event to every listener, after the events that are being delivered."""
-        self._waiting.append(event)
-        if self._telling:
+        self._pending.append(event)
+        if self._is_delivering:
             return
-        self._telling = True
+        self._is_delivering = True
         try:
-            while self._waiting:
-                self._tell(self._waiting.popleft())
+            while self._pending:
+                self._deliver(self._pending.popleft())
         finally:
-            self._telling = False
+            self._is_delivering = False
 
-    def _tell(self, event: Event) -> None:
+    def _deliver(self, event: Event) -> None:
         for listener in tuple(self._listeners):
             try:
                 listener(event)

@@ -10,23 +10,23 @@ from typing import TYPE_CHECKING, Any, get_args
 import attrs
 
 from engine.base.classes import frozen
-from engine.base.suggestions import nearest
+from engine.base.suggestions import closest_match
 from engine.record.events import Event
-from engine.runtime.driver import Perform
+from engine.runtime.driver import RunAttempt
 from engine.runtime.journal_writer import Durability
 from engine.runtime.questions import Ask
 
 if TYPE_CHECKING:
     from engine.hooks import Hook
 
-__all__ = ["GRACE", "Options", "options_of"]
+__all__ = ["DEFAULT_GRACE", "Options", "parse_options"]
 
-GRACE = 5.0
+DEFAULT_GRACE = 5.0
 """Seconds that a cancelled attempt has to end by itself."""
 
 
-def _text(where: str | os.PathLike[str] | None) -> str | None:
-    return os.fspath(where) if isinstance(where, os.PathLike) else where
+def _to_text(path_or_url: str | os.PathLike[str] | None) -> str | None:
+    return os.fspath(path_or_url) if isinstance(path_or_url, os.PathLike) else path_or_url
 
 
 @frozen(kw_only=True)
@@ -48,15 +48,15 @@ class Options:
     secrets: Mapping[str, str] = attrs.field(factory=dict, repr=False)
     run_id: str | None = None
     seed: int | str | None = None
-    grace: float = GRACE
+    grace: float = DEFAULT_GRACE
     on_event: Callable[[Event], None] | None = None
     sinks: Sequence[Callable[[Event], None]] = ()
     hooks: Sequence[Hook] = ()
-    store: str | None = attrs.field(default=None, converter=_text)
+    store: str | None = attrs.field(default=None, converter=_to_text)
     durability: Durability = "full"
     key: str | None = None
     ask: Ask | None = None
-    perform: Perform | None = None
+    perform: RunAttempt | None = None
     exact: bool = False
 
 
@@ -66,19 +66,19 @@ def _are_hooks(given: object) -> bool:
     return isinstance(given, Sequence) and all(isinstance(each, Hook) for each in given)
 
 
-def options_of(given: Mapping[str, Any]) -> Options:
+def parse_options(arguments: Mapping[str, Any]) -> Options:
     """Return the options in keyword arguments.
 
     Raises TypeError for a name that is not an option, with the closest match, or for a value of the wrong type.
     """
     known = [field.name for field in attrs.fields(Options)]
-    for name in given:
+    for name in arguments:
         if name not in known:
-            guess = nearest(name, known)
+            guess = closest_match(name, known)
             raise TypeError(
                 f"there is no option `{name}`" + (f", did you mean `{guess}`?" if guess else "")
             )
-    options = Options(**given)
+    options = Options(**arguments)
     grace: object = options.grace
     if isinstance(grace, bool) or not isinstance(grace, (int, float)) or not 0 <= grace < math.inf:
         raise TypeError("option `grace` must be a number of seconds, 0 or more")

@@ -20,48 +20,48 @@ from engine.journal.store import Store
 from engine.plan.plan import Plan
 from engine.record.events import Event
 from engine.record.questions import Answer
-from engine.runtime.environment import chosen, too_short
-from engine.runtime.journal_writer import Place
+from engine.runtime.environment import collect_variables, validate_lengths
+from engine.runtime.journal_writer import JournalTarget
 from engine.runtime.options import Options
 from engine.runtime.redaction import Redactor
-from engine.scheduling.carry_over import Known
-from engine.scheduling.values import Values, child_inputs
+from engine.scheduling.carry_over import CarriedOver
+from engine.scheduling.values import RunValues, resolve_inputs
 from engine.version import __version__
 
-__all__ = ["Prepared", "header_of", "kept", "prepare"]
+__all__ = ["PreparedRun", "build_header", "prepare", "store_run"]
 
 
 @frozen
-class Prepared:
+class PreparedRun:
     """A run whose inputs, environment and secrets are complete and valid."""
 
     plan: Plan
-    values: Values
+    values: RunValues
     options: Options
     run_id: str
     redactor: Redactor
-    hides: bool
+    has_secrets: bool
     """Whether there is a secret to keep out of what the run reports."""
     seed: int | str
-    before: Sequence[Event] = ()
+    events: Sequence[Event] = ()
     """The events that the journal already has."""
-    known: Known = attrs.field(factory=Known)
+    carried_over: CarriedOver = attrs.field(factory=CarriedOver)
     """Attempts that need not be run, since their outcome is carried over."""
-    since: float = 0.0
+    start_time: float = 0.0
     """The run's time in seconds at which it begins: the end of its earlier part, or 0."""
-    elapsed: float = 0.0
+    waited: float = 0.0
     """Seconds for which the run has waited for people since then."""
-    answers: Mapping[str, Answer] = attrs.field(factory=dict)
+    given_answers: Mapping[str, Answer] = attrs.field(factory=dict)
     """Answers that were given before their questions, by node or step."""
-    cancelled: str | None = None
+    cancel_reason: str | None = None
     """The reason for cancelling the run before anything of it runs, or None."""
-    part: int = 0
+    restarts: int = 0
     """How often the run was started again and carried over earlier outcomes."""
-    place: Place | None = None
+    journal_target: JournalTarget | None = None
     """Where the events are written; None for a run that is not stored."""
 
 
-def prepare(plan: Plan, given: Mapping[str, Any] | None, options: Options) -> Prepared:
+def prepare(plan: Plan, raw_inputs: Mapping[str, Any] | None, options: Options) -> PreparedRun:
     """Validate all that a run needs before its first attempt, and return the prepared run.
 
     Raises InputError, which lists every input that does not match and every name that is not set; TypeError for what is not
@@ -73,22 +73,22 @@ def prepare(plan: Plan, given: Mapping[str, Any] | None, options: Options) -> Pr
         )
     if plan.loops or any(part.loops for part in plan.parts):
         raise EngineError(f"the plan of `{plan.name}` has unbounded loops: check it first")
-    given = {} if given is None else given
-    if not isinstance(given, Mapping):
+    raw_inputs = {} if raw_inputs is None else raw_inputs
+    if not isinstance(raw_inputs, Mapping):
         raise InputError(
-            (f"inputs must be a mapping of names to values, not `{type(given).__name__}`",)
+            (f"inputs must be a mapping of names to values, not `{type(raw_inputs).__name__}`",)
         )
-    inputs, problems = child_inputs(plan, given)
-    env, missing = chosen(plan, "env", (options.env, os.environ), "environment variable")
-    hidden, unset = chosen(plan, "secrets", (options.secrets, os.environ), "secret")
-    wrong = (*problems, *missing, *unset, *too_short(hidden))
+    inputs, problems = resolve_inputs(plan, raw_inputs)
+    env, missing = collect_variables(plan, "env", (options.env, os.environ), "environment variable")
+    hidden, unset = collect_variables(plan, "secrets", (options.secrets, os.environ), "secret")
+    wrong = (*problems, *missing, *unset, *validate_lengths(hidden))
     if wrong:
         raise InputError(wrong)
     run_id = options.run_id or random_source.token_hex(8)
     redactor = Redactor(hidden.values())
     # What the run reads is what is kept of it: else a resumed run would read something else.
-    values = Values(redactor.value(inputs), env, hidden)
-    return Prepared(
+    values = RunValues(redactor.redact_value(inputs), env, hidden)
+    return PreparedRun(
         plan,
         values,
         options,
@@ -99,27 +99,29 @@ def prepare(plan: Plan, given: Mapping[str, Any] | None, options: Options) -> Pr
     )
 
 
-def kept(prepared: Prepared) -> Prepared:
+def store_run(prepared: PreparedRun) -> PreparedRun:
     """Create the run in its store, which is left open, and return the run with its journal target.
 
     Raises DuplicateKey and PipelineBusy as `Store.create` does.
     """
     options = prepared.options
     assert options.store is not None
-    header = header_of(prepared)
+    header = build_header(prepared)
     alone = prepared.plan.overlap != "allow"
     store = Store(options.store, options.durability == "full")
     with ExitStack() as undo:
         undo.callback(store.close)
-        place = Place(options.store, header.id, store.create(header, alone=alone), opened=store)
+        place = JournalTarget(
+            options.store, header.id, store.create(header, exclusive=alone), open_store=store
+        )
         undo.pop_all()
-    return attrs.evolve(prepared, place=place)
+    return attrs.evolve(prepared, journal_target=place)
 
 
-def header_of(prepared: Prepared, origin: str | None = None) -> Header:
+def build_header(prepared: PreparedRun, origin: str | None = None) -> Header:
     """Build the header that the store has of a run before its first event."""
     plan = prepared.plan
-    known = prepared.values.scope({})
+    known = prepared.values.build_scope({})
     return Header(
         id=prepared.run_id,
         pipeline=plan.name,

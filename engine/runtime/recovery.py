@@ -19,43 +19,49 @@ from engine.processes import children, detached
 from engine.record.events import Event
 from engine.record.result import Outcome
 from engine.scheduling.replay import Replayed
-from engine.scheduling.state import LiveAttempt
+from engine.scheduling.state import AttemptState
 from engine.sdk.task import Executor
 
-__all__ = ["Folders", "executor_of", "outlives", "recovered", "said_by"]
+__all__ = [
+    "AttemptDirectories",
+    "count_logged_lines",
+    "is_detached",
+    "recover_attempts",
+    "resolve_attempt_executor",
+]
 
 
-_DIED = "the engine died while it ran"
+_ENGINE_DIED = "the engine died while it ran"
 
 
 @frozen
-class Folders:
+class AttemptDirectories:
     """The directories of a stored run's detached bodies: one for each attempt, and for each time its body was lost."""
 
     root: Path
-    part: int = 0
+    restarts: int = 0
     """The number of restarts of the run; after a restart its attempts are others."""
 
-    def of(self, attempt: LiveAttempt) -> str | None:
+    def directory_of(self, attempt: AttemptState) -> str | None:
         """Return the directory of a detached attempt, or None; its name is the body's token."""
-        if not outlives(attempt):
+        if not is_detached(attempt):
             return None
-        name = f"{self.root}/{self.part}/{attempt.key}/{attempt.life}"
+        name = f"{self.root}/{self.restarts}/{attempt.key}/{attempt.execution}"
         return str(self.root / hashlib.sha256(name.encode()).hexdigest()[:32])
 
-    def make(self) -> None:
+    def create(self) -> None:
         """Create the directory of the run; if it does not exist, the run has not run on this machine."""
         try:
             self.root.mkdir(parents=True, exist_ok=True, mode=0o700)
         except OSError as error:
             raise JournalError(f"`{self.root}` cannot be created: {error.strerror}") from None
 
-    def remove(self) -> None:
+    def remove_all(self) -> None:
         """Remove all directories: the run has ended, and its journal has all that is needed."""
         shutil.rmtree(self.root, ignore_errors=True)
 
 
-def executor_of(attempt: LiveAttempt) -> Executor:
+def resolve_attempt_executor(attempt: AttemptState) -> Executor:
     """Return where the body of a task runs: the node's executor, else the task's."""
     task = attempt.body.task
     assert task is not None
@@ -63,62 +69,71 @@ def executor_of(attempt: LiveAttempt) -> Executor:
     return "thread" if chosen == "process" and not task.target else chosen
 
 
-def outlives(attempt: LiveAttempt) -> bool:
+def is_detached(attempt: AttemptState) -> bool:
     """Return whether the body goes on when the engine dies."""
     task = attempt.body.task
-    return task is not None and (task.outlives or executor_of(attempt) == "process")
+    return task is not None and (task.is_detached or resolve_attempt_executor(attempt) == "process")
 
 
-async def recovered(
-    again: Replayed, folders: Folders | None, owner: str, known: Collection[str]
-) -> tuple[list[LiveAttempt], list[LiveAttempt]]:
+async def recover_attempts(
+    replayed: Replayed,
+    directories: AttemptDirectories | None,
+    owner: str,
+    carried_over: Collection[str],
+) -> tuple[list[AttemptState], list[AttemptState]]:
     """Return the attempts to continue and those to begin; no other process of the run is left.
 
     `carried_over` are keys of attempts that have no body. A trio checkpoint.
     """
-    opened = (*again.fresh, *again.doubtful)
-    places = [folders.of(attempt) if folders else None for attempt in opened]
+    opened = (*replayed.fresh, *replayed.unresolved)
+    places = [directories.directory_of(attempt) if directories else None for attempt in opened]
     going = [p for p, a in zip(places, opened, strict=True) if p and not a.stopping]
-    await children.kill_strays(owner, frozenset(token for p in going for token in _tokens(p)))
-    here = folders is not None and folders.root.exists()  # else it ran on another machine
-    adopted: list[LiveAttempt] = []
-    begun: list[LiveAttempt] = []
+    await children.kill_escaped(
+        owner, frozenset(token for p in going for token in _process_tokens(p))
+    )
+    here = directories is not None and directories.root.exists()  # else it ran on another machine
+    adopted: list[AttemptState] = []
+    begun: list[AttemptState] = []
     for attempt, place in zip(opened, places, strict=True):
-        fresh = attempt in again.fresh
+        fresh = attempt in replayed.fresh
         if attempt.stopping:
-            again.scheduler.ended(attempt, None)
-        elif attempt.key in known or attempt.body.asks or (fresh and (place is None or not here)):
+            replayed.scheduler.attempt_ended(attempt, None)
+        elif (
+            attempt.key in carried_over
+            or attempt.body.needs_person
+            or (fresh and (place is None or not here))
+        ):
             begun.append(attempt)
-        elif place is not None and here and detached.look(place) != "dead":
+        elif place is not None and here and detached.state_of(place) != "dead":
             adopted.append(attempt)
         else:
-            begun += _lost(again, attempt)
+            begun += _handle_lost(replayed, attempt)
     return adopted, begun
 
 
-def _tokens(place: str) -> Iterator[str]:
+def _process_tokens(directory: str) -> Iterator[str]:
     """Yield the tokens of a body's processes: of a detached process, and of a worker that serves many calls."""
-    yield detached.token(place)
-    claim = detached.claim_of(place)
-    if claim is not None and claim.alive:
-        yield children.last_token(claim.pid)
+    yield detached.token_of_directory(directory)
+    claim = detached.read_claim(directory)
+    if claim is not None and claim.is_alive:
+        yield children.find_last_token(claim.pid)
 
 
-def _lost(again: Replayed, attempt: LiveAttempt) -> Iterator[LiveAttempt]:
+def _handle_lost(replayed: Replayed, attempt: AttemptState) -> Iterator[AttemptState]:
     """Apply the step's `on_interrupt` to an attempt whose body was lost; yield the attempt if it is run again."""
-    scheduler = again.scheduler
+    scheduler = replayed.scheduler
     match attempt.body.on_interrupt:
         case "rerun":
             yield scheduler.rerun(attempt, scheduler.now)
         case "fail":
-            scheduler.ended(
-                attempt, Outcome("error", error=f"interrupted: {_DIED}", permanent=True)
+            scheduler.attempt_ended(
+                attempt, Outcome("error", error=f"interrupted: {_ENGINE_DIED}", permanent=True)
             )
         case "route":
-            scheduler.ended(attempt, Outcome("interrupted", error=_DIED))
+            scheduler.attempt_ended(attempt, Outcome("interrupted", error=_ENGINE_DIED))
 
 
-def said_by(adopted: Sequence[LiveAttempt], events: Sequence[Event]) -> Counter[str]:
+def count_logged_lines(adopted: Sequence[AttemptState], events: Sequence[Event]) -> Counter[str]:
     """Count the progress messages that each of these attempts has recorded, by its key."""
     counts: Counter[str] = Counter()
     latest: dict[str, str] = {}

@@ -15,41 +15,41 @@ import attrs
 import trio
 
 from engine.expressions.model import EvaluationError
-from engine.runtime.task_runner import plain, told
-from engine.scheduling.state import LiveAttempt, LiveRun
-from engine.scheduling.values import task_inputs
+from engine.runtime.task_runner import describe_exception, to_json_value
+from engine.scheduling.state import AttemptState, RunState
+from engine.scheduling.values import validate_inputs
 from engine.sdk.context import Context
 
-__all__ = ["CLOSING", "CannotOpen", "Opening", "Resources"]
+__all__ = ["CLOSING_TIMEOUT", "ResourceError", "ResourceListener", "Resources"]
 
-CLOSING = 30.0
+CLOSING_TIMEOUT = 30.0
 """Seconds that closing one resource may take."""
 
 
-class Opening(Protocol):
+class ResourceListener(Protocol):
     """Receives the openings and closings of resources: the driver, which passes them to the scheduler with the time."""
 
-    def opening(self, run: LiveRun, name: str) -> None: ...
+    def record_opening(self, run: RunState, name: str) -> None: ...
 
-    def closed(self, run: LiveRun, name: str, error: str | None) -> None: ...
+    def record_closing(self, run: RunState, name: str, error: str | None) -> None: ...
 
 
-class CannotOpen(Exception):
+class ResourceError(Exception):
     """Raised when a resource could not be opened, or its `with` could not be evaluated."""
 
 
 @attrs.define(eq=False)
-class _Keeper:
+class _OpenResource:
     """One resource of one run: being opened, open, or being closed."""
 
-    run: LiveRun
+    run: RunState
     name: str
-    ready: trio.Event = attrs.Factory(trio.Event)
-    over: trio.Event = attrs.Factory(trio.Event)
-    gone: trio.Event = attrs.Factory(trio.Event)
-    given_up: trio.CancelScope = attrs.Factory(lambda: trio.CancelScope(shield=True))
+    settled: trio.Event = attrs.Factory(trio.Event)
+    close_requested: trio.Event = attrs.Factory(trio.Event)
+    closed: trio.Event = attrs.Factory(trio.Event)
+    opening_scope: trio.CancelScope = attrs.Factory(lambda: trio.CancelScope(shield=True))
     """The scope of the opening; cancelled if the resource is no longer needed before it is open."""
-    life: trio.CancelScope = attrs.Factory(trio.CancelScope)
+    scope: trio.CancelScope = attrs.Factory(trio.CancelScope)
     """An inner scope, shielded from the outer one as soon as the resource is open.
 
     So a resource that opens after it was given up is closed like any other.
@@ -68,113 +68,115 @@ class Resources:
         run_id: str,
         grace: float,
         redact: Callable[[str], str],
-        hears: Callable[[], Opening | None],
+        find_listener: Callable[[], ResourceListener | None],
     ) -> None:
         self._run_id, self._grace, self._redact = run_id, grace, redact
-        self._keepers: dict[tuple[LiveRun, str], _Keeper] = {}
-        self._due: list[_Keeper] = []
-        self._bell = trio.Event()
-        self._closing = trio.CancelScope(shield=True)
-        self._hears = hears
+        self._open_resources: dict[tuple[RunState, str], _OpenResource] = {}
+        self._closing_queue: list[_OpenResource] = []
+        self._wakeup = trio.Event()
+        self._closing_scope = trio.CancelScope(shield=True)
+        self._find_listener = find_listener
 
     @asynccontextmanager
-    async def kept(self) -> AsyncIterator[Resources]:
+    async def manage(self) -> AsyncIterator[Resources]:
         """A block around the run; leaving it closes all resources that are still open."""
         async with trio.open_nursery() as self._nursery:
-            self._nursery.start_soon(self._close_all)
+            self._nursery.start_soon(self._close_queued)
             try:
                 yield self
             finally:
                 with trio.CancelScope(shield=True):
-                    for keeper in [*self._keepers.values()]:
-                        self._ask(keeper)
-                    while self._keepers:
-                        await next(iter(self._keepers.values())).gone.wait()
-                self._closing.cancel()
+                    for keeper in [*self._open_resources.values()]:
+                        self._request_close(keeper)
+                    while self._open_resources:
+                        await next(iter(self._open_resources.values())).closed.wait()
+                self._closing_scope.cancel()
 
-    async def given(self, attempt: LiveAttempt) -> dict[str, Any]:
+    async def acquire(self, attempt: AttemptState) -> dict[str, Any]:
         """Return the resources that the attempt's node uses by name, opening them if needed.
 
         Evaluates the attempt's inputs if they read resources. Raises ResourceError. A trio checkpoint.
         """
-        run = attempt.node.run.of or attempt.node.run
+        run = attempt.node.run.main_run or attempt.node.run
         found = {name: await self._open(run, name) for name in attempt.node.plan.uses}
         if attempt.scope is not None:
-            attempt.inputs = _inputs(attempt, found)
+            attempt.inputs = _evaluate_inputs(attempt, found)
         return found
 
-    def unused(self, run: LiveRun, name: str) -> None:
+    def release(self, run: RunState, name: str) -> None:
         """Close a resource that has no further users."""
-        keeper = self._keepers.get((run, name))
+        keeper = self._open_resources.get((run, name))
         if keeper is not None:
-            self._ask(keeper)
+            self._request_close(keeper)
 
-    async def _open(self, run: LiveRun, name: str) -> Any:
-        keeper = self._keepers.get((run, name))
+    async def _open(self, run: RunState, name: str) -> Any:
+        keeper = self._open_resources.get((run, name))
         if keeper is None:
-            keeper = self._keepers[run, name] = _Keeper(run, name)
-            if (listener := self._hears()) is not None:
-                listener.opening(run, name)
-            self._nursery.start_soon(self._keep, keeper)
-        await keeper.ready.wait()
+            keeper = self._open_resources[run, name] = _OpenResource(run, name)
+            if (listener := self._find_listener()) is not None:
+                listener.record_opening(run, name)
+            self._nursery.start_soon(self._hold, keeper)
+        await keeper.settled.wait()
         if not keeper.is_open:
-            raise CannotOpen(f"resource `{name}` could not be opened: {keeper.error}")
+            raise ResourceError(f"resource `{name}` could not be opened: {keeper.error}")
         return keeper.value
 
-    def _ask(self, keeper: _Keeper) -> None:
+    def _request_close(self, keeper: _OpenResource) -> None:
         """Queue a resource for closing; one that is not open yet is given up."""
-        if not keeper.ready.is_set():
-            keeper.given_up.cancel()
-        elif keeper not in self._due:
-            self._due.append(keeper)
-            self._bell.set()
+        if not keeper.settled.is_set():
+            keeper.opening_scope.cancel()
+        elif keeper not in self._closing_queue:
+            self._closing_queue.append(keeper)
+            self._wakeup.set()
 
-    async def _close_all(self) -> None:
+    async def _close_queued(self) -> None:
         """Close the queued resources, the last one opened first."""
-        with self._closing:
+        with self._closing_scope:
             while True:
-                await self._bell.wait()
-                self._bell = trio.Event()
-                while self._due:
-                    order = [*self._keepers.values()]
-                    last = max(self._due, key=order.index)
-                    last.life.deadline = trio.current_time() + CLOSING
-                    last.over.set()
-                    await last.gone.wait()
-                    self._due.remove(last)
+                await self._wakeup.wait()
+                self._wakeup = trio.Event()
+                while self._closing_queue:
+                    order = [*self._open_resources.values()]
+                    last = max(self._closing_queue, key=order.index)
+                    last.scope.deadline = trio.current_time() + CLOSING_TIMEOUT
+                    last.close_requested.set()
+                    await last.closed.wait()
+                    self._closing_queue.remove(last)
 
-    async def _keep(self, keeper: _Keeper) -> None:
-        with keeper.given_up, keeper.life:
+    async def _hold(self, keeper: _OpenResource) -> None:
+        with keeper.opening_scope, keeper.scope:
             try:
-                async with self._entered(keeper) as keeper.value:
-                    keeper.life.shield = keeper.is_open = True
-                    if keeper.given_up.cancel_called:
-                        keeper.life.deadline = trio.current_time() + CLOSING
+                async with self._build_manager(keeper) as keeper.value:
+                    keeper.scope.shield = keeper.is_open = True
+                    if keeper.opening_scope.cancel_called:
+                        keeper.scope.deadline = trio.current_time() + CLOSING_TIMEOUT
                     else:
-                        keeper.ready.set()
-                        await keeper.over.wait()
+                        keeper.settled.set()
+                        await keeper.close_requested.wait()
             except Exception as error:  # the resource's own, when it is opened or closed
-                keeper.error = self._redact(told(error))
-        if keeper.life.cancelled_caught:
-            keeper.error = f"closing took more than {CLOSING:g} s"
-        elif keeper.given_up.cancelled_caught:
+                keeper.error = self._redact(describe_exception(error))
+        if keeper.scope.cancelled_caught:
+            keeper.error = f"closing took more than {CLOSING_TIMEOUT:g} s"
+        elif keeper.opening_scope.cancelled_caught:
             keeper.error = "the run no longer needs it"
-        del self._keepers[keeper.run, keeper.name]
-        keeper.ready.set()
-        keeper.gone.set()
-        if (listener := self._hears()) is not None:
-            listener.closed(keeper.run, keeper.name, keeper.error if keeper.is_open else None)
+        del self._open_resources[keeper.run, keeper.name]
+        keeper.settled.set()
+        keeper.closed.set()
+        if (listener := self._find_listener()) is not None:
+            listener.record_closing(
+                keeper.run, keeper.name, keeper.error if keeper.is_open else None
+            )
 
-    def _entered(self, keeper: _Keeper) -> Any:
+    def _build_manager(self, keeper: _OpenResource) -> Any:
         """Build the context manager of a resource; raises ValueError if its inputs are not valid."""
-        run, openings = keeper.run, keeper.run.plan.openings
+        run, openings = keeper.run, keeper.run.plan.resource_plan
         assert openings is not None
-        [body] = openings.known[keeper.name].bodies
+        [body] = openings.nodes_by_name[keeper.name].bodies
         task = body.task
         assert task is not None
-        assert task.opens is not None
-        inputs = body.with_.evaluate(run.values.scope({}))
-        if problem := task_inputs(body, inputs):
+        assert task.open_resource is not None
+        inputs = body.with_.evaluate(run.values.build_scope({}))
+        if problem := validate_inputs(body, inputs):
             raise ValueError(problem)
         name = keeper.name
         context = Context(
@@ -185,27 +187,27 @@ class Resources:
             1,
             1,
             f"{self._run_id}/{run.key}{name}",
-            run.plan.folder,
+            run.plan.directory,
             self._grace,
         )
-        return task.opens(inputs, context)
+        return task.open_resource(inputs, context)
 
 
-def _inputs(attempt: LiveAttempt, resources: dict[str, Any]) -> dict[str, Any]:
+def _evaluate_inputs(attempt: AttemptState, resources: dict[str, Any]) -> dict[str, Any]:
     """Return the inputs of a task that reads resources."""
     assert attempt.scope is not None
-    plans = {name: _plain(name, value) for name, value in resources.items()}
+    plans = {name: _to_json_or_none(name, value) for name, value in resources.items()}
     try:
         inputs: dict[str, Any] = attempt.body.with_.evaluate({**attempt.scope, "resources": plans})
     except EvaluationError as error:
-        raise CannotOpen(str(error)) from None
-    if problem := task_inputs(attempt.body, inputs):
-        raise CannotOpen(problem)
+        raise ResourceError(str(error)) from None
+    if problem := validate_inputs(attempt.body, inputs):
+        raise ResourceError(problem)
     return inputs
 
 
-def _plain(name: str, value: Any) -> Any:
+def _to_json_or_none(name: str, value: Any) -> Any:
     try:
-        return plain(value)
+        return to_json_value(value)
     except ValueError:
         return None  # an object: for Python alone

@@ -12,18 +12,18 @@ import re
 from collections.abc import Iterator
 from urllib.parse import quote, quote_plus
 
-__all__ = ["heads", "pattern"]
+__all__ = ["build_encoded_patterns", "list_encoded_prefixes"]
 
-_SHORTEST = 6
+_MIN_BASE64_SIZE = 6
 """The minimal size in bytes of a text to search for in base64; of a shorter one too little is constant there."""
 
 
-def pattern(text: str) -> list[str]:
+def build_encoded_patterns(text: str) -> list[str]:
     """Return regular expressions that match a text in each of its encoded forms."""
-    return ["".join(map(_character, text)), *_base64(text)]
+    return ["".join(map(_character_pattern, text)), *_base64_patterns(text)]
 
 
-def heads(text: str) -> set[str]:
+def list_encoded_prefixes(text: str) -> set[str]:
     """Return the forms of a text whose prefixes can be recognised by plain comparison."""
     return {
         text,
@@ -36,7 +36,7 @@ def heads(text: str) -> set[str]:
     }
 
 
-def _character(character: str) -> str:
+def _character_pattern(character: str) -> str:
     """Return a pattern for one character in any of its forms, longer ones first."""
     if character.isascii() and (character.isalnum() or character in "_-~"):
         return re.escape(character)
@@ -47,10 +47,10 @@ def _character(character: str) -> str:
     return f"(?:(?i:{percent})|{'|'.join(map(re.escape, longest))})"
 
 
-def _base64(text: str) -> Iterator[str]:
+def _base64_patterns(text: str) -> Iterator[str]:
     """Yield patterns for the constant part of a text in base64, at each of its three alignments."""
     data = text.encode(errors="replace")
-    if len(data) < _SHORTEST:
+    if len(data) < _MIN_BASE64_SIZE:
         return
     for before in range(3):
         code = base64.b64encode(bytes(before) + data).decode()

@@ -19,15 +19,15 @@ from engine.runtime.options import Options
 from engine.runtime.preparation import prepare
 from engine.runtime.tool_calls import Execute
 
-__all__ = ["required", "unwell"]
+__all__ = ["find_failed_services", "requires_services"]
 
 
-def required(plan: Plan) -> bool:
+def requires_services(plan: Plan) -> bool:
     """Return whether a run of the plan requires any service."""
-    return any(needed for _, needed in _parts(plan))
+    return any(needed for _, needed in _services_by_plan(plan))
 
 
-async def unwell(
+async def find_failed_services(
     execute: Execute,
     plan: Plan,
     inputs: Mapping[str, Any],
@@ -40,38 +40,40 @@ async def unwell(
     """
     found: list[str] = []
     chosen = Options(env=options.env, secrets=options.secrets, grace=options.grace)
-    for part, needed in _parts(plan):
+    for part, needed in _services_by_plan(plan):
         if needed:
-            probes = _probes(part, needed, part is plan)
+            probes = _build_checks(part, needed, part is plan)
             given = inputs if part is plan else {}
             result = await execute(prepare(probes, given, chosen), control)
-            found += _told(result, needed)
+            found += _describe_failures(result, needed)
     return tuple(found)
 
 
-def _parts(plan: Plan) -> Iterator[tuple[Plan, Mapping[str, list[str]]]]:
+def _services_by_plan(plan: Plan) -> Iterator[tuple[Plan, Mapping[str, list[str]]]]:
     """Yield the plan and its sub-pipelines, each once, with the services they require and the nodes that require them."""
-    for part in plan.within():
+    for part in plan.walk_plans():
         needed: dict[str, list[str]] = defaultdict(list)
-        for node in part.known.values():
+        for node in part.nodes_by_name.values():
             for name in node.requires:
                 needed[name].append(node.name)
-        if part.probes is not None:
+        if part.service_plan is not None:
             yield part, needed
 
 
-def _probes(plan: Plan, needed: Mapping[str, list[str]], outermost: bool) -> Plan:
+def _build_checks(plan: Plan, needed: Mapping[str, list[str]], is_outermost: bool) -> Plan:
     """Return the plan that checks these services alone.
 
     That of a sub-pipeline gets no inputs, since they are not known yet.
     """
-    assert plan.probes is not None
-    nodes = [node for node in plan.probes.nodes if node.name in needed]
+    assert plan.service_plan is not None
+    nodes = [node for node in plan.service_plan.nodes if node.name in needed]
     numbered = tuple(attrs.evolve(node, index=at) for at, node in enumerate(nodes))
-    return attrs.evolve(plan.probes, nodes=numbered, inputs=plan.inputs if outermost else {})
+    return attrs.evolve(
+        plan.service_plan, nodes=numbered, inputs=plan.inputs if is_outermost else {}
+    )
 
 
-def _told(result: Result, needed: Mapping[str, list[str]]) -> Iterator[str]:
+def _describe_failures(result: Result, needed: Mapping[str, list[str]]) -> Iterator[str]:
     for name, node in result.nodes.items():
         if node.result == "succeeded":
             continue

@@ -20,14 +20,14 @@ import trio
 
 from engine.base.classes import define
 
-__all__ = ["Stopped", "in_trio", "run_in_thread"]
+__all__ = ["ThreadStopped", "call_in_trio", "run_in_thread"]
 
 
-_MOMENT = 0.5
+_SHORT_GRACE = 0.5
 """Seconds that a thread has to end when the grace period is skipped."""
 
 
-class Stopped(BaseException):
+class ThreadStopped(BaseException):
     """Raised in a thread whose attempt was cancelled."""
 
 
@@ -37,13 +37,13 @@ class _Call:
 
     function: Callable[[], Any]
     token: trio.lowlevel.TrioToken
-    over: trio.Event
+    ended: trio.Event
     lock: threading.Lock = attrs.field(factory=threading.Lock)
     ident: int | None = None
     value: Any = None
     error: BaseException | None = None
 
-    def work(self) -> None:
+    def run_function(self) -> None:
         """Call the function, in this thread.
 
         The thread belongs to this call alone, so a late exception affects no other call.
@@ -54,12 +54,12 @@ class _Call:
                 self.value = self.function()
             except BaseException as error:  # it is raised again in trio
                 self.error = error
-            self._leave()
-        except Stopped:
-            self._leave()
-        in_trio(self.token, self.over.set)
+            self._finish()
+        except ThreadStopped:
+            self._finish()
+        call_in_trio(self.token, self.ended.set)
 
-    def _leave(self) -> None:
+    def _finish(self) -> None:
         """Prevent further exceptions from outside; one that is pending is raised here and dropped.
 
         It is not withdrawn: that leaves CPython's eval breaker set for good, and 3.11 then hangs
@@ -72,21 +72,23 @@ class _Call:
                     self.ident = None
                 time.sleep(0)  # a strike arrives at the end of a call
                 arrived = True
-            except Stopped:
+            except ThreadStopped:
                 pass
 
     def stop(self) -> None:
         """Raise `ThreadStopped` in the thread, if it still runs the function."""
         with self.lock:
             if self.ident is not None:
-                _strike(self.ident)
+                _raise_in_thread(self.ident)
 
 
-def _strike(ident: int) -> None:
-    ctypes.pythonapi.PyThreadState_SetAsyncExc(ctypes.c_ulong(ident), ctypes.py_object(Stopped))
+def _raise_in_thread(ident: int) -> None:
+    ctypes.pythonapi.PyThreadState_SetAsyncExc(
+        ctypes.c_ulong(ident), ctypes.py_object(ThreadStopped)
+    )
 
 
-def in_trio(
+def call_in_trio(
     token: trio.lowlevel.TrioToken, function: Callable[..., object], *arguments: object
 ) -> None:
     """Schedule a function call in the trio thread, from any thread; do nothing if trio has ended."""
@@ -99,7 +101,7 @@ def in_trio(
 async def run_in_thread(
     function: Callable[[], Any],
     grace: float,
-    hurry: trio.Event | None = None,
+    skip_grace: trio.Event | None = None,
     name: str = "engine thread",
 ) -> Any:
     """Call a function in a new thread, in a copy of the current context, and return its value.
@@ -110,28 +112,30 @@ async def run_in_thread(
     await trio.lowlevel.checkpoint_if_cancelled()
     call = _Call(function, trio.lowlevel.current_trio_token(), trio.Event())
     context = contextvars.copy_context()
-    threading.Thread(target=context.run, args=(call.work,), name=name, daemon=True).start()
+    threading.Thread(target=context.run, args=(call.run_function,), name=name, daemon=True).start()
     try:
-        await call.over.wait()
+        await call.ended.wait()
     except trio.Cancelled:
         with trio.CancelScope(shield=True, deadline=trio.current_time() + grace) as patience:
-            await _ended(call, patience, hurry)
+            await _stop_and_wait(call, patience, skip_grace)
         raise
     if call.error is not None:
         raise call.error
     return call.value
 
 
-async def _ended(call: _Call, patience: trio.CancelScope, hurry: trio.Event | None) -> None:
+async def _stop_and_wait(
+    call: _Call, patience: trio.CancelScope, skip_grace: trio.Event | None
+) -> None:
     """Stop a call and wait for its thread.
 
     The exception is raised repeatedly, since a function may swallow it.
     """
     wait = 0.02
-    while not call.over.is_set():
-        if hurry is not None and hurry.is_set():
-            patience.deadline = min(patience.deadline, trio.current_time() + _MOMENT)
+    while not call.ended.is_set():
+        if skip_grace is not None and skip_grace.is_set():
+            patience.deadline = min(patience.deadline, trio.current_time() + _SHORT_GRACE)
         call.stop()
         with trio.move_on_after(wait):
-            await call.over.wait()
+            await call.ended.wait()
         wait = min(wait * 2, 0.2)

@@ -20,31 +20,33 @@ from engine.record.events import Event
 from engine.record.result import ABSENT, Result
 from engine.runtime.control import Control
 from engine.runtime.options import Options
-from engine.runtime.preparation import Prepared, prepare
-from engine.scheduling.state import LiveAttempt
+from engine.runtime.preparation import PreparedRun, prepare
+from engine.scheduling.state import AttemptState
 from engine.sdk.context import Exit, Failure, Tool
 
-__all__ = ["Execute", "tools_of"]
+__all__ = ["Execute", "build_tools"]
 
-Execute = Callable[[Prepared, Control], Awaitable[Result]]
+Execute = Callable[[PreparedRun, Control], Awaitable[Result]]
 """Run what was prepared to its end, as `execution.execute` does, which imports this module."""
 
 
-def tools_of(
+def build_tools(
     execute: Execute,
     options: Options,
     run_id: str,
-    attempt: LiveAttempt,
+    attempt: AttemptState,
     note: Callable[[str], None],
 ) -> dict[tuple[str, str], Tool]:
     """Return the tools of an attempt, as its `with` names them; `note` receives their progress messages."""
     hooks = [attrs.evolve(hook, before_run=None, after_run=None) for hook in options.hooks]
     chosen = Options(env=options.env, secrets=options.secrets, grace=options.grace, hooks=hooks)
-    key, called = f"{run_id}/{attempt.key}", attempt.body.called or {}
-    return {name: _tool(execute, name, plan, chosen, key, note) for name, plan in called.items()}
+    key, called = f"{run_id}/{attempt.key}", attempt.body.called_plans or {}
+    return {
+        name: _build_tool(execute, name, plan, chosen, key, note) for name, plan in called.items()
+    }
 
 
-def _tool(
+def _build_tool(
     execute: Execute,
     callee: Callee,
     plan: Plan,
@@ -53,14 +55,14 @@ def _tool(
     note: Callable[[str], None],
 ) -> Tool:
     kind, id = callee
-    call = partial(_called, execute, kind, plan, options, key, note)
+    call = partial(_call_tool, execute, kind, plan, options, key, note)
     task = plan.nodes[0].bodies[0].task if kind == "task" else None
     if task is None:
-        return Tool(id, plan.spec.pipeline.description, _schema(plan), call)
+        return Tool(id, plan.spec.pipeline.description, _input_schema(plan), call)
     return Tool(id, task.description, task.input_schema or {"type": "object"}, call)
 
 
-async def _called(
+async def _call_tool(
     execute: Execute,
     kind: str,
     plan: Plan,
@@ -80,16 +82,16 @@ async def _called(
             note(f"{name}: {event.data['message']}")
 
     if kind == "task":
-        plan, inputs = _given(plan, dict(inputs)), {}
+        plan, inputs = _with_inputs(plan, dict(inputs)), {}
     chosen = attrs.evolve(options, run_id=f"{key}/{name}", on_event=hear)
     try:
         result = await execute(prepare(plan, inputs, chosen), Control())
     except InputError as error:
         raise Failure("; ".join(error.problems)) from None
-    return _of_task(result) if kind == "task" else _of_pipeline(result)
+    return _exit_of_task(result) if kind == "task" else _exit_of_pipeline(result)
 
 
-def _given(plan: Plan, inputs: dict[str, Any]) -> Plan:
+def _with_inputs(plan: Plan, inputs: dict[str, Any]) -> Plan:
     """Return the one-task pipeline with these inputs."""
     with_ = Template((), True, lambda _: dict(inputs))
     [node] = plan.nodes
@@ -100,7 +102,7 @@ def _given(plan: Plan, inputs: dict[str, Any]) -> Plan:
     return attrs.evolve(plan, nodes=(attrs.evolve(node, bodies=bodies),))
 
 
-def _of_task(result: Result) -> Exit:
+def _exit_of_task(result: Result) -> Exit:
     [node] = result.nodes.values()
     last = node.attempts[-1] if node.attempts else None
     if last is None or not isinstance(last.outcome, int):
@@ -108,12 +110,12 @@ def _of_task(result: Result) -> Exit:
     return Exit(last.outcome, None if node.output is ABSENT else node.output)
 
 
-def _of_pipeline(result: Result) -> Exit:
+def _exit_of_pipeline(result: Result) -> Exit:
     if result.status != "succeeded":
         raise Failure(result.message or result.status)
     return Exit(0, dict(result.outputs))
 
 
-def _schema(plan: Plan) -> dict[str, Any]:
+def _input_schema(plan: Plan) -> dict[str, Any]:
     required = [name for name, schema in plan.inputs.items() if "default" not in schema]
     return {"type": "object", "properties": dict(plan.inputs), "required": required, "additionalProperties": False}  # fmt: skip

@@ -17,11 +17,11 @@ from engine.errors import EngineError
 from engine.plan.plan import Plan
 from engine.record.events import Event
 from engine.record.result import Result
-from engine.runtime.control import CANCELLED, Control, check_node
-from engine.runtime.exception_groups import unwrapped
+from engine.runtime.control import CANCELLED_BY_CALLER, Control, validate_cancellable
+from engine.runtime.exception_groups import unwrap_groups
 from engine.runtime.execution import execute
 from engine.runtime.options import Options
-from engine.runtime.preparation import Prepared, prepare
+from engine.runtime.preparation import PreparedRun, prepare
 
 __all__ = ["open_run", "run_plan"]
 
@@ -29,23 +29,23 @@ __all__ = ["open_run", "run_plan"]
 class _TrioRun(Control):
     """A run in progress in this trio thread."""
 
-    reachable = True
+    can_cancel_nodes = True
 
-    def __init__(self, prepared: Prepared) -> None:
+    def __init__(self, prepared: PreparedRun) -> None:
         super().__init__()
         self.id = prepared.run_id
         self._plan = prepared.plan
         self._send, self._receive = trio.open_memory_channel[Event](math.inf)
-        self._over = trio.Event()
+        self._ended = trio.Event()
         self._result: Result | None = None
 
-    def cancel(self, reason: str = CANCELLED, *, node: str | None = None) -> None:
+    def cancel(self, reason: str = CANCELLED_BY_CALLER, *, node: str | None = None) -> None:
         if node is not None:
-            check_node(node, self._plan.index, self._plan.closing_names)
+            validate_cancellable(node, self._plan.index, self._plan.finally_names)
         super().cancel(reason, node=node)
 
     async def result(self) -> Result:
-        await self._over.wait()
+        await self._ended.wait()
         if self._result is None:
             raise EngineError("the run was abandoned before its end")
         return self._result
@@ -59,18 +59,18 @@ class _TrioRun(Control):
         except trio.EndOfChannel:
             raise StopAsyncIteration from None
 
-    async def work(self, prepared: Prepared) -> None:
+    async def run_to_end(self, prepared: PreparedRun) -> None:
         """Run to the end, and wake up those who wait for the result."""
         self._result = await execute(prepared, self, self._send.send_nowait)
-        self.leave()
+        self.close()
 
-    def leave(self) -> None:
+    def close(self) -> None:
         """End the iteration over events, and wake up those who wait for the result.
 
         A failure reaches the code in the block as a cancellation, not by this method.
         """
         self._send.close()
-        self._over.set()
+        self._ended.set()
 
 
 @asynccontextmanager
@@ -85,12 +85,12 @@ async def open_run(
     prepared = prepare(plan, inputs, options or Options())
     run = _TrioRun(prepared)
     try:
-        with unwrapped():
+        with unwrap_groups():
             async with trio.open_nursery() as nursery:
-                nursery.start_soon(run.work, prepared)
+                nursery.start_soon(run.run_to_end, prepared)
                 yield run
     finally:
-        run.leave()
+        run.close()
 
 
 async def run_plan(

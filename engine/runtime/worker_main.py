@@ -28,20 +28,20 @@ if TYPE_CHECKING:
 
 __all__ = ["main"]
 
-_ENGINE = os.path.join(os.path.dirname(os.path.dirname(os.path.abspath(__file__))), "")
-_IMPORTLIB = import_module.__code__.co_filename
+_ENGINE_DIRECTORY = os.path.join(os.path.dirname(os.path.dirname(os.path.abspath(__file__))), "")
+_IMPORTLIB_FILE = import_module.__code__.co_filename
 
 
-class Stopped(BaseException):
+class Terminated(BaseException):
     """Raised by the handler of SIGTERM, to unwind the function."""
 
 
-class _Life:
+class _CallState:
     """The state that the signal handler and the reading thread share."""
 
-    busy = False
-    stopping = False
-    outlives = False
+    is_busy = False
+    is_stopping = False
+    is_detached = False
     """Whether the call goes on when the engine dies."""
 
 
@@ -54,17 +54,17 @@ def main(requests: int, replies: int) -> None:
     calls: SimpleQueue[dict[str, Any] | None] = SimpleQueue()
     try:  # from here on a signal that comes before the first call, or after the last, unwinds too
         signal.signal(signal.SIGTERM, _on_term)
-        threading.Thread(target=_read, args=(requests, calls), daemon=True).start()
-        _serve(calls, replies)
+        threading.Thread(target=_read_requests, args=(requests, calls), daemon=True).start()
+        _serve_calls(calls, replies)
         signal.signal(signal.SIGTERM, signal.SIG_DFL)
-    except (Stopped, BrokenPipeError):
+    except (Terminated, BrokenPipeError):
         pass
-    if _Life.stopping:
+    if _CallState.is_stopping:
         signal.signal(signal.SIGTERM, signal.SIG_DFL)
         os.kill(os.getpid(), signal.SIGTERM)
 
 
-def _serve(calls: SimpleQueue[dict[str, Any] | None], replies: int) -> None:
+def _serve_calls(calls: SimpleQueue[dict[str, Any] | None], replies: int) -> None:
     home, folder, lock = os.getpid(), os.getcwd(), threading.Lock()
 
     def send(message: dict[str, Any]) -> None:
@@ -74,33 +74,33 @@ def _serve(calls: SimpleQueue[dict[str, Any] | None], replies: int) -> None:
                 while line:
                     line = line[os.write(replies, line) :]
             except BrokenPipeError:
-                if not _Life.outlives:
+                if not _CallState.is_detached:
                     raise
 
     while (call := calls.get()) is not None:
         place = call["context"].get("place")
-        _Life.outlives = place is not None
-        _Life.busy = True
-        reply = _answer(call, send) if place is None else _kept(place, call, send)
+        _CallState.is_detached = place is not None
+        _CallState.is_busy = True
+        reply = _answer_call(call, send) if place is None else _run_detached(place, call, send)
         if os.getpid() != home:
             os._exit(0)  # a fork that the function forgot
         sys.stderr.flush()
         os.chdir(folder)
-        _Life.busy = False
-        send({"call": call["call"], "spent": _is_spent(), **reply})
-        if _Life.stopping:
+        _CallState.is_busy = False
+        send({"call": call["call"], "spent": _has_leftovers(), **reply})
+        if _CallState.is_stopping:
             break
 
 
-def _read(fd: int, calls: SimpleQueue[dict[str, Any] | None]) -> None:
+def _read_requests(fd: int, calls: SimpleQueue[dict[str, Any] | None]) -> None:
     with open(fd, "rb") as stream:
         for line in stream:
             if not line.endswith(b"\n"):
                 break  # the engine died while it wrote
             calls.put(json.loads(line))
-    if _Life.busy and not _Life.outlives:
+    if _CallState.is_busy and not _CallState.is_detached:
         os.killpg(0, signal.SIGKILL)
-    if _Life.busy or not calls.empty():
+    if _CallState.is_busy or not calls.empty():
         nowhere = os.open(os.devnull, os.O_WRONLY)
         for target in (1, 2):  # what the engine left may be a broken pipe
             os.dup2(nowhere, target)
@@ -108,31 +108,33 @@ def _read(fd: int, calls: SimpleQueue[dict[str, Any] | None]) -> None:
 
 
 def _on_term(number: int, frame: object) -> None:
-    if not _Life.stopping:
-        _Life.stopping = True
-        raise Stopped
+    if not _CallState.is_stopping:
+        _CallState.is_stopping = True
+        raise Terminated
 
 
-def _kept(
-    place: str, call: dict[str, Any], send: Callable[[dict[str, Any]], None]
+def _run_detached(
+    directory: str, call: dict[str, Any], send: Callable[[dict[str, Any]], None]
 ) -> dict[str, Any]:
     """Run a call that survives the engine, and return the reply, which is also left in the directory."""
     try:
-        if not _claimed(place):
+        if not _claim(directory):
             return {"kind": "taken"}
-        notes = os.open(os.path.join(place, "notes"), os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+        notes = os.open(
+            os.path.join(directory, "notes"), os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600
+        )
     except OSError as error:
-        return _error(f"the folder of the attempt cannot be written: {error.strerror}")
+        return _error_reply(f"the folder of the attempt cannot be written: {error.strerror}")
 
     def both(message: dict[str, Any]) -> None:
         os.write(notes, json.dumps(message["note"]).encode() + b"\n")
         send(message)
 
     try:
-        reply = _answer(call, both)
+        reply = _answer_call(call, both)
     finally:
         os.close(notes)
-    end = os.path.join(place, "end")
+    end = os.path.join(directory, "end")
     with contextlib.suppress(OSError):  # the engine hears it all the same
         with open(f"{end}.{os.getpid()}", "w", encoding="utf-8") as file:
             json.dump(reply, file)
@@ -140,54 +142,54 @@ def _kept(
     return reply
 
 
-def _claimed(place: str) -> bool:
+def _claim(directory: str) -> bool:
     """Claim the directory, and return whether this process may run the body."""
     said = []
     for path in ("/proc/sys/kernel/random/boot_id", "/proc/self/stat"):
         with contextlib.suppress(OSError), open(path, encoding="utf-8") as file:
             said.append(file.read().strip())
-    own = os.path.join(place, str(os.getpid()))
+    own = os.path.join(directory, str(os.getpid()))
     with open(own, "w", encoding="utf-8") as file:
         file.write(" ".join((str(os.getpid()), *said)))
     try:
-        os.link(own, os.path.join(place, "claim"))
+        os.link(own, os.path.join(directory, "claim"))
     except FileExistsError:
         return False
     return True
 
 
-def _answer(call: dict[str, Any], send: Callable[[dict[str, Any]], None]) -> dict[str, Any]:
+def _answer_call(call: dict[str, Any], send: Callable[[dict[str, Any]], None]) -> dict[str, Any]:
     """Return the reply to one call.
 
     This is the one place that turns what a function raises into data.
     """
     try:
         sys.path += [path for path in call["paths"] if path not in sys.path]
-        value = _run(call, send)
-    except Stopped:
+        value = _run_function(call, send)
+    except Terminated:
         raise
     except BaseException as error:  # a function may raise anything, SystemExit too: it is the reply
-        return _failure(error)
-    return _result(value, call["target"].rpartition(":")[2])
+        return _reply_for_error(error)
+    return _reply_for_value(value, call["target"].rpartition(":")[2])
 
 
-def _run(call: dict[str, Any], send: Callable[[dict[str, Any]], None]) -> Any:
+def _run_function(call: dict[str, Any], send: Callable[[dict[str, Any]], None]) -> Any:
     from engine.sdk.context import Context
     from engine.sdk.decorator import call_arguments
 
     def note(message: str) -> None:
         send({"call": call["call"], "note": str(message)})
 
-    with _printing(note) if call["prints"] else contextlib.nullcontext():
+    with _capture_output(note) if call["prints"] else contextlib.nullcontext():
         function, task = _resolve(call["target"])
         context = Context(**call["context"], note=note)
         return function(**call_arguments(task, call["inputs"], context))
 
 
-def _printing(note: Callable[[str], None]) -> contextlib.AbstractContextManager[None]:
-    from engine.processes.output_capture import hearing
+def _capture_output(note: Callable[[str], None]) -> contextlib.AbstractContextManager[None]:
+    from engine.processes.output_capture import capture_output
 
-    return hearing(note)
+    return capture_output(note)
 
 
 @lru_cache
@@ -201,35 +203,35 @@ def _resolve(target: str) -> tuple[Callable[..., Any], Task]:
     return found, as_task(found)
 
 
-def _result(value: Any, name: str) -> dict[str, Any]:
-    from engine.sdk.decorator import plain_result
+def _reply_for_value(value: Any, name: str) -> dict[str, Any]:
+    from engine.sdk.decorator import unstructure_result
 
     try:
-        return _reply(plain_result(value), name)
+        return _reply_for_output(unstructure_result(value), name)
     except RecursionError:
-        return _error(f"the output of `{name}` is nested too deeply, or contains itself")
+        return _error_reply(f"the output of `{name}` is nested too deeply, or contains itself")
 
 
-def _reply(value: Any, name: str) -> dict[str, Any]:
+def _reply_for_output(value: Any, name: str) -> dict[str, Any]:
     from engine.sdk.context import Exit
 
     if not isinstance(value, Exit):
-        fault = _json_fault(f"the output of `{name}`", value)
+        fault = _check_json(f"the output of `{name}`", value)
         return fault or {"kind": "value", "value": value}
     ended = {key: getattr(value, key) for key in ("code", "output", "permanent", "retry_after")}
-    return _json_fault(f"the exit of `{name}`", ended) or {"kind": "exit", **ended}
+    return _check_json(f"the exit of `{name}`", ended) or {"kind": "exit", **ended}
 
 
-def _json_fault(what: str, value: Any) -> dict[str, Any] | None:
-    problem = _problem(value, "")
+def _check_json(subject: str, value: Any) -> dict[str, Any] | None:
+    problem = _find_non_json(value, "")
     try:
         problem or json.dumps(value)
     except ValueError as error:  # an integer of more digits than Python writes
         problem = str(error).lower()
-    return _error(f"{what} is not JSON: {problem}") if problem else None
+    return _error_reply(f"{subject} is not JSON: {problem}") if problem else None
 
 
-def _problem(value: Any, at: str) -> str | None:
+def _find_non_json(value: Any, location: str) -> str | None:
     """Describe the first part of a value that is not JSON, with its location; None if there is none.
 
     Nothing is converted on the way.
@@ -241,23 +243,23 @@ def _problem(value: Any, at: str) -> str | None:
             return (
                 None
                 if math.isfinite(value)
-                else f"{at or 'it'} is {value}, which JSON cannot represent"
+                else f"{location or 'it'} is {value}, which JSON cannot represent"
             )
         case list() | tuple():
-            parts = [(f"{at}[{index}]", item) for index, item in enumerate(value)]
+            parts = [(f"{location}[{index}]", item) for index, item in enumerate(value)]
         case dict():
             for key in value:
                 if not isinstance(key, str):
-                    return f"the key {key!r} in {at or 'it'} is not a string"
-            parts = [(f"{at}.{key}".lstrip("."), item) for key, item in value.items()]
+                    return f"the key {key!r} in {location or 'it'} is not a string"
+            parts = [(f"{location}.{key}".lstrip("."), item) for key, item in value.items()]
         case _:
-            return f"{at or 'it'} is of type `{type(value).__qualname__}`"
-    return next((found for at, item in parts if (found := _problem(item, at))), None)
+            return f"{location or 'it'} is of type `{type(value).__qualname__}`"
+    return next((found for at, item in parts if (found := _find_non_json(item, at))), None)
 
 
-def _failure(error: BaseException) -> dict[str, Any]:
+def _reply_for_error(error: BaseException) -> dict[str, Any]:
     from engine.sdk.context import Permanent, RetryAfter
-    from engine.sdk.tracebacks import raised_at
+    from engine.sdk.tracebacks import find_user_location
 
     more = {
         "permanent": isinstance(error, Permanent),
@@ -266,30 +268,32 @@ def _failure(error: BaseException) -> dict[str, Any]:
     own = isinstance(error, (Permanent, RetryAfter))
     named = () if own else (type(error).__name__,)
     text = ": ".join(part for part in (*named, str(error)) if part) or type(error).__name__
-    place = None if own else raised_at(error)
-    return _error(f"{text} ({place})" if place else text, traceback=_traceback(error), **more)
+    place = None if own else find_user_location(error)
+    return _error_reply(
+        f"{text} ({place})" if place else text, traceback=_format_traceback(error), **more
+    )
 
 
-def _error(message: str, **more: Any) -> dict[str, Any]:
+def _error_reply(message: str, **more: Any) -> dict[str, Any]:
     blank = {"permanent": False, "retry_after": None, "traceback": ""}
     return {"kind": "error", "message": message, **blank, **more}
 
 
-def _traceback(error: BaseException) -> str:
+def _format_traceback(error: BaseException) -> str:
     """Return the traceback from the user's first frame on."""
     import traceback
 
     frames = error.__traceback__
-    while frames is not None and _is_ours(frames.tb_frame.f_code.co_filename):
+    while frames is not None and _is_engine_code(frames.tb_frame.f_code.co_filename):
         frames = frames.tb_next
     return "".join(traceback.format_exception(type(error), error, frames))
 
 
-def _is_ours(filename: str) -> bool:
-    return filename.startswith((_ENGINE, "<frozen ", _IMPORTLIB))
+def _is_engine_code(filename: str) -> bool:
+    return filename.startswith((_ENGINE_DIRECTORY, "<frozen ", _IMPORTLIB_FILE))
 
 
-def _is_spent() -> bool:
+def _has_leftovers() -> bool:
     """Return whether the function left threads or child processes that run or were not waited for."""
     try:
         os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT)

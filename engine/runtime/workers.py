@@ -26,9 +26,9 @@ from engine.sdk.context import Exit
 
 __all__ = ["Died", "Failed", "Reply", "Value", "Workers"]
 
-_MAIN = str(Path(__file__).with_name("worker_main.py"))
-_ROOT = str(Path(__file__).parents[2])
-_GOODBYE = 1.0
+_PROGRAM = str(Path(__file__).with_name("worker_main.py"))
+_IMPORT_ROOT = str(Path(__file__).parents[2])
+_EXIT_TIMEOUT = 1.0
 
 
 @frozen
@@ -67,12 +67,12 @@ class Died:
         if self.status is None:
             return "the worker process died during the call, and its exit status is unknown"
         if self.status < 0:
-            return f"the worker process was killed by {children.signal_name(-self.status)}"
+            return f"the worker process was killed by {children.describe_signal(-self.status)}"
         return f"the worker process ended with status {self.status} during the call"
 
 
 @frozen
-class _Taken:
+class _AlreadyRunning:
     """The reply when another worker runs the call, or has run it."""
 
 
@@ -82,8 +82,8 @@ Reply: TypeAlias = Value | Exit | Failed | Died
 class Workers:
     """The worker processes of a run; leaving the block ends them all, and all they started."""
 
-    def __init__(self, keep: int | None = None) -> None:
-        self._keep = keep if keep is not None else os.cpu_count() or 1
+    def __init__(self, max_idle: int | None = None) -> None:
+        self._max_idle = max_idle if max_idle is not None else os.cpu_count() or 1
         self._idle: list[_Worker] = []
 
     async def __aenter__(self) -> Workers:
@@ -117,22 +117,22 @@ class Workers:
         """
         place = context.get("place")
         if place is not None:
-            if detached.claim_of(place) is not None:
-                return await _taken_over(place, grace, note)
+            if detached.read_claim(place) is not None:
+                return await _follow_running(place, grace, note)
             Path(place).mkdir(parents=True, exist_ok=True, mode=0o700)
-        worker = await self._take(tuple(paths))
+        worker = await self._take_worker(tuple(paths))
         reply, status = None, 0
         try:
             reply = await worker.call(target, inputs, context, note)
         finally:
-            if reply is None or worker.spent:
-                status = await worker.end(grace)
+            if reply is None or worker.left_processes:
+                status = await worker.terminate(grace)
             else:
                 self._idle.append(worker)
-        while len(self._idle) > self._keep:
-            await self._idle.pop(0).dismiss()
-        if isinstance(reply, _Taken):
-            return await _taken_over(context["place"], grace, note)
+        while len(self._idle) > self._max_idle:
+            await self._idle.pop(0).shut_down()
+        if isinstance(reply, _AlreadyRunning):
+            return await _follow_running(context["place"], grace, note)
         return reply or Died(status)
 
     async def aclose(self) -> None:
@@ -142,17 +142,17 @@ class Workers:
         with trio.CancelScope(shield=True):
             async with trio.open_nursery() as nursery:
                 for worker in self._idle:
-                    nursery.start_soon(worker.dismiss)
+                    nursery.start_soon(worker.shut_down)
                 self._idle.clear()
 
-    async def _take(self, paths: tuple[str, ...]) -> _Worker:
+    async def _take_worker(self, paths: tuple[str, ...]) -> _Worker:
         """Return the idle worker with these import paths that served last, or a new one."""
         for worker in [worker for worker in self._idle[::-1] if worker.paths == paths]:
             self._idle.remove(worker)
-            if not children.ended(worker.process):
+            if not children.has_ended(worker.process):
                 return worker
-            await worker.end(0)
-        return await _start(paths)
+            await worker.terminate(0)
+        return await _start_worker(paths)
 
 
 class _Worker:
@@ -163,7 +163,7 @@ class _Worker:
     ) -> None:
         self.process = process
         self.paths = paths
-        self.spent = False
+        self.left_processes = False
         """Whether the function of the last call left something running."""
         self._token = token
         self._requests = trio.lowlevel.FdStream(pipes[0])
@@ -177,59 +177,61 @@ class _Worker:
         inputs: Mapping[str, Any],
         context: Mapping[str, Any],
         note: Callable[[str], None],
-    ) -> Reply | _Taken | None:
+    ) -> Reply | _AlreadyRunning | None:
         """Send one call and return the reply, or None if the worker died before it replied."""
         self._calls += 1
         request = {
             "call": self._calls,
             "target": target,
-            "paths": [*self.paths, _ROOT],
+            "paths": [*self.paths, _IMPORT_ROOT],
             "inputs": dict(inputs),
             "context": dict(context),
-            "prints": output_capture.listening(),
+            "prints": output_capture.is_capturing(),
         }
         reply = None
         async with trio.open_nursery() as nursery:
             nursery.start_soon(self._send, json.dumps(request).encode() + b"\n")
-            nursery.start_soon(self._watch, nursery.cancel_scope)
+            nursery.start_soon(self._watch_exit, nursery.cancel_scope)
             reply = await self._receive(note)
             nursery.cancel_scope.cancel()
-        return reply or self._understand(children.pending(self._replies.fileno()), note)
+        return reply or self._parse_replies(children.read_pending(self._replies.fileno()), note)
 
-    async def end(self, grace: float) -> int:
+    async def terminate(self, grace: float) -> int:
         """End the worker and all it started, and return its status; cannot be cancelled."""
         await children.stop(self.process, grace, twice=True)
         status = await children.reap(self.process)
-        await children.kill_strays(self._token)
+        await children.kill_escaped(self._token)
         self._requests.close()
         self._replies.close()
         return status
 
-    async def dismiss(self) -> None:
+    async def shut_down(self) -> None:
         """Let an idle worker end by itself with its `atexit` handlers, for a short time, then kill it."""
         self._requests.close()
         try:
-            with trio.move_on_after(_GOODBYE):
-                await children.exited(self.process)
+            with trio.move_on_after(_EXIT_TIMEOUT):
+                await children.wait_until_exited(self.process)
         finally:
-            await self.end(0)
+            await self.terminate(0)
 
     async def _send(self, line: bytes) -> None:
         with contextlib.suppress(trio.BrokenResourceError):
             await self._requests.send_all(line)
 
-    async def _watch(self, scope: trio.CancelScope) -> None:
+    async def _watch_exit(self, scope: trio.CancelScope) -> None:
         """Wait for the end of the process: the end of the reply pipe is not enough, since a forked child may hold it."""
-        await children.exited(self.process)
+        await children.wait_until_exited(self.process)
         scope.cancel()
 
-    async def _receive(self, note: Callable[[str], None]) -> Reply | _Taken:
+    async def _receive(self, note: Callable[[str], None]) -> Reply | _AlreadyRunning:
         while chunk := await self._replies.receive_some(65_536):
-            if (reply := self._understand(chunk, note)) is not None:
+            if (reply := self._parse_replies(chunk, note)) is not None:
                 return reply
         return await trio.sleep_forever()
 
-    def _understand(self, chunk: bytes, note: Callable[[str], None]) -> Reply | _Taken | None:
+    def _parse_replies(
+        self, chunk: bytes, note: Callable[[str], None]
+    ) -> Reply | _AlreadyRunning | None:
         """Return the reply, if `chunk` completes it; messages of an earlier call are dropped."""
         self._buffer += chunk
         if b"\n" not in chunk:
@@ -242,22 +244,22 @@ class _Worker:
             if "note" in message:
                 note(message["note"])
             else:
-                self.spent = message.pop("spent")
-                return _reply(**message)
+                self.left_processes = message.pop("spent")
+                return _decode_reply(**message)
         return None
 
 
-async def _start(paths: tuple[str, ...]) -> _Worker:
-    token = children.new_token()
-    env = children.tag(os.environ, token)
+async def _start_worker(paths: tuple[str, ...]) -> _Worker:
+    token = children.make_token()
+    env = children.with_token(os.environ, token)
     theirs_in, ours_out = os.pipe()
     ours_in, theirs_out = os.pipe()
-    argv = [sys.executable, "-P", _MAIN, str(theirs_in), str(theirs_out)]
+    argv = [sys.executable, "-P", _PROGRAM, str(theirs_in), str(theirs_out)]
     with contextlib.ExitStack() as theirs, contextlib.ExitStack() as ours:
         for stack, ends in ((theirs, (theirs_in, theirs_out)), (ours, (ours_out, ours_in))):
             for end in ends:
                 stack.callback(os.close, end)
-        process = await children.start(
+        process = await children.start_child(
             argv,
             cwd=os.getcwd(),
             env=env,
@@ -268,25 +270,27 @@ async def _start(paths: tuple[str, ...]) -> _Worker:
     return _Worker(process, token, paths, (ours_out, ours_in))
 
 
-async def _taken_over(place: str, grace: float, note: Callable[[str], None]) -> Reply:
+async def _follow_running(directory: str, grace: float, note: Callable[[str], None]) -> Reply:
     """Follow a call that another worker began, and return the reply that it leaves."""
-    tail = detached.Tail(Path(place, "notes"), note, json.loads)
-    claim = detached.claim_of(place)
+    tail = detached.Tail(Path(directory, "notes"), note, json.loads)
+    claim = detached.read_claim(directory)
     assert claim is not None
-    if detached.end_of(place) is None:  # else it may serve another call meanwhile
-        await detached.attend(detached.Stranger(claim, place), [tail], lambda: None, grace)
+    if detached.read_end(directory) is None:  # else it may serve another call meanwhile
+        await detached.supervise(
+            detached.AdoptedProcess(claim, directory), [tail], lambda: None, grace
+        )
     tail.finish()
-    end = detached.end_of(place)
-    reply = Died(None) if end is None else _reply(**end)
-    assert not isinstance(reply, _Taken)
+    end = detached.read_end(directory)
+    reply = Died(None) if end is None else _decode_reply(**end)
+    assert not isinstance(reply, _AlreadyRunning)
     return reply
 
 
-def _reply(kind: str, **fields: Any) -> Reply | _Taken:
-    variants: dict[str, Callable[..., Reply | _Taken]] = {
+def _decode_reply(kind: str, **fields: Any) -> Reply | _AlreadyRunning:
+    variants: dict[str, Callable[..., Reply | _AlreadyRunning]] = {
         "value": Value,
         "exit": Exit,
         "error": Failed,
-        "taken": _Taken,
+        "taken": _AlreadyRunning,
     }
     return variants[kind](**fields)

@@ -12,21 +12,21 @@ from typing import Any
 
 from engine.expressions.model import EvaluationError
 from engine.record.result import Outcome, Result
-from engine.scheduling.scopes import of_attempt, of_end
-from engine.scheduling.state import LiveAttempt, LiveRun
-from engine.scheduling.values import child_inputs, state_misfits, task_inputs
+from engine.scheduling.scopes import attempt_scope, state_scope
+from engine.scheduling.state import AttemptState, RunState
+from engine.scheduling.values import resolve_inputs, validate_inputs, validate_state
 
-__all__ = ["drawn", "given", "of_child", "recorded", "written"]
+__all__ = ["apply_state", "draw_jitter", "evaluate_inputs", "outcome_of_run", "record_outcome"]
 
 
-def given(attempt: LiveAttempt, run_id: str) -> str | None:
+def evaluate_inputs(attempt: AttemptState, run_id: str) -> str | None:
     """Evaluate `with`, and open the run of a sub-pipeline; return an error message or None."""
     body, node = attempt.body, attempt.node
-    if body.plain:
+    if body.has_constant_inputs:
         attempt.inputs = body.with_.evaluate({})
         return None
-    scope = of_attempt(attempt, run_id)
-    if body.late:
+    scope = attempt_scope(attempt, run_id)
+    if body.reads_resources:
         attempt.scope = scope
         return None
     try:
@@ -35,15 +35,15 @@ def given(attempt: LiveAttempt, run_id: str) -> str | None:
         return str(error)
     if body.plan is None:
         attempt.inputs = given
-        return task_inputs(body, given)
-    inputs, problems = child_inputs(body.plan, given)
+        return validate_inputs(body, given)
+    inputs, problems = resolve_inputs(body.plan, given)
     if problems:
         return "; ".join(problems)
-    attempt.child = LiveRun(body.plan, attempt, node.run.values.child(inputs))
+    attempt.child = RunState(body.plan, attempt, node.run.values.for_sub_pipeline(inputs))
     return None
 
 
-def recorded(attempt: LiveAttempt, outcome: Outcome | None) -> Outcome | None:
+def record_outcome(attempt: AttemptState, outcome: Outcome | None) -> Outcome | None:
     """Record the outcome of an attempt; return None if it was cancelled.
 
     An attempt is cancelled by its node's deadline or together with its run.
@@ -74,7 +74,9 @@ def recorded(attempt: LiveAttempt, outcome: Outcome | None) -> Outcome | None:
     return outcome
 
 
-def written(attempt: LiveAttempt, outcome: Outcome, run_id: str) -> tuple[Outcome, dict[str, Any]]:
+def apply_state(
+    attempt: AttemptState, outcome: Outcome, run_id: str
+) -> tuple[Outcome, dict[str, Any]]:
     """Apply `set` to the state, all of it or nothing.
 
     Return the outcome and the values written, or the outcome `error` if `set` failed.
@@ -82,25 +84,25 @@ def written(attempt: LiveAttempt, outcome: Outcome, run_id: str) -> tuple[Outcom
     run, template = attempt.node.run, attempt.body.set
     assert template is not None
     try:
-        values = template.evaluate(of_end(attempt, outcome.output, run_id))
-        problem = state_misfits(run.plan, values)
+        values = template.evaluate(state_scope(attempt, outcome.output, run_id))
+        problem = validate_state(run.plan, values)
     except EvaluationError as error:
         problem = str(error)
     if problem is not None:
         record = attempt.record
         record.outcome, record.error = "error", f"set: {problem}"
         return Outcome("error", error=record.error), {}
-    run.values.write(values)
+    run.values.set_state(values)
     return outcome, values
 
 
-def of_child(result: Result) -> Outcome | None:
+def outcome_of_run(result: Result) -> Outcome | None:
     """Return the outcome of a sub-pipeline's run; None if it was cancelled."""
     if result.status == "succeeded":
         return Outcome(0, dict(result.outputs))
     return Outcome(1, error=result.message or None) if result.status == "failed" else None
 
 
-def drawn(seed: int | str, attempt: LiveAttempt) -> float:
+def draw_jitter(seed: int | str, attempt: AttemptState) -> float:
     """Return the random number of an attempt, the same in every run with this seed."""
     return random.Random(f"{seed}:{attempt.key}").random()

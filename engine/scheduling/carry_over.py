@@ -18,40 +18,47 @@ from engine.base.classes import frozen
 from engine.record.events import Event
 from engine.record.result import ABSENT, Outcome
 
-__all__ = ["Known", "ends", "latest", "node_of", "outcome_of", "taken"]
+__all__ = [
+    "CarriedOver",
+    "carry_over_events",
+    "main_node_of",
+    "outcome_of",
+    "recorded_ends",
+    "since_last_restart",
+]
 
 
 _ENDS = ("attempt_known", "attempt_ended")
 
 
 @frozen
-class Known:
+class CarriedOver:
     """The recorded outcomes of attempts, by key.
 
     `rerunnable_nodes` are the nodes whose other attempts may run; None if all may.
     """
 
-    ends: Mapping[str, Outcome] = attrs.field(factory=dict)
-    only: frozenset[str] | None = None
+    outcomes: Mapping[str, Outcome] = attrs.field(factory=dict)
+    rerunnable_nodes: frozenset[str] | None = None
 
 
-def latest(events: Sequence[Event]) -> tuple[Sequence[Event], Known]:
+def since_last_restart(events: Sequence[Event]) -> tuple[Sequence[Event], CarriedOver]:
     """Return the events since the journal was last taken over, and the ends carried over."""
     start = next(
         (at for at in range(len(events) - 1, -1, -1) if events[at].kind == "taken_over"), None
     )
     if start is None:
-        return events, Known()
+        return events, CarriedOver()
     own = events[start + 1 :]
     known = {e.data["key"]: outcome_of(e) for e in own if e.kind == "attempt_known"}
     only = events[start].data["only"]
     return (
         [event for event in own if event.kind != "attempt_known"],
-        Known(known, None if only is None else frozenset(only)),
+        CarriedOver(known, None if only is None else frozenset(only)),
     )
 
 
-def ends(events: Sequence[Event]) -> dict[str, Event]:
+def recorded_ends(events: Sequence[Event]) -> dict[str, Event]:
     """Return the recorded ends of attempts, by key.
 
     Ends that were carried over are included; cancelled attempts are not.
@@ -65,10 +72,10 @@ def ends(events: Sequence[Event]) -> dict[str, Event]:
     return found
 
 
-def taken(
+def carry_over_events(
     ended: Mapping[str, Event],
-    again: Collection[str],
-    marks: Mapping[str, int],
+    rerun_nodes: Collection[str],
+    overrides: Mapping[str, int],
     only: Collection[str] | None,
     time: float,
     why: str,
@@ -80,18 +87,18 @@ def taken(
     told = None if only is None else sorted(only)
     yield Event("taken_over", time, "", {"only": told, "why": why})
     for key, event in ended.items():
-        if key in marks:
-            yield _marked(event, key, marks[key], time)
-        elif node_of(key) not in again:
+        if key in overrides:
+            yield _override_end(event, key, overrides[key], time)
+        elif main_node_of(key) not in rerun_nodes:
             yield Event("attempt_known", time, event.path, dict(event.data))
 
 
-def _marked(event: Event, key: str, code: int, time: float) -> Event:
+def _override_end(event: Event, key: str, code: int, time: float) -> Event:
     data = {"key": key, "outcome": code, "error": None, "output": event.data["output"]}
     return Event("attempt_known", time, event.path, data)
 
 
-def node_of(path: str) -> str:
+def main_node_of(path: str) -> str:
     """Return the node of the outermost run that a path or key belongs to."""
     return path.partition("/")[0].partition("[")[0]
 

@@ -8,29 +8,36 @@ from __future__ import annotations
 
 from typing import Any
 
-from engine.plan.machine import Enter, Retry, State
+from engine.plan.machine import Enter, MachineState, Retry
 from engine.plan.plan import Plan
-from engine.record.events import Kind
+from engine.record.events import EventKind
 from engine.record.result import ABSENT, NodeResult, Outcome
-from engine.scheduling.state import LiveAttempt, LiveFan, LiveItem, LiveNode
+from engine.scheduling.state import AttemptState, FanOutState, ItemState, NodeState
 
-__all__ = ["of_end", "of_item", "of_move", "of_node", "of_run", "of_start"]
+__all__ = [
+    "attempt_ended",
+    "attempt_started",
+    "item_settled",
+    "node_settled",
+    "retry_or_route",
+    "run_started",
+]
 
 
-def of_run(plan: Plan) -> dict[str, Any]:
+def run_started(plan: Plan) -> dict[str, Any]:
     """Return the data of the event that a run begins."""
     state = {} if plan.initial is None else {"state": plan.initial.evaluate({})}
     return {"pipeline": plan.name, **state}
 
 
-def of_start(attempt: LiveAttempt) -> dict[str, Any]:
+def attempt_started(attempt: AttemptState) -> dict[str, Any]:
     """Return the data of the event that an attempt starts; an attempt of a sub-pipeline begins a run."""
     record, plan = attempt.record, attempt.body.plan
     told = {"key": attempt.key, "visit": record.visit, "attempt": record.attempt}
-    return told if plan is None else told | of_run(plan)
+    return told if plan is None else told | run_started(plan)
 
 
-def of_end(attempt: LiveAttempt, outcome: Outcome | None) -> dict[str, Any]:
+def attempt_ended(attempt: AttemptState, outcome: Outcome | None) -> dict[str, Any]:
     """Return the data of the event that an attempt has ended."""
     record, run = attempt.record, attempt.record.run
     told = {
@@ -50,7 +57,9 @@ def of_end(attempt: LiveAttempt, outcome: Outcome | None) -> dict[str, Any]:
     return told
 
 
-def of_move(attempt: LiveAttempt, after: State, move: Retry | Enter) -> tuple[Kind, dict[str, Any]]:
+def retry_or_route(
+    attempt: AttemptState, after: MachineState, move: Retry | Enter
+) -> tuple[EventKind, dict[str, Any]]:
     """Return the kind and data of the event that the machine goes on to an attempt or a step."""
     outcome, delay = attempt.record.outcome, move.delay
     if isinstance(move, Retry):
@@ -59,7 +68,7 @@ def of_move(attempt: LiveAttempt, after: State, move: Retry | Enter) -> tuple[Ki
     return "route_taken", {"outcome": outcome, "to": to, "delay": delay}
 
 
-def of_item(item: LiveItem, fan: LiveFan) -> dict[str, Any]:
+def item_settled(item: ItemState, fan: FanOutState) -> dict[str, Any]:
     """Return the data of the event that an item has its result."""
     found = fan.results[item.at]
     more: dict[str, Any] = {}
@@ -70,14 +79,14 @@ def of_item(item: LiveItem, fan: LiveFan) -> dict[str, Any]:
         "reason": found.reason.kind,
         "message": found.reason.message,
         "label": found.label,
-        "done": fan.done,
+        "done": fan.settled_count,
         "failed": fan.failed,
         "items": len(fan.values),
         **more,
     }
 
 
-def of_node(node: LiveNode, found: NodeResult) -> dict[str, Any]:
+def node_settled(node: NodeState, found: NodeResult) -> dict[str, Any]:
     """Return the data of the event that a node has its result."""
     reason = found.reason
     told: dict[str, Any] = {
@@ -86,8 +95,8 @@ def of_node(node: LiveNode, found: NodeResult) -> dict[str, Any]:
         "message": reason.message,
         "label": found.label,
     }
-    if reason.because:
-        told["because"] = list(reason.because)
+    if reason.caused_by:
+        told["because"] = list(reason.caused_by)
     if node.fan is not None:
         told |= {"items": len(node.fan.values), "gathered": found.output is not ABSENT}
     elif node.plan.outputs is not None and found.output is not ABSENT:

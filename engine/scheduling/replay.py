@@ -13,19 +13,19 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 from engine.base.classes import frozen
-from engine.base.gc_pause import without_collecting
+from engine.base.gc_pause import gc_paused
 from engine.errors import JournalError
 from engine.record.events import Event
 from engine.scheduling.carry_over import outcome_of
 from engine.scheduling.scheduler import Scheduler
-from engine.scheduling.state import LiveAttempt
+from engine.scheduling.state import AttemptState
 
 __all__ = ["Replayed", "replay"]
 
-_BESIDES = ("attempt_noted", "run_waiting")
+_IGNORED_KINDS = ("attempt_noted", "run_waiting")
 """The kinds of events that change nothing in the scheduler."""
 
-Hear = Callable[[Event], None]
+EventListener = Callable[[Event], None]
 
 
 @frozen
@@ -33,24 +33,26 @@ class Replayed:
     """The scheduler where the journal ends, and the attempts that it waits for."""
 
     scheduler: Scheduler
-    fresh: tuple[LiveAttempt, ...]
+    fresh: tuple[AttemptState, ...]
     """The attempts to start that the journal does not contain."""
-    doubtful: tuple[LiveAttempt, ...]
+    unresolved: tuple[AttemptState, ...]
     """The attempts that started according to the journal but have no end there."""
 
 
 def replay(
-    make: Callable[[Hear], Scheduler], events: Sequence[Event], listen: Hear | None = None
+    make: Callable[[EventListener], Scheduler],
+    events: Sequence[Event],
+    listen: EventListener | None = None,
 ) -> Replayed:
     """Build a scheduler and bring it to the point where `events` end.
 
     `make` receives the function that the scheduler emits its events to. New events go to `listen`.
     Raises JournalError if the events do not belong to this plan.
     """
-    fold = _Fold([event for event in events if event.kind not in _BESIDES], listen)
-    fold.scheduler = make(fold.hear)
+    fold = _Replay([event for event in events if event.kind not in _IGNORED_KINDS], listen)
+    fold.scheduler = make(fold.on_event)
     fold.made, fold.scheduler.brief = True, fold.at < len(fold.events)
-    with without_collecting():
+    with gc_paused():
         while fold.at < len(fold.events):
             fold.step()
     fold.scheduler.listen = listen
@@ -62,49 +64,49 @@ def replay(
     )
 
 
-class _Fold:
+class _Replay:
     """A replay in progress; `at` is the index of the first event that has not been emitted again."""
 
     scheduler: Scheduler
 
-    def __init__(self, events: Sequence[Event], listen: Hear | None) -> None:
+    def __init__(self, events: Sequence[Event], listen: EventListener | None) -> None:
         self.events, self.listen, self.at = events, listen, 0
         self.made = False
-        self.open: dict[str, LiveAttempt] = {}
+        self.open: dict[str, AttemptState] = {}
         self.seen: set[str] = set()
 
     def step(self) -> None:
         """Report to the scheduler what the next event needs, until the scheduler has emitted that event."""
         event, before = self.events[self.at], self.at
         if event.kind == "cancel_asked":
-            self._cancel(event)
+            self._replay_cancel(event)
         elif event.kind == "attempt_rerun":
             key = event.data["key"]
             self.open[key] = self.scheduler.rerun(self.open[key], event.time)
         elif event.kind in ("resource_opening", "resource_closed"):
-            self._resource(event)
+            self._replay_resource(event)
         else:
-            self._turn(event)
+            self._replay_turn(event)
         if self.at == before:
-            raise self._unlike(None)
+            raise self._mismatch_error(None)
 
-    def _cancel(self, event: Event) -> None:
+    def _replay_cancel(self, event: Event) -> None:
         """Replay a request to cancel the run or one node."""
         if event.path:
             self.scheduler.cancel_node(event.path, event.data["message"], event.time)
         else:
             self.scheduler.cancel(event.data["message"], event.time)
 
-    def _resource(self, event: Event) -> None:
-        run, name = self.scheduler.run_at(event.path), event.data["resource"]
+    def _replay_resource(self, event: Event) -> None:
+        run, name = self.scheduler.find_run(event.path), event.data["resource"]
         if run is None:
-            raise self._unlike(None)
+            raise self._mismatch_error(None)
         if event.kind == "resource_opening":
-            self.scheduler.opening(run, name, event.time)
+            self.scheduler.resource_opening(run, name, event.time)
         else:
-            self.scheduler.closed(run, name, event.data["error"], event.time)
+            self.scheduler.resource_closed(run, name, event.data["error"], event.time)
 
-    def _turn(self, event: Event) -> None:
+    def _replay_turn(self, event: Event) -> None:
         scheduler = self.scheduler
         scheduler.turn = event.turn - 1
         for at in range(self.at, len(self.events)):
@@ -113,11 +115,11 @@ class _Fold:
                 break
             if other.kind == "attempt_ended" and other.data["key"] in self.open:
                 attempt = self.open.pop(other.data["key"])
-                scheduler.ended(attempt, None if attempt.stopping else outcome_of(other))
-        if not scheduler.strike(event.time):
-            self.open |= {attempt.key: attempt for attempt in scheduler.give(event.time)}
+                scheduler.attempt_ended(attempt, None if attempt.stopping else outcome_of(other))
+        if not scheduler.process_due(event.time):
+            self.open |= {attempt.key: attempt for attempt in scheduler.start_ready(event.time)}
 
-    def hear(self, event: Event) -> None:
+    def on_event(self, event: Event) -> None:
         """Compare an emitted event with the journal, and go on to the next event."""
         if self.at == len(self.events):
             if self.listen is not None:
@@ -125,7 +127,7 @@ class _Fold:
             return
         known = self.events[self.at]
         if known.kind != event.kind or known.path != event.path:
-            raise self._unlike(event)
+            raise self._mismatch_error(event)
         self.at += 1
         if event.kind == "attempt_started":
             self.seen.add(known.data["key"])
@@ -136,9 +138,9 @@ class _Fold:
             follow = self.events[self.at]
             if follow.kind == "cancel_asked" and follow.turn == event.turn:
                 # A listener asked in the middle of a turn, which then went on otherwise.
-                self._cancel(follow)
+                self._replay_cancel(follow)
 
-    def _unlike(self, event: Event | None) -> JournalError:
+    def _mismatch_error(self, event: Event | None) -> JournalError:
         known = self.events[self.at]
         told = f"`{event.kind}` of `{event.path}`" if event else "nothing"
         return JournalError(

@@ -27,11 +27,11 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any, Literal
 
-from engine.base.durations import whole
+from engine.base.durations import round_to_nanoseconds
 from engine.expressions.model import EvaluationError
-from engine.plan.fan_out import Fan
+from engine.plan.fan_out import FanOut
 from engine.plan.machine import Retry, Stop, advance, begin
-from engine.plan.plan import Body, Edge, Plan
+from engine.plan.plan import Edge, Plan, StepBody
 from engine.record.events import Event
 from engine.record.result import (
     ABSENT,
@@ -44,24 +44,24 @@ from engine.record.result import (
     Status,
 )
 from engine.scheduling import attempts, event_data
-from engine.scheduling.carry_over import Known
-from engine.scheduling.reasons import of_cancel, of_fan, of_needs, of_stop
-from engine.scheduling.scopes import of_node, of_run
-from engine.scheduling.slots import Limit, Places
+from engine.scheduling.carry_over import CarriedOver
+from engine.scheduling.reasons import cancel_reason, fan_out_reason, machine_reason, skip_reason
+from engine.scheduling.scopes import node_scope, run_scope
+from engine.scheduling.slots import SlotLimit, SlotQueue
 from engine.scheduling.state import (
-    LiveAttempt,
-    LiveFan,
-    LiveItem,
-    LiveNode,
-    LiveRun,
-    Stopping,
-    Why,
-    fan_of,
+    AttemptState,
+    CancelReason,
+    FanOutState,
+    ItemState,
+    NodeState,
+    RunState,
+    StopReason,
+    start_fan_out,
 )
-from engine.scheduling.timers import Alarms, Owner
-from engine.scheduling.values import Values
+from engine.scheduling.timers import DeadlineOwner, Timers
+from engine.scheduling.values import RunValues
 
-__all__ = ["LiveAttempt", "Scheduler"]
+__all__ = ["AttemptState", "Scheduler"]
 
 
 class Scheduler:
@@ -75,43 +75,45 @@ class Scheduler:
     def __init__(
         self,
         plan: Plan,
-        values: Values,
+        values: RunValues,
         run_id: str,
         seed: int | str = 0,
         listen: Callable[[Event], None] | None = None,
-        known: Known | None = None,
+        known: CarriedOver | None = None,
         now: float = 0.0,
-        unused: Callable[[LiveRun, str], None] | None = None,
+        on_unused: Callable[[RunState, str], None] | None = None,
     ) -> None:
         self.now = now
-        self._known = known or Known()
+        self._known = known or CarriedOver()
         self.turn = 0
         self._telling = self.brief = False
         """Whether the listener needs only the kinds and paths of events."""
         self.result: Result | None = None
         self.run_id, self._seed, self.listen = run_id, seed, listen
-        self._places: Places[LiveNode] = Places()
-        self._ended: list[tuple[LiveAttempt, Outcome | None]] = []
-        self._deciding: list[LiveNode] = []
-        self._stops: list[LiveAttempt] = []
+        self._places: SlotQueue[NodeState] = SlotQueue()
+        self._ended: list[tuple[AttemptState, Outcome | None]] = []
+        self._deciding: list[NodeState] = []
+        self._stops: list[AttemptState] = []
         self._bodies = 0
         self.asked = 0
         """The number of attempts that wait for a person."""
-        self._cancelling: list[LiveRun] = []
-        self._giving_up: list[LiveFan] = []
-        self._released: list[LiveRun] = []
-        self._cut: list[LiveNode] = []
-        self.unused = unused
+        self._cancelling: list[RunState] = []
+        self._giving_up: list[FanOutState] = []
+        self._released: list[RunState] = []
+        self._cut: list[NodeState] = []
+        self.on_unused = on_unused
         """Called when the last node that uses an open resource has its result."""
-        self._alarms = Alarms()
-        self.root = LiveRun(plan, None, values)
+        self._alarms = Timers()
+        self.root = RunState(plan, None, values)
         if listen is not None:
-            self._tell("run_started", "", run=run_id, hash=plan.hash, **event_data.of_run(plan))
+            self._emit(
+                "run_started", "", run=run_id, hash=plan.hash, **event_data.run_started(plan)
+            )
         self._start_run(self.root)
 
     # -- what the runtime tells --------------------------------------------------------------------------------
 
-    def ended(self, attempt: LiveAttempt, outcome: Outcome | None) -> None:
+    def attempt_ended(self, attempt: AttemptState, outcome: Outcome | None) -> None:
         """Record that the body of an attempt has ended; None: it was stopped before that."""
         self._ended.append((attempt, outcome))
 
@@ -124,7 +126,7 @@ class Scheduler:
             self.now = now
             self.root.asked = True
             self.root.message = self.root.message or message
-            self._tell_asked("", message)
+            self._emit_request("", message)
 
     def cancel_node(self, name: str, message: str, now: float) -> None:
         """Request, at `now`, that one node of the outermost run is cancelled.
@@ -133,15 +135,15 @@ class Scheduler:
         exist, has its result already, or its run is being cancelled.
         """
         node = next((each for each in self.root.nodes if each.plan.name == name), None)
-        if node is None or node.over or node.asked or self.root.cause is not None:
+        if node is None or node.is_over or node.asked or self.root.cause is not None:
             return
         self.now = now
         node.asked = message
         self._cut.append(node)
-        self._tell_asked(name, message)
+        self._emit_request(name, message)
 
     def note(
-        self, attempt: LiveAttempt, message: str, now: float, progress: float | None = None
+        self, attempt: AttemptState, message: str, now: float, progress: float | None = None
     ) -> None:
         """Emit a progress line of a running task, reported at `now`."""
         self.now = now
@@ -149,55 +151,55 @@ class Scheduler:
             data = {"message": message} | ({} if progress is None else {"progress": progress})
             self.listen(Event("attempt_noted", now, attempt.path, data, self.turn))
 
-    def rerun(self, attempt: LiveAttempt, now: float) -> LiveAttempt:
+    def rerun(self, attempt: AttemptState, now: float) -> AttemptState:
         """Start the same attempt again after its task was lost without a trace.
 
         Its timeout starts anew at `now`. Return the state of the new attempt, which keeps its inputs and its key.
         """
         self.now = now
-        again = LiveAttempt(attempt.node, attempt.body, attempt.record)
+        again = AttemptState(attempt.node, attempt.body, attempt.record)
         again.inputs, again.runs, again.scope = attempt.inputs, attempt.runs, attempt.scope
-        again.life = attempt.life + 1
-        attempt.over = True
+        again.execution = attempt.execution + 1
+        attempt.is_over = True
         attempt.node.attempt = again
         if attempt.body.timeout is not None:
-            self._deadline(attempt.body.timeout, attempt.node.run, again)
-        self._tell("attempt_rerun", again.path, key=again.key)
+            self._set_deadline(attempt.body.timeout, attempt.node.run, again)
+        self._emit("attempt_rerun", again.path, key=again.key)
         return again
 
-    def opening(self, run: LiveRun, name: str, now: float) -> None:
+    def resource_opening(self, run: RunState, name: str, now: float) -> None:
         """Record that a resource is being opened; the run does not end before it is closed."""
         self.now = now
         run.held.add(name)
-        self._tell("resource_opening", run.prefix, resource=name)
+        self._emit("resource_opening", run.prefix, resource=name)
 
-    def closed(self, run: LiveRun, name: str, error: str | None, now: float) -> None:
+    def resource_closed(self, run: RunState, name: str, error: str | None, now: float) -> None:
         """Record that a resource is closed, or could not be closed if `error` is given.
 
         A resource that cannot be closed fails the run, unless the run has been cancelled already.
         """
         self.now = now
         run.held.discard(name)
-        self._tell("resource_closed", run.prefix, resource=name, error=error)
+        self._emit("resource_closed", run.prefix, resource=name, error=error)
         if error is not None and run.cause is None:
             run.failed = run.failed or f"resource `{name}` could not be closed: {error}"
-        if run.over and not run.held:
+        if run.is_over and not run.held:
             self._released.append(run)
 
-    def run_at(self, prefix: str) -> LiveRun | None:
+    def find_run(self, prefix: str) -> RunState | None:
         """Return the active run whose paths begin with this prefix, or None."""
-        return next((run for run in self.root.tree() if run.prefix == prefix), None)
+        return next((run for run in self.root.iter_active_runs() if run.prefix == prefix), None)
 
-    def lose(self, now: float) -> None:
+    def release_resources(self, now: float) -> None:
         """Release the resources that were lost with the engine that had opened them."""
-        for run in self.root.tree():
+        for run in self.root.iter_active_runs():
             for name in sorted(run.held):
-                self.closed(run, name, None, now)
+                self.resource_closed(run, name, None, now)
 
     # -- what the runtime asks ---------------------------------------------------------------------------------
 
     @property
-    def pending(self) -> bool:
+    def has_pending_ends(self) -> bool:
         """Return whether this instant still has ends or cancellations to process."""
         if self._ended or self._deciding or self._giving_up or self._cancelling:
             return True
@@ -206,28 +208,28 @@ class Scheduler:
         return self.root.asked and self.root.cause is None and self.result is None
 
     @property
-    def idle(self) -> bool:
+    def is_idle(self) -> bool:
         """Return whether nothing happens any more until a task ends."""
-        return not self.pending and self.next_time == math.inf and self.result is None
+        return not self.has_pending_ends and self.next_time == math.inf and self.result is None
 
     @property
-    def asking(self) -> bool:
+    def waits_for_people(self) -> bool:
         """Return whether the run waits for people alone: only an answer or a deadline can continue it."""
-        alone = self.asked and self.asked == self._bodies and not self.pending
-        return bool(alone and self.result is None and not self._alarms.wakes and not self._stops)
+        alone = self.asked and self.asked == self._bodies and not self.has_pending_ends
+        return bool(alone and self.result is None and not self._alarms.wakeups and not self._stops)
 
-    def park(self, at: float, now: float) -> Result:
+    def suspend(self, at: float, now: float) -> Result:
         """Return the result so far of a run that is suspended to wait for people.
 
         `at` is the time of day, in seconds since 1970.
         """
-        asked = ", ".join(f"`{path}`" for path in self.running)
+        asked = ", ".join(f"`{path}`" for path in self.running_paths)
         message = f"for an answer to {asked}"
         self.now = now
-        self._tell("run_waiting", "", at=at, message=message)
+        self._emit("run_waiting", "", at=at, message=message)
         return Result(
             "waiting",
-            {node.plan.name: node.so_far for node in self.root.whole},
+            {node.plan.name: node.current_result for node in self.root.all_nodes},
             message=message,
             id=self.run_id,
             pipeline=self.root.plan.name,
@@ -235,9 +237,11 @@ class Scheduler:
         )
 
     @property
-    def running(self) -> tuple[str, ...]:
+    def running_paths(self) -> tuple[str, ...]:
         """Return the paths of the attempts whose tasks are running, in order."""
-        attempts = (attempt for run in self.root.tree() for attempt in run.attempts)
+        attempts = (
+            attempt for run in self.root.iter_active_runs() for attempt in run.active_attempts
+        )
         return tuple(attempt.path for attempt in attempts if attempt.child is None)
 
     @property
@@ -247,20 +251,20 @@ class Scheduler:
 
     # -- one instant: its phases in order ----------------------------------------------------------------------
 
-    def strike(self, now: float) -> list[LiveAttempt]:
+    def process_due(self, now: float) -> list[AttemptState]:
         """Process ends, then cancellations, then deadlines up to `now`; return the attempts to stop.
 
         Call it again until it returns none: bodies that stop at this instant end before anything that comes next.
         """
         self.now = now
         self.turn += 1
-        self._settle_ends()
+        self._settle_instant()
         if not self._stops and (self._alarms.deadlines or self.root.asked):
-            self._strike_clock(now)
+            self._process_deadlines(now)
         stops, self._stops = self._stops, []
         return stops
 
-    def _settle_ends(self) -> None:
+    def _settle_instant(self) -> None:
         """Process all ends and what they cause, in the order of the nodes, then cancellations.
 
         These are phases 1 to 5 of the module's list. It returns early when attempts have to stop first.
@@ -270,35 +274,35 @@ class Scheduler:
             if self._stops:  # what stops at this instant ends before anything is cancelled
                 return
             if self._cut:
-                self._cancel_cut()
+                self._cancel_nodes()
             elif self._giving_up:
-                self._give_up()
+                self._stop_given_up_fan_outs()
             elif self._cancelling:
-                self._cancel_failed()
+                self._cancel_failed_runs()
             else:
                 return
 
-    def _strike_clock(self, now: float) -> None:
+    def _process_deadlines(self, now: float) -> None:
         if self.root.asked and self.root.cause is None:
             self._cancel(self.root, "requested", self.root.message)
-        owner = self._alarms.struck(now)
+        owner = self._alarms.pop_deadline(now)
         if owner is not None:
             while owner is not None:
-                self._strike(owner)
-                owner = self._alarms.struck(now)
-            self._settle_ends()
+                self._deadline_reached(owner)
+                owner = self._alarms.pop_deadline(now)
+            self._settle_instant()
 
-    def give(self, now: float) -> list[LiveAttempt]:
+    def start_ready(self, now: float) -> list[AttemptState]:
         """Process wake-ups up to `now`, then hand out slots; return the attempts to start, in order."""
         self.now = now
-        while self._alarms.wakes and (node := self._alarms.awake(now)) is not None:
-            self._ask(node)
-        starts: list[LiveAttempt] = []
+        while self._alarms.wakeups and (node := self._alarms.pop_wakeup(now)) is not None:
+            self._enqueue(node)
+        starts: list[AttemptState] = []
         while self._places and (self.root.cause is not None or not self.root.asked):
-            first = self._places.next()
+            first = self._places.pop_ready()
             if first is None:
                 break
-            attempt = self._begin(first)
+            attempt = self._begin_attempt(first)
             if attempt is not None:
                 starts.append(attempt)
         return starts
@@ -314,35 +318,37 @@ class Scheduler:
             if len(ended) > 1:
                 ended.sort(key=_end_order)
             for attempt, outcome in ended:
-                self._end(attempt, outcome)
+                self._end_attempt(attempt, outcome)
             if self._deciding:
                 self._decide_all()
 
-    def _end(self, attempt: LiveAttempt, outcome: Outcome | None) -> None:
+    def _end_attempt(self, attempt: AttemptState, outcome: Outcome | None) -> None:
         node, record = attempt.node, attempt.record
-        attempt.over = True
+        attempt.is_over = True
         node.attempt = None
         if attempt.runs:
             self._bodies -= 1
-            self.asked -= attempt.body.asks
-        self._places.free(node.limits)
+            self.asked -= attempt.body.needs_person
+        self._places.release(node.limits)
         record.ended = self.now
-        outcome = attempts.recorded(attempt, outcome)
+        outcome = attempts.record_outcome(attempt, outcome)
         written: dict[str, Any] = {}
         if outcome is not None and type(outcome.code) is int and attempt.body.set is not None:
-            outcome, written = attempts.written(attempt, outcome, self.run_id)
+            outcome, written = attempts.apply_state(attempt, outcome, self.run_id)
         if self.listen is not None:
-            self._tell_of("attempt_ended", attempt.path, event_data.of_end, attempt, outcome)
+            self._emit_for(
+                "attempt_ended", attempt.path, event_data.attempt_ended, attempt, outcome
+            )
             if written:
-                self._tell("state_set", attempt.path, state=written)
+                self._emit("state_set", attempt.path, state=written)
         if outcome is not None:
-            self._advance(attempt, outcome)
-        elif node.deadline_struck:
-            self._deadline_end(node)
+            self._advance_machine(attempt, outcome)
+        elif node.is_deadline_expired:
+            self._end_at_deadline(node)
         else:
-            self._cancelled(node)
+            self._settle_cancelled(node)
 
-    def _advance(self, attempt: LiveAttempt, outcome: Outcome) -> None:
+    def _advance_machine(self, attempt: AttemptState, outcome: Outcome) -> None:
         """Let the machine decide what follows the outcome of an attempt."""
         node = attempt.node
         assert node.state is not None
@@ -350,41 +356,43 @@ class Scheduler:
         ends = attempt.record.outcome
         assert ends is not None
         assert ends != "cancelled"
-        if node.plan.remembers:
-            node.remember(attempt.record.step, outcome.output)
-        draw = partial(attempts.drawn, self._seed, attempt)
+        if node.plan.reads_steps:
+            node.set_step_output(attempt.record.step, outcome.output)
+        draw = partial(attempts.draw_jitter, self._seed, attempt)
         permanent, asked = outcome.permanent, outcome.retry_after
         after, move = advance(machine, node.state, ends, draw, permanent, asked)
         node.state = after
         if isinstance(move, Stop):
-            self._stopped(node, move, at, outcome)
+            self._machine_ended(node, move, at, outcome)
             return
         if self.listen is not None:
-            kind, data = event_data.of_move(attempt, after, move)
-            self._tell(kind, attempt.path, **data)
+            kind, data = event_data.retry_or_route(attempt, after, move)
+            self._emit(kind, attempt.path, **data)
         if move.delay and not self._is_known(node):
-            self._alarms.set_wake(whole(self.now + move.delay), node)
+            self._alarms.set_wakeup(round_to_nanoseconds(self.now + move.delay), node)
         elif isinstance(move, Retry):
-            self._places.ask(node)  # the same step needs the same places
+            self._places.enqueue(node)  # the same step needs the same places
         else:
-            self._ask(node)
+            self._enqueue(node)
 
-    def _is_known(self, node: LiveNode) -> bool:
+    def _is_known(self, node: NodeState) -> bool:
         """Return whether the end of a node's next attempt is carried over."""
         state = node.state
-        if not self._known.ends or state is None:
+        if not self._known.outcomes or state is None:
             return False
         step = node.plan.name_of(state.step)
-        return node.key(step, state.visits[state.step], state.attempt) in self._known.ends
+        return (
+            node.attempt_key(step, state.visits[state.step], state.attempt) in self._known.outcomes
+        )
 
-    def _ask(self, node: LiveNode) -> None:
+    def _enqueue(self, node: NodeState) -> None:
         """Queue the next attempt of a node, with the limits that it needs a slot of."""
-        node.limits = self._limits(node, node.plan.bodies[node.state.step])  # type: ignore[union-attr]
-        self._places.ask(node)
+        node.limits = self._collect_limits(node, node.plan.bodies[node.state.step])  # type: ignore[union-attr]
+        self._places.enqueue(node)
 
-    def _limits(self, node: LiveNode, body: Body) -> tuple[Limit, ...]:
+    def _collect_limits(self, node: NodeState, body: StepBody) -> tuple[SlotLimit, ...]:
         run, pool = node.run, node.plan.pool
-        if body.asks:
+        if body.needs_person:
             return ()
         own = () if body.plan is not None else run.limits
         if node.fan is not None:
@@ -393,26 +401,28 @@ class Scheduler:
 
     # -- 2. results of nodes, items and runs -------------------------------------------------------------------
 
-    def _stopped(self, node: LiveNode, stop: Stop, at: int, outcome: Outcome) -> None:
+    def _machine_ended(self, node: NodeState, stop: Stop, at: int, outcome: Outcome) -> None:
         """Determine the result of a node or item whose machine has ended."""
         output = outcome.output
         if node.plan.outputs is not None and output is not ABSENT:
             try:
-                output = node.plan.outputs.evaluate(of_node(node, self.run_id))
+                output = node.plan.outputs.evaluate(node_scope(node, self.run_id))
             except EvaluationError as error:
                 self._settle(node, "failed", Reason("evaluation", f"outputs: {error}"), "error")
                 return
-        self._settle(node, stop.result, of_stop(node, stop, at), stop.label, output, stop.code, at)
+        self._settle(
+            node, stop.result, machine_reason(node, stop, at), stop.label, output, stop.code, at
+        )
 
-    def _cancelled(self, node: LiveNode) -> None:
-        self._settle(node, "cancelled", of_cancel(node))
+    def _settle_cancelled(self, node: NodeState) -> None:
+        self._settle(node, "cancelled", cancel_reason(node))
 
-    def _deadline_end(self, node: LiveNode) -> None:
+    def _end_at_deadline(self, node: NodeState) -> None:
         self._settle(node, "failed", Reason("deadline", "its deadline passed"), "timeout")
 
     def _settle(
         self,
-        node: LiveNode,
+        node: NodeState,
         result: Literal["succeeded", "failed", "skipped", "cancelled"],
         reason: Reason,
         label: str | None = None,
@@ -422,45 +432,45 @@ class Scheduler:
     ) -> None:
         """Give a node its result, settle its edges, and check whether its run has failed or ended."""
         run, name, items = node.run, node.plan.name, None
-        node.queued = node.waking = 0
+        node.queued = node.wake_ticket = 0
         if node.fan is not None:
-            if isinstance(node, LiveItem):
+            if isinstance(node, ItemState):
                 assert result != "skipped"
                 self._settle_item(node, result, reason, label, output)
                 return
-            items = node.fan.fill(ItemResult("cancelled", of_cancel(node)))
+            items = node.fan.complete_results(ItemResult("cancelled", cancel_reason(node)))
         attempts = tuple(node.attempts)
         node.result = NodeResult(name, result, reason, label, output, attempts, items)
         node.steps = None
         if output is not ABSENT:
-            run.values.put(name, output)
+            run.values.set_output(name, output)
         if self.listen is not None:
-            self._tell_of("node_settled", node.path, event_data.of_node, node, node.result)
+            self._emit_for("node_settled", node.path, event_data.node_settled, node, node.result)
         step = node.plan.machine.steps[at] if at is not None else None
         handled = node.plan.allow_failure
         for edge in run.plan.targets[node.plan.index]:
             live = run.cause is None and edge.condition.holds(result, label, code, step)
-            handled = handled or (live and edge.condition.names_failure)
-            self._edge(run.nodes[edge.target], edge, live)
+            handled = handled or (live and edge.condition.handles_failure)
+            self._settle_edge(run.nodes[edge.target], edge, live)
         if result == "failed" and not handled:
-            node.doomed = run.plan.on_failure == "cancel"
-            self._unhandled(run, node)
+            node.ends_run = run.plan.on_failure == "cancel"
+            self._record_unhandled_failure(run, node)
         if node.plan.uses:
-            self._let_go(node)
+            self._release_resources(node)
         run.left -= 1
         if not run.left:
             self._end_run(run)
 
-    def _let_go(self, node: LiveNode) -> None:
+    def _release_resources(self, node: NodeState) -> None:
         """Release the resources of a node that has its result."""
-        run = node.run.of or node.run
+        run = node.run.main_run or node.run
         for name in node.plan.uses:
             run.users[name] -= 1
-            if not run.users[name] and name in run.held and self.unused is not None:
-                self.unused(run, name)
+            if not run.users[name] and name in run.held and self.on_unused is not None:
+                self.on_unused(run, name)
 
-    def _unhandled(self, run: LiveRun, node: LiveNode) -> None:
-        run = run.of or run
+    def _record_unhandled_failure(self, run: RunState, node: NodeState) -> None:
+        run = run.main_run or run
         if run.failed or run.cause is not None:
             return
         reason = node.result.reason if node.result else Reason("")
@@ -468,20 +478,20 @@ class Scheduler:
         if run.plan.on_failure == "cancel":
             self._cancelling.append(run)
 
-    def _edge(self, target: LiveNode, edge: Edge, live: bool) -> None:
+    def _settle_edge(self, target: NodeState, edge: Edge, live: bool) -> None:
         target.open -= 1
         if live:
-            target.taken += edge.written
+            target.taken += edge.is_explicit
         else:
-            if target.refused is None:
-                target.refused = []
-            target.refused.append(edge.source)
+            if target.dead_sources is None:
+                target.dead_sources = []
+            target.dead_sources.append(edge.source)
         if not target.open and target.result is None:
             self._deciding.append(target)
 
     def _settle_item(
         self,
-        item: LiveItem,
+        item: ItemState,
         result: Literal["succeeded", "failed", "cancelled"],
         reason: Reason,
         label: str | None,
@@ -492,61 +502,61 @@ class Scheduler:
         assert fan is not None
         fan.close(item, ItemResult(result, reason, label, output, tuple(item.attempts)))
         if self.listen is not None:
-            self._tell_of("item_settled", item.path, event_data.of_item, item, fan)
-        if fan.over:
-            self._end_fan(fan)
-        elif fan.lost and not (fan.halted or fan.given_up) and fan.ends_run:
-            fan.given_up = True
+            self._emit_for("item_settled", item.path, event_data.item_settled, item, fan)
+        if fan.is_over:
+            self._end_fan_out(fan)
+        elif fan.has_failed and not (fan.is_halted or fan.is_given_up) and fan.ends_run:
+            fan.is_given_up = True
             self._giving_up.append(fan)
 
-    def _end_fan(self, fan: LiveFan) -> None:
-        whole = fan.whole
-        if whole.deadline_struck:
-            self._deadline_end(whole)
-        elif fan.given_up and fan.halted:
-            self._settle(whole, "failed", of_fan(fan), "failure")
-        elif fan.halted:
-            self._cancelled(whole)
-        elif fan.lost:
-            self._settle(whole, "failed", of_fan(fan), "failure", fan.outputs)
+    def _end_fan_out(self, fan: FanOutState) -> None:
+        whole = fan.owner_node
+        if whole.is_deadline_expired:
+            self._end_at_deadline(whole)
+        elif fan.is_given_up and fan.is_halted:
+            self._settle(whole, "failed", fan_out_reason(fan), "failure")
+        elif fan.is_halted:
+            self._settle_cancelled(whole)
+        elif fan.has_failed:
+            self._settle(whole, "failed", fan_out_reason(fan), "failure", fan.collect_outputs)
         else:
-            self._settle(whole, "succeeded", of_fan(fan), "success", fan.outputs)
+            self._settle(whole, "succeeded", fan_out_reason(fan), "success", fan.collect_outputs)
 
-    def _end_run(self, run: LiveRun) -> None:
+    def _end_run(self, run: RunState) -> None:
         """Start the nodes of `[finally]` once all others have results; end the run after those.
 
         A run with open resources ends only when they are closed.
         """
-        run = run.of or run
-        if run.plan.closing is not None and run.closing is None:
-            run.closing = LiveRun(run.plan.closing, run.parent, run.values, run)
+        run = run.main_run or run
+        if run.plan.finally_plan is not None and run.closing is None:
+            run.closing = RunState(run.plan.finally_plan, run.parent, run.values, run)
             self._start_run(run.closing)
             return
         if run.held:
             return  # until its resources are closed
-        status, message, outputs = self._verdict(run)
-        nodes = {node.plan.name: node.result for node in run.whole if node.result}
+        status, message, outputs = self._determine_result(run)
+        nodes = {node.plan.name: node.result for node in run.all_nodes if node.result}
         state = run.values.state
         result = Result(status, nodes, outputs, message, self.run_id, run.plan.name, state)
         if run.parent is None:
             self.result = result
-            self._tell("run_ended", "", status=status, message=message, outputs=outputs)
+            self._emit("run_ended", "", status=status, message=message, outputs=outputs)
         else:
             run.parent.record.run = result
-            self._ended.append((run.parent, attempts.of_child(result)))
+            self._ended.append((run.parent, attempts.outcome_of_run(result)))
 
-    def _verdict(self, run: LiveRun) -> tuple[Status, str, dict[str, Any]]:
+    def _determine_result(self, run: RunState) -> tuple[Status, str, dict[str, Any]]:
         """Return the status of an ended run, its message and its outputs; the first cause counts."""
         if run.failed:
             return "failed", run.failed, {}
         if run.cause in ("deadline", "requested", "parent"):
             return "cancelled", run.message, {}
-        if run.cut:
-            return "cancelled", run.cut, {}
+        if run.cancelled_node:
+            return "cancelled", run.cancelled_node, {}
         if run.plan.outputs is None:
             return "succeeded", run.message, {}
         try:
-            return "succeeded", run.message, run.plan.outputs.evaluate(of_run(run, self.run_id))
+            return "succeeded", run.message, run.plan.outputs.evaluate(run_scope(run, self.run_id))
         except EvaluationError as error:
             return "failed", f"outputs: {error}", {}
 
@@ -562,27 +572,27 @@ class Scheduler:
                 if node.result is None and node.run.cause is None:
                     self._decide(node)
 
-    def _decide(self, node: LiveNode) -> None:
+    def _decide(self, node: NodeState) -> None:
         """Start or skip a node whose edges have all settled.
 
         A node that would start behind a failure that ends the run is cancelled with the other nodes.
         """
         run = node.run
         if run.failed:
-            node.doomed = any(run.nodes[edge.source].doomed for edge in node.plan.edges)
-        if not node.joined:
-            self._settle(node, "skipped", of_needs(node))
+            node.ends_run = any(run.nodes[edge.source].ends_run for edge in node.plan.edges)
+        if not node.join_holds:
+            self._settle(node, "skipped", skip_reason(node))
             return
-        if node.doomed:
+        if node.ends_run:
             return
-        only = self._known.only
+        only = self._known.rerunnable_nodes
         if only is not None and node.run is self.root and node.plan.name not in only:
             self._settle(node, "skipped", Reason("when", "this rerun does not include it"))
             return
         when = node.plan.when
         if when is not None:
             try:
-                wanted = when.evaluate(of_node(node, self.run_id))
+                wanted = when.evaluate(node_scope(node, self.run_id))
                 if not isinstance(wanted, bool):
                     raise EvaluationError(f"expected true or false, found {type(wanted).__name__}")
             except EvaluationError as error:
@@ -592,21 +602,21 @@ class Scheduler:
                 self._settle(node, "skipped", Reason("when", "its `when` is false"))
                 return
         if node.plan.fan is not None:
-            self._fan_out(node, node.plan.fan)
+            self._start_fan_out(node, node.plan.fan)
             return
         node.state = begin(node.plan.machine)
-        self._ask(node)
+        self._enqueue(node)
 
-    def _fan_out(self, node: LiveNode, fan: Fan) -> None:
+    def _start_fan_out(self, node: NodeState, fan: FanOut) -> None:
         """Start a fan-out: evaluate its list and open the first items."""
         try:
-            node.fan = fan_of(node, fan, of_node(node, self.run_id))
+            node.fan = start_fan_out(node, fan, node_scope(node, self.run_id))
         except EvaluationError as error:
             self._settle(node, "failed", Reason("evaluation", f"for_each: {error}"), "error")
             return
-        self._open(node.fan)
+        self._open_next_item(node.fan)
 
-    def _open(self, fan: LiveFan) -> None:
+    def _open_next_item(self, fan: FanOutState) -> None:
         """Queue the first attempt of the next item.
 
         Without one, the list is empty or all its items have been opened.
@@ -614,42 +624,44 @@ class Scheduler:
         item = fan.open()
         if item is not None:
             item.state = begin(item.plan.machine)
-            self._ask(item)
-        elif fan.over:
-            self._end_fan(fan)
+            self._enqueue(item)
+        elif fan.is_over:
+            self._end_fan_out(fan)
 
-    def _start_run(self, run: LiveRun) -> None:
+    def _start_run(self, run: RunState) -> None:
         if run.plan.deadline is not None:
-            self._deadline(run.plan.deadline, run, run)
+            self._set_deadline(run.plan.deadline, run, run)
         self._deciding += [node for node in run.nodes if not node.open]
         self._decide_all()
 
     # -- 4. cancellations --------------------------------------------------------------------------------------
 
-    def _cancel_cut(self) -> None:
+    def _cancel_nodes(self) -> None:
         """Stop the nodes that somebody asked to cancel alone."""
         for node in self._cut:
-            if not node.over:
-                node.run.cut = node.run.cut or f"`{node.name}` was cancelled: {node.asked}"
+            if not node.is_over:
+                node.run.cancelled_node = (
+                    node.run.cancelled_node or f"`{node.name}` was cancelled: {node.asked}"
+                )
                 self._stop_node(node, "cancelled")
         self._cut = []
 
-    def _give_up(self) -> None:
+    def _stop_given_up_fan_outs(self) -> None:
         """Stop the fan-outs of which an item has failed."""
         given_up, self._giving_up = self._giving_up, []
         for fan in given_up:
-            if not fan.over:
-                self._stop_node(fan.whole, "cancelled")
+            if not fan.is_over:
+                self._stop_node(fan.owner_node, "cancelled")
 
-    def _cancel_failed(self) -> None:
+    def _cancel_failed_runs(self) -> None:
         """Cancel the runs that an unhandled failure ends, from the outermost in."""
         failed, self._cancelling = self._cancelling, []
         for run in sorted(failed, key=lambda run: run.depth):
             self._cancel(run, "failure", run.failed)
 
-    def _cancel(self, run: LiveRun, why: Why, message: str) -> None:
+    def _cancel(self, run: RunState, why: CancelReason, message: str) -> None:
         """Cancel every node without a result, at once or when its attempts have stopped."""
-        if run.cause is not None or run.over:
+        if run.cause is not None or run.is_over:
             return
         run.cause = why
         run.message = run.message or message
@@ -657,30 +669,30 @@ class Scheduler:
             if node.result is None:
                 self._stop_node(node, "cancelled")
 
-    def _stop_node(self, node: LiveNode, why: Stopping) -> None:
+    def _stop_node(self, node: NodeState, why: StopReason) -> None:
         """Give a node its result at once, or when its attempts have stopped."""
         if node.fan is not None:
-            node.fan.halted = True
-            for item in list(node.fan.live.values()):
+            node.fan.is_halted = True
+            for item in list(node.fan.active_items.values()):
                 if item.attempt is None:
-                    self._cancelled(item)
+                    self._settle_cancelled(item)
                 else:
                     self._stop(item.attempt, why)
         elif node.attempt is not None:
             self._stop(node.attempt, why)
-        elif node.deadline_struck:
-            self._deadline_end(node)
+        elif node.is_deadline_expired:
+            self._end_at_deadline(node)
         else:
-            self._cancelled(node)
+            self._settle_cancelled(node)
 
-    def _stop(self, attempt: LiveAttempt, why: Stopping) -> None:
-        if attempt.over:
+    def _stop(self, attempt: AttemptState, why: StopReason) -> None:
+        if attempt.is_over:
             return
         first = not attempt.stopping
         # A body may take its time to stop, and what ends more than the attempt may strike meanwhile.
         if first or why == "cancelled" or attempt.stopping == "timeout":
             attempt.stopping = why
-            self._tell("attempt_stopping", attempt.path, key=attempt.key, why=why)
+            self._emit("attempt_stopping", attempt.path, key=attempt.key, why=why)
         if attempt.child is not None:
             self._cancel(attempt.child, "parent", f"`{attempt.path}` was stopped")
         elif first:
@@ -688,24 +700,24 @@ class Scheduler:
 
     # -- 5. deadlines ------------------------------------------------------------------------------------------
 
-    def _deadline(self, seconds: float, run: LiveRun, owner: Owner) -> None:
-        self._alarms.set_deadline(whole(self.now + seconds), run, owner)
+    def _set_deadline(self, seconds: float, run: RunState, owner: DeadlineOwner) -> None:
+        self._alarms.set_deadline(round_to_nanoseconds(self.now + seconds), run, owner)
 
-    def _strike(self, owner: Owner) -> None:
-        if owner.over:
+    def _deadline_reached(self, owner: DeadlineOwner) -> None:
+        if owner.is_over:
             return
-        if isinstance(owner, LiveRun):
+        if isinstance(owner, RunState):
             self._cancel(owner, "deadline", f"the deadline of `{owner.plan.name}` passed")
-        elif isinstance(owner, LiveAttempt):
+        elif isinstance(owner, AttemptState):
             if not owner.stopping:
                 self._stop(owner, "timeout")
         elif owner.run.cause is None:
-            owner.deadline_struck = True
+            owner.is_deadline_expired = True
             self._stop_node(owner, "deadline")
 
     # -- 6. starts ---------------------------------------------------------------------------------------------
 
-    def _begin(self, node: LiveNode) -> LiveAttempt | None:
+    def _begin_attempt(self, node: NodeState) -> AttemptState | None:
         """Start the next attempt of a node that has its slots.
 
         Return None if the attempt is a sub-pipeline or has already ended.
@@ -716,17 +728,17 @@ class Scheduler:
         step = node.plan.name_of(state.step)
         run = node.run
         record = Attempt(step, state.visits[state.step], state.attempt, self.now)
-        attempt = LiveAttempt(node, body, record)
+        attempt = AttemptState(node, body, record)
         plan, first = node.plan, not node.attempts
         node.attempts.append(record)
         node.attempt = attempt
         if first and (plan.deadline is not None or plan.fan is not None):
-            self._first(node)
+            self._first_attempt_started(node)
         if self.listen is not None:
-            self._tell_of("attempt_started", attempt.path, event_data.of_start, attempt)
+            self._emit_for("attempt_started", attempt.path, event_data.attempt_started, attempt)
         if body.timeout is not None:
-            self._deadline(body.timeout, run, attempt)
-        problem = attempts.given(attempt, self.run_id)
+            self._set_deadline(body.timeout, run, attempt)
+        problem = attempts.evaluate_inputs(attempt, self.run_id)
         if problem is not None:
             self._ended.append((attempt, Outcome("error", error=problem, permanent=True)))
         elif attempt.child is not None:
@@ -734,24 +746,24 @@ class Scheduler:
         else:
             attempt.runs = True
             self._bodies += 1
-            if body.asks:
+            if body.needs_person:
                 self.asked += 1
-                self._tell("person_asked", attempt.path, key=attempt.key, **attempt.inputs)
+                self._emit("person_asked", attempt.path, key=attempt.key, **attempt.inputs)
             return attempt
         return None
 
-    def _first(self, node: LiveNode) -> None:
+    def _first_attempt_started(self, node: NodeState) -> None:
         """Handle the start of the first attempt of a node or an item; the next item may then queue."""
         fan, deadline = node.fan, node.plan.deadline
-        if deadline is not None and not (fan and fan.begun):
-            self._deadline(deadline, node.run, fan.whole if fan else node)
+        if deadline is not None and not (fan and fan.opened_count):
+            self._set_deadline(deadline, node.run, fan.owner_node if fan else node)
         if fan is not None:
-            fan.begun = True
-            self._open(fan)
+            fan.opened_count = True
+            self._open_next_item(fan)
 
     # -- events ------------------------------------------------------------------------------------------------
 
-    def _tell_asked(self, path: str, message: str) -> None:
+    def _emit_request(self, path: str, message: str) -> None:
         """Emit a request to cancel.
 
         If a listener makes the request while it receives an event, it belongs to the current turn, otherwise to the next.
@@ -760,15 +772,17 @@ class Scheduler:
             turn = self.turn if self._telling else self.turn + 1
             self.listen(Event("cancel_asked", self.now, path, {"message": message}, turn))
 
-    def _tell_of(self, kind: Any, path: str, data: Callable[..., dict[str, Any]], *of: Any) -> None:
+    def _emit_for(
+        self, kind: Any, path: str, data: Callable[..., dict[str, Any]], *of: Any
+    ) -> None:
         if self.listen is not None:
-            self._hear(kind, path, {} if self.brief else data(*of))
+            self._deliver(kind, path, {} if self.brief else data(*of))
 
-    def _tell(self, kind: Any, path: str, **data: Any) -> None:
+    def _emit(self, kind: Any, path: str, **data: Any) -> None:
         if self.listen is not None:
-            self._hear(kind, path, data)
+            self._deliver(kind, path, data)
 
-    def _hear(self, kind: Any, path: str, data: dict[str, Any]) -> None:
+    def _deliver(self, kind: Any, path: str, data: dict[str, Any]) -> None:
         assert self.listen is not None
         self._telling = True
         self.listen(Event(kind, self.now, path, data, self.turn))
@@ -778,9 +792,9 @@ class Scheduler:
 # -- helpers without state -------------------------------------------------------------------------------------
 
 
-def _end_order(ended: tuple[LiveAttempt, Outcome | None]) -> tuple[int, ...]:
+def _end_order(ended: tuple[AttemptState, Outcome | None]) -> tuple[int, ...]:
     return _file_order(ended[0].node)
 
 
-def _file_order(node: LiveNode) -> tuple[int, ...]:
+def _file_order(node: NodeState) -> tuple[int, ...]:
     return node.order[1::2]

@@ -10,47 +10,47 @@ from __future__ import annotations
 from typing import Any
 
 from engine.record.result import ABSENT
-from engine.scheduling.state import LiveAttempt, LiveNode, LiveRun
-from engine.scheduling.values import Scope
+from engine.scheduling.state import AttemptState, NodeState, RunState
+from engine.scheduling.values import LayeredScope
 
-__all__ = ["of_attempt", "of_end", "of_node", "of_run"]
+__all__ = ["attempt_scope", "node_scope", "run_scope", "state_scope"]
 
 
-def of_run(run: LiveRun, id: str) -> Scope:
+def run_scope(run: RunState, id: str) -> LayeredScope:
     """Return the scope of the outputs of a run."""
-    return run.values.scope(_run(run, id))
+    return run.values.build_scope(_run_fields(run, id))
 
 
-def of_node(node: LiveNode, id: str) -> Scope:
+def node_scope(node: NodeState, id: str) -> LayeredScope:
     """Return the scope of a node's `when`, before its first attempt, and of its `outputs`, after its last."""
-    return node.run.values.scope(_node(node, id), node.steps, node.own)
+    return node.run.values.build_scope(_node_fields(node, id), node.steps, node.own_names)
 
 
-def of_attempt(attempt: LiveAttempt, id: str) -> Scope:
+def attempt_scope(attempt: AttemptState, id: str) -> LayeredScope:
     """Return the scope of the `with` of an attempt."""
     node = attempt.node
-    return node.run.values.scope(_attempt(attempt, id), node.steps, node.own)
+    return node.run.values.build_scope(_attempt_fields(attempt, id), node.steps, node.own_names)
 
 
-def of_end(attempt: LiveAttempt, output: Any, id: str) -> Scope:
+def state_scope(attempt: AttemptState, output: Any, id: str) -> LayeredScope:
     """Return the scope of the `set` of an attempt that has just ended with this output."""
     node, step = attempt.node, attempt.record.step
     steps = {name: value for name, value in (node.steps or {}).items() if name != step}
     if output is not ABSENT:
         steps[step] = output
-    return node.run.values.scope(_attempt(attempt, id), steps, node.own)
+    return node.run.values.build_scope(_attempt_fields(attempt, id), steps, node.own_names)
 
 
-def _attempt(attempt: LiveAttempt, id: str) -> dict[str, Any]:
-    return _node(attempt.node, id) | {"key": f"{id}/{attempt.key}"}
+def _attempt_fields(attempt: AttemptState, id: str) -> dict[str, Any]:
+    return _node_fields(attempt.node, id) | {"key": f"{id}/{attempt.key}"}
 
 
-def _run(run: LiveRun, id: str) -> dict[str, Any]:
+def _run_fields(run: RunState, id: str) -> dict[str, Any]:
     return {"id": id, "pipeline": run.plan.name}
 
 
-def _node(node: LiveNode, id: str) -> dict[str, Any]:
-    fields = _run(node.run, id)
+def _node_fields(node: NodeState, id: str) -> dict[str, Any]:
+    fields = _run_fields(node.run, id)
     if node.attempts:
         last = node.attempts[-1]
         fields |= {

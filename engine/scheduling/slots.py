@@ -12,7 +12,7 @@ from __future__ import annotations
 from heapq import heappop, heappush
 from typing import Any, Generic, Protocol, TypeVar
 
-__all__ = ["Limit", "Places", "Waiter"]
+__all__ = ["SlotLimit", "SlotQueue", "Waiter"]
 
 
 class Waiter(Protocol):
@@ -22,47 +22,47 @@ class Waiter(Protocol):
     def order(self) -> tuple[int, ...]: ...
 
     @property
-    def limits(self) -> tuple[Limit, ...]: ...
+    def limits(self) -> tuple[SlotLimit, ...]: ...
 
     queued: int
     """The ticket of the latest request for slots; 0 when the waiter wants none."""
 
 
-class Limit:
+class SlotLimit:
     """A number of slots.
 
     `blocked` are the waiters that lack one; `is_requeued` is whether the first of them is back in the queue.
     """
 
-    __slots__ = ("called", "free", "parked")
+    __slots__ = ("blocked", "free", "is_requeued")
 
-    def __init__(self, places: int) -> None:
-        self.free = places
-        self.parked: list[tuple[tuple[int, ...], int, Any]] = []
-        self.called = False
+    def __init__(self, slots: int) -> None:
+        self.free = slots
+        self.blocked: list[tuple[tuple[int, ...], int, Any]] = []
+        self.is_requeued = False
 
 
 W = TypeVar("W", bound=Waiter)
 
 
-class Places(Generic[W]):
+class SlotQueue(Generic[W]):
     """A queue of waiters that need slots of limits."""
 
     def __init__(self) -> None:
         self._queue: list[tuple[tuple[int, ...], int, Any]] = []
         self._ticket = 0
-        self._called: dict[int, Limit] = {}
+        self._called: dict[int, SlotLimit] = {}
 
     def __bool__(self) -> bool:
         return bool(self._queue)
 
-    def ask(self, waiter: W) -> None:
+    def enqueue(self, waiter: W) -> None:
         """Queue a waiter for a start."""
         self._ticket += 1
         waiter.queued = self._ticket
         heappush(self._queue, (waiter.order, self._ticket, waiter))
 
-    def next(self) -> W | None:
+    def pop_ready(self) -> W | None:
         """Remove and return the first waiter that can start, with its slots taken; None if none can."""
         queue = self._queue
         while queue:
@@ -70,7 +70,7 @@ class Places(Generic[W]):
             limit = self._called.pop(ticket, None) if self._called else None
             if waiter.queued != ticket:
                 if limit:
-                    self._call(limit)
+                    self._requeue_first(limit)
                 continue
             for lacking in waiter.limits:
                 if lacking.free <= 0:
@@ -80,27 +80,27 @@ class Places(Generic[W]):
                     each.free -= 1
                 waiter.queued = 0
                 if limit:
-                    self._call(limit)
+                    self._requeue_first(limit)
                 found: W = waiter
                 return found
-            heappush(lacking.parked, (order, ticket, waiter))
+            heappush(lacking.blocked, (order, ticket, waiter))
             if limit and limit is not lacking:
-                self._call(limit)
+                self._requeue_first(limit)
             elif limit:
-                limit.called = False
+                limit.is_requeued = False
         return None
 
-    def free(self, limits: tuple[Limit, ...]) -> None:
+    def release(self, limits: tuple[SlotLimit, ...]) -> None:
         """Give slots back."""
         for limit in limits:
             limit.free += 1
-            if limit.parked and not limit.called:
-                self._call(limit)
+            if limit.blocked and not limit.is_requeued:
+                self._requeue_first(limit)
 
-    def _call(self, limit: Limit) -> None:
+    def _requeue_first(self, limit: SlotLimit) -> None:
         """Move the first waiter blocked at a limit back into the queue, if a slot is free."""
-        limit.called = bool(limit.parked) and limit.free > 0
-        if limit.called:
-            order, ticket, waiter = heappop(limit.parked)
+        limit.is_requeued = bool(limit.blocked) and limit.free > 0
+        if limit.is_requeued:
+            order, ticket, waiter = heappop(limit.blocked)
             self._called[ticket] = limit
             heappush(self._queue, (order, ticket, waiter))

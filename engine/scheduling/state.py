@@ -6,44 +6,53 @@ from collections import Counter
 from collections.abc import Iterator
 from typing import Any, Literal
 
-from engine.expressions.model import EvaluationError, kind_of
-from engine.plan.fan_out import Fan
-from engine.plan.machine import State
-from engine.plan.plan import Body, Node, Plan
+from engine.expressions.model import EvaluationError, json_type
+from engine.plan.fan_out import FanOut
+from engine.plan.machine import MachineState
+from engine.plan.plan import Node, Plan, StepBody
 from engine.record.result import ABSENT, Attempt, ItemResult, NodeResult, Reason
-from engine.scheduling.slots import Limit
-from engine.scheduling.values import Scope, Values
+from engine.scheduling.slots import SlotLimit
+from engine.scheduling.values import LayeredScope, RunValues
 
-__all__ = ["LiveAttempt", "LiveFan", "LiveItem", "LiveNode", "LiveRun", "Stopping", "Why", "fan_of"]
+__all__ = [
+    "AttemptState",
+    "CancelReason",
+    "FanOutState",
+    "ItemState",
+    "NodeState",
+    "RunState",
+    "StopReason",
+    "start_fan_out",
+]
 
-Why = Literal["failure", "deadline", "requested", "parent"]
+CancelReason = Literal["failure", "deadline", "requested", "parent"]
 """The reason why a run is being cancelled."""
-Stopping = Literal["", "timeout", "deadline", "cancelled"]
+StopReason = Literal["", "timeout", "deadline", "cancelled"]
 """The reason why an attempt is being stopped; empty if it is not."""
 
 
-class LiveAttempt:
+class AttemptState:
     """An attempt that holds its slots.
 
     `inputs` is the table that its body receives; `stopping` is the reason why it is being stopped.
     """
 
     __slots__ = (
-        *("_key", "body", "child", "handle", "inputs", "life"),
-        *("node", "over", "record", "resources", "runs", "scope", "stopping"),
+        *("_key", "body", "child", "handle", "inputs", "execution"),
+        *("node", "is_over", "record", "resources", "runs", "scope", "stopping"),
     )
 
-    def __init__(self, node: LiveNode, body: Body, record: Attempt) -> None:
+    def __init__(self, node: NodeState, body: StepBody, record: Attempt) -> None:
         self.node, self.body, self.record = node, body, record
         self.inputs: dict[str, Any] = {}
         self.resources: dict[str, Any] = {}
-        self.scope: Scope | None = None
+        self.scope: LayeredScope | None = None
         """What its `with` is evaluated in once the resources that it reads are open."""
-        self.child: LiveRun | None = None
-        self.stopping: Stopping = ""
-        self.over = self.runs = False
+        self.child: RunState | None = None
+        self.stopping: StopReason = ""
+        self.is_over = self.runs = False
         """`runs`: whether it was given to the runtime."""
-        self.life = 1
+        self.execution = 1
         """Which time its body is run, one more for each that was lost."""
         self.handle: Any = None
         """The runtime's own, to stop the body by."""
@@ -62,7 +71,7 @@ class LiveAttempt:
         """
         if not self._key:
             record = self.record
-            self._key = self.node.key(record.step, record.visit, record.attempt)
+            self._key = self.node.attempt_key(record.step, record.visit, record.attempt)
         return self._key
 
     @property
@@ -71,65 +80,71 @@ class LiveAttempt:
         return f"{self.node.path}/{self.record.step}"
 
     @property
-    def killable(self) -> bool:
+    def needs_scope(self) -> bool:
         """Return whether the attempt may have to stop while the outermost run goes on."""
         plan, run = self.node.plan, self.node.run
         stops = plan.fan is not None and run.plan.on_failure == "cancel"
-        return bool(self.body.timeout or plan.deadline or run.parent or stops or run.outlived)
+        return bool(
+            self.body.timeout
+            or plan.deadline
+            or run.parent
+            or stops
+            or run.may_outlive_cancellation
+        )
 
 
-class LiveNode:
+class NodeState:
     """A node of an active run. `settled` counts down the edges that are still open."""
 
     __slots__ = (
         "asked",
         "attempt",
         "attempts",
-        "deadline_struck",
-        "doomed",
+        "dead_sources",
+        "ends_run",
         "fan",
+        "is_deadline_expired",
         "limits",
         "open",
         "order",
         "plan",
         "queued",
-        "refused",
         "result",
         "run",
         "state",
         "steps",
         "taken",
-        "waking",
+        "wake_ticket",
     )
 
-    def __init__(self, run: LiveRun, plan: Node) -> None:
+    def __init__(self, run: RunState, plan: Node) -> None:
         self.run, self.plan = run, plan
         self.order: tuple[int, ...] = (*run.order, plan.priority, plan.index)
         self.open = len(plan.edges)
         self.taken = 0
-        self.refused: list[int] | None = None
-        self.state: State | None = None
-        self.attempt: LiveAttempt | None = None
+        self.dead_sources: list[int] | None = None
+        self.state: MachineState | None = None
+        self.attempt: AttemptState | None = None
         self.attempts: list[Attempt] = []
         self.steps: dict[str, Any] | None = None
         self.result: NodeResult | None = None
-        self.limits: tuple[Limit, ...] = ()
+        self.limits: tuple[SlotLimit, ...] = ()
         self.queued = 0
-        self.waking = 0
-        self.deadline_struck = False
+        self.wake_ticket = 0
+        self.is_deadline_expired = False
         self.asked = ""
         """Why it is to be cancelled, alone."""
-        self.doomed = False
+        self.ends_run = False
         """Whether its failure ends the run, or that of a node before it."""
-        self.fan: LiveFan | None = None
+        self.fan: FanOutState | None = None
         """Of a fan-out, once it has its list; of an item, the one that it is of."""
 
-    def key(self, step: str, visit: int, attempt: int) -> str:
+    def attempt_key(self, step: str, visit: int, attempt: int) -> str:
         """Return the key of an attempt of this node."""
         return f"{self.run.key}{self.name}/{step}/{visit}.{attempt}"
 
     @property
-    def so_far(self) -> NodeResult:
+    def current_result(self) -> NodeResult:
         """Return the result of the node, or its state so far."""
         if self.result is not None:
             return self.result
@@ -138,7 +153,7 @@ class LiveNode:
         )
         return NodeResult(self.plan.name, result, Reason(""), attempts=tuple(self.attempts))
 
-    def remember(self, step: str, output: Any) -> None:
+    def set_step_output(self, step: str, output: Any) -> None:
         """Record the output of the latest attempt of a step; ABSENT if it has none."""
         if self.steps is None:
             self.steps = {}
@@ -148,17 +163,17 @@ class LiveNode:
             self.steps[step] = output
 
     @property
-    def joined(self) -> bool:
+    def join_holds(self) -> bool:
         """Return whether the join of the node holds, all its edges having settled."""
-        if not self.refused:
+        if not self.dead_sources:
             return True
         if self.plan.join == "all":
             return False
-        written = {edge.source for edge in self.plan.edges if edge.written}
-        return self.taken > 0 and written.issuperset(self.refused)
+        written = {edge.source for edge in self.plan.edges if edge.is_explicit}
+        return self.taken > 0 and written.issuperset(self.dead_sources)
 
     @property
-    def over(self) -> bool:
+    def is_over(self) -> bool:
         """Return whether the node has its result."""
         return self.result is not None
 
@@ -173,28 +188,28 @@ class LiveNode:
         return self.run.prefix + self.name
 
     @property
-    def own(self) -> dict[str, Any]:
+    def own_names(self) -> dict[str, Any]:
         """Return the names that only the node's own expressions see, besides `run` and `steps`."""
         return {}
 
 
-class LiveRun:
+class RunState:
     """An active run: the outermost one, or the run of a sub-pipeline, whose attempt is `parent`."""
 
     __slots__ = (
         "asked",
+        "cancelled_node",
         "cause",
         "closing",
-        "cut",
         "depth",
         "failed",
         "held",
         "key",
         "left",
         "limits",
+        "main_run",
         "message",
         "nodes",
-        "of",
         "order",
         "parent",
         "plan",
@@ -207,77 +222,77 @@ class LiveRun:
     def __init__(
         self,
         plan: Plan,
-        parent: LiveAttempt | None,
-        values: Values,
-        of: LiveRun | None = None,
+        parent: AttemptState | None,
+        values: RunValues,
+        of: RunState | None = None,
     ) -> None:
         self.plan, self.parent, self.values = plan, parent, values
-        self.of = of
+        self.main_run = of
         """Of the nodes in `[finally]`: the run that they are the end of; they share its places."""
-        self.closing: LiveRun | None = None
+        self.closing: RunState | None = None
         """Those nodes, once all others have their results."""
         if plan.initial is not None:
-            values.write(plan.initial.evaluate({}))
+            values.set_state(plan.initial.evaluate({}))
         outer = parent.node.run if parent else None
         self.depth: int = outer.depth + 1 if outer else 0
         self.order: tuple[int, ...] = parent.node.order if parent else ()
         self.prefix = f"{parent.path}/" if parent else ""
         self.key = f"{parent.key}/" if parent else ""
-        own = {name: Limit(count) for name, count in plan.pools.items()}
-        self.limits: tuple[Limit, ...]
-        self.pools: dict[str, Limit]
+        own = {name: SlotLimit(count) for name, count in plan.pools.items()}
+        self.limits: tuple[SlotLimit, ...]
+        self.pools: dict[str, SlotLimit]
         if of is not None:
             self.limits, self.pools = of.limits, of.pools
         else:
-            self.limits = (*(outer.limits if outer else ()), Limit(plan.max_parallel))
+            self.limits = (*(outer.limits if outer else ()), SlotLimit(plan.max_parallel))
             self.pools = {**own, **outer.pools} if outer else own
-        self.nodes = [LiveNode(self, node) for node in plan.nodes]
+        self.nodes = [NodeState(self, node) for node in plan.nodes]
         self.left = len(self.nodes)
-        self.users = Counter(each for node in plan.known.values() for each in node.uses)
+        self.users = Counter(each for node in plan.nodes_by_name.values() for each in node.uses)
         """How many nodes have no result yet that use a resource, by its name."""
         self.held: set[str] = set()
         """The resources that are open, or being opened or closed."""
-        self.failed = self.cut = ""
+        self.failed = self.cancelled_node = ""
         """Why it has failed; which of its nodes was cancelled, and why."""
-        self.cause: Why | None = None
+        self.cause: CancelReason | None = None
         self.asked = False
         self.message = ""
 
     @property
-    def over(self) -> bool:
+    def is_over(self) -> bool:
         """Return whether all nodes have their results, those of `[finally]` too."""
-        if self.plan.closing is None:
+        if self.plan.finally_plan is None:
             return not self.left
         return self.closing is not None and not self.closing.left
 
     @property
-    def whole(self) -> list[LiveNode]:
+    def all_nodes(self) -> list[NodeState]:
         """Return the nodes of the run, with those of `[finally]` once they have begun."""
         return [*self.nodes, *self.closing.nodes] if self.closing else self.nodes
 
     @property
-    def outlived(self) -> bool:
+    def may_outlive_cancellation(self) -> bool:
         """Return whether some part of the outermost run may go on after it is cancelled."""
         run = self
         while run.parent is not None:
             run = run.parent.node.run
-        return run.of is not None or run.plan.closes
+        return run.main_run is not None or run.plan.has_finally
 
     @property
-    def attempts(self) -> list[LiveAttempt]:
+    def active_attempts(self) -> list[AttemptState]:
         """Return the active attempts of the run's own nodes, those of items included."""
-        items = (node.fan.live.values() if node.fan else (node,) for node in self.whole)
+        items = (node.fan.active_items.values() if node.fan else (node,) for node in self.all_nodes)
         return [each.attempt for some in items for each in some if each.attempt is not None]
 
-    def tree(self) -> Iterator[LiveRun]:
+    def iter_active_runs(self) -> Iterator[RunState]:
         """Yield this run and the active runs of sub-pipelines in it, outer ones first."""
         runs = [self]
         for run in runs:
             yield run
-            runs += [attempt.child for attempt in run.attempts if attempt.child is not None]
+            runs += [attempt.child for attempt in run.active_attempts if attempt.child is not None]
 
 
-class LiveFan:
+class FanOutState:
     """The state of a fan-out; `owner_node` is the node that runs it.
 
     `values` are the items of the list, and `results` stand in the same order. `active_items` are the opened items that
@@ -286,47 +301,47 @@ class LiveFan:
     """
 
     __slots__ = (
-        *("allowed", "begun", "failed", "given_up", "halted"),
-        *("limit", "live", "results", "values", "whole"),
+        *("allowed", "opened_count", "failed", "is_given_up", "is_halted"),
+        *("limit", "active_items", "results", "values", "owner_node"),
     )
 
-    def __init__(self, whole: LiveNode, fan: Fan, values: list[Any]) -> None:
-        self.whole, self.values = whole, values
-        self.limit = Limit(fan.max_parallel)
-        self.allowed = fan.tolerate.allows(len(values))
-        self.live: dict[int, LiveItem] = {}
+    def __init__(self, whole: NodeState, fan: FanOut, values: list[Any]) -> None:
+        self.owner_node, self.values = whole, values
+        self.limit = SlotLimit(fan.max_parallel)
+        self.allowed = fan.tolerate.count_allowed(len(values))
+        self.active_items: dict[int, ItemState] = {}
         self.results: list[ItemResult] = []
         self.failed = 0
-        self.begun = self.halted = self.given_up = False
+        self.opened_count = self.is_halted = self.is_given_up = False
 
-    def open(self) -> LiveItem | None:
+    def open(self) -> ItemState | None:
         """Open the next item; return None if there is none, or no more may be opened."""
         at = len(self.results)
-        if self.halted or at == len(self.values):
+        if self.is_halted or at == len(self.values):
             return None
-        item = LiveItem(self.whole, self, at, self.values[at])
-        self.live[at] = item
-        self.results.append(_OPEN)
+        item = ItemState(self.owner_node, self, at, self.values[at])
+        self.active_items[at] = item
+        self.results.append(_PENDING_RESULT)
         return item
 
-    def close(self, item: LiveItem, result: ItemResult) -> None:
+    def close(self, item: ItemState, result: ItemResult) -> None:
         """Record the result of an item."""
-        del self.live[item.at]
+        del self.active_items[item.at]
         self.results[item.at] = result
         self.failed += result.result == "failed"
 
     @property
-    def done(self) -> int:
+    def settled_count(self) -> int:
         """Return how many items have their results."""
-        return len(self.results) - len(self.live)
+        return len(self.results) - len(self.active_items)
 
     @property
-    def over(self) -> bool:
+    def is_over(self) -> bool:
         """Return whether all items that are to run have their results."""
-        return not self.live and (self.halted or len(self.results) == len(self.values))
+        return not self.active_items and (self.is_halted or len(self.results) == len(self.values))
 
     @property
-    def lost(self) -> bool:
+    def has_failed(self) -> bool:
         """Return whether more items have failed than are tolerated."""
         return self.failed > self.allowed
 
@@ -336,32 +351,32 @@ class LiveFan:
 
         Then none of the other items is worth running.
         """
-        node, plan = self.whole.plan, self.whole.run.plan
+        node, plan = self.owner_node.plan, self.owner_node.run.plan
         handled = node.allow_failure or any(
-            edge.condition.names_failure and edge.condition.holds("failed", "failure", None, None)
+            edge.condition.handles_failure and edge.condition.holds("failed", "failure", None, None)
             for edge in plan.targets[node.index]
         )
         return plan.on_failure == "cancel" and not handled
 
     @property
-    def outputs(self) -> list[Any]:
+    def collect_outputs(self) -> list[Any]:
         """Return the outputs of the items that succeeded, with null for the others."""
         return [
             each.output if each.result == "succeeded" and each.output is not ABSENT else None
             for each in self.results
         ]
 
-    def fill(self, result: ItemResult) -> tuple[ItemResult, ...]:
+    def complete_results(self, result: ItemResult) -> tuple[ItemResult, ...]:
         """Return the results of all items; items that were never opened get the result given."""
         return (*self.results, *[result] * (len(self.values) - len(self.results)))
 
 
-class LiveItem(LiveNode):
+class ItemState(NodeState):
     """One active item, with a machine of its own: the counterpart of a node that runs once."""
 
     __slots__ = ("at", "value")
 
-    def __init__(self, whole: LiveNode, fan: LiveFan, at: int, value: Any) -> None:
+    def __init__(self, whole: NodeState, fan: FanOutState, at: int, value: Any) -> None:
         super().__init__(whole.run, whole.plan)
         self.order = (*whole.order, 0, at)
         self.fan, self.at, self.value = fan, at, value
@@ -372,18 +387,18 @@ class LiveItem(LiveNode):
         return f"{self.plan.name}[{self.at}]"
 
     @property
-    def own(self) -> dict[str, Any]:
+    def own_names(self) -> dict[str, Any]:
         """Return the names that only expressions of this item see."""
         return {"item": self.value, "index": self.at}
 
 
-def fan_of(node: LiveNode, fan: Fan, scope: Scope) -> LiveFan:
+def start_fan_out(node: NodeState, fan: FanOut, scope: LayeredScope) -> FanOutState:
     """Start a fan-out by evaluating its list; raise EvaluationError if that fails."""
     values = fan.items.evaluate(scope)
     if not isinstance(values, list):
-        raise EvaluationError(f"expected an array, found {kind_of(values)}")
-    return LiveFan(node, fan, values)
+        raise EvaluationError(f"expected an array, found {json_type(values)}")
+    return FanOutState(node, fan, values)
 
 
-_OPEN = ItemResult("cancelled", Reason(""))
+_PENDING_RESULT = ItemResult("cancelled", Reason(""))
 """A placeholder for the result of an item that has none yet."""

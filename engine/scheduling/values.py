@@ -9,16 +9,16 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from engine.base.classes import frozen
-from engine.base.suggestions import nearest
-from engine.errors import Missing
-from engine.plan.plan import Body, Plan
-from engine.schemas.validation import misfits
-from engine.toml.key_paths import show
+from engine.base.suggestions import closest_match
+from engine.errors import MissingValue
+from engine.plan.plan import Plan, StepBody
+from engine.schemas.validation import validate_value
+from engine.toml.key_paths import format_path
 
-__all__ = ["Scope", "Values", "child_inputs", "state_misfits", "task_inputs"]
+__all__ = ["LayeredScope", "RunValues", "resolve_inputs", "validate_inputs", "validate_state"]
 
 
-class Values:
+class RunValues:
     """The values of one run: its inputs, the environment, its state, and the outputs of its nodes so far."""
 
     __slots__ = ("_known",)
@@ -42,30 +42,30 @@ class Values:
         found: Mapping[str, Any] = self._known["state"]
         return found
 
-    def write(self, values: Mapping[str, Any]) -> None:
+    def set_state(self, values: Mapping[str, Any]) -> None:
         """Set new values of states, all at once."""
         self._known["state"] = {**self._known["state"], **values}
 
-    def put(self, node: str, output: Any) -> None:
+    def set_output(self, node: str, output: Any) -> None:
         """Record the output of a node."""
         self._known[node] = output
 
-    def child(self, inputs: Mapping[str, Any]) -> Values:
+    def for_sub_pipeline(self, inputs: Mapping[str, Any]) -> RunValues:
         """Return the values that a sub-pipeline starts with: its inputs, and the same environment."""
-        return Values(inputs, self._known["env"], self._known["secrets"])
+        return RunValues(inputs, self._known["env"], self._known["secrets"])
 
-    def scope(
+    def build_scope(
         self,
         run: Mapping[str, Any],
         steps: Mapping[str, Any] | None = None,
         more: Mapping[str, Any] | None = None,
-    ) -> Scope:
+    ) -> LayeredScope:
         """Build the scope of an expression; `more` are the names that exist only at this place."""
-        return Scope(self._known, {"run": run, "steps": steps or {}, **(more or {})})
+        return LayeredScope(self._known, {"run": run, "steps": steps or {}, **(more or {})})
 
 
 @frozen(eq=False)
-class Scope(Mapping[str, Any]):
+class LayeredScope(Mapping[str, Any]):
     """The names of a run, hidden by the names of one attempt."""
 
     _known: Mapping[str, Any]
@@ -87,46 +87,47 @@ class Scope(Mapping[str, Any]):
         return len({**self._known, **self._own})
 
 
-def task_inputs(body: Body, given: dict[str, Any]) -> str | None:
+def validate_inputs(body: StepBody, given: dict[str, Any]) -> str | None:
     """Validate the inputs of a task; return an error message or None."""
     if body.schema is None:
         return None
-    problems = misfits(body.schema, given)
+    problems = validate_value(body.schema, given)
     return "inputs: " + "; ".join(map(str, problems)) if problems else None
 
 
-def state_misfits(plan: Plan, values: Mapping[str, Any]) -> str | None:
+def validate_state(plan: Plan, values: Mapping[str, Any]) -> str | None:
     """Validate new values of a plan's states; return an error message or None."""
     problems = [
-        f"`{show(('state', name, *problem.path))}`: {problem.message}"
+        f"`{format_path(('state', name, *problem.path))}`: {problem.message}"
         for name, value in values.items()
-        for problem in misfits(plan.state[name], value)
+        for problem in validate_value(plan.state[name], value)
     ]
     return "; ".join(problems) or None
 
 
-def child_inputs(plan: Plan, given: Mapping[str, Any]) -> tuple[dict[str, Any], tuple[str, ...]]:
+def resolve_inputs(plan: Plan, given: Mapping[str, Any]) -> tuple[dict[str, Any], tuple[str, ...]]:
     """Fill in the defaults of a pipeline's inputs, and return them with all errors."""
     problems: list[str] = []
     inputs: dict[str, Any] = {}
     for name, schema in plan.inputs.items():
         if name in given:
             problems += [
-                f"input `{name}`: {_tail(problem)}" for problem in misfits(schema, given[name])
+                f"input `{name}`: {_describe_location(problem)}"
+                for problem in validate_value(schema, given[name])
             ]
             inputs[name] = given[name]
         elif "default" in schema:
             inputs[name] = schema["default"]
         else:
-            problems.append(Missing(f"input `{name}` is missing", "input", name))
+            problems.append(MissingValue(f"input `{name}` is missing", "input", name))
     for name in given:
         if name not in plan.inputs:
-            guess = nearest(name, plan.inputs)
+            guess = closest_match(name, plan.inputs)
             problems.append(
                 f"there is no input `{name}`" + (f", did you mean `{guess}`?" if guess else "")
             )
     return inputs, tuple(problems)
 
 
-def _tail(problem: Any) -> str:
+def _describe_location(problem: Any) -> str:
     return str(problem) if problem.path else str(problem.message)

@@ -18,14 +18,14 @@ from engine.toml.key_paths import KeyPath
 if TYPE_CHECKING:
     from jsonschema_rs import Draft202012Validator
 
-__all__ = ["Later", "Sure", "is_schema", "sure"]
+__all__ = ["FastCheck", "Later", "compile_fast_check", "is_known_valid_schema"]
 
 Later = Callable[[KeyPath], bool]
 """Whether the value at a path is known only later, so that the value now does not matter."""
-Sure = Callable[[Any, Later | None], bool]
+FastCheck = Callable[[Any, Later | None], bool]
 """True: the value is valid, except where it is known only later. False: it may or may not be."""
 
-_LEFT = frozenset(
+_LEFT_TO_LIBRARY = frozenset(
     {
         *("$id", "$anchor", "$ref", "$vocabulary"),
         *("$dynamicAnchor", "$dynamicRef", "$recursiveAnchor", "$recursiveRef"),
@@ -34,10 +34,10 @@ _LEFT = frozenset(
 )
 """Keywords that refer elsewhere, or that the two libraries read differently."""
 
-_DRAFT = "https://json-schema.org/draft/2020-12/schema"
+_DIALECT = "https://json-schema.org/draft/2020-12/schema"
 
 
-def sure(schema: Any) -> Sure | None:
+def compile_fast_check(schema: Any) -> FastCheck | None:
     """Return the fast check of a schema; None if only the library can judge by it."""
     plain = dict(schema) if isinstance(schema, Mapping) else schema
     if not _is_known(plain):
@@ -53,19 +53,21 @@ def sure(schema: Any) -> Sure | None:
     return lambda value, later: (
         _is_json(value)
         and (
-            _says_yes(validator.is_valid, value)
+            _is_valid(validator.is_valid, value)
             or (later is not None and _fails_only(validator, value, later))
         )
     )
 
 
-def is_schema(value: Any) -> bool:
+def is_known_valid_schema(value: Any) -> bool:
     """Whether a value is certainly a JSON Schema; False: it may or may not be one."""
     if not _is_known(value):
         return False
     import jsonschema_rs
 
-    return all(map(_has_pattern, _tables(value))) and _says_yes(jsonschema_rs.meta.is_valid, value)
+    return all(map(_has_pattern, _iter_tables(value))) and _is_valid(
+        jsonschema_rs.meta.is_valid, value
+    )
 
 
 def _is_known(schema: Any) -> bool:
@@ -73,8 +75,8 @@ def _is_known(schema: Any) -> bool:
     return (
         type(schema) in (dict, bool)
         and _is_json(schema)
-        and not any(table.keys() & _LEFT for table in _tables(schema))
-        and all(table.get("$schema", _DRAFT) == _DRAFT for table in _tables(schema))
+        and not any(table.keys() & _LEFT_TO_LIBRARY for table in _iter_tables(schema))
+        and all(table.get("$schema", _DIALECT) == _DIALECT for table in _iter_tables(schema))
     )
 
 
@@ -88,17 +90,17 @@ def _is_json(value: Any) -> bool:
     return kind in (str, int, bool, type(None)) or (kind is float and isfinite(value))
 
 
-def _tables(value: Any) -> Iterator[Mapping[str, Any]]:
+def _iter_tables(value: Any) -> Iterator[Mapping[str, Any]]:
     """Yield every table in plain JSON."""
     if type(value) is dict:
         yield value
         value = [*value.values()]
     if type(value) is list:
         for item in value:
-            yield from _tables(item)
+            yield from _iter_tables(item)
 
 
-def _says_yes(fits: Callable[[Any], bool], value: Any) -> bool:
+def _is_valid(fits: Callable[[Any], bool], value: Any) -> bool:
     try:
         return fits(value)
     except ValueError:  # a text with half a character, lists within lists beyond its depth

@@ -21,18 +21,26 @@ from typing import Any
 
 import attrs
 
-__all__ = ["any_of", "build", "is_json", "members", "plain", "resolve", "schema_of"]
+__all__ = [
+    "build_any_of",
+    "is_json",
+    "resolve_hint",
+    "schema_from_hint",
+    "structure",
+    "union_members",
+    "unstructure",
+]
 
-_SIMPLE = {
+_JSON_TYPE_NAMES = {
     str: "string",
     int: "integer",
     float: "number",
     bool: "boolean",
     types.NoneType: "null",
 }
-_ARRAYS = (list, abc.Sequence, abc.MutableSequence, abc.Collection, abc.Iterable)
-_TABLES = (dict, abc.Mapping, abc.MutableMapping)
-_ALIAS: Any = getattr(typing, "TypeAliasType", ())  # from Python 3.12 on
+_SEQUENCE_TYPES = (list, abc.Sequence, abc.MutableSequence, abc.Collection, abc.Iterable)
+_MAPPING_TYPES = (dict, abc.Mapping, abc.MutableMapping)
+_TYPE_ALIAS: Any = getattr(typing, "TypeAliasType", ())  # from Python 3.12 on
 _QUALIFIERS = (
     typing.Required,
     typing.NotRequired,
@@ -49,11 +57,11 @@ class _Field:
 
     name: str
     hint: Any
-    required: bool
+    is_required: bool
     argument: str | None
 
 
-def resolve(annotation: Any, namespace: Mapping[str, Any]) -> Any:
+def resolve_hint(annotation: Any, namespace: Mapping[str, Any]) -> Any:
     """Return the type that an annotation means, with strings evaluated in `namespace`.
 
     Returns `Any` for an annotation that cannot be resolved.
@@ -66,21 +74,21 @@ def resolve(annotation: Any, namespace: Mapping[str, Any]) -> Any:
     return hints["it"]
 
 
-def members(hint: Any) -> tuple[Any, ...]:
+def union_members(hint: Any) -> tuple[Any, ...]:
     """Return the types of a union, or a tuple of the hint itself."""
-    bare, _ = _peeled(hint)
+    bare, _ = _strip_annotations(hint)
     return typing.get_args(bare) if _is_union(bare) else (hint,)
 
 
-def schema_of(hint: Any) -> dict[str, Any]:
+def schema_from_hint(hint: Any) -> dict[str, Any]:
     """Return the JSON Schema of the values that a hint allows; `{}` allows anything.
 
     A dict in `Annotated` is merged over it.
     """
-    return _schema(hint, ())
+    return _build_schema(hint, ())
 
 
-def any_of(schemas: Iterable[dict[str, Any]]) -> dict[str, Any]:
+def build_any_of(schemas: Iterable[dict[str, Any]]) -> dict[str, Any]:
     """Return the schema of values that at least one of the schemas accepts, as short as simple types allow."""
     unique: list[dict[str, Any]] = []
     for schema in schemas:
@@ -99,48 +107,50 @@ def any_of(schemas: Iterable[dict[str, Any]]) -> dict[str, Any]:
     return {"type": list(names)}
 
 
-def build(hint: Any, value: Any) -> Any:
+def structure(hint: Any, value: Any) -> Any:
     """Convert a JSON value to the type of the hint: an instance, enum member or tuple.
 
     The value must fit the schema of the hint.
     """
-    bare, _ = _peeled(hint)
+    bare, _ = _strip_annotations(hint)
     kind, args = typing.get_origin(bare) or bare, typing.get_args(bare)
     if _is_union(bare):
         others = [arg for arg in args if arg is not types.NoneType]
-        return build(others[0], value) if len(others) == 1 and value is not None else value
+        return structure(others[0], value) if len(others) == 1 and value is not None else value
     if not isinstance(kind, type):
         return value
     if issubclass(kind, Enum):
-        return kind(value) if is_json(_values(kind)) else value
+        return kind(value) if is_json(_list_enum_values(kind)) else value
     if isinstance(value, Mapping):
-        return _build_mapping(kind, args, value)
+        return _structure_mapping(kind, args, value)
     if isinstance(value, list):
-        return _build_list(kind, args, value)
+        return _structure_list(kind, args, value)
     return value
 
 
-def plain(value: Any) -> Any:
+def unstructure(value: Any) -> Any:
     """Convert a value to JSON data.
 
     Instances of attrs classes and dataclasses become dicts, tuples become lists, and enum members become their values.
     """
     match value:
         case Enum():
-            return plain(value.value)
+            return unstructure(value.value)
         case None | str() | int() | float():
             return value
         case Mapping():
-            return {key: plain(item) for key, item in value.items()}
+            return {key: unstructure(item) for key, item in value.items()}
         case list() | tuple():
-            return [plain(item) for item in value]
+            return [unstructure(item) for item in value]
         case _ if attrs.has(type(value)):
             return {
-                field.name: plain(getattr(value, field.name)) for field in attrs.fields(type(value))
+                field.name: unstructure(getattr(value, field.name))
+                for field in attrs.fields(type(value))
             }
         case _ if dataclasses.is_dataclass(type(value)):
             return {
-                field.name: plain(getattr(value, field.name)) for field in dataclasses.fields(value)
+                field.name: unstructure(getattr(value, field.name))
+                for field in dataclasses.fields(value)
             }
         case _:
             return value
@@ -165,7 +175,7 @@ def _is_union(bare: Any) -> bool:
     return typing.get_origin(bare) in (typing.Union, types.UnionType)
 
 
-def _peeled(hint: Any) -> tuple[Any, dict[str, Any]]:
+def _strip_annotations(hint: Any) -> tuple[Any, dict[str, Any]]:
     """Return the type under aliases and qualifiers, and the merged dicts of `Annotated`."""
     said: dict[str, Any] = {}
     while True:
@@ -182,60 +192,62 @@ def _peeled(hint: Any) -> tuple[Any, dict[str, Any]]:
             (hint,) = typing.get_args(hint)
         elif isinstance(hint, typing.NewType):
             hint = hint.__supertype__
-        elif isinstance(hint, _ALIAS):
+        elif isinstance(hint, _TYPE_ALIAS):
             hint = hint.__value__
         else:
             return hint, said
 
 
-def _schema(hint: Any, within: tuple[type, ...]) -> dict[str, Any]:
-    bare, said = _peeled(hint)
+def _build_schema(hint: Any, within: tuple[type, ...]) -> dict[str, Any]:
+    bare, said = _strip_annotations(hint)
     kind, args = typing.get_origin(bare) or bare, typing.get_args(bare)
     if bare is None:
         schema: dict[str, Any] = {"type": "null"}
     elif kind is typing.Literal:
-        schema = {"enum": plain(list(args))}
+        schema = {"enum": unstructure(list(args))}
     elif _is_union(bare):
-        schema = any_of(_schema(arg, within) for arg in args)
+        schema = build_any_of(_build_schema(arg, within) for arg in args)
     elif isinstance(kind, type):
-        schema = _class_schema(kind, args, within)
+        schema = _build_class_schema(kind, args, within)
     else:
         schema = {}
     return schema | said
 
 
-def _class_schema(kind: type, args: tuple[Any, ...], within: tuple[type, ...]) -> dict[str, Any]:
-    if kind in _SIMPLE:
-        return {"type": _SIMPLE[kind]}
+def _build_class_schema(
+    kind: type, args: tuple[Any, ...], within: tuple[type, ...]
+) -> dict[str, Any]:
+    if kind in _JSON_TYPE_NAMES:
+        return {"type": _JSON_TYPE_NAMES[kind]}
     if issubclass(kind, Enum):
-        return {"enum": _values(kind)} if is_json(_values(kind)) else {}
+        return {"enum": _list_enum_values(kind)} if is_json(_list_enum_values(kind)) else {}
     if kind is tuple:
-        return _tuple_schema(args, within)
-    if kind in _ARRAYS:
-        items = _schema(args[0], within) if args else {}
+        return _build_tuple_schema(args, within)
+    if kind in _SEQUENCE_TYPES:
+        items = _build_schema(args[0], within) if args else {}
         return {"type": "array", "items": items} if items else {"type": "array"}
-    if kind in _TABLES:
-        rest = _schema(args[1], within) if args else {}
+    if kind in _MAPPING_TYPES:
+        rest = _build_schema(args[1], within) if args else {}
         return {"type": "object", "additionalProperties": rest} if rest else {"type": "object"}
-    fields = _fields(typing.cast(Hashable, kind))
-    return {} if fields is None else _object_schema(kind, fields, within)
+    fields = _list_fields(typing.cast(Hashable, kind))
+    return {} if fields is None else _build_object_schema(kind, fields, within)
 
 
-def _values(kind: type[Enum]) -> list[Any]:
+def _list_enum_values(kind: type[Enum]) -> list[Any]:
     return [member.value for member in kind]
 
 
-def _tuple_schema(args: tuple[Any, ...], within: tuple[type, ...]) -> dict[str, Any]:
+def _build_tuple_schema(args: tuple[Any, ...], within: tuple[type, ...]) -> dict[str, Any]:
     if not args:
         return {"type": "array"}
     if args[-1] is Ellipsis:
-        items = _schema(args[0], within)
+        items = _build_schema(args[0], within)
         return {"type": "array", "items": items} if items else {"type": "array"}
-    heads = [_schema(arg, within) for arg in args]
+    heads = [_build_schema(arg, within) for arg in args]
     return {"type": "array", "prefixItems": heads, "minItems": len(heads), "maxItems": len(heads)}
 
 
-def _object_schema(
+def _build_object_schema(
     kind: type, fields: tuple[_Field, ...], within: tuple[type, ...]
 ) -> dict[str, Any]:
     if (
@@ -245,52 +257,58 @@ def _object_schema(
     given = [field for field in fields if field.argument is not None]
     schema: dict[str, Any] = {
         "type": "object",
-        "properties": {field.name: _schema(field.hint, (*within, kind)) for field in given},
-        "required": [field.name for field in given if field.required],
+        "properties": {field.name: _build_schema(field.hint, (*within, kind)) for field in given},
+        "required": [field.name for field in given if field.is_required],
     }
     if len(given) == len(fields):  # else an instance has fields that no input may give
         schema["additionalProperties"] = False
     return schema
 
 
-def _build_mapping(kind: type, args: tuple[Any, ...], value: Mapping[str, Any]) -> Any:
-    if kind in _TABLES:
-        return {key: build(args[1], item) for key, item in value.items()} if args else dict(value)
-    fields = _fields(kind)
+def _structure_mapping(kind: type, args: tuple[Any, ...], value: Mapping[str, Any]) -> Any:
+    if kind in _MAPPING_TYPES:
+        return (
+            {key: structure(args[1], item) for key, item in value.items()} if args else dict(value)
+        )
+    fields = _list_fields(kind)
     if fields is None:
         return value
     known = {field.name: field for field in fields}
     arguments: dict[str, Any] = {}
     for name, item in value.items():
         field = known.get(name)  # an unknown name goes along: the constructor itself refuses it
-        arguments[(field and field.argument) or name] = build(field.hint, item) if field else item
+        arguments[(field and field.argument) or name] = (
+            structure(field.hint, item) if field else item
+        )
     return dict(arguments) if typing.is_typeddict(kind) else kind(**arguments)
 
 
-def _build_list(kind: type, args: tuple[Any, ...], value: list[Any]) -> Any:
+def _structure_list(kind: type, args: tuple[Any, ...], value: list[Any]) -> Any:
     if kind is tuple:
         if not args:
             return tuple(value)
         hints = [args[0]] * len(value) if args[-1] is Ellipsis else args
-        return tuple(build(hint, item) for hint, item in zip(hints, value, strict=True))
-    if kind in _ARRAYS and args:
-        return [build(args[0], item) for item in value]
+        return tuple(structure(hint, item) for hint, item in zip(hints, value, strict=True))
+    if kind in _SEQUENCE_TYPES and args:
+        return [structure(args[0], item) for item in value]
     return value
 
 
 @functools.cache
-def _fields(kind: Any) -> tuple[_Field, ...] | None:
+def _list_fields(kind: Any) -> tuple[_Field, ...] | None:
     """Return the fields of an attrs class, dataclass or TypedDict in order, or None for any other class."""
     if typing.is_typeddict(kind):
-        return tuple(_key(kind, name, hint) for name, hint in _hints(kind).items())
+        return tuple(
+            _build_typed_dict_field(kind, name, hint) for name, hint in _resolve_hints(kind).items()
+        )
     if attrs.has(kind):
-        return tuple(_attribute(kind, field) for field in attrs.fields(kind))
+        return tuple(_build_attrs_field(kind, field) for field in attrs.fields(kind))
     if dataclasses.is_dataclass(kind):
-        return tuple(_member(kind, field) for field in dataclasses.fields(kind))
+        return tuple(_build_dataclass_field(kind, field) for field in dataclasses.fields(kind))
     return None
 
 
-def _key(kind: Any, name: str, hint: Any) -> _Field:
+def _build_typed_dict_field(kind: Any, name: str, hint: Any) -> _Field:
     # `__required_keys__` does not see qualifiers in annotations that were strings.
     origin = typing.get_origin(hint)
     required = origin is typing.Required or (
@@ -299,24 +317,24 @@ def _key(kind: Any, name: str, hint: Any) -> _Field:
     return _Field(name, hint, required, name)
 
 
-def _attribute(kind: type, field: attrs.Attribute[Any]) -> _Field:
-    hint = _hints(kind).get(field.name, Any)
+def _build_attrs_field(kind: type, field: attrs.Attribute[Any]) -> _Field:
+    hint = _resolve_hints(kind).get(field.name, Any)
     return _Field(
         field.name, hint, field.default is attrs.NOTHING, field.alias if field.init else None
     )
 
 
-def _member(kind: Any, field: dataclasses.Field[Any]) -> _Field:
-    hint = _hints(kind).get(field.name, Any)
+def _build_dataclass_field(kind: Any, field: dataclasses.Field[Any]) -> _Field:
+    hint = _resolve_hints(kind).get(field.name, Any)
     bare = field.default is dataclasses.MISSING and field.default_factory is dataclasses.MISSING
     return _Field(field.name, hint, bare, field.name if field.init else None)
 
 
 @functools.cache
-def _hints(kind: Any) -> dict[str, Any]:
+def _resolve_hints(kind: Any) -> dict[str, Any]:
     found: dict[str, Any] = {}
     for base in reversed(kind.__mro__):
         namespace = vars(sys.modules[base.__module__]) if base.__module__ in sys.modules else {}
         for name, annotation in inspect.get_annotations(base).items():
-            found[name] = resolve(annotation, namespace)
+            found[name] = resolve_hint(annotation, namespace)
     return found

@@ -14,18 +14,23 @@ from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 from engine.base.classes import frozen
-from engine.base.suggestions import nearest
-from engine.schemas.fast_validation import Later, Sure, is_schema, sure
-from engine.toml.key_paths import KeyPath, show
+from engine.base.suggestions import closest_match
+from engine.schemas.fast_validation import (
+    FastCheck,
+    Later,
+    compile_fast_check,
+    is_known_valid_schema,
+)
+from engine.toml.key_paths import KeyPath, format_path
 
 if TYPE_CHECKING:
     from jsonschema import Draft202012Validator
 
-__all__ = ["Problem", "misfits", "schema_error"]
+__all__ = ["SchemaViolation", "find_schema_error", "validate_value"]
 
 
 @frozen
-class Problem:
+class SchemaViolation:
     """One way in which a value violates a schema.
 
     `kind` is `missing` (key `name`), `unknown` (key `name`) or `misfit`.
@@ -36,33 +41,37 @@ class Problem:
     message: str
     name: str = ""
     help: str | None = None
-    known: tuple[str, ...] = ()
+    known_keys: tuple[str, ...] = ()
     """The known keys, for an unknown one."""
 
     def __str__(self) -> str:
-        return f"`{show(self.path)}`: {self.message}" if self.path else self.message
+        return f"`{format_path(self.path)}`: {self.message}" if self.path else self.message
 
 
-def misfits(schema: Mapping[str, Any], value: Any, later: Later | None = None) -> list[Problem]:
+def validate_value(
+    schema: Mapping[str, Any], value: Any, later: Later | None = None
+) -> list[SchemaViolation]:
     """Return every violation of a schema by a JSON value, sorted by path; empty if the value is valid.
 
     With `later`, also empty if it is true of the path of each violation: that value is known only later.
     """
-    look = _look(_ById(schema))
+    look = _get_fast_check(_IdentityKey(schema))
     if look is not None and look(value, later):
         return []
-    validator = _validator(_ById(schema))
+    validator = _get_validator(_IdentityKey(schema))
     try:
         errors = validator.iter_errors(value)
-        found = list(dict.fromkeys(problem for error in errors for problem in _problems(error)))
+        found = list(
+            dict.fromkeys(problem for error in errors for problem in _build_violations(error))
+        )
     except RecursionError:
-        return [Problem("misfit", (), "its schema refers to itself endlessly")]
+        return [SchemaViolation("misfit", (), "its schema refers to itself endlessly")]
     return sorted(found, key=lambda p: ([str(part) for part in p.path], p.message))
 
 
-def schema_error(schema: Any) -> tuple[KeyPath, str] | None:
+def find_schema_error(schema: Any) -> tuple[KeyPath, str] | None:
     """Return the key path and message of the first mistake in a JSON Schema, or None."""
-    if is_schema(schema):
+    if is_known_valid_schema(schema):
         return None
     from jsonschema import Draft202012Validator
     from jsonschema.exceptions import best_match
@@ -70,11 +79,11 @@ def schema_error(schema: Any) -> tuple[KeyPath, str] | None:
     checker = Draft202012Validator.FORMAT_CHECKER
     metaschema = Draft202012Validator(Draft202012Validator.META_SCHEMA, format_checker=checker)
     if error := best_match(metaschema.iter_errors(schema)):
-        return tuple(error.absolute_path), _why(error)
-    return next(_dangling(schema), None)
+        return tuple(error.absolute_path), _describe_violation(error)
+    return next(_iter_dangling_references(schema), None)
 
 
-def _dangling(schema: Any) -> Iterator[tuple[KeyPath, str]]:
+def _iter_dangling_references(schema: Any) -> Iterator[tuple[KeyPath, str]]:
     """Yield every `$ref` that cannot be resolved, such as one into another document."""
     from jsonschema_specifications import REGISTRY
     from referencing.exceptions import Unresolvable
@@ -82,26 +91,26 @@ def _dangling(schema: Any) -> Iterator[tuple[KeyPath, str]]:
 
     root = DRAFT202012.create_resource(schema)
     resolver = REGISTRY.with_resource("", root).resolver()
-    for path, ref in _references(schema, ()):
+    for path, ref in _iter_references(schema, ()):
         try:
             resolver.lookup(ref)
         except Unresolvable:
             yield path, f"`{ref}` does not exist in it"
 
 
-def _references(value: Any, path: KeyPath) -> Iterator[tuple[KeyPath, str]]:
+def _iter_references(value: Any, path: KeyPath) -> Iterator[tuple[KeyPath, str]]:
     if isinstance(value, list):
         for index, item in enumerate(value):
-            yield from _references(item, (*path, index))
+            yield from _iter_references(item, (*path, index))
     elif isinstance(value, dict):
         for key, item in value.items():
             if key in ("$ref", "$dynamicRef") and isinstance(item, str):
                 yield (*path, key), item
             elif key not in ("const", "enum", "default", "examples"):
-                yield from _references(item, (*path, key))
+                yield from _iter_references(item, (*path, key))
 
 
-class _ById:
+class _IdentityKey:
     """Makes a schema hashable by identity; holding the schema keeps its id from being reused."""
 
     __slots__ = ("schema",)
@@ -113,67 +122,67 @@ class _ById:
         return id(self.schema)
 
     def __eq__(self, other: object) -> bool:
-        return isinstance(other, _ById) and self.schema is other.schema
+        return isinstance(other, _IdentityKey) and self.schema is other.schema
 
 
 @lru_cache(maxsize=1024)
-def _look(key: _ById) -> Sure | None:
-    return sure(key.schema)
+def _get_fast_check(key: _IdentityKey) -> FastCheck | None:
+    return compile_fast_check(key.schema)
 
 
 @lru_cache(maxsize=1024)
-def _validator(key: _ById) -> Draft202012Validator:
+def _get_validator(key: _IdentityKey) -> Draft202012Validator:
     from jsonschema import Draft202012Validator
     from jsonschema_specifications import REGISTRY
 
     return Draft202012Validator(key.schema, registry=REGISTRY)
 
 
-def _problems(error: Any) -> list[Problem]:
+def _build_violations(error: Any) -> list[SchemaViolation]:
     path = tuple(error.absolute_path)
-    if rivals := _rivals(error):
+    if rivals := _find_exclusive_keys(error):
         listed = " and ".join(f"`{name}`" for name in rivals)
-        return [Problem("misfit", path, f"{listed} exclude each other")]
+        return [SchemaViolation("misfit", path, f"{listed} exclude each other")]
     match error.validator:
         case "required":
-            return [_required(error, path)]
-        case "oneOf" | "anyOf" if name := _one_of(error):
-            return [Problem("missing", path, f"one of `{name}` is missing", name)]
+            return [_build_missing(error, path)]
+        case "oneOf" | "anyOf" if name := _describe_alternatives(error):
+            return [SchemaViolation("missing", path, f"one of `{name}` is missing", name)]
         case "dependentRequired":
-            return [Problem("misfit", path, _dependent(error))]
+            return [SchemaViolation("misfit", path, _describe_dependency(error))]
         case "additionalProperties" if isinstance(error.instance, dict):
-            return _extra(error, path)
-    return [Problem("misfit", path, _why(error))]
+            return _find_unknown_keys(error, path)
+    return [SchemaViolation("misfit", path, _describe_violation(error))]
 
 
-def _rivals(error: Any) -> list[str]:
+def _find_exclusive_keys(error: Any) -> list[str]:
     """Return the keys that exclude each other, sorted, if that is the error; otherwise an empty list.
 
     That is so when several alternatives of a `oneOf` are present, or a key whose `dependentSchemas` forbid others.
     """
     where, rule = list(error.absolute_schema_path), error.validator_value
     if error.validator == "oneOf" and not error.context:
-        return sorted(_given(rule, error.instance))
+        return sorted(_iter_required_keys(rule, error.instance))
     if error.validator == "not" and where[-3:-2] == ["dependentSchemas"] and "anyOf" in rule:
-        return sorted({str(where[-2]), *_given(rule["anyOf"], error.instance)})
+        return sorted({str(where[-2]), *_iter_required_keys(rule["anyOf"], error.instance)})
     return []
 
 
-def _given(alternatives: Any, instance: Any) -> Iterator[str]:
+def _iter_required_keys(alternatives: Any, instance: Any) -> Iterator[str]:
     """Yield the keys of a table that alternatives require, if they require nothing else."""
     asks = [isinstance(each, Mapping) and [*each] == ["required"] for each in alternatives]
     if all(asks) and isinstance(instance, Mapping):
         yield from (key for each in alternatives for key in each["required"] if key in instance)
 
 
-def _one_of(error: Any) -> str | None:
+def _describe_alternatives(error: Any) -> str | None:
     """Return the keys of which one is missing, if the alternatives differ in required keys alone."""
     if not error.context or any(inner.validator != "required" for inner in error.context):
         return None
-    return "` or `".join(_required(inner, ()).name for inner in error.context)
+    return "` or `".join(_build_missing(inner, ()).name for inner in error.context)
 
 
-def _dependent(error: Any) -> str:
+def _describe_dependency(error: Any) -> str:
     key, name = next(
         (key, name)
         for key, names in error.validator_value.items()
@@ -183,30 +192,30 @@ def _dependent(error: Any) -> str:
     return f"`{key}` needs `{name}`"
 
 
-def _extra(error: Any, path: KeyPath) -> list[Problem]:
+def _find_unknown_keys(error: Any, path: KeyPath) -> list[SchemaViolation]:
     known = list(error.schema.get("properties", {}))
     patterns = list(error.schema.get("patternProperties", {}))
     return [
-        _additional(name, path, known)
+        _build_unknown(name, path, known)
         for name in error.instance
         if name not in known and not any(re.search(pattern, name) for pattern in patterns)
     ]
 
 
-def _required(error: Any, path: KeyPath) -> Problem:
+def _build_missing(error: Any, path: KeyPath) -> SchemaViolation:
     name = next(n for n in error.validator_value if error.message.startswith(repr(n)))
-    return Problem("missing", path, f"`{name}` is missing", name)
+    return SchemaViolation("missing", path, f"`{name}` is missing", name)
 
 
-def _additional(name: str, path: KeyPath, known: list[str]) -> Problem:
-    guess = nearest(name, known)
+def _build_unknown(name: str, path: KeyPath, known: list[str]) -> SchemaViolation:
+    guess = closest_match(name, known)
     listed = ", ".join(f"`{k}`" for k in sorted(known))
     cure = f"did you mean `{guess}`?" if guess else f"known here: {listed}" if known else None
     message = f"`{name}` is not known here"
-    return Problem("unknown", (*path, name), message, name, cure, tuple(known))
+    return SchemaViolation("unknown", (*path, name), message, name, cure, tuple(known))
 
 
-def _why(error: Any) -> str:
+def _describe_violation(error: Any) -> str:
     """Return a message of one line on the value that a keyword expects."""
     value, rule = error.validator_value, error.validator
     shown = json.dumps(error.instance, ensure_ascii=False, default=str)
@@ -225,7 +234,9 @@ def _why(error: Any) -> str:
         case "oneOf" if not error.context:
             return f"{shown} matches more than one of the alternatives, which exclude each other"
         case "oneOf" | "anyOf":
-            return _why(max(error.context, key=lambda inner: len(inner.absolute_path)))
+            return _describe_violation(
+                max(error.context, key=lambda inner: len(inner.absolute_path))
+            )
         case "format":
             return f"{shown} is not a valid {value}"
         case "uniqueItems":

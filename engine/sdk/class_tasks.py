@@ -14,95 +14,110 @@ from typing import TYPE_CHECKING, Any
 
 from engine.errors import EngineError
 from engine.sdk.context import Context
-from engine.sdk.declaration import Given, exits_given, first_paragraph, plain_result
-from engine.sdk.imports import TaskError, gathered
-from engine.sdk.signatures import called, return_schema
-from engine.sdk.state_machine_tasks import exits_of, is_machine, machinery
+from engine.sdk.declaration import (
+    Declaration,
+    build_exits,
+    extract_first_paragraph,
+    unstructure_result,
+)
+from engine.sdk.imports import TaskError, run_checks
+from engine.sdk.signatures import build_return_schema, display_name
+from engine.sdk.state_machine_tasks import build_state_machine, is_machine, resolve_class_exits
 from engine.sdk.task import Body, Task
 
 if TYPE_CHECKING:
     import trio
 
-__all__ = ["of_class"]
+__all__ = ["task_from_class"]
 
 
-def _of_machine(cls: type, given: Given) -> Task:
+def _task_from_state_machine(cls: type, declaration: Declaration) -> Task:
     """Build the task of a class of several steps."""
-    says = _Sayings(cls)
-    id = given.id or says.get("id") or cls.__name__
-    declared = getattr(cls, "exits", None) if given.exits is None else given.exits
-    exits = exits_of(id, declared)
-    _check_async(cls, given)
+    says = _ClassAttributes(cls)
+    id = declaration.id or says.get("id") or cls.__name__
+    declared = getattr(cls, "exits", None) if declaration.exits is None else declaration.exits
+    exits = resolve_class_exits(id, declared)
+    _validate_executor(cls, declaration)
 
     async def refuse(inputs: dict[str, Any], context: Context) -> Any:
-        raise EngineError(f"{called(cls)} has several steps: call each one separately")
+        raise EngineError(f"{display_name(cls)} has several steps: call each one separately")
 
     functools.update_wrapper(refuse, cls, updated=())
     said = says.get("inputs", "input_schema", "get_input_schema")
-    inputs = said if given.inputs is None else given.inputs
+    inputs = said if declaration.inputs is None else declaration.inputs
     return Task(
         id=id,
         body=refuse,
-        machine=machinery(cls, id, exits, inputs),
-        name=given.name or says.get("name") or "",
-        description=given.description or says.get("description") or first_paragraph(cls.__doc__),
+        machine=build_state_machine(cls, id, exits, inputs),
+        name=declaration.name or says.get("name") or "",
+        description=declaration.description
+        or says.get("description")
+        or extract_first_paragraph(cls.__doc__),
         input_schema=inputs,
         exits=exits,
     )
 
 
-def of_class(cls: type, given: Given) -> Task:
+def task_from_class(cls: type, declaration: Declaration) -> Task:
     """Return the task that a class declares, of one step or of several; raises `TaskError`."""
     if is_machine(cls):
-        return _of_machine(cls, given)
-    takes_context, output = _read_execute(cls)
-    says = _Sayings(cls)
-    id = given.id or says.get("id") or cls.__name__
-    named = given.exits if given.exits is not None else says.get("exits")
-    _, exits = gathered(lambda: _check_async(cls, given), lambda: exits_given(id, named))
+        return _task_from_state_machine(cls, declaration)
+    takes_context, output = _inspect_execute(cls)
+    says = _ClassAttributes(cls)
+    id = declaration.id or says.get("id") or cls.__name__
+    named = declaration.exits if declaration.exits is not None else says.get("exits")
+    _, exits = run_checks(
+        lambda: _validate_executor(cls, declaration), lambda: build_exits(id, named)
+    )
     inputs = says.get("inputs", "input_schema", "get_input_schema")
     outputs = says.get("output", "output_schema", "get_output_schema")
     return Task(
         id=id,
-        body=_class_body(cls, takes_context),
-        name=given.name or says.get("name") or "",
-        description=given.description or says.get("description") or first_paragraph(cls.__doc__),
-        input_schema=inputs if given.inputs is None else given.inputs,
-        output_schema=given.output or outputs or output,
+        body=_build_body(cls, takes_context),
+        name=declaration.name or says.get("name") or "",
+        description=declaration.description
+        or says.get("description")
+        or extract_first_paragraph(cls.__doc__),
+        input_schema=inputs if declaration.inputs is None else declaration.inputs,
+        output_schema=declaration.output or outputs or output,
         exits=exits,
-        open=given.open,
+        open_exits=declaration.open,
     )
 
 
-def _check_async(cls: type, given: Given) -> None:
-    if given.executor not in (None, "async"):
-        raise TaskError(f"{called(cls)} is async, and executor `{given.executor}` cannot run that")
+def _validate_executor(cls: type, declaration: Declaration) -> None:
+    if declaration.executor not in (None, "async"):
+        raise TaskError(
+            f"{display_name(cls)} is async, and executor `{declaration.executor}` cannot run that"
+        )
 
 
-def _read_execute(cls: type) -> tuple[bool, dict[str, Any] | None]:
+def _inspect_execute(cls: type) -> tuple[bool, dict[str, Any] | None]:
     """Return whether `execute` takes the context, and the schema of its return annotation."""
     execute = getattr(cls, "execute", None)
     if inspect.isabstract(cls) or not inspect.iscoroutinefunction(execute):
         raise TaskError(
-            f"{called(cls)} has no `execute` to run",
+            f"{display_name(cls)} has no `execute` to run",
             "define `async def execute(self, inputs)`, or with a third parameter `context`",
         )
     try:
         inspect.signature(cls).bind()
     except TypeError as error:
         raise TaskError(
-            f"{called(cls)} cannot be instantiated without arguments: {error}"
+            f"{display_name(cls)} cannot be instantiated without arguments: {error}"
         ) from error
     signature = inspect.signature(execute)
     third = tuple(signature.parameters)[2:3]
-    if third != ("context",) and _accepts(signature, 2):
-        return False, return_schema(execute)
-    if _accepts(signature, 3):
-        return True, return_schema(execute)
-    raise TaskError(f"`execute` of {called(cls)} must take `inputs`, or `inputs` and `context`")
+    if third != ("context",) and _accepts_count(signature, 2):
+        return False, build_return_schema(execute)
+    if _accepts_count(signature, 3):
+        return True, build_return_schema(execute)
+    raise TaskError(
+        f"`execute` of {display_name(cls)} must take `inputs`, or `inputs` and `context`"
+    )
 
 
-def _accepts(signature: inspect.Signature, count: int) -> bool:
+def _accepts_count(signature: inspect.Signature, count: int) -> bool:
     try:
         signature.bind(*range(count))
     except TypeError:
@@ -110,7 +125,7 @@ def _accepts(signature: inspect.Signature, count: int) -> bool:
     return True
 
 
-class _Sayings:
+class _ClassAttributes:
     """Declarations on a class: attributes, and properties and methods of one instance."""
 
     def __init__(self, cls: type) -> None:
@@ -132,19 +147,21 @@ class _Sayings:
         return None
 
 
-def _class_body(cls: type, takes_context: bool) -> Body:
+def _build_body(cls: type, takes_context: bool) -> Body:
     async def body(inputs: dict[str, Any], context: Context) -> Any:
         instance: Any = cls()  # a fresh one: what an attempt leaves in it, the next does not see
         given = (inputs, context) if takes_context else (inputs,)
         if not hasattr(instance, "cancel"):
-            return plain_result(await instance.execute(*given))
-        return plain_result(await _cancellable(instance.execute(*given), instance.cancel, context))
+            return unstructure_result(await instance.execute(*given))
+        return unstructure_result(
+            await _await_with_cancel_hook(instance.execute(*given), instance.cancel, context)
+        )
 
     functools.update_wrapper(body, cls, updated=())
     return body
 
 
-async def _cancellable(
+async def _await_with_cancel_hook(
     execution: Awaitable[Any], cancel: Callable[[], Any], context: Context
 ) -> Any:
     """Await `execution`; when it is cancelled, call `cancel` once, for at most `grace` seconds."""
@@ -153,7 +170,7 @@ async def _cancellable(
     try:
         return await execution
     except (trio.Cancelled, BaseExceptionGroup) as error:
-        if not _tells_of_cancelling(error, trio.Cancelled):
+        if not _has_cancellation(error, trio.Cancelled):
             raise
         try:
             with trio.move_on_after(context.grace, shield=True):
@@ -164,7 +181,7 @@ async def _cancellable(
             raise error  # a failure of `cancel` is its context: nothing swallows a cancellation
 
 
-def _tells_of_cancelling(error: BaseException, kind: type[trio.Cancelled]) -> bool:
+def _has_cancellation(error: BaseException, kind: type[trio.Cancelled]) -> bool:
     if isinstance(error, BaseExceptionGroup):
         return error.subgroup(kind) is not None
     return True

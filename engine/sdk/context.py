@@ -20,9 +20,9 @@ if TYPE_CHECKING:
 
     import trio
 
-__all__ = ["SHARE", "Context", "Exit", "Failure", "Permanent", "RetryAfter", "Tool"]
+__all__ = ["PROGRESS_PREFIX", "Context", "Exit", "Failure", "Permanent", "RetryAfter", "Tool"]
 
-SHARE = "\0progress "
+PROGRESS_PREFIX = "\0progress "
 """Prefix of a progress line that carries a number from `Context.report`; it never leaves the engine."""
 
 
@@ -56,7 +56,7 @@ class RetryAfter(Exception):
         super().__init__(message or f"asked for a retry in {seconds:g} s")
 
 
-def _unheard(message: str) -> None:
+def _discard(message: str) -> None:
     """Discard a line of progress: the default `note` of a context; unlike a lambda, it can be pickled."""
 
 
@@ -95,7 +95,7 @@ class Context:
     """The directory of the spec file; built-in tasks resolve relative paths against it."""
     grace: float = 5.0
     """Seconds that a cancelled attempt has to end by itself."""
-    note: Callable[[str], None] = attrs.field(default=_unheard, eq=False, repr=False)
+    note: Callable[[str], None] = attrs.field(default=_discard, eq=False, repr=False)
     """Report a line of progress, which becomes an event of the run."""
     resources: Mapping[str, Any] = attrs.field(factory=dict, eq=False, repr=False)
     """The resources that the node uses, by name; empty in a worker process."""
@@ -130,7 +130,7 @@ class Context:
         """
         if not 0 <= progress <= 1:
             raise ValueError("progress must be a number from 0 to 1")
-        self.note(f"{SHARE}{float(progress)!r} {message}")
+        self.note(f"{PROGRESS_PREFIX}{float(progress)!r} {message}")
 
     def shield(self) -> trio.CancelScope:
         """Return a cancel scope that protects cleanup from cancellation for at most the grace period.

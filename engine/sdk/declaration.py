@@ -11,16 +11,16 @@ from typing import Any
 
 import attrs
 
-from engine.schemas.type_hints import plain
+from engine.schemas.type_hints import unstructure
 from engine.sdk.context import Exit
 from engine.sdk.imports import TaskError
-from engine.sdk.task import Executor, check_exits
+from engine.sdk.task import Executor, validate_exits
 
-__all__ = ["Given", "exits_given", "first_paragraph", "plain_result"]
+__all__ = ["Declaration", "build_exits", "extract_first_paragraph", "unstructure_result"]
 
 
 @attrs.frozen(kw_only=True)
-class Given:
+class Declaration:
     """The arguments of `@task`; None means that the function or class decides."""
 
     id: str | None = None
@@ -33,33 +33,33 @@ class Given:
     open: bool = False
 
 
-def exits_given(id: str, given: Mapping[str, int] | None) -> dict[str, int]:
+def build_exits(id: str, declared: Mapping[str, int] | None) -> dict[str, int]:
     """Return the exits of a task: `success` 0, `failure` 1, and the declared ones.
 
     An exit that is declared with code 1 replaces `failure`. Raises `TaskError`.
     """
     exits = {"success": 0, "failure": 1}
-    if given is None:
+    if declared is None:
         return exits
-    if not isinstance(given, Mapping):
+    if not isinstance(declared, Mapping):
         raise TaskError(
-            f"exits must be a mapping of names to codes, not {given!r}",
+            f"exits must be a mapping of names to codes, not {declared!r}",
             'write `{"needs_review": 2}`',
         )
-    check_exits(id, given)
-    if 1 in given.values():
+    validate_exits(id, declared)
+    if 1 in declared.values():
         del exits["failure"]
-    return exits | dict(given)
+    return exits | dict(declared)
 
 
-def plain_result(returned: Any) -> Any:
+def unstructure_result(returned: Any) -> Any:
     """Return an output or `Exit` with attrs and dataclass instances turned into dicts."""
     if isinstance(returned, Exit):
-        return attrs.evolve(returned, output=plain(returned.output))
-    return plain(returned)
+        return attrs.evolve(returned, output=unstructure(returned.output))
+    return unstructure(returned)
 
 
-def first_paragraph(docstring: str | None) -> str:
+def extract_first_paragraph(docstring: str | None) -> str:
     """Return the first paragraph of a docstring as one line; empty without a docstring."""
     text = inspect.cleandoc(docstring or "")
     return " ".join(text.partition("\n\n")[0].split())

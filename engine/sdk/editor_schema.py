@@ -12,29 +12,29 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from engine.language.json_schema import schema
+from engine.language.json_schema import load_language_schema
 from engine.sdk.task import Task
 
-__all__ = ["schema_with"]
+__all__ = ["build_editor_schema"]
 
-EXPRESSION = {"type": "string", "pattern": r"\$\{", "description": "An expression, `${…}`."}
+EXPRESSION_SCHEMA = {"type": "string", "pattern": r"\$\{", "description": "An expression, `${…}`."}
 
-_SAID = ("title", "description", "default", "examples", "deprecated")
-_OF_OBJECTS = {"properties", "required", "propertyNames", "if", "allOf"}
-_SCHEMAS = ("if", "then", "else", "not", "items", "additionalProperties", "propertyNames")
-_LISTS = ("anyOf", "oneOf", "allOf", "prefixItems")
-_TABLES = ("properties", "patternProperties", "$defs")
+_ANNOTATIONS = ("title", "description", "default", "examples", "deprecated")
+_OBJECT_KEYWORDS = {"properties", "required", "propertyNames", "if", "allOf"}
+_SCHEMA_KEYWORDS = ("if", "then", "else", "not", "items", "additionalProperties", "propertyNames")
+_SCHEMA_LIST_KEYWORDS = ("anyOf", "oneOf", "allOf", "prefixItems")
+_SCHEMA_TABLE_KEYWORDS = ("properties", "patternProperties", "$defs")
 
 
-def schema_with(tasks: Iterable[Task]) -> dict[str, Any]:
+def build_editor_schema(tasks: Iterable[Task]) -> dict[str, Any]:
     """Return the JSON Schema (draft 2020-12) of a spec that uses these tasks, and maybe others."""
     known = list(tasks)
-    made = schema()
+    made = load_language_schema()
     defs = made["$defs"]
     for task in known:
         if task.input_schema is not None:
-            defs[_name(task)] = _inputs(task)
-    defs["taskInputs"] = {"allOf": [_rule(task) for task in known]}
+            defs[_definition_name(task)] = _build_input_schema(task)
+    defs["taskInputs"] = {"allOf": [_build_task_rule(task) for task in known]}
     for kind in ("node", "step"):
         told = defs[kind]["properties"]["task"]
         defs[kind]["properties"]["task"] = {
@@ -42,81 +42,85 @@ def schema_with(tasks: Iterable[Task]) -> dict[str, Any]:
             "anyOf": [{"enum": [task.id for task in known]}, {"$ref": told["$ref"]}],
         }
         defs[kind]["allOf"] = [{"$ref": "#/$defs/taskInputs"}]
-    _say_open(made)
+    _write_additional_properties(made)
     return made
 
 
-def _say_open(said: Any) -> None:
+def _write_additional_properties(said: Any) -> None:
     """Write out `additionalProperties` where it is the default; tombi takes objects for closed otherwise."""
     if not isinstance(said, dict):
         return
-    if said.keys() & _OF_OBJECTS or said.get("type") == "object":
+    if said.keys() & _OBJECT_KEYWORDS or said.get("type") == "object":
         said.setdefault("additionalProperties", True)
     for key, value in said.items():
-        if key in _TABLES:
+        if key in _SCHEMA_TABLE_KEYWORDS:
             inner = list(value.values())
-        elif key in _LISTS:
+        elif key in _SCHEMA_LIST_KEYWORDS:
             inner = value
         else:
-            inner = [value] if key in _SCHEMAS else []
+            inner = [value] if key in _SCHEMA_KEYWORDS else []
         for each in inner:
-            _say_open(each)
+            _write_additional_properties(each)
 
 
-def _name(task: Task) -> str:
+def _definition_name(task: Task) -> str:
     return f"inputs of {task.id}"
 
 
-def _rule(task: Task) -> dict[str, Any]:
+def _build_task_rule(task: Task) -> dict[str, Any]:
     """Return the constraint on a step with this task."""
     told = task.description or task.name
     then: dict[str, Any] = {"properties": {"with": {"description": told}}} if told else {}
     if task.input_schema is not None:
-        then = {"properties": {"with": {"$ref": f"#/$defs/{_pointer(_name(task))}"}}}
+        then = {
+            "properties": {"with": {"$ref": f"#/$defs/{_escape_pointer(_definition_name(task))}"}}
+        }
         then |= {"required": ["with"]} if task.input_schema.get("required") else {}
     named = {"properties": {"task": {"const": task.id}}, "required": ["task"]}
     return {"if": named, "then": then}
 
 
-def _inputs(task: Task) -> dict[str, Any]:
+def _build_input_schema(task: Task) -> dict[str, Any]:
     """Return the schema of a task's `with`; the table itself is never an expression."""
-    found: dict[str, Any] = _inside(task.input_schema, f"#/$defs/{_pointer(_name(task))}")
+    found: dict[str, Any] = _allow_expressions_inside(
+        task.input_schema, f"#/$defs/{_escape_pointer(_definition_name(task))}"
+    )
     return found
 
 
-def _pointer(name: str) -> str:
+def _escape_pointer(name: str) -> str:
     """Return a name escaped for use in a `$ref`."""
     from urllib.parse import quote
 
     return quote(name.replace("~", "~0").replace("/", "~1"))
 
 
-def _open(said: Any, root: str) -> Any:
+def _allow_expressions(said: Any, root: str) -> Any:
     """Return a schema that accepts expressions too, at its top and inside."""
-    inside = _inside(said, root)
-    if not isinstance(inside, dict) or _takes_any_text(inside):
+    inside = _allow_expressions_inside(said, root)
+    if not isinstance(inside, dict) or _accepts_any_text(inside):
         return inside
-    kept = {key: inside[key] for key in _SAID if key in inside}
+    kept = {key: inside[key] for key in _ANNOTATIONS if key in inside}
     rest = {key: value for key, value in inside.items() if key not in kept}
-    return {**kept, "anyOf": [rest, EXPRESSION]}
+    return {**kept, "anyOf": [rest, EXPRESSION_SCHEMA]}
 
 
-def _takes_any_text(said: Mapping[str, Any]) -> bool:
-    return not set(said) - {*_SAID, "type"} and said.get("type", "string") == "string"
+def _accepts_any_text(said: Mapping[str, Any]) -> bool:
+    return not set(said) - {*_ANNOTATIONS, "type"} and said.get("type", "string") == "string"
 
 
-def _inside(said: Any, root: str) -> Any:
+def _allow_expressions_inside(said: Any, root: str) -> Any:
     """Return a schema that accepts expressions below its top, with references rebased to `root`."""
     if not isinstance(said, Mapping):
         return said
     found = dict(said)
     for key, value in said.items():
-        if key in _TABLES:
-            found[key] = {name: _open(inner, root) for name, inner in value.items()}
+        if key in _SCHEMA_TABLE_KEYWORDS:
+            found[key] = {name: _allow_expressions(inner, root) for name, inner in value.items()}
         elif key in ("items", "additionalProperties"):
-            found[key] = _open(value, root)
-        elif key in _LISTS:
-            found[key] = [_inside(inner, root) for inner in value]
+            found[key] = _allow_expressions(value, root)
+        elif key in _SCHEMA_LIST_KEYWORDS:
+            found[key] = [_allow_expressions_inside(inner, root) for inner in value]
         elif key == "$ref" and str(value).startswith("#"):
             found[key] = root + value[1:]
     if found.get("oneOf") != said.get("oneOf"):  # an expression may now fit several

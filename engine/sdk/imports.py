@@ -13,17 +13,17 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from engine.base.suggestions import nearest
+from engine.base.suggestions import closest_match
 
 __all__ = [
     "NoSuchTask",
     "TaskError",
-    "cause",
-    "gathered",
+    "describe_import_error",
+    "find_by_qualname",
+    "get_member",
     "import_module",
-    "look_up",
-    "member",
-    "together",
+    "merge_errors",
+    "run_checks",
 ]
 
 
@@ -40,7 +40,7 @@ class NoSuchTask(TaskError):
     """No task or module has the requested name."""
 
 
-def together(errors: Sequence[TaskError]) -> TaskError:
+def merge_errors(errors: Sequence[TaskError]) -> TaskError:
     """Merge several errors into one that states all of them; `errors` must not be empty."""
     if len(errors) == 1:
         return errors[0]
@@ -48,7 +48,7 @@ def together(errors: Sequence[TaskError]) -> TaskError:
     return TaskError("; ".join(error.message for error in errors), "; ".join(cures) or None)
 
 
-def gathered(*checks: Callable[[], Any]) -> list[Any]:
+def run_checks(*checks: Callable[[], Any]) -> list[Any]:
     """Call every check and return their results; raise one `TaskError` for all that fail.
 
     All checks are called before it is raised.
@@ -60,7 +60,7 @@ def gathered(*checks: Callable[[], Any]) -> list[Any]:
         except TaskError as error:
             wrong.append(error)
     if wrong:
-        raise together(wrong)
+        raise merge_errors(wrong)
     return found
 
 
@@ -75,12 +75,12 @@ def import_module(name: str, folder: Path) -> ModuleType:
     try:
         module = importlib.import_module(name)
     except (Exception, SystemExit) as error:
-        raise _not_imported(name, error) from error
-    _check_not_hidden(name.partition(".")[0], folder)
+        raise _build_import_error(name, error) from error
+    _validate_not_hidden(name.partition(".")[0], folder)
     return module
 
 
-def member(module: ModuleType, qualname: str) -> object:
+def get_member(module: ModuleType, qualname: str) -> object:
     """Return the object that `qualname` ("f" or "Class.f") names in `module`.
 
     Raises `NoSuchTask` with the closest name as help.
@@ -90,12 +90,12 @@ def member(module: ModuleType, qualname: str) -> object:
         if not hasattr(found, part):
             names = getattr(found, "__dict__", {})
             candidates = [name for name, value in names.items() if callable(value)]
-            raise NoSuchTask(f"`{module.__name__}` has no `{qualname}`", _meant(part, candidates))
+            raise NoSuchTask(f"`{module.__name__}` has no `{qualname}`", _suggest(part, candidates))
         found = getattr(found, part)
     return found
 
 
-def look_up(target: str) -> object | None:
+def find_by_qualname(target: str) -> object | None:
     """Return the object that "module:qualname" names in the loaded modules, or None; imports nothing."""
     module, _, qualname = target.partition(":")
     found: object = sys.modules.get(module)
@@ -104,13 +104,13 @@ def look_up(target: str) -> object | None:
     return found
 
 
-def cause(error: BaseException, module: str) -> str:
+def describe_import_error(error: BaseException, module: str) -> str:
     """Describe in one line why the import of `module` failed, and where in its package's code."""
     text = error.msg if isinstance(error, SyntaxError) else str(error)
     said = " ".join(text.split())
     if not isinstance(error, TaskError):
         said = f"{type(error).__name__}: {said}" if said else type(error).__name__
-    place = _place(error, module.partition(".")[0])
+    place = _locate_error(error, module.partition(".")[0])
     return f"{said} ({place})" if place else said
 
 
@@ -121,28 +121,28 @@ def _make_importable(folder: Path) -> None:
     importlib.invalidate_caches()
 
 
-def _not_imported(name: str, error: BaseException) -> TaskError:
+def _build_import_error(name: str, error: BaseException) -> TaskError:
     missing = error.name if isinstance(error, ModuleNotFoundError) else None
     if missing is not None and f"{name}.".startswith(f"{missing}."):
-        return NoSuchTask(f"there is no module `{name}`", _meant_module(missing))
-    return TaskError(f"module `{name}` cannot be imported: {cause(error, name)}")
+        return NoSuchTask(f"there is no module `{name}`", _suggest_module(missing))
+    return TaskError(f"module `{name}` cannot be imported: {describe_import_error(error, name)}")
 
 
-def _meant_module(missing: str) -> str | None:
+def _suggest_module(missing: str) -> str | None:
     import pkgutil
 
     parent, _, last = missing.rpartition(".")
     paths = getattr(sys.modules.get(parent), "__path__", None) if parent else sys.path
     prefix = f"{parent}." if parent else ""
-    return _meant(last, (found.name for found in pkgutil.iter_modules(paths or [])), prefix)
+    return _suggest(last, (found.name for found in pkgutil.iter_modules(paths or [])), prefix)
 
 
-def _meant(word: str, candidates: Iterable[str], prefix: str = "") -> str | None:
-    found = nearest(word, candidates)
+def _suggest(word: str, candidates: Iterable[str], prefix: str = "") -> str | None:
+    found = closest_match(word, candidates)
     return f"did you mean `{prefix}{found}`?" if found else None
 
 
-def _check_not_hidden(root: str, folder: Path) -> None:
+def _validate_not_hidden(root: str, folder: Path) -> None:
     file = getattr(sys.modules.get(root), "__file__", None)
     if file is None or not Path(file).exists():
         return
@@ -154,7 +154,7 @@ def _check_not_hidden(root: str, folder: Path) -> None:
             )
 
 
-def _place(error: BaseException, root: str) -> str | None:
+def _locate_error(error: BaseException, root: str) -> str | None:
     if isinstance(error, SyntaxError) and error.filename and not error.filename.startswith("<"):
         return f"{error.filename}:{error.lineno}"
     import traceback

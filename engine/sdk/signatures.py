@@ -15,28 +15,39 @@ from typing import Any
 
 import attrs
 
-from engine.schemas.type_hints import any_of, build, is_json, members, plain, resolve, schema_of
+from engine.schemas.type_hints import (
+    build_any_of,
+    is_json,
+    resolve_hint,
+    schema_from_hint,
+    structure,
+    union_members,
+    unstructure,
+)
 from engine.sdk.context import Context, Exit
-from engine.sdk.docstrings import parameters
-from engine.sdk.imports import TaskError, together
+from engine.sdk.docstrings import parse_parameters
+from engine.sdk.imports import TaskError, merge_errors
 
-__all__ = ["Signature", "called", "read_signature", "return_schema"]
+__all__ = ["Signature", "build_return_schema", "display_name", "read_signature"]
 
 
 @attrs.frozen
 class Signature:
     """The type hints of a function's inputs, its schemas, and the parameters that take the context."""
 
-    hints: Mapping[str, Any]
-    rest: Any
-    contexts: tuple[str, ...]
-    schema: Mapping[str, Any]
-    output: Mapping[str, Any] | None
+    input_hints: Mapping[str, Any]
+    extra_hint: Any
+    context_parameters: tuple[str, ...]
+    input_schema: Mapping[str, Any]
+    output_schema: Mapping[str, Any] | None
 
-    def arguments(self, inputs: Mapping[str, Any], context: Context) -> dict[str, Any]:
+    def build_arguments(self, inputs: Mapping[str, Any], context: Context) -> dict[str, Any]:
         """Return the keyword arguments of the function; see `Task.build_arguments`."""
-        built = {name: build(self.hints.get(name, self.rest), v) for name, v in inputs.items()}
-        return built | dict.fromkeys(self.contexts, context)
+        built = {
+            name: structure(self.input_hints.get(name, self.extra_hint), v)
+            for name, v in inputs.items()
+        }
+        return built | dict.fromkeys(self.context_parameters, context)
 
 
 def read_signature(function: Callable[..., Any]) -> Signature:
@@ -44,27 +55,27 @@ def read_signature(function: Callable[..., Any]) -> Signature:
     try:
         signature = inspect.signature(function)
     except (TypeError, ValueError) as error:
-        raise TaskError(f"{called(function)} has no signature that can be read") from error
-    _check_kinds(function, signature)
-    namespace = _namespace(function)
+        raise TaskError(f"{display_name(function)} has no signature that can be read") from error
+    _validate_parameters(function, signature)
+    namespace = _find_namespace(function)
     given = signature.parameters.values()
     contexts = tuple(p.name for p in given if _takes_context(p, namespace))
     named = [p for p in given if p.name not in contexts and p.kind is not p.VAR_KEYWORD]
     rest = [p for p in given if p.kind is p.VAR_KEYWORD]
-    hints = {p.name: _hint(p.annotation, namespace) for p in (*named, *rest)}
+    hints = {p.name: _resolve_annotation(p.annotation, namespace) for p in (*named, *rest)}
     return Signature(
-        hints={p.name: hints[p.name] for p in named},
-        rest=hints[rest[0].name] if rest else Any,
-        contexts=contexts,
-        schema=_described(_input_schema(named, hints), function)
-        | {"additionalProperties": _open(rest, hints)},
-        output=return_schema(function),
+        input_hints={p.name: hints[p.name] for p in named},
+        extra_hint=hints[rest[0].name] if rest else Any,
+        context_parameters=contexts,
+        input_schema=_add_descriptions(_build_input_schema(named, hints), function)
+        | {"additionalProperties": _build_extra_schema(rest, hints)},
+        output_schema=build_return_schema(function),
     )
 
 
-def _described(schema: dict[str, Any], function: Callable[..., Any]) -> dict[str, Any]:
+def _add_descriptions(schema: dict[str, Any], function: Callable[..., Any]) -> dict[str, Any]:
     """Add the docstring's description of each parameter whose hint has none."""
-    told = parameters(inspect.getdoc(function))
+    told = parse_parameters(inspect.getdoc(function))
     properties = {
         name: {"description": told[name]} | part if told.get(name) else part
         for name, part in schema.get("properties", {}).items()
@@ -72,40 +83,44 @@ def _described(schema: dict[str, Any], function: Callable[..., Any]) -> dict[str
     return schema | {"properties": properties} if properties else schema
 
 
-def return_schema(function: Callable[..., Any]) -> dict[str, Any] | None:
+def build_return_schema(function: Callable[..., Any]) -> dict[str, Any] | None:
     """Return the schema of a function's outputs from its return annotation.
 
     None if there is no annotation, or it promises only None or an `Exit`.
     """
     if inspect.isasyncgenfunction(inspect.unwrap(function)):
         return None  # what it yields may be anything
-    hint = _hint(inspect.signature(function).return_annotation, _namespace(function))
-    left = [schema_of(member) for member in members(hint) if member is not Exit]
-    schema = any_of(left) if left else {}
+    hint = _resolve_annotation(
+        inspect.signature(function).return_annotation, _find_namespace(function)
+    )
+    left = [schema_from_hint(member) for member in union_members(hint) if member is not Exit]
+    schema = build_any_of(left) if left else {}
     return None if schema in ({}, {"type": "null"}) else schema
 
 
-def called(found: Any) -> str:
+def display_name(found: Any) -> str:
     """Return the name of a function or class for messages, in backticks."""
     return f"`{getattr(found, '__qualname__', repr(found))}`"
 
 
-def _namespace(function: Callable[..., Any]) -> Mapping[str, Any]:
+def _find_namespace(function: Callable[..., Any]) -> Mapping[str, Any]:
     raw = inspect.unwrap(function)
     if isinstance(raw, type):
         return vars(sys.modules[raw.__module__])
     return getattr(raw, "__globals__", {})
 
 
-def _check_kinds(function: Callable[..., Any], signature: inspect.Signature) -> None:
+def _validate_parameters(function: Callable[..., Any], signature: inspect.Signature) -> None:
     raw = inspect.unwrap(function)
     wrong = []
     if inspect.isgeneratorfunction(raw):
-        message = f"{called(function)} is a generator: a task must return one value"
+        message = f"{display_name(function)} is a generator: a task must return one value"
         wrong.append(TaskError(message, "an `async def` that yields once provides a resource"))
     for parameter in signature.parameters.values():
         if parameter.kind in (parameter.POSITIONAL_ONLY, parameter.VAR_POSITIONAL):
-            message = f"parameter `{parameter}` of {called(function)} cannot be passed by name"
+            message = (
+                f"parameter `{parameter}` of {display_name(function)} cannot be passed by name"
+            )
             wrong.append(
                 TaskError(
                     message, "inputs are passed by name: use only parameters that take keywords"
@@ -113,10 +128,10 @@ def _check_kinds(function: Callable[..., Any], signature: inspect.Signature) -> 
             )
     local = function.__qualname__.rpartition("<locals>.")[2]
     if "." in local and next(iter(signature.parameters), None) == "self":
-        message = f"{called(function)} is a method"
+        message = f"{display_name(function)} is a method"
         wrong.append(TaskError(message, "decorate its class, or a function"))
     if wrong:
-        raise together(wrong)
+        raise merge_errors(wrong)
 
 
 def _takes_context(parameter: inspect.Parameter, namespace: Mapping[str, Any]) -> bool:
@@ -125,32 +140,38 @@ def _takes_context(parameter: inspect.Parameter, namespace: Mapping[str, Any]) -
     # The name of an import under TYPE_CHECKING cannot be resolved, and is known all the same.
     raw = parameter.annotation
     unresolved = isinstance(raw, str) and raw.rpartition(".")[2] == Context.__name__
-    hint = _hint(raw, namespace)
-    return parameter.name == "context" or Context in members(hint) or (unresolved and hint is Any)
+    hint = _resolve_annotation(raw, namespace)
+    return (
+        parameter.name == "context"
+        or Context in union_members(hint)
+        or (unresolved and hint is Any)
+    )
 
 
-def _hint(annotation: Any, namespace: Mapping[str, Any]) -> Any:
-    return Any if annotation is inspect.Parameter.empty else resolve(annotation, namespace)
+def _resolve_annotation(annotation: Any, namespace: Mapping[str, Any]) -> Any:
+    return Any if annotation is inspect.Parameter.empty else resolve_hint(annotation, namespace)
 
 
-def _input_schema(named: list[inspect.Parameter], hints: Mapping[str, Any]) -> dict[str, Any]:
+def _build_input_schema(named: list[inspect.Parameter], hints: Mapping[str, Any]) -> dict[str, Any]:
     return {
         "type": "object",
-        "properties": {p.name: _parameter_schema(p, hints[p.name]) for p in named},
+        "properties": {p.name: _build_parameter_schema(p, hints[p.name]) for p in named},
         "required": [p.name for p in named if p.default is p.empty],
     }
 
 
-def _parameter_schema(parameter: inspect.Parameter, hint: Any) -> dict[str, Any]:
-    schema = schema_of(hint)
+def _build_parameter_schema(parameter: inspect.Parameter, hint: Any) -> dict[str, Any]:
+    schema = schema_from_hint(hint)
     if parameter.default is None:
-        schema = any_of([schema, {"type": "null"}])
-    default = plain(parameter.default)
+        schema = build_any_of([schema, {"type": "null"}])
+    default = unstructure(parameter.default)
     if parameter.default is not parameter.empty and is_json(default):
         schema = schema | {"default": default}
     return schema
 
 
-def _open(rest: list[inspect.Parameter], hints: Mapping[str, Any]) -> bool | dict[str, Any]:
+def _build_extra_schema(
+    rest: list[inspect.Parameter], hints: Mapping[str, Any]
+) -> bool | dict[str, Any]:
     """Return the schema of inputs beyond the named ones: False without `**kwargs`."""
-    return schema_of(hints[rest[0].name]) or True if rest else False
+    return schema_from_hint(hints[rest[0].name]) or True if rest else False

@@ -30,12 +30,12 @@ from typing import Any
 import attrs
 
 from engine.language.spec import Count, RetrySpec, RouteSpec
-from engine.schemas.type_hints import plain
+from engine.schemas.type_hints import unstructure
 from engine.sdk.context import Context, Exit
 from engine.sdk.imports import TaskError
-from engine.sdk.task import Machinery, Task, check_exits
+from engine.sdk.task import StateMachineTask, Task, validate_exits
 
-__all__ = ["exits_of", "is_machine", "machinery"]
+__all__ = ["build_state_machine", "is_machine", "resolve_class_exits"]
 
 
 def is_machine(cls: type) -> bool:
@@ -43,9 +43,9 @@ def is_machine(cls: type) -> bool:
     return not hasattr(cls, "execute") and hasattr(cls, "routes") and hasattr(cls, "start")
 
 
-def machinery(
+def build_state_machine(
     cls: Any, id: str, exits: Mapping[str, int], schema: Mapping[str, Any] | None
-) -> Machinery:
+) -> StateMachineTask:
     """Build the steps of a class, each a task of its own; raises `TaskError` if they do not fit together.
 
     An exit that only other steps have a route for is a failure.
@@ -58,16 +58,18 @@ def machinery(
         raise TaskError(f"`max_attempts` of task `{id}` must be a number from 1 to 1000")
     if start not in routes:
         raise TaskError(f"task `{id}` starts with `{start}`, which has no routes")
-    steps = {name: _step(cls, id, name, exits, schema) for name in routes}
-    table = {name: _routes(id, name, each, exits, routes, most) for name, each in routes.items()}
+    steps = {name: _build_step_task(cls, id, name, exits, schema) for name in routes}
+    table = {
+        name: _compile_routes(id, name, each, exits, routes, most) for name, each in routes.items()
+    }
     taken = {exit for own, _ in table.values() for exit in own} & set(exits)
     rest = {exit: RouteSpec("fail") for exit in sorted(taken) if exits[exit] != 0}
-    return Machinery(
+    return StateMachineTask(
         start, steps, {name: (rest | own, again) for name, (own, again) in table.items()}
     )
 
 
-def exits_of(id: str, found: Any) -> dict[str, int]:
+def resolve_class_exits(id: str, found: Any) -> dict[str, int]:
     """Return the exits of a class by name, from an IntEnum or a table.
 
     `success` and `failure` are added where 0 and 1 have no name.
@@ -77,12 +79,12 @@ def exits_of(id: str, found: Any) -> dict[str, int]:
         named = {member.name.lower(): int(member) for member in found}
     else:
         named = dict(found or {})
-    check_exits(id, named)
+    validate_exits(id, named)
     usual = {"success": 0, "failure": 1}
     return {name: code for name, code in usual.items() if code not in named.values()} | named
 
 
-def _step(
+def _build_step_task(
     cls: Any, id: str, name: str, exits: Mapping[str, int], schema: Mapping[str, Any] | None
 ) -> Task:
     method = getattr(cls, f"execute_{name}", None)
@@ -98,7 +100,7 @@ def _step(
     async def body(inputs: dict[str, Any], context: Context) -> Any:
         # Of a fresh one: what an attempt leaves in it, the next does not see.
         own = getattr(cls(), f"execute_{name}")
-        return _result(await (own(inputs, context) if count == 3 else own(inputs)))
+        return _convert_result(await (own(inputs, context) if count == 3 else own(inputs)))
 
     functools.update_wrapper(body, method, updated=())
     description = inspect.cleandoc(method.__doc__ or "").partition("\n\n")[0]
@@ -108,23 +110,28 @@ def _step(
         description=description,
         input_schema=schema,
         exits=exits,
-        remembers=True,
+        reads_steps=True,
     )
 
 
-def _result(returned: Any) -> Any:
+def _convert_result(returned: Any) -> Any:
     """Convert a returned IntEnum member, member with an output, `Exit`, or output to an `Exit` or output."""
     if isinstance(returned, IntEnum):
         return Exit(int(returned))
     if isinstance(returned, tuple) and len(returned) == 2 and isinstance(returned[0], IntEnum):
-        return Exit(int(returned[0]), plain(returned[1]))
+        return Exit(int(returned[0]), unstructure(returned[1]))
     if isinstance(returned, Exit):
-        return attrs.evolve(returned, output=plain(returned.output))
-    return plain(returned)
+        return attrs.evolve(returned, output=unstructure(returned.output))
+    return unstructure(returned)
 
 
-def _routes(
-    id: str, step: str, table: Any, exits: Mapping[str, int], steps: Mapping[str, Any], most: int
+def _compile_routes(
+    id: str,
+    step: str,
+    table: Any,
+    exits: Mapping[str, int],
+    steps: Mapping[str, Any],
+    max_attempts: int,
 ) -> tuple[dict[str, RouteSpec], tuple[RetrySpec, ...]]:
     """Compile the routes and retries of a step into their spec types."""
     if not isinstance(table, Mapping):
@@ -134,8 +141,8 @@ def _routes(
     routes: dict[str, RouteSpec] = {}
     again: list[str | int] = []
     for key, written in table.items():
-        exit, code = _exit(id, step, key, exits)
-        target, retry = _target(id, step, written, steps)
+        exit, code = _resolve_exit(id, step, key, exits)
+        target, retry = _resolve_target(id, step, written, steps)
         end = "done" if code == 0 else "fail"
         if target == step and retry:
             again.append(code if isinstance(code, int) else exit)
@@ -143,15 +150,15 @@ def _routes(
         elif target is None:
             routes[exit] = RouteSpec("fail" if retry else end)
         elif retry:
-            bound = Count(most - 1) if most > 1 else None
+            bound = Count(max_attempts - 1) if max_attempts > 1 else None
             routes[exit] = RouteSpec(target, max=bound) if bound else RouteSpec("fail")
         else:
             routes[exit] = RouteSpec(target)
-    clause = (RetrySpec(Count(most), tuple(again)),) if again and most > 1 else ()
+    clause = (RetrySpec(Count(max_attempts), tuple(again)),) if again and max_attempts > 1 else ()
     return routes, clause
 
 
-def _exit(id: str, step: str, key: Any, exits: Mapping[str, int]) -> tuple[str, int | str]:
+def _resolve_exit(id: str, step: str, key: Any, exits: Mapping[str, int]) -> tuple[str, int | str]:
     """Return the name of an exit in a spec, and its code; for `error`, `timeout` and `*` twice the name."""
     if isinstance(key, int) and not isinstance(key, bool):
         name = next((name for name, code in exits.items() if code == key), str(int(key)))
@@ -165,7 +172,9 @@ def _exit(id: str, step: str, key: Any, exits: Mapping[str, int]) -> tuple[str, 
     raise TaskError(message, f"known here: {known}")
 
 
-def _target(id: str, step: str, written: Any, steps: Mapping[str, Any]) -> tuple[str | None, bool]:
+def _resolve_target(
+    id: str, step: str, written: Any, steps: Mapping[str, Any]
+) -> tuple[str | None, bool]:
     target, retry = (
         written if isinstance(written, tuple) and len(written) == 2 else (written, False)
     )

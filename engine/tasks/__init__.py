@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from engine.sdk.task import Task
 
-__all__ = ["BUILTIN", "ids", "load"]
+__all__ = ["BUILTIN_TASKS", "builtin_ids", "load_builtin"]
 
-BUILTIN = {
+BUILTIN_TASKS = {
     "collect": "collect",
     "csv.read": "data_files:READ_CSV",
     "csv.write": "data_files:WRITE_CSV",
@@ -46,13 +46,13 @@ BUILTIN = {
 """The module of each built-in task by id; its object is `TASK`, or the name after the colon."""
 
 
-def ids() -> tuple[str, ...]:
+def builtin_ids() -> tuple[str, ...]:
     """Return the ids of the built-in tasks, sorted."""
-    return tuple(sorted(BUILTIN))
+    return tuple(sorted(BUILTIN_TASKS))
 
 
-def load(id: str) -> Task:
+def load_builtin(id: str) -> Task:
     """Load the built-in task `id`; raises KeyError if there is none."""
-    module, _, name = BUILTIN[id].partition(":")
+    module, _, name = BUILTIN_TASKS[id].partition(":")
     task: Task = getattr(importlib.import_module(f"engine.tasks.{module}"), name or "TASK")
     return task

@@ -7,17 +7,17 @@ from typing import Any
 from engine.sdk.context import Context
 from engine.sdk.task import Task
 
-__all__ = ["TASK", "body"]
+__all__ = ["TASK", "return_inputs"]
 
 
-async def body(inputs: dict[str, Any], context: Context) -> dict[str, Any]:
+async def return_inputs(inputs: dict[str, Any], context: Context) -> dict[str, Any]:
     """Return `inputs` unchanged."""
     return inputs
 
 
 TASK = Task(
     id="collect",
-    body=body,
+    body=return_inputs,
     name="Collect",
     description="Collect the results of several nodes in one table.",
     input_schema={
@@ -25,9 +25,9 @@ TASK = Task(
         "type": "object",
         "description": "Any table. It becomes the output, unchanged.",
     },
-    output="inputs",
+    output_contract="inputs",
     output_schema={"type": "object", "description": "The table in `with`."},
-    may_ask=False,
+    may_request_delay=False,
     example="""\
 [nodes.summary]
 task = "collect"

@@ -16,35 +16,49 @@ from typing import Any
 
 from engine.sdk.context import Context, Exit, Failure
 from engine.sdk.task import Task
-from engine.tasks.files import LIMIT, MISSING, decoded, read_bytes, write_bytes
-from engine.tasks.schema_helpers import NotThere, aside, place, table, written
+from engine.tasks.files import (
+    EXITS_WITH_MISSING,
+    MAX_FILE_SIZE,
+    decode_text,
+    read_limited_bytes,
+    write_bytes,
+)
+from engine.tasks.schema_helpers import (
+    FileMissing,
+    object_schema,
+    resolve_path,
+    run_in_abandonable_thread,
+    run_write_in_thread,
+)
 
 __all__ = ["READ_CSV", "READ_JSON", "READ_LINES", "WRITE_CSV", "WRITE_JSON", "WRITE_LINES"]
 
-Parse = Callable[[str, Mapping[str, Any], Path], Any]
+ParseText = Callable[[str, Mapping[str, Any], Path], Any]
 
 
-def _reader(key: str, parse: Parse, nothing: Any) -> Any:
+def _build_reader(key: str, parse: ParseText, empty: Any) -> Any:
     """Build the body of a task that reads a file, and returns the parsed value under `key`."""
 
     def read(inputs: Mapping[str, Any], path: Path) -> Any:
-        data = read_bytes(path, inputs.get("max_size", LIMIT))
-        return parse(decoded(data, path), inputs, path)
+        data = read_limited_bytes(path, inputs.get("max_size", MAX_FILE_SIZE))
+        return parse(decode_text(data, path), inputs, path)
 
     async def body(inputs: dict[str, Any], context: Context) -> Exit:
         try:
-            found = await aside(partial(read, inputs, place(context, inputs["path"])))
-        except NotThere:
-            return Exit("missing", {key: nothing})
+            found = await run_in_abandonable_thread(
+                partial(read, inputs, resolve_path(context, inputs["path"]))
+            )
+        except FileMissing:
+            return Exit("missing", {key: empty})
         return Exit(0, {key: found})
 
     return body
 
 
-def _writer(parts: Callable[[Mapping[str, Any]], Iterator[bytes]]) -> Any:
+def _build_writer(encode: Callable[[Mapping[str, Any]], Iterator[bytes]]) -> Any:
     async def body(inputs: dict[str, Any], context: Context) -> dict[str, Any]:
-        path, mode = place(context, inputs["path"]), inputs.get("mode", "replace")
-        size = await written(lambda stop: write_bytes(path, parts(inputs), stop, mode))
+        path, mode = resolve_path(context, inputs["path"]), inputs.get("mode", "replace")
+        size = await run_write_in_thread(lambda stop: write_bytes(path, encode(inputs), stop, mode))
         count = {"count": len(inputs["rows"])} if "rows" in inputs else {}
         return {"path": str(path), "size": size, **count}
 
@@ -53,10 +67,10 @@ def _writer(parts: Callable[[Mapping[str, Any]], Iterator[bytes]]) -> Any:
 
 # -- CSV -------------------------------------------------------------------------------------------
 
-_TRUE, _FALSE = ("true", "yes", "1"), ("false", "no", "0")
+_TRUE_WORDS, _FALSE_WORDS = ("true", "yes", "1"), ("false", "no", "0")
 
 
-def _rows(text: str, inputs: Mapping[str, Any], path: Path) -> list[dict[str, Any]]:
+def _parse_csv(text: str, inputs: Mapping[str, Any], path: Path) -> list[dict[str, Any]]:
     reader = csv.reader(
         io.StringIO(text, newline=""), delimiter=inputs.get("delimiter", ","), strict=True
     )
@@ -64,21 +78,21 @@ def _rows(text: str, inputs: Mapping[str, Any], path: Path) -> list[dict[str, An
         head = inputs.get("columns") or next(reader, [])
         if len(set(head)) != len(head):
             raise Failure(f"`{path}`, line 1: duplicate column name")
-        return [_row(head, cells, inputs, path, reader.line_num) for cells in reader if cells]
+        return [_parse_row(head, cells, inputs, path, reader.line_num) for cells in reader if cells]
     except csv.Error as error:
         raise Failure(f"`{path}`, line {reader.line_num}: {error}") from None
 
 
-def _row(
-    head: list[str], cells: list[str], inputs: Mapping[str, Any], path: Path, line: int
+def _parse_row(
+    columns: list[str], cells: list[str], inputs: Mapping[str, Any], path: Path, line: int
 ) -> dict[str, Any]:
-    if len(cells) != len(head):
-        raise Failure(f"`{path}`, line {line}: {len(cells)} cells under {len(head)} columns")
+    if len(cells) != len(columns):
+        raise Failure(f"`{path}`, line {line}: {len(cells)} cells under {len(columns)} columns")
     types = inputs.get("types", {})
     row: dict[str, Any] = {}
-    for name, cell in zip(head, cells, strict=True):
+    for name, cell in zip(columns, cells, strict=True):
         try:
-            row[name] = _typed(cell, types.get(name, "text"))
+            row[name] = _convert_cell(cell, types.get(name, "text"))
         except ValueError:
             raise Failure(
                 f"`{path}`, line {line}: `{cell}` in column `{name}` is not a valid {types[name]}"
@@ -86,7 +100,7 @@ def _row(
     return row
 
 
-def _typed(cell: str, kind: str) -> Any:
+def _convert_cell(cell: str, kind: str) -> Any:
     if kind == "text":
         return cell
     if not cell.strip():
@@ -96,12 +110,12 @@ def _typed(cell: str, kind: str) -> Any:
     if kind == "number":
         return float(cell)
     word = cell.strip().lower()
-    if word not in (*_TRUE, *_FALSE):
+    if word not in (*_TRUE_WORDS, *_FALSE_WORDS):
         raise ValueError(cell)
-    return word in _TRUE
+    return word in _TRUE_WORDS
 
 
-def _csv(inputs: Mapping[str, Any]) -> Iterator[bytes]:
+def _write_csv(inputs: Mapping[str, Any]) -> Iterator[bytes]:
     rows = inputs["rows"]
     head = inputs.get("columns") or list(dict.fromkeys(name for row in rows for name in row))
     for row in rows:
@@ -113,7 +127,7 @@ def _csv(inputs: Mapping[str, Any]) -> Iterator[bytes]:
     if inputs.get("head", True):
         writer.writerow(head)
     for row in rows:
-        writer.writerow([_cell(row.get(name)) for name in head])
+        writer.writerow([_format_cell(row.get(name)) for name in head])
         if out.tell() > 1 << 20:
             yield out.getvalue().encode()
             out.seek(0)
@@ -121,7 +135,7 @@ def _csv(inputs: Mapping[str, Any]) -> Iterator[bytes]:
     yield out.getvalue().encode()
 
 
-def _cell(value: Any) -> str:
+def _format_cell(value: Any) -> str:
     if value is None:
         return ""
     return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
@@ -130,18 +144,18 @@ def _cell(value: Any) -> str:
 # -- JSON ------------------------------------------------------------------------------------------
 
 
-def _json(text: str, inputs: Mapping[str, Any], path: Path) -> Any:
-    return _value(text, str(path), 0)
+def _parse_json_file(text: str, inputs: Mapping[str, Any], path: Path) -> Any:
+    return _parse_json(text, str(path), 0)
 
 
-def _lines(text: str, inputs: Mapping[str, Any], path: Path) -> list[Any]:
+def _parse_json_lines(text: str, inputs: Mapping[str, Any], path: Path) -> list[Any]:
     lines = enumerate(text.split("\n"), 1)
-    return [_value(line, str(path), at) for at, line in lines if line.strip()]
+    return [_parse_json(line, str(path), at) for at, line in lines if line.strip()]
 
 
-def _value(text: str, path: str, line: int) -> Any:
+def _parse_json(text: str, path: str, line: int) -> Any:
     try:
-        return json.loads(text, parse_constant=_no_constant)
+        return json.loads(text, parse_constant=_reject_constant)
     except json.JSONDecodeError as error:
         place = f"line {line or error.lineno}, column {error.colno}"
         raise Failure(f"`{path}`, {place}: {error.msg.lower()}") from None
@@ -150,16 +164,16 @@ def _value(text: str, path: str, line: int) -> Any:
         raise Failure(f"`{path}`{f', line {line}' if line else ''}: {why}") from None
 
 
-def _no_constant(name: str) -> None:
+def _reject_constant(name: str) -> None:
     raise ValueError(f"`{name}` is not a JSON number")
 
 
-def _as_json(inputs: Mapping[str, Any]) -> Iterator[bytes]:
+def _write_json(inputs: Mapping[str, Any]) -> Iterator[bytes]:
     indent = inputs.get("indent", 2) or None
     yield (json.dumps(inputs["value"], ensure_ascii=False, indent=indent) + "\n").encode()
 
 
-def _as_lines(inputs: Mapping[str, Any]) -> Iterator[bytes]:
+def _write_json_lines(inputs: Mapping[str, Any]) -> Iterator[bytes]:
     return ((json.dumps(row, ensure_ascii=False) + "\n").encode() for row in inputs["rows"])
 
 
@@ -170,10 +184,10 @@ _PATH = {
     "minLength": 1,
     "description": "The path of the file, relative to the spec's folder.",
 }
-_SIZE = {
+_MAX_SIZE_SCHEMA = {
     "type": "integer",
     "minimum": 1,
-    "default": LIMIT,
+    "default": MAX_FILE_SIZE,
     "description": "The maximum size of the file in bytes; a larger file is an error.",
 }
 _DELIMITER = {
@@ -184,17 +198,17 @@ _DELIMITER = {
     "description": "The character between two cells.",
 }
 _COLUMNS = {"type": "array", "items": {"type": "string"}, "minItems": 1}
-_MODE = {
+_MODE_SCHEMA = {
     "enum": ["replace", "new"],
     "default": "replace",
     "description": "What happens if the file exists: it is replaced, or the attempt fails.",
 }
-_ANY_MODE = {
+_APPENDABLE_MODE_SCHEMA = {
     "enum": ["replace", "new", "append"],
     "default": "replace",
     "description": "What happens if the file exists: it is replaced, the attempt fails, or the content is appended.",
 }
-_WRITTEN = {
+_OUTPUT_PROPERTIES = {
     "path": {"type": "string", "description": "The path of the file."},
     "size": {"type": "integer", "description": "The size of the file in bytes."},
     "count": {
@@ -202,15 +216,19 @@ _WRITTEN = {
         "description": "The number of rows written.",
     },
 }
-_ROWS = {"type": "array", "description": "The rows, each an object.", "items": {"type": "object"}}
-_ANY_ROWS = {"type": "array", "description": "The values, one for each line."}
+_OBJECT_ROWS_SCHEMA = {
+    "type": "array",
+    "description": "The rows, each an object.",
+    "items": {"type": "object"},
+}
+_ROWS_SCHEMA = {"type": "array", "description": "The values, one for each line."}
 
 READ_CSV = Task(
     id="csv.read",
-    body=_reader("rows", _rows, []),
+    body=_build_reader("rows", _parse_csv, []),
     name="Read CSV",
     description="Read a CSV file. Each row becomes an object.",
-    input_schema=table(
+    input_schema=object_schema(
         {
             "path": _PATH,
             "delimiter": _DELIMITER,
@@ -220,27 +238,27 @@ READ_CSV = Task(
                 "description": "The types of columns, by name; text by default. An empty cell is null, except in a column of text.",
                 "additionalProperties": {"enum": ["text", "integer", "number", "boolean"]},
             },
-            "max_size": _SIZE,
+            "max_size": _MAX_SIZE_SCHEMA,
         },
         ["path"],
     ),
-    output_schema=table({"rows": _ROWS}, ["rows"]),
-    output="exact",
-    exits=MISSING,
-    may_ask=False,
+    output_schema=object_schema({"rows": _OBJECT_ROWS_SCHEMA}, ["rows"]),
+    output_contract="exact",
+    exits=EXITS_WITH_MISSING,
+    may_request_delay=False,
     example='[nodes.orders]\ntask = "csv.read"\nwith = { path = "orders.csv", types = { amount = "number" } }\n',
 )  # fmt: skip
 
 WRITE_CSV = Task(
     id="csv.write",
-    body=_writer(_csv),
+    body=_build_writer(_write_csv),
     name="Write CSV",
     description="Write rows to a CSV file, completely or not at all.",
-    input_schema=table(
+    input_schema=object_schema(
         {
             "path": _PATH,
             "rows": {
-                **_ROWS,
+                **_OBJECT_ROWS_SCHEMA,
                 "description": "The rows, each an object. Null becomes an empty cell; a value that is not text is written as JSON.",
             },
             "columns": {
@@ -249,35 +267,35 @@ WRITE_CSV = Task(
             },
             "head": {"type": "boolean", "default": True, "description": "Whether the first line has the names of the columns."},
             "delimiter": _DELIMITER,
-            "mode": _MODE,
+            "mode": _MODE_SCHEMA,
         },
         ["path", "rows"],
     ),
-    output_schema=table(_WRITTEN, ["path", "size", "count"]),
-    output="exact",
-    may_ask=False,
+    output_schema=object_schema(_OUTPUT_PROPERTIES, ["path", "size", "count"]),
+    output_contract="exact",
+    may_request_delay=False,
     example='[nodes.keep]\ntask = "csv.write"\nwith = { path = "out/orders.csv", rows = [{ id = 1, city = "${inputs.city}" }] }\n',
 )  # fmt: skip
 
 READ_JSON = Task(
     id="json.read",
-    body=_reader("value", _json, None),
+    body=_build_reader("value", _parse_json_file, None),
     name="Read JSON",
     description="Read a JSON file.",
-    input_schema=table({"path": _PATH, "max_size": _SIZE}, ["path"]),
-    output_schema=table({"value": {"description": "The value in the file."}}, ["value"]),
-    output="exact",
-    exits=MISSING,
-    may_ask=False,
+    input_schema=object_schema({"path": _PATH, "max_size": _MAX_SIZE_SCHEMA}, ["path"]),
+    output_schema=object_schema({"value": {"description": "The value in the file."}}, ["value"]),
+    output_contract="exact",
+    exits=EXITS_WITH_MISSING,
+    may_request_delay=False,
     example='[nodes.settings]\ntask = "json.read"\nwith = { path = "settings.json" }\n',
 )  # fmt: skip
 
 WRITE_JSON = Task(
     id="json.write",
-    body=_writer(_as_json),
+    body=_build_writer(_write_json),
     name="Write JSON",
     description="Write a value to a JSON file, completely or not at all.",
-    input_schema=table(
+    input_schema=object_schema(
         {
             "path": _PATH,
             "value": {"description": "The value to write."},
@@ -285,44 +303,44 @@ WRITE_JSON = Task(
                 "type": "integer", "minimum": 0, "maximum": 8, "default": 2,
                 "description": "The number of spaces for each level; 0 writes everything on one line.",
             },
-            "mode": _MODE,
+            "mode": _MODE_SCHEMA,
         },
         ["path", "value"],
     ),
-    output_schema=table({k: _WRITTEN[k] for k in ("path", "size")}, ["path", "size"]),
-    output="exact",
-    may_ask=False,
+    output_schema=object_schema({k: _OUTPUT_PROPERTIES[k] for k in ("path", "size")}, ["path", "size"]),
+    output_contract="exact",
+    may_request_delay=False,
     example='[nodes.keep]\ntask = "json.write"\nwith = { path = "out/result.json", value = "${total}" }\n',
 )  # fmt: skip
 
 READ_LINES = Task(
     id="jsonl.read",
-    body=_reader("rows", _lines, []),
+    body=_build_reader("rows", _parse_json_lines, []),
     name="Read JSON lines",
     description="Read a file that has one JSON value on each line.",
-    input_schema=table({"path": _PATH, "max_size": _SIZE}, ["path"]),
-    output_schema=table({"rows": _ANY_ROWS}, ["rows"]),
-    output="exact",
-    exits=MISSING,
-    may_ask=False,
+    input_schema=object_schema({"path": _PATH, "max_size": _MAX_SIZE_SCHEMA}, ["path"]),
+    output_schema=object_schema({"rows": _ROWS_SCHEMA}, ["rows"]),
+    output_contract="exact",
+    exits=EXITS_WITH_MISSING,
+    may_request_delay=False,
     example='[nodes.events]\ntask = "jsonl.read"\nwith = { path = "events.jsonl" }\n',
 )  # fmt: skip
 
 WRITE_LINES = Task(
     id="jsonl.write",
-    body=_writer(_as_lines),
+    body=_build_writer(_write_json_lines),
     name="Write JSON lines",
     description="Write values to a file, one JSON value on each line, completely or not at all.",
-    input_schema=table(
+    input_schema=object_schema(
         {
             "path": _PATH,
-            "rows": _ANY_ROWS,
-            "mode": _ANY_MODE,
+            "rows": _ROWS_SCHEMA,
+            "mode": _APPENDABLE_MODE_SCHEMA,
         },
         ["path", "rows"],
     ),
-    output_schema=table(_WRITTEN, ["path", "size", "count"]),
-    output="exact",
-    may_ask=False,
+    output_schema=object_schema(_OUTPUT_PROPERTIES, ["path", "size", "count"]),
+    output_contract="exact",
+    may_request_delay=False,
     example='[nodes.log]\ntask = "jsonl.write"\nwith = { path = "out/runs.jsonl", rows = ["${summary}"], mode = "append" }\n',
 )  # fmt: skip

@@ -11,18 +11,18 @@ from typing import Any
 
 from engine.sdk.context import Context, Exit
 from engine.sdk.task import Task
-from engine.tasks.schema_helpers import table
+from engine.tasks.schema_helpers import object_schema
 
-__all__ = ["TASK", "body"]
+__all__ = ["TASK", "fail_with_message"]
 
 
-async def body(inputs: dict[str, Any], context: Context) -> Exit:
+async def fail_with_message(inputs: dict[str, Any], context: Context) -> Exit:
     """End with `code`, and the message as output and as a line of progress."""
     context.note(inputs["message"])
     return Exit(inputs.get("code", 1), {"message": inputs["message"]}, permanent=True)
 
 
-def exits_of(with_: Mapping[str, Any]) -> dict[str, int]:
+def find_fail_exits(with_: Mapping[str, Any]) -> dict[str, int]:
     """Return a literal code as `failure`; none for an expression, which may give any code."""
     code = with_.get("code", 1)
     return {"failure": code} if type(code) is int and 0 < code < 256 else {}
@@ -30,10 +30,10 @@ def exits_of(with_: Mapping[str, Any]) -> dict[str, int]:
 
 TASK = Task(
     id="fail",
-    body=body,
+    body=fail_with_message,
     name="Fail",
     description="Fail with a message.",
-    input_schema=table(
+    input_schema=object_schema(
         {
             "message": {"type": "string", "description": "The message."},
             "code": {
@@ -46,13 +46,13 @@ TASK = Task(
         },
         ["message"],
     ),
-    output="exact",
-    output_schema=table(
+    output_contract="exact",
+    output_schema=object_schema(
         {"message": {"type": "string", "description": "The message in `with`."}}, ["message"]
     ),
     exits={"failure": 1},
-    exits_of=exits_of,
-    may_ask=False,
+    find_exits=find_fail_exits,
+    may_request_delay=False,
     example="""\
 [nodes.refuse]
 task = "fail"

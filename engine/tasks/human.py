@@ -13,17 +13,17 @@ from typing import Any
 from engine.sdk.context import Context
 from engine.sdk.task import Task
 
-__all__ = ["TASK", "body"]
+__all__ = ["TASK", "refuse_human_body"]
 
 
-async def body(inputs: dict[str, Any], context: Context) -> None:
+async def refuse_human_body(inputs: dict[str, Any], context: Context) -> None:
     """Raise AssertionError: the run asks the person itself."""
     raise AssertionError("a person is asked, no code runs")
 
 
 TASK = Task(
     id="human",
-    body=body,
+    body=refuse_human_body,
     name="Human",
     description="Ask a person. The option that the person chooses is the exit; the first option is exit 0.",
     input_schema={
@@ -48,7 +48,7 @@ TASK = Task(
             },
         },
     },
-    output="exact",
+    output_contract="exact",
     output_schema={
         "$schema": "https://json-schema.org/draft/2020-12/schema",
         "type": "object",
@@ -62,8 +62,8 @@ TASK = Task(
             },
         },
     },
-    asks=True,
-    may_ask=False,
+    needs_person=True,
+    may_request_delay=False,
     example="""\
 [nodes.publish]
 task = "human"

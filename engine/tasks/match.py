@@ -13,36 +13,38 @@ from collections.abc import Mapping
 from typing import Any
 
 from engine.sdk.context import Context, Exit, Failure, Permanent
-from engine.sdk.task import Misfit, Task
-from engine.tasks.schema_helpers import table
+from engine.sdk.task import InvalidInput, Task
+from engine.tasks.schema_helpers import object_schema
 
-__all__ = ["TASK", "body", "exits_of"]
+__all__ = ["TASK", "find_match_exits", "match_patterns"]
 
-NO_MATCH = 255
+NO_MATCH_CODE = 255
 _KINDS = ("equals", "contains", "starts", "ends", "regex")
 
 
-async def body(inputs: dict[str, Any], context: Context) -> Exit:
+async def match_patterns(inputs: dict[str, Any], context: Context) -> Exit:
     """Try the patterns in order, and end with the exit of the first that matches."""
     text = inputs["text"].strip() if inputs.get("strip", True) else inputs["text"]
     for at, pattern in enumerate(inputs["patterns"]):
-        found = await _found(pattern, text, inputs.get("ignore_case", False))
+        found = await _match_pattern(pattern, text, inputs.get("ignore_case", False))
         if found is not None:
-            code = exits_of(inputs).get(pattern["exit"], pattern["exit"])
+            code = find_match_exits(inputs).get(pattern["exit"], pattern["exit"])
             return Exit(code, {"pattern": at, "matched": found[0], "groups": found[1]})
-    return Exit(NO_MATCH, {"pattern": None, "matched": None, "groups": {}})
+    return Exit(NO_MATCH_CODE, {"pattern": None, "matched": None, "groups": {}})
 
 
-Found = tuple[str, dict[str, str | None]]
+PatternMatch = tuple[str, dict[str, str | None]]
 
 
-async def _found(pattern: Mapping[str, Any], text: str, fold: bool) -> Found | None:
+async def _match_pattern(
+    pattern: Mapping[str, Any], text: str, ignore_case: bool
+) -> PatternMatch | None:
     """Return the matched part of the text, and the named groups; None without a match."""
     [kind] = pattern.keys() & {*_KINDS}
     wanted = pattern[kind]
     if kind == "regex":
-        return await _searched(wanted, text, fold)
-    one, other = (text.casefold(), wanted.casefold()) if fold else (text, wanted)
+        return await _search_in_process(wanted, text, ignore_case)
+    one, other = (text.casefold(), wanted.casefold()) if ignore_case else (text, wanted)
     holds = {
         "equals": one == other,
         "contains": other in one,
@@ -52,7 +54,7 @@ async def _found(pattern: Mapping[str, Any], text: str, fold: bool) -> Found | N
     return (wanted, {}) if holds[kind] else None
 
 
-_SEARCH = """
+_SEARCH_SCRIPT = """
 import json, re, sys
 pattern, text, flags = json.load(sys.stdin)
 found = re.search(pattern, text, flags)
@@ -60,7 +62,7 @@ json.dump(found and [found[0], found.groupdict()], sys.stdout)
 """
 
 
-async def _searched(pattern: str, text: str, fold: bool) -> Found | None:
+async def _search_in_process(pattern: str, text: str, ignore_case: bool) -> PatternMatch | None:
     """Search in a child process, which can be killed: some expressions and texts take for ever."""
     import trio
 
@@ -68,9 +70,9 @@ async def _searched(pattern: str, text: str, fold: bool) -> Found | None:
         re.compile(pattern)
     except re.error as error:
         raise Permanent(f"`{pattern}` is not a valid regular expression: {error}") from None
-    flags = int(re.MULTILINE | (re.IGNORECASE if fold else 0))
+    flags = int(re.MULTILINE | (re.IGNORECASE if ignore_case else 0))
     done = await trio.run_process(
-        [sys.executable, "-I", "-S", "-c", _SEARCH],
+        [sys.executable, "-I", "-S", "-c", _SEARCH_SCRIPT],
         stdin=json.dumps([pattern, text, flags]).encode(),
         capture_stdout=True,
         capture_stderr=True,
@@ -82,7 +84,7 @@ async def _searched(pattern: str, text: str, fold: bool) -> Found | None:
     return None if found is None else (found[0], found[1])
 
 
-def exits_of(with_: Mapping[str, Any]) -> dict[str, int]:
+def find_match_exits(with_: Mapping[str, Any]) -> dict[str, int]:
     """Return the exits that literal patterns name, and `no_match`; none if they are not written out.
 
     Raises InvalidInput for expressions in the patterns' exits, and for an invalid regular expression.
@@ -90,22 +92,22 @@ def exits_of(with_: Mapping[str, Any]) -> dict[str, int]:
     patterns = with_.get("patterns")
     if not isinstance(patterns, list):
         if isinstance(patterns, str):
-            raise Misfit(
+            raise InvalidInput(
                 ("patterns",), "the patterns of `match` must be literal: they name its exits"
             )
         return {}
     named = [each.get("exit") for each in patterns if isinstance(each, dict)]
     for at, name in enumerate(named):
         if isinstance(name, str) and "${" in name:
-            raise Misfit(("patterns", at, "exit"), "the exits of `match` must be literal")
-    _check(patterns)
+            raise InvalidInput(("patterns", at, "exit"), "the exits of `match` must be literal")
+    _validate_patterns(patterns)
     taken = {name for name in named if isinstance(name, int)}
-    free = (code for code in range(NO_MATCH) if code not in taken)
+    free = (code for code in range(NO_MATCH_CODE) if code not in taken)
     found = {name: next(free) for name in dict.fromkeys(named) if isinstance(name, str)}
-    return {**found, **{str(code): code for code in sorted(taken)}, "no_match": NO_MATCH}
+    return {**found, **{str(code): code for code in sorted(taken)}, "no_match": NO_MATCH_CODE}
 
 
-def _check(patterns: list[Any]) -> None:
+def _validate_patterns(patterns: list[Any]) -> None:
     """Raise InvalidInput for a literal regular expression that is invalid."""
     for at, pattern in enumerate(patterns):
         wanted = pattern.get("regex") if isinstance(pattern, dict) else None
@@ -113,7 +115,7 @@ def _check(patterns: list[Any]) -> None:
             try:
                 re.compile(wanted)
             except re.error as error:
-                raise Misfit(
+                raise InvalidInput(
                     ("patterns", at, "regex"), f"this is not a valid regular expression: {error}"
                 ) from None
 
@@ -121,18 +123,18 @@ def _check(patterns: list[Any]) -> None:
 _TEXT = {"type": "string", "minLength": 1}
 TASK = Task(
     id="match",
-    body=body,
-    exits_of=exits_of,
+    body=match_patterns,
+    find_exits=find_match_exits,
     name="Match",
     description="Compare a text with several patterns. The first pattern that matches decides the exit.",
-    input_schema=table(
+    input_schema=object_schema(
         {
             "text": {"type": "string", "description": "The text to compare."},
             "patterns": {
                 "type": "array",
                 "minItems": 1,
                 "description": "The patterns, tried in order. If none of them matches, the exit is `no_match` (255).",
-                "items": table(
+                "items": object_schema(
                     {
                         "equals": {**_TEXT, "description": "Matches if the text is equal to this."},
                         "contains": {**_TEXT, "description": "Matches if the text contains this."},
@@ -158,7 +160,7 @@ TASK = Task(
         },
         ["text", "patterns"],
     ),
-    output_schema=table(
+    output_schema=object_schema(
         {
             "pattern": {"type": ["integer", "null"], "description": "The index of the pattern that matched, from 0; null if none did."},
             "matched": {"type": ["string", "null"], "description": "The part of the text that matched; null if none did."},
@@ -166,9 +168,9 @@ TASK = Task(
         },
         ["pattern", "matched", "groups"],
     ),
-    output="exact",
-    exits={"no_match": NO_MATCH},
-    may_ask=False,
+    output_contract="exact",
+    exits={"no_match": NO_MATCH_CODE},
+    may_request_delay=False,
     example="""\
 [nodes.verdict]
 task = "match"

@@ -17,34 +17,42 @@ from typing import Any
 from engine.processes import children
 from engine.sdk.context import Context, Exit, Failure, Permanent
 from engine.sdk.task import Task
-from engine.tasks.schema_helpers import table
-from engine.tasks.shell import decoded, texted
+from engine.tasks.schema_helpers import object_schema
+from engine.tasks.shell import decode_stream, parse_stdout
 
 __all__ = ["DOCKER", "SSH"]
 
 
-async def docker(inputs: dict[str, Any], context: Context) -> Exit:
+async def run_container(inputs: dict[str, Any], context: Context) -> Exit:
     """Run a command in a new container, which is removed afterwards."""
-    name = _name(context)
-    argv = ["docker", "run", "--rm", "--interactive", "--name", name, *_options(inputs, context)]
+    name = _build_remote_name(context)
+    argv = [
+        "docker",
+        "run",
+        "--rm",
+        "--interactive",
+        "--name",
+        name,
+        *_iter_docker_options(inputs, context),
+    ]
     argv += [inputs["image"], *inputs.get("argv", ())]
     ended = False
     try:
-        done = await _client(argv, inputs, context)
+        done = await _run_client(argv, inputs, context)
         ended = True
     finally:
         if not ended:
-            await _tell(["docker", "kill", name], context)
+            await _stop_remote(["docker", "kill", name], context)
     if done.returncode == 125:
-        raise Failure(_why(done.stderr, "docker"))
+        raise Failure(_find_client_error(done.stderr, "docker"))
     if done.returncode in (126, 127):
         raise Permanent(
-            f"the command cannot be started in `{inputs['image']}`: {_why(done.stderr, 'docker')}"
+            f"the command cannot be started in `{inputs['image']}`: {_find_client_error(done.stderr, 'docker')}"
         )
-    return _exit(done, inputs, argv[0])
+    return _build_exit(done, inputs, argv[0])
 
 
-def _options(inputs: Mapping[str, Any], context: Context) -> Iterator[str]:
+def _iter_docker_options(inputs: Mapping[str, Any], context: Context) -> Iterator[str]:
     for key, flag in (("pull", "--pull"), ("user", "--user"), ("workdir", "--workdir"), ("network", "--network"),
                       ("memory", "--memory"), ("cpus", "--cpus"), ("entrypoint", "--entrypoint")):  # fmt: skip
         if key in inputs:
@@ -60,7 +68,7 @@ def _options(inputs: Mapping[str, Any], context: Context) -> Iterator[str]:
         yield from ("--mount", f"type=bind,source={source},target={volume['to']}{mode}")
 
 
-async def ssh(inputs: dict[str, Any], context: Context) -> Exit:
+async def run_over_ssh(inputs: dict[str, Any], context: Context) -> Exit:
     """Run a command on another machine."""
     argv = [
         "ssh",
@@ -81,19 +89,19 @@ async def ssh(inputs: dict[str, Any], context: Context) -> Exit:
     if inputs["host"].startswith("-"):
         raise Permanent("`host` is not a valid host")
     argv += ["--", inputs["host"]]
-    name, ended = _name(context), False
+    name, ended = _build_remote_name(context), False
     try:
-        done = await _client([*argv, _line(inputs, name)], inputs, context)
+        done = await _run_client([*argv, _build_remote_command(inputs, name)], inputs, context)
         ended = True
     finally:
         if not ended:
-            await _tell([*argv, _end(name, context.grace)], context)
+            await _stop_remote([*argv, _build_kill_command(name, context.grace)], context)
     if done.returncode == 255:
-        raise Failure(_why(done.stderr, "ssh"))
-    return _exit(done, inputs, "ssh")
+        raise Failure(_find_client_error(done.stderr, "ssh"))
+    return _build_exit(done, inputs, "ssh")
 
 
-def _line(inputs: Mapping[str, Any], name: str) -> str:
+def _build_remote_command(inputs: Mapping[str, Any], name: str) -> str:
     """Return the line for the remote shell: the command in a shell that stays, and is found by its name."""
     words = [f"{name}={shlex.quote(value)}" for name, value in inputs.get("env", {}).items()]
     command = " ".join([*(["env", *words] if words else []), *map(shlex.quote, inputs["argv"])])
@@ -101,7 +109,7 @@ def _line(inputs: Mapping[str, Any], name: str) -> str:
     return f"cd {shlex.quote(inputs['cwd'])} && {marked}" if "cwd" in inputs else marked
 
 
-def _end(name: str, grace: float) -> str:
+def _build_kill_command(name: str, grace: float) -> str:
     """Return the line that stops the remote command: SIGTERM, and SIGKILL after half the grace period."""
     itself = f"[{name[0]}]{name[1:]}"  # which is no part of this line
     return f"""\
@@ -115,12 +123,12 @@ done"""
 # -- both ------------------------------------------------------------------------------------------
 
 
-def _name(context: Context) -> str:
+def _build_remote_name(context: Context) -> str:
     """Return the name by which the remote command is found; it is unique to the attempt."""
     return f"engine-{hashlib.sha256(context.key.encode()).hexdigest()[:16]}-{context.attempt}"
 
 
-async def _tell(argv: Sequence[str], context: Context) -> None:
+async def _stop_remote(argv: Sequence[str], context: Context) -> None:
     """Stop what the client started remotely, which would go on without it; cannot be cancelled."""
     import trio
 
@@ -131,7 +139,7 @@ async def _tell(argv: Sequence[str], context: Context) -> None:
             return
 
 
-async def _client(
+async def _run_client(
     argv: Sequence[str], inputs: Mapping[str, Any], context: Context
 ) -> children.Completed:
     if any("\0" in word for word in argv):
@@ -139,7 +147,7 @@ async def _client(
     env = inputs.get("env", {}) if argv[0] == "docker" else {}
     stdin = inputs.get("stdin")
     try:
-        return await children.run(
+        return await children.run_child(
             argv,
             cwd=context.folder,
             env={**os.environ, **env},
@@ -153,17 +161,17 @@ async def _client(
         raise Failure(str(error)) from None
 
 
-def _exit(done: children.Completed, inputs: Mapping[str, Any], command: str) -> Exit:
+def _build_exit(done: children.Completed, inputs: Mapping[str, Any], command: str) -> Exit:
     if done.returncode < 0:
-        raise Failure(f"{command} was killed by {children.signal_name(-done.returncode)}")
-    stdout = decoded(done, inputs.get("output", "text"), command)
-    output = {"stdout": stdout, "stderr": texted(done.stderr), "status": done.returncode}
+        raise Failure(f"{command} was killed by {children.describe_signal(-done.returncode)}")
+    stdout = parse_stdout(done, inputs.get("output", "text"), command)
+    output = {"stdout": stdout, "stderr": decode_stream(done.stderr), "status": done.returncode}
     return Exit(done.returncode, output)
 
 
-def _why(data: bytes, client: str) -> str:
+def _find_client_error(data: bytes, client: str) -> str:
     """Return the client's own error line, or its last line."""
-    lines = texted(data).strip().splitlines() or [f"{client}: it gave no reason"]
+    lines = decode_stream(data).strip().splitlines() or [f"{client}: it gave no reason"]
     own = next((line for line in lines if line.startswith(f"{client}: ")), f"{client}: {lines[-1]}")
     return own[:500]
 
@@ -188,7 +196,7 @@ _COMMON = {
         "description": "The form of `stdout`: text, the JSON value in it, or an array of its lines.",
     },
 }
-_OUTPUT = table(
+_OUTPUT = object_schema(
     {
         "stdout": {
             "description": "What the command wrote to standard output, in the form that `output` asks for."
@@ -206,10 +214,10 @@ _OUTPUT = table(
 
 DOCKER = Task(
     id="docker.run",
-    body=docker,
+    body=run_container,
     name="Docker container",
     description="Run a command in a new container, with the client `docker`. The exit status of the command is the exit.",
-    input_schema=table(
+    input_schema=object_schema(
         {
             "image": {**_TEXT, "pattern": "^[^-]", "description": "The image of the container."},
             "argv": {**_ARGV, "description": "The command and its arguments; by default those of the image."},
@@ -217,7 +225,7 @@ DOCKER = Task(
             "volumes": {
                 "type": "array",
                 "description": "Folders and files of this machine to mount in the container.",
-                "items": table(
+                "items": object_schema(
                     {
                         "from": {**_TEXT, "pattern": "^[^,]*$", "description": "The path on this machine, relative to the spec's folder."},
                         "to": {**_TEXT, "pattern": "^[^,]*$", "description": "The path in the container."},
@@ -237,9 +245,9 @@ DOCKER = Task(
         ["image"],
     ),
     output_schema=_OUTPUT,
-    output="exact",
-    open=True,
-    may_ask=False,
+    output_contract="exact",
+    open_exits=True,
+    may_request_delay=False,
     example="""\
 [nodes.convert]
 task = "docker.run"
@@ -253,10 +261,10 @@ with.volumes = [{ from = "data", to = "/in" }]
 
 SSH = Task(
     id="ssh.run",
-    body=ssh,
+    body=run_over_ssh,
     name="Command on another machine",
     description="Run a command on another machine, with the client `ssh`. The exit status of the command is the exit.",
-    input_schema=table(
+    input_schema=object_schema(
         {
             "host": {**_TEXT, "description": "The host, or its name in the configuration of `ssh`."},
             "argv": {**_ARGV, "minItems": 1},
@@ -271,9 +279,9 @@ SSH = Task(
         ["host", "argv"],
     ),
     output_schema=_OUTPUT,
-    output="exact",
-    open=True,
-    may_ask=False,
+    output_contract="exact",
+    open_exits=True,
+    may_request_delay=False,
     example="""\
 [nodes.restart]
 task = "ssh.run"

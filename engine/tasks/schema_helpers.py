@@ -10,16 +10,23 @@ from typing import Any, TypeVar
 
 from engine.sdk.context import Context, Failure
 
-__all__ = ["NotThere", "aside", "place", "table", "told", "written"]
+__all__ = [
+    "FileMissing",
+    "describe_os_error",
+    "object_schema",
+    "resolve_path",
+    "run_in_abandonable_thread",
+    "run_write_in_thread",
+]
 
 T = TypeVar("T")
 
 
-class NotThere(Failure):
+class FileMissing(Failure):
     """Raised for a missing file; some tasks have an exit for it."""
 
 
-def table(
+def object_schema(
     properties: Mapping[str, Any], required: Sequence[str] = (), **more: Any
 ) -> dict[str, Any]:
     """Return the JSON Schema of an object with these properties and no others."""
@@ -33,12 +40,12 @@ def table(
     }
 
 
-def place(context: Context, path: str) -> Path:
+def resolve_path(context: Context, path: str) -> Path:
     """Resolve a path of a spec against the spec's directory."""
     return Path(context.folder, path)
 
 
-async def aside(function: Callable[[], T]) -> T:
+async def run_in_abandonable_thread(function: Callable[[], T]) -> T:
     """Run a slow function in a thread, and return its result; cancellation abandons the thread.
 
     Raises Failure, with the system's message, for an OSError.
@@ -48,22 +55,22 @@ async def aside(function: Callable[[], T]) -> T:
     try:
         return await trio.to_thread.run_sync(function, abandon_on_cancel=True)
     except OSError as error:
-        raise Failure(told(error)) from None
+        raise Failure(describe_os_error(error)) from None
 
 
-async def written(function: Callable[[threading.Event], T]) -> T:
+async def run_write_in_thread(function: Callable[[threading.Event], T]) -> T:
     """Run a function that has an effect at its end in a thread, like `run_in_abandonable_thread`.
 
     It is passed an event that is set on cancellation, so that an abandoned thread has no effect.
     """
     stop = threading.Event()
     try:
-        return await aside(partial(function, stop))
+        return await run_in_abandonable_thread(partial(function, stop))
     finally:
         stop.set()  # a thread that was left behind comes to nothing
 
 
-def told(error: OSError) -> str:
+def describe_os_error(error: OSError) -> str:
     """Describe an error of the operating system, with the name of the file."""
     said = (error.strerror or str(error)).lower()
     return f"`{error.filename}`: {said}" if error.filename else said

@@ -20,30 +20,30 @@ from engine.sdk.task import Task
 if TYPE_CHECKING:
     from engine.processes.children import Completed
 
-__all__ = ["TASK", "body", "decoded", "texted"]
+__all__ = ["TASK", "decode_stream", "parse_stdout", "run_command"]
 
 
-async def body(inputs: dict[str, Any], context: Context) -> Exit:
+async def run_command(inputs: dict[str, Any], context: Context) -> Exit:
     """Run the command to its end.
 
     Raises Failure if a signal killed it, or if its output is not of the form of `output`.
     """
     argv = inputs["argv"] if "argv" in inputs else ["/bin/sh", "-c", inputs["command"]]
-    _refuse(argv, inputs)
-    done = await _run(argv, inputs, context)
+    _validate_command(argv, inputs)
+    done = await _run_process(argv, inputs, context)
     if done.returncode < 0:
         from engine.processes import children
 
-        raise Failure(f"killed by {children.signal_name(-done.returncode)}")
+        raise Failure(f"killed by {children.describe_signal(-done.returncode)}")
     output = {
-        "stdout": decoded(done, inputs.get("output", "text"), argv[0]),
-        "stderr": texted(done.stderr),
+        "stdout": parse_stdout(done, inputs.get("output", "text"), argv[0]),
+        "stderr": decode_stream(done.stderr),
         "status": done.returncode,
     }
     return Exit(done.returncode, output)
 
 
-def _refuse(argv: list[str], inputs: dict[str, Any]) -> None:
+def _validate_command(argv: list[str], inputs: dict[str, Any]) -> None:
     """Raise Permanent for arguments that no program can be started with, with a clearer message than the system's."""
     env = inputs.get("env", {})
     if not argv[0]:
@@ -58,11 +58,11 @@ def _refuse(argv: list[str], inputs: dict[str, Any]) -> None:
         raise Permanent("the name of an environment variable is empty")
 
 
-async def _run(argv: list[str], inputs: dict[str, Any], context: Context) -> Completed:
+async def _run_process(argv: list[str], inputs: dict[str, Any], context: Context) -> Completed:
     from engine.processes import children, detached
 
     stdin, place = inputs.get("stdin"), context.place
-    start = children.run if place is None else partial(detached.run, place=place)
+    start = children.run_child if place is None else partial(detached.run_detached, directory=place)
     try:
         return await start(
             argv,
@@ -73,11 +73,11 @@ async def _run(argv: list[str], inputs: dict[str, Any], context: Context) -> Com
             on_line=context.note,
             merged=inputs.get("output") == "stream",
         )
-    except (OSError, children.OutputTooLarge, detached.Lost) as error:
+    except (OSError, children.OutputTooLarge, detached.OutcomeUnknown) as error:
         raise Failure(str(error)) from None
 
 
-def decoded(done: Completed, form: str, command: str) -> Any:
+def parse_stdout(done: Completed, form: str, command: str) -> Any:
     """Parse the standard output of a command as text, lines or JSON.
 
     Invalid JSON raises Failure after status 0, and is text otherwise.
@@ -89,28 +89,28 @@ def decoded(done: Completed, form: str, command: str) -> Any:
             )
         case "json":
             try:
-                return json.loads(done.stdout, parse_constant=_no_constant)
+                return json.loads(done.stdout, parse_constant=_reject_constant)
             except (ValueError, RecursionError) as error:
                 why = (
                     "the value is nested too deeply" if isinstance(error, RecursionError) else error
                 )
                 if done.returncode == 0:
                     raise Failure(f"the output of `{command}` is not JSON: {why}") from None
-    return texted(done.stdout)
+    return decode_stream(done.stdout)
 
 
-def texted(data: bytes) -> str:
+def decode_stream(data: bytes) -> str:
     """Decode the output of a command as text, less one newline at its end."""
     return data.decode(errors="replace").removesuffix("\n")
 
 
-def _no_constant(name: str) -> None:
+def _reject_constant(name: str) -> None:
     raise ValueError(f"`{name}` is not a JSON number")
 
 
 TASK = Task(
     id="shell",
-    body=body,
+    body=run_command,
     name="Shell command",
     description="Run a command. Its exit status is the exit.",
     input_schema={
@@ -155,7 +155,7 @@ TASK = Task(
             },
         },
     },
-    output="exact",
+    output_contract="exact",
     output_schema={
         "$schema": "https://json-schema.org/draft/2020-12/schema",
         "type": "object",
@@ -177,9 +177,9 @@ TASK = Task(
             },
         },
     },
-    open=True,
-    outlives=True,
-    may_ask=False,
+    open_exits=True,
+    is_detached=True,
+    may_request_delay=False,
     example="""\
 [nodes.files]
 task = "shell"

@@ -8,17 +8,17 @@ from engine.base.durations import parse_duration
 from engine.sdk.context import Context, Permanent
 from engine.sdk.task import Task
 
-__all__ = ["TASK", "body"]
+__all__ = ["TASK", "sleep_for"]
 
 
-async def body(inputs: dict[str, Any], context: Context) -> None:
+async def sleep_for(inputs: dict[str, Any], context: Context) -> None:
     """Wait for `seconds`, or for `duration`."""
     import trio
 
-    await trio.sleep(_seconds(inputs))
+    await trio.sleep(_parse_seconds(inputs))
 
 
-def _seconds(inputs: dict[str, Any]) -> float:
+def _parse_seconds(inputs: dict[str, Any]) -> float:
     if "seconds" in inputs:
         return float(inputs["seconds"])
     try:
@@ -29,7 +29,7 @@ def _seconds(inputs: dict[str, Any]) -> float:
 
 TASK = Task(
     id="sleep",
-    body=body,
+    body=sleep_for,
     name="Sleep",
     description="Wait for some time.",
     input_schema={
@@ -47,9 +47,9 @@ TASK = Task(
             },
         },
     },
-    output="exact",
+    output_contract="exact",
     output_schema={"type": "null", "description": "Always null."},
-    may_ask=False,
+    may_request_delay=False,
     example="""\
 [nodes.pause]
 task = "sleep"

@@ -18,27 +18,29 @@ from functools import partial
 from typing import Any, TypeVar
 
 from engine.sdk.context import Context, Failure, Permanent
-from engine.sdk.task import Misfit, Task
-from engine.tasks.schema_helpers import aside, table
+from engine.sdk.task import InvalidInput, Task
+from engine.tasks.schema_helpers import object_schema, run_in_abandonable_thread
 
 __all__ = ["EXECUTE", "QUERY"]
 
 T = TypeVar("T")
-_AGAIN = 0.02
+_INTERRUPT_INTERVAL = 0.02
 """Seconds between two calls that interrupt a statement."""
 
 
-async def query(inputs: dict[str, Any], context: Context) -> dict[str, Any]:
+async def run_query(inputs: dict[str, Any], context: Context) -> dict[str, Any]:
     """Return the rows of a statement."""
-    return await _at(inputs, context, partial(_rows, inputs))
+    return await _run_in_transaction(inputs, context, partial(_fetch_rows, inputs))
 
 
-async def execute(inputs: dict[str, Any], context: Context) -> dict[str, Any]:
+async def run_statements(inputs: dict[str, Any], context: Context) -> dict[str, Any]:
     """Run one statement for each row of values, or several statements, all in one transaction."""
-    return await _at(inputs, context, partial(_counts, inputs))
+    return await _run_in_transaction(inputs, context, partial(_execute_statements, inputs))
 
 
-async def _at(inputs: Mapping[str, Any], context: Context, act: Callable[[Any], T]) -> T:
+async def _run_in_transaction(
+    inputs: Mapping[str, Any], context: Context, operation: Callable[[Any], T]
+) -> T:
     """Run a function in a transaction of its own, and return its result."""
     import trio
 
@@ -47,27 +49,29 @@ async def _at(inputs: Mapping[str, Any], context: Context, act: Callable[[Any], 
 
     def work() -> T:
         try:
-            with _connected(inputs, context, raws) as connection:
+            with _open_connection(inputs, context, raws) as connection:
                 if stop.is_set():
                     raise Failure("cancelled before its statement")
-                return act(connection)
+                return operation(connection)
         finally:
             over.set()
 
     try:
-        return await aside(work)
+        return await run_in_abandonable_thread(work)
     except trio.Cancelled:
         stop.set()
         with trio.move_on_after(context.grace, shield=True):
             while not over.is_set():  # a statement that begins after one call is ended by the next
                 for raw in raws:
                     _interrupt(raw)
-                await trio.sleep(_AGAIN)
+                await trio.sleep(_INTERRUPT_INTERVAL)
         raise
 
 
 @contextmanager
-def _connected(inputs: Mapping[str, Any], context: Context, raws: list[Any]) -> Iterator[Any]:
+def _open_connection(
+    inputs: Mapping[str, Any], context: Context, driver_connections: list[Any]
+) -> Iterator[Any]:
     try:
         import sqlalchemy
         from sqlalchemy import exc
@@ -75,10 +79,10 @@ def _connected(inputs: Mapping[str, Any], context: Context, raws: list[Any]) -> 
         raise Permanent("`sql` needs SQLAlchemy: pip install 'engine[sql]'") from None
     try:
         engine = sqlalchemy.create_engine(
-            _url(inputs["url"], context), poolclass=sqlalchemy.NullPool
+            _parse_url(inputs["url"], context), poolclass=sqlalchemy.NullPool
         )
         with engine.begin() as connection:
-            raws.append(connection.connection.driver_connection)
+            driver_connections.append(connection.connection.driver_connection)
             yield connection
     except exc.NoSuchModuleError as error:
         raise Permanent(f"no such database: {error}") from None
@@ -92,7 +96,7 @@ def _connected(inputs: Mapping[str, Any], context: Context, raws: list[Any]) -> 
         raise Permanent(str(error).splitlines()[0]) from None
 
 
-def _url(url: str, context: Context) -> Any:
+def _parse_url(url: str, context: Context) -> Any:
     """Return the database URL; a SQLite file is relative to the spec's directory."""
     from pathlib import Path
 
@@ -118,7 +122,7 @@ def _interrupt(raw: Any) -> None:
             return
 
 
-def _rows(inputs: Mapping[str, Any], connection: Any) -> dict[str, Any]:
+def _fetch_rows(inputs: Mapping[str, Any], connection: Any) -> dict[str, Any]:
     import sqlalchemy
 
     most = inputs.get("max_rows", 10_000)
@@ -132,12 +136,12 @@ def _rows(inputs: Mapping[str, Any], connection: Any) -> dict[str, Any]:
     if len(rows) > most:
         raise Permanent(f"there are more than {most} rows: raise `max_rows`, or select fewer")
     return {
-        "rows": [dict(zip(names, map(_plain, row), strict=True)) for row in rows],
+        "rows": [dict(zip(names, map(_to_json_value, row), strict=True)) for row in rows],
         "columns": names,
     }
 
 
-def _counts(inputs: Mapping[str, Any], connection: Any) -> dict[str, Any]:
+def _execute_statements(inputs: Mapping[str, Any], connection: Any) -> dict[str, Any]:
     import sqlalchemy
 
     statements = inputs.get("statements") or [inputs]
@@ -151,7 +155,7 @@ def _counts(inputs: Mapping[str, Any], connection: Any) -> dict[str, Any]:
     return {"counts": counts, "count": sum(counts)}
 
 
-def _plain(value: Any) -> Any:
+def _to_json_value(value: Any) -> Any:
     if isinstance(value, (datetime.datetime, datetime.date, datetime.time)):
         return value.isoformat()
     if isinstance(value, (decimal.Decimal, uuid.UUID, datetime.timedelta)):
@@ -159,11 +163,11 @@ def _plain(value: Any) -> Any:
     if isinstance(value, (bytes, memoryview)):
         return base64.b64encode(bytes(value)).decode()
     if isinstance(value, (list, tuple)):
-        return [_plain(item) for item in value]
+        return [_to_json_value(item) for item in value]
     return value
 
 
-def exits_of(with_: Mapping[str, Any]) -> dict[str, int]:
+def find_sql_exits(with_: Mapping[str, Any]) -> dict[str, int]:
     """Return the exits; raises InvalidInput for an expression in a statement."""
     tables: list[tuple[tuple[str | int, ...], Any]] = [((), with_)]
     several = with_.get("statements")
@@ -171,7 +175,7 @@ def exits_of(with_: Mapping[str, Any]) -> dict[str, int]:
         tables += [(("statements", at), each) for at, each in enumerate(several)]
     for path, each in tables:
         if isinstance(each, dict) and "${" in str(each.get("statement", "")):
-            raise Misfit(
+            raise InvalidInput(
                 (*path, "statement"),
                 "a statement cannot contain expressions",
                 'use a parameter, `:city`, and set it: `values = { city = "${…}" }`',
@@ -194,7 +198,7 @@ _VALUES = {
     "type": "object",
     "description": "The values of the statement, by name. They are bound as parameters.",
 }
-_SEVERAL = {
+_ROWS = {
     "type": "array",
     "items": {"type": "object"},
     "description": "Several sets of values. The statement runs once for each.",
@@ -202,11 +206,11 @@ _SEVERAL = {
 
 QUERY = Task(
     id="sql.query",
-    body=query,
-    exits_of=exits_of,
+    body=run_query,
+    find_exits=find_sql_exits,
     name="Query a database",
     description="Query a database.",
-    input_schema=table(
+    input_schema=object_schema(
         {
             "url": _URL,
             "statement": _STATEMENT,
@@ -218,16 +222,16 @@ QUERY = Task(
         },
         ["url", "statement"],
     ),
-    output_schema=table(
+    output_schema=object_schema(
         {
             "rows": {"type": "array", "items": {"type": "object"}, "description": "The rows, each an object. Dates and decimals are text."},
             "columns": {"type": "array", "items": {"type": "string"}, "description": "The names of the columns, in order."},
         },
         ["rows", "columns"],
     ),
-    output="exact",
+    output_contract="exact",
     exits={"success": 0},
-    may_ask=False,
+    may_request_delay=False,
     example="""\
 [nodes.open_orders]
 task = "sql.query"
@@ -239,37 +243,37 @@ with.values = { city = "${inputs.city}" }
 
 EXECUTE = Task(
     id="sql.execute",
-    body=execute,
-    exits_of=exits_of,
+    body=run_statements,
+    find_exits=find_sql_exits,
     name="Change a database",
     description="Run statements in one transaction, so that all of them take effect or none.",
-    input_schema=table(
+    input_schema=object_schema(
         {
             "url": _URL,
             "statement": _STATEMENT,
             "values": _VALUES,
-            "rows": _SEVERAL,
+            "rows": _ROWS,
             "statements": {
                 "type": "array",
                 "minItems": 1,
                 "description": "Several statements to run in order, each with its own `values` or `rows`.",
-                "items": table({"statement": _STATEMENT, "values": _VALUES, "rows": _SEVERAL}, ["statement"]),
+                "items": object_schema({"statement": _STATEMENT, "values": _VALUES, "rows": _ROWS}, ["statement"]),
             },
         },
         ["url"],
         oneOf=[{"required": ["statement"]}, {"required": ["statements"]}],
         dependentRequired={"values": ["statement"], "rows": ["statement"]},
     ),
-    output_schema=table(
+    output_schema=object_schema(
         {
             "count": {"type": "integer", "description": "The total number of rows changed."},
             "counts": {"type": "array", "items": {"type": "integer"}, "description": "The number of rows changed, by statement."},
         },
         ["count", "counts"],
     ),
-    output="exact",
+    output_contract="exact",
     exits={"success": 0},
-    may_ask=False,
+    may_request_delay=False,
     example="""\
 [nodes.keep]
 task = "sql.execute"

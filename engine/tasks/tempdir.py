@@ -9,18 +9,18 @@ from typing import Any
 
 from engine.sdk.context import Context, Permanent
 from engine.sdk.task import Task
-from engine.tasks.schema_helpers import place, table
+from engine.tasks.schema_helpers import object_schema, resolve_path
 
-__all__ = ["TASK", "opens"]
+__all__ = ["TASK", "open_directory"]
 
 
 @asynccontextmanager
-async def opens(inputs: dict[str, Any], context: Context) -> AsyncIterator[dict[str, str]]:
+async def open_directory(inputs: dict[str, Any], context: Context) -> AsyncIterator[dict[str, str]]:
     """Create the directory and yield its path; remove it with all its content."""
     import trio
 
     prefix = inputs.get("prefix", f"{context.pipeline}-")
-    within = place(context, inputs["in"]).resolve() if "in" in inputs else None
+    within = resolve_path(context, inputs["in"]).resolve() if "in" in inputs else None
     folder = tempfile.TemporaryDirectory(prefix=prefix, dir=within)
     try:
         yield {"path": folder.name}
@@ -28,18 +28,18 @@ async def opens(inputs: dict[str, Any], context: Context) -> AsyncIterator[dict[
         await trio.to_thread.run_sync(folder.cleanup)
 
 
-async def body(inputs: dict[str, Any], context: Context) -> None:
+async def refuse_as_step(inputs: dict[str, Any], context: Context) -> None:
     """Raise Permanent: a resource cannot run as a step."""
     raise Permanent("`tempdir` provides a resource and cannot be a step")
 
 
 TASK = Task(
     id="tempdir",
-    body=body,
-    opens=opens,
+    body=refuse_as_step,
+    open_resource=open_directory,
     name="Temporary folder",
     description="A resource: an empty folder, which is removed with its contents after its last user has ended.",
-    input_schema=table(
+    input_schema=object_schema(
         {
             "prefix": {
                 "type": "string",
@@ -51,10 +51,10 @@ TASK = Task(
             },
         }
     ),
-    output_schema=table(
+    output_schema=object_schema(
         {"path": {"type": "string", "description": "The absolute path of the folder."}}, ["path"]
     ),
-    output="exact",
+    output_contract="exact",
     example="""\
 [resources.work]
 task = "tempdir"

@@ -11,22 +11,22 @@ from typing import Any
 
 from engine.sdk.context import Context, Failure, Permanent
 from engine.sdk.task import Task
-from engine.tasks.schema_helpers import place, table, told
+from engine.tasks.schema_helpers import describe_os_error, object_schema, resolve_path
 
-__all__ = ["TASK", "body", "fill"]
+__all__ = ["TASK", "refuse_in_event_loop", "render_template"]
 
 
-async def body(inputs: dict[str, Any], context: Context) -> dict[str, str]:
+async def refuse_in_event_loop(inputs: dict[str, Any], context: Context) -> dict[str, str]:
     """Raise AssertionError: `render_template` runs instead, in a thread."""
     raise AssertionError("templates are filled in by `fill`")
 
 
-def fill(inputs: Mapping[str, Any], context: Context) -> dict[str, str]:
+def render_template(inputs: Mapping[str, Any], context: Context) -> dict[str, str]:
     """Render the template; a long loop in it is interrupted on cancellation."""
-    return {"text": _filled(inputs, context)}
+    return {"text": _render(inputs, context)}
 
 
-def _filled(inputs: Mapping[str, Any], context: Context) -> str:
+def _render(inputs: Mapping[str, Any], context: Context) -> str:
     try:
         import jinja2
         from jinja2.sandbox import ImmutableSandboxedEnvironment
@@ -36,9 +36,9 @@ def _filled(inputs: Mapping[str, Any], context: Context) -> str:
     if text is None:
         name = inputs["file"]
         try:
-            text = place(context, name).read_text(encoding="utf-8")
+            text = resolve_path(context, name).read_text(encoding="utf-8")
         except OSError as error:
-            raise Failure(told(error)) from None
+            raise Failure(describe_os_error(error)) from None
     jinja = ImmutableSandboxedEnvironment(
         undefined=jinja2.StrictUndefined, autoescape=False, keep_trailing_newline=True
     )
@@ -52,13 +52,13 @@ def _filled(inputs: Mapping[str, Any], context: Context) -> str:
 
 TASK = Task(
     id="template",
-    body=body,
+    body=refuse_in_event_loop,
     executor="thread",
-    function=fill,
-    arguments=lambda inputs, context: {"inputs": inputs, "context": context},
+    function=render_template,
+    build_arguments=lambda inputs, context: {"inputs": inputs, "context": context},
     name="Template",
     description="Render a Jinja template with values. A name without a value is an error.",
-    input_schema=table(
+    input_schema=object_schema(
         {
             "text": {"type": "string", "description": "The text of the template."},
             "file": {"type": "string", "description": "The path of a file with the template, relative to the spec's folder."},
@@ -66,9 +66,9 @@ TASK = Task(
         },
         oneOf=[{"required": ["text"]}, {"required": ["file"]}],
     ),
-    output_schema=table({"text": {"type": "string", "description": "The text that was rendered."}}, ["text"]),
-    output="exact",
-    may_ask=False,
+    output_schema=object_schema({"text": {"type": "string", "description": "The text that was rendered."}}, ["text"]),
+    output_contract="exact",
+    may_request_delay=False,
     example="""\
 [nodes.letter]
 task = "template"

@@ -6,18 +6,18 @@ Each name is imported when it is first used, so that the pytest plug-in costs a 
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from engine.testing.scripts import Ending, parse_script
+    from engine.testing.scripts import ScriptedEnd, parse_script
     from engine.testing.simulation import simulate
     from engine.testing.spec_coverage import coverage
-    from engine.testing.task_runs import Ran, run_task
+    from engine.testing.task_runs import TaskRun, run_task
 
-__all__ = ["Ending", "Ran", "coverage", "parse_script", "run_task", "simulate"]
+__all__ = ["ScriptedEnd", "TaskRun", "coverage", "parse_script", "run_task", "simulate"]
 
 _HOMES = {
-    "scripts": ("Ending", "parse_script"),
+    "scripts": ("ScriptedEnd", "parse_script"),
     "simulation": ("simulate",),
     "spec_coverage": ("coverage",),
-    "task_runs": ("Ran", "run_task"),
+    "task_runs": ("TaskRun", "run_task"),
 }
 _HOME = {name: module for module, names in _HOMES.items() for name in names}
 

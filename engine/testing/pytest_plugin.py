@@ -9,13 +9,13 @@ import pytest
 
 if TYPE_CHECKING:
     from engine.record.result import Result
-    from engine.testing.task_runs import Ran
+    from engine.testing.task_runs import TaskRun
 
 __all__ = ["engine_simulate", "engine_task"]
 
 
 @pytest.fixture
-def engine_task() -> Callable[..., Ran]:
+def engine_task() -> Callable[..., TaskRun]:
     """Run one task for real: `engine_task(task, inputs)` is `engine.testing.run_task`."""
     from engine.testing.task_runs import run_task
 

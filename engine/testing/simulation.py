@@ -14,28 +14,34 @@ from typing import Any
 
 import attrs
 
-from engine.base.durations import whole
+from engine.base.durations import round_to_nanoseconds
 from engine.plan.plan import Node, Plan
 from engine.record.events import Event
 from engine.record.result import Outcome, Result
-from engine.scheduling.scheduler import LiveAttempt
-from engine.testing.scripts import _INDEX, Ending, Script, _placeholders, addresses
+from engine.scheduling.scheduler import AttemptState
+from engine.testing.scripts import (
+    _ITEM_INDEX,
+    Script,
+    ScriptedEnd,
+    _fill_placeholders,
+    iter_script_keys,
+)
 
 __all__ = ["simulate"]
 
 
-def scripted(script: Script) -> Callable[[LiveAttempt], Any]:
+def build_scripted_bodies(script: Script) -> Callable[[AttemptState], Any]:
     """Return a function that performs attempts as the script says, by trio's clock."""
     used: dict[str, int] = {}
 
-    async def perform(attempt: LiveAttempt) -> Outcome:
+    async def perform(attempt: AttemptState) -> Outcome:
         import trio
 
-        ending = _next(script, used, attempt.path)
+        ending = _next_end(script, used, attempt.path)
         if ending.outcome == "hang":
             await trio.sleep_forever()
         # times are whole nanoseconds, as the scheduler's are, so that what is due at one instant is
-        await trio.sleep_until(whole(trio.current_time() + ending.duration))
+        await trio.sleep_until(round_to_nanoseconds(trio.current_time() + ending.duration))
         if ending.outcome == "error":
             return Outcome(
                 "error",
@@ -51,8 +57,10 @@ def scripted(script: Script) -> Callable[[LiveAttempt], Any]:
     return perform
 
 
-def _next(script: Script, used: dict[str, int], path: str) -> Ending:
-    endings = next((script[each] for each in addresses(path) if each in script), (Ending(),))
+def _next_end(script: Script, used: dict[str, int], path: str) -> ScriptedEnd:
+    endings = next(
+        (script[each] for each in iter_script_keys(path) if each in script), (ScriptedEnd(),)
+    )
     count = used.get(path, 0)
     used[path] = count + 1
     return endings[min(count, len(endings) - 1)]
@@ -81,12 +89,12 @@ def simulate(
     from engine.runtime.trio_runs import open_run
 
     options = Options(
-        env=_placeholders(plan.env, os.environ, "<{}>"),
-        secrets=_placeholders(plan.secrets, {}, "<secret {}>"),
+        env=_fill_placeholders(plan.env, os.environ, "<{}>"),
+        secrets=_fill_placeholders(plan.secrets, {}, "<secret {}>"),
         run_id="simulation",
         seed=seed,
         on_event=on_event,
-        perform=scripted(script or {}),
+        perform=build_scripted_bodies(script or {}),
         exact=True,
     )
 
@@ -98,50 +106,50 @@ def simulate(
             return await run.result()
 
     result = trio.run(main, clock=MockClock(autojump_threshold=0))
-    return _explained(plan, result, script or {}, "")
+    return _explain_missing_outputs(plan, result, script or {}, "")
 
 
-_NULL = re.compile(r"null `(?:steps\.)?(?P<name>\w+)` has no (?:field `[^`]*`|item \d+)")
+_READ_OF_NULL = re.compile(r"null `(?:steps\.)?(?P<name>\w+)` has no (?:field `[^`]*`|item \d+)")
 
 
-def _explained(plan: Plan, result: Result, script: Script, prefix: str) -> Result:
+def _explain_missing_outputs(plan: Plan, result: Result, script: Script, prefix: str) -> Result:
     """Return the result with a cause added to each message about an output that the script does not give."""
     nodes = {}
     for name, node in result.nodes.items():
-        children = _children(plan.known[name])
+        children = _sub_pipelines_of(plan.nodes_by_name[name])
         inner = f"{prefix}{name}/"
 
         def told(text: str, own: str = inner) -> str:
-            return _with_cause(plan, text, script, prefix, own)
+            return _add_cause(plan, text, script, prefix, own)
 
-        for attempt in node.ran():
+        for attempt in node.all_attempts():
             attempt.error = None if attempt.error is None else told(attempt.error)
             if attempt.run is not None:
                 child, within = children[attempt.step], f"{inner}{attempt.step}/"
-                attempt.run = _explained(child, attempt.run, script, within)
+                attempt.run = _explain_missing_outputs(child, attempt.run, script, within)
         reason = attrs.evolve(node.reason, message=told(node.reason.message))
         items = node.items and tuple(
             attrs.evolve(i, reason=attrs.evolve(i.reason, message=told(i.reason.message)))
             for i in node.items
         )
         nodes[name] = attrs.evolve(node, reason=reason, items=items)
-    message = _with_cause(plan, result.message, script, prefix, "")
+    message = _add_cause(plan, result.message, script, prefix, "")
     return attrs.evolve(result, nodes=nodes, message=message)
 
 
-def _children(node: Node) -> dict[str, Plan]:
+def _sub_pipelines_of(node: Node) -> dict[str, Plan]:
     """Return the sub-pipelines of a node by step."""
     bodies = zip(node.step_names, node.bodies, strict=True)
     return {name: body.plan for name, body in bodies if body.plan is not None}
 
 
-def _with_cause(plan: Plan, text: str, script: Script, prefix: str, own: str) -> str:
-    found = _NULL.search(text)
+def _add_cause(plan: Plan, text: str, script: Script, prefix: str, node_prefix: str) -> str:
+    found = _READ_OF_NULL.search(text)
     if found is None or "the script gives" in text:
         return text
     name = found["name"]
-    node = plan.known.get(name)
-    last = f"{prefix}{name}/{node.name_of(0)}" if node else f"{own}{name}"
-    if any(_INDEX.sub("", path) == last for path in script):
+    node = plan.nodes_by_name.get(name)
+    last = f"{prefix}{name}/{node.name_of(0)}" if node else f"{node_prefix}{name}"
+    if any(_ITEM_INDEX.sub("", path) == last for path in script):
         return text
     return f"{text[: found.end()]}: the script sets no output for `{last}`{text[found.end() :]}"

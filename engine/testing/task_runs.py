@@ -12,11 +12,11 @@ from engine.record.events import Event
 from engine.record.result import ABSENT
 from engine.toml.source import Source
 
-__all__ = ["Ran", "run_task"]
+__all__ = ["TaskRun", "run_task"]
 
 
 @attrs.frozen
-class Ran:
+class TaskRun:
     """The outcome of a task that was run by itself.
 
     `code` is the exit code (None for the outcome `error`), `label` the name of the outcome, `error` the error message, `notes`
@@ -36,7 +36,7 @@ def run_task(
     *,
     folder: str = ".",
     secrets: Mapping[str, str] | None = None,
-) -> Ran:
+) -> TaskRun:
     """Run one task once, for real, under a clock that skips waiting.
 
     `task` is a function declared with `@task`, a class, a `Task`, or an id. Inputs and output are validated as in a run. Raises
@@ -52,7 +52,10 @@ def run_task(
     from engine.sdk.decorator import as_task
 
     own = None if isinstance(task, str) else as_task(task)
-    node = {"task": task if own is None else own.id, "with": _literal(dict(inputs or {}))}
+    node = {
+        "task": task if own is None else own.id,
+        "with": _escape_expressions(dict(inputs or {})),
+    }
     if own is not None and own.executor == "process":
         node["executor"] = "thread"  # a process need not find what only the tests' paths have
     text = tomli_w.dumps({"engine": 1, "nodes": {"task": node}})
@@ -71,13 +74,13 @@ def run_task(
     attempt = found.attempts[-1]  # of a class of several steps: that of its last one
     code = attempt.outcome if isinstance(attempt.outcome, int) else None
     output = None if found.output is ABSENT else found.output
-    return Ran(code, found.label, output, attempt.error, tuple(notes))
+    return TaskRun(code, found.label, output, attempt.error, tuple(notes))
 
 
-def _literal(value: Any) -> Any:
+def _escape_expressions(value: Any) -> Any:
     """Return a value with expressions escaped; None is left out of tables, since TOML has no null."""
     if isinstance(value, Mapping):
-        return {key: _literal(item) for key, item in value.items() if item is not None}
+        return {key: _escape_expressions(item) for key, item in value.items() if item is not None}
     if isinstance(value, (list, tuple)):
-        return [_literal(item) for item in value]
+        return [_escape_expressions(item) for item in value]
     return value.replace("${", "$${") if isinstance(value, str) else value

@@ -13,9 +13,9 @@ from collections.abc import Iterator
 
 import attrs
 
-from engine.toml.scanner import LITERAL, PART
+from engine.toml.scanner import KEY_PART, LITERAL
 
-__all__ = ["formatted"]
+__all__ = ["format_toml"]
 
 INDENT = 2
 
@@ -24,19 +24,19 @@ _NEWLINES = re.compile(r"(?:[ \t]*+\r?\n)++")
 _COMMENT = re.compile(r"#[^\r\n]*+")
 _EQUALS = re.compile(r"[ \t]*+=[ \t]*+")
 _BRACKETS = re.compile(r"\[\[?|\]\]?")
-_SKIPPED = re.compile(r"[ \t\r\n]*+")
-_BREAK = "\0"
+_WHITESPACE = re.compile(r"[ \t\r\n]*+")
+_LINE_BREAK = "\0"
 """Stands for a line break outside of strings; no TOML contains this character."""
 
 
-def formatted(text: str) -> str:
+def format_toml(text: str) -> str:
     """Return the formatted text of valid TOML.
 
     Raises AssertionError if the new layout would change the data.
     """
     cursor = _Cursor(text)
-    lines = list(_spaced(list(_statements(cursor))))
-    laid = _BREAK.join([*lines, ""]).replace(_BREAK, cursor.end or "\n")
+    lines = list(_iter_lines(list(_iter_statements(cursor))))
+    laid = _LINE_BREAK.join([*lines, ""]).replace(_LINE_BREAK, cursor.newline or "\n")
     import tomli
 
     # as texts: not a number is not even equal to itself
@@ -50,10 +50,10 @@ class _Cursor:
 
     text: str
     pos: int = 0
-    end: str = ""
+    newline: str = ""
 
     @property
-    def next(self) -> str:
+    def next_character(self) -> str:
         """The next character, empty at the end."""
         return self.text[self.pos : self.pos + 1]
 
@@ -67,8 +67,8 @@ class _Cursor:
     def skip(self, pattern: re.Pattern[str]) -> int:
         """Skip white space that the pattern matches and return the number of line breaks in it."""
         blanks = self.take(pattern)[0]
-        if not self.end and "\n" in blanks:
-            self.end = "\r\n" if blanks.partition("\n")[0].endswith("\r") else "\n"
+        if not self.newline and "\n" in blanks:
+            self.newline = "\r\n" if blanks.partition("\n")[0].endswith("\r") else "\n"
         return blanks.count("\n")
 
 
@@ -81,69 +81,71 @@ class _Statement:
 
     kind: str
     text: str
-    blank: bool
+    has_blank_before: bool
 
 
-def _statements(cursor: _Cursor) -> Iterator[_Statement]:
+def _iter_statements(cursor: _Cursor) -> Iterator[_Statement]:
     while True:
-        blank = cursor.skip(_SKIPPED) > 1
-        if not cursor.next:
+        blank = cursor.skip(_WHITESPACE) > 1
+        if not cursor.next_character:
             return
-        if cursor.next == "#":
+        if cursor.next_character == "#":
             yield _Statement("comment", cursor.take(_COMMENT)[0].rstrip(), blank)
-        elif cursor.next == "[":
+        elif cursor.next_character == "[":
             opening = cursor.take(_BRACKETS)[0]
-            key = _key(cursor)
+            key = _read_key(cursor)
             yield _Statement(
-                "header", opening + key + cursor.take(_BRACKETS)[0] + _tail(cursor), blank
+                "header",
+                opening + key + cursor.take(_BRACKETS)[0] + _read_trailing_comment(cursor),
+                blank,
             )
         else:
-            key = _key(cursor)
+            key = _read_key(cursor)
             cursor.take(_EQUALS)
-            value = _value(cursor)
-            yield _Statement("pair", f"{key} = {value}{_tail(cursor)}", blank)
+            value = _format_value(cursor)
+            yield _Statement("pair", f"{key} = {value}{_read_trailing_comment(cursor)}", blank)
 
 
-def _key(cursor: _Cursor) -> str:
+def _read_key(cursor: _Cursor) -> str:
     parts = []
     while True:
-        part = cursor.take(PART)
+        part = cursor.take(KEY_PART)
         parts.append(part[1])
         if not part[2]:
             return ".".join(parts)
 
 
-def _tail(cursor: _Cursor) -> str:
+def _read_trailing_comment(cursor: _Cursor) -> str:
     """Read the comment at the end of a line, with the space before it."""
     gap = cursor.take(_BLANKS)[0]
-    if cursor.next != "#":
+    if cursor.next_character != "#":
         return ""
-    return _gap(gap) + cursor.take(_COMMENT)[0].rstrip()
+    return _format_gap(gap) + cursor.take(_COMMENT)[0].rstrip()
 
 
-def _gap(blanks: str) -> str:
+def _format_gap(blanks: str) -> str:
     return " " * max(1, len(blanks.expandtabs(4)))
 
 
-def _spaced(statements: list[_Statement]) -> Iterator[str]:
+def _iter_lines(statements: list[_Statement]) -> Iterator[str]:
     """Yield the lines of the statements, with empty ones between them."""
-    above, begins = "", _begins_header(statements)
+    above, begins = "", _find_header_starts(statements)
     for statement, begin in zip(statements, begins, strict=True):
-        goes_on = above == "comment" and not statement.blank
-        if above and (statement.blank or (begin and not goes_on)):
+        goes_on = above == "comment" and not statement.has_blank_before
+        if above and (statement.has_blank_before or (begin and not goes_on)):
             yield ""
         yield statement.text
         above = statement.kind
 
 
-def _begins_header(statements: list[_Statement]) -> list[bool]:
+def _find_header_starts(statements: list[_Statement]) -> list[bool]:
     """Return for each statement whether a header starts there, counting the comments that belong to it."""
     found = []
     follows = False
     for statement in reversed(statements):
         begins = statement.kind == "header" or (statement.kind == "comment" and follows)
         found.append(begins)
-        follows = begins and not statement.blank
+        follows = begins and not statement.has_blank_before
     return found[::-1]
 
 
@@ -153,22 +155,22 @@ _Token = tuple[str, str]
 """Kind (`open`, `close`, `comma`, `key`, `literal`, `comment`, `break`) and text."""
 
 
-def _tokens(cursor: _Cursor) -> Iterator[_Token]:
+def _iter_tokens(cursor: _Cursor) -> Iterator[_Token]:
     """Yield the tokens of one value; a `key` includes its `=`, a `comment` the space before it."""
     open: list[str] = []
     while True:
         gap = cursor.take(_BLANKS)[0]
-        match cursor.next:
+        match cursor.next_character:
             case "[" | "{" as bracket:
                 open.append(bracket)
-                yield _single(cursor, "open")
+                yield _take_character(cursor, "open")
             case "]" | "}":
                 open.pop()
-                yield _single(cursor, "close")
+                yield _take_character(cursor, "close")
             case ",":
-                yield _single(cursor, "comma")
+                yield _take_character(cursor, "comma")
             case "#":
-                yield "comment", _gap(gap) + cursor.take(_COMMENT)[0].rstrip()
+                yield "comment", _format_gap(gap) + cursor.take(_COMMENT)[0].rstrip()
                 continue
             case "\r" | "\n":
                 yield "break", "\n" * cursor.skip(_NEWLINES)
@@ -178,28 +180,28 @@ def _tokens(cursor: _Cursor) -> Iterator[_Token]:
         if not open:
             return
         if open[-1] == "{" and cursor.text[cursor.pos - 1] in "{,":
-            yield from _member(cursor)
+            yield from _iter_member_key(cursor)
 
 
-def _single(cursor: _Cursor, kind: str) -> _Token:
+def _take_character(cursor: _Cursor, kind: str) -> _Token:
     cursor.pos += 1
     return kind, cursor.text[cursor.pos - 1]
 
 
-def _member(cursor: _Cursor) -> Iterator[_Token]:
+def _iter_member_key(cursor: _Cursor) -> Iterator[_Token]:
     """Yield the key of the next pair of an inline table, if there is one."""
     cursor.take(_BLANKS)
-    if cursor.next != "}":
-        key = _key(cursor)
+    if cursor.next_character != "}":
+        key = _read_key(cursor)
         cursor.take(_EQUALS)
         yield "key", f"{key} = "
 
 
-def _value(cursor: _Cursor) -> str:
+def _format_value(cursor: _Cursor) -> str:
     lines, line, fresh, before = list[str](), list[str](), False, ("", "")
     open: list[int] = []
     indent = 0
-    for token in _tokens(cursor):
+    for token in _iter_tokens(cursor):
         kind, text = token
         if kind == "break":
             lines += ["".join(line).rstrip(" ")] + [""] * (len(text) > 1)
@@ -209,17 +211,17 @@ def _value(cursor: _Cursor) -> str:
             indent = open[-1] + INDENT * (kind != "close")
             line, text = [" " * indent], text.lstrip(" ") if kind == "comment" else text
         else:
-            line.append(_between(before, token))
+            line.append(_choose_space(before, token))
         line.append(text)
         fresh, before = False, token
         if kind == "open":
             open.append(indent)
         elif kind == "close":
             open.pop()
-    return _BREAK.join([*lines, "".join(line)])
+    return _LINE_BREAK.join([*lines, "".join(line)])
 
 
-def _between(before: _Token, token: _Token) -> str:
+def _choose_space(before: _Token, token: _Token) -> str:
     """Return the space between two tokens of a line."""
     if before[0] in ("", "key") or token[0] in ("comma", "comment"):
         return ""

@@ -9,17 +9,17 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     pass
 
-__all__ = ["KeyPath", "show"]
+__all__ = ["KeyPath", "format_path"]
 
 KeyPath = tuple[str | int, ...]
 """The keys that lead to a value; an int is an index into an array, or into an array of tables."""
 
 
-def _part(part: str | int) -> str:
+def _describe_part(part: str | int) -> str:
     return f"item {part}" if isinstance(part, int) else f"field `{part}`"
 
 
-def show(path: Sequence[str | int]) -> str:
+def format_path(path: Sequence[str | int]) -> str:
     """Format a path in the syntax of expressions."""
     text = ""
     for part in path:

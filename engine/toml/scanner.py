@@ -15,37 +15,37 @@ from collections.abc import Iterator
 import attrs
 
 __all__ = [
-    "Clash",
     "Extent",
-    "Place",
-    "characters",
-    "clash",
-    "comments",
-    "latest",
-    "next_header",
-    "places",
-    "statement",
-    "unclosed",
-    "walk",
+    "Position",
+    "RedefinedKey",
+    "find_duplicate",
+    "find_last_open_key",
+    "find_last_statement",
+    "find_next_header",
+    "find_unclosed",
+    "iter_characters",
+    "iter_comments",
+    "scan_positions",
+    "walk_positions",
 ]
 
 Extent = tuple[int, int]
 """Offsets of the first character and of the one after the last."""
 
-_MOST_OPEN = 1000
+_MAX_OPEN = 1000
 """Maximum number of open arrays and inline tables; no parser accepts more, so the scanner need not."""
 
 # Possessive throughout: what a token has taken is never given back, so no text makes them slow.
 _BLANK = re.compile(r"(?:[ \t\r\n]++|#[^\n]*+)*+")
-_GAP = {
+_GAPS = {
     "[": re.compile(r"(?:[ \t\r\n,]++|#[^\n]*+)*+"),
     "{": re.compile(r"[ \t,]*+"),
 }
 _CLOSING = {"[": re.compile(r"\]?"), "{": re.compile(r"\}?")}
 _EQUALS = re.compile(r"=[ \t]*+")
-_OPEN = re.compile(r"\[\[?+")
-_CLOSE = re.compile(r"\]{0,2}+")
-PART = re.compile(
+_OPENING_BRACKETS = re.compile(r"\[\[?+")
+_CLOSING_BRACKETS = re.compile(r"\]{0,2}+")
+KEY_PART = re.compile(
     r"""[ \t]*+([\w-]++|"[^"\\\n]*+(?:\\.[^"\\\n]*+)*+"|'[^'\n]*+')[ \t]*+(\.?)""", re.ASCII
 )
 _STRING = r'''
@@ -77,41 +77,41 @@ _UNITS = {
 
 
 @attrs.define(eq=False)
-class Place:
+class Position:
     """The positions of one key path: its last key, its literal if any, and its children."""
 
     key: Extent
     """The extent of the key; empty for an element of an array."""
     value: Extent | None = None
-    children: dict[str | int, Place] = attrs.field(factory=dict)
-    headed: bool = False
+    children: dict[str | int, Position] = attrs.field(factory=dict)
+    has_header: bool = False
     """Whether the table has a `[header]` of its own."""
-    tables: bool = False
+    is_array_of_tables: bool = False
     """Whether this is an array of tables, whose children are its `[[header]]`s."""
-    again: list[Extent] | None = None
+    repeats: list[Extent] | None = None
     """Other extents of the same key, in longer headers and dotted keys."""
 
     @property
-    def inside(self) -> Place:
+    def current_table(self) -> Position:
         """The position that a longer dotted key extends: in an array of tables, its last table."""
-        return self.children[len(self.children) - 1] if self.tables else self
+        return self.children[len(self.children) - 1] if self.is_array_of_tables else self
 
 
 @attrs.frozen
-class Clash:
+class RedefinedKey:
     """A key that is already defined: its name as written, its extent, and the start of the first one."""
 
     name: str
     extent: Extent
-    first: int
+    first_start: int
 
 
-def places(text: str) -> Place:
+def scan_positions(text: str) -> Position:
     """Scan a text and return the position of the whole document."""
-    return _scanned(text).root
+    return _scan_text(text).root
 
 
-def walk(root: Place) -> Iterator[tuple[int, Place]]:
+def walk_positions(root: Position) -> Iterator[tuple[int, Position]]:
     """Yield every position below `root` with its depth, from 1; parents come first."""
     waiting = [(1, child) for child in reversed(root.children.values())]
     while waiting:
@@ -120,7 +120,7 @@ def walk(root: Place) -> Iterator[tuple[int, Place]]:
         waiting.extend((depth + 1, child) for child in reversed(place.children.values()))
 
 
-def characters(text: str, literal: Extent) -> Iterator[Extent]:
+def iter_characters(text: str, literal: Extent) -> Iterator[Extent]:
     """Yield the extent of each character of a decoded string; nothing if the literal is not a string."""
     quote = _QUOTE.match(text, *literal)
     if quote is None:
@@ -131,7 +131,7 @@ def characters(text: str, literal: Extent) -> Iterator[Extent]:
             yield match.span()
 
 
-def comments(text: str) -> Iterator[Extent]:
+def iter_comments(text: str) -> Iterator[Extent]:
     """Yield the extent of each comment of valid TOML, `#` included.
 
     Valid TOML has quotes only around strings and keys, so quotes suffice to tell comments from text.
@@ -141,188 +141,198 @@ def comments(text: str) -> Iterator[Extent]:
             yield match.span()
 
 
-def clash(text: str, end: int) -> Clash | None:
+def find_duplicate(text: str, end: int) -> RedefinedKey | None:
     """Return the duplicate key of the header or pair that a parser had read up to `end`, or None."""
-    start = _scanned(text[:end]).latest
-    before = _scanned(text[:start])
-    opening = _OPEN.match(text, start)
-    table = before.root if opening else before.open[-1].place if before.open else before.table
+    start = _scan_text(text[:end]).last_open_key
+    before = _scan_text(text[:start])
+    opening = _OPENING_BRACKETS.match(text, start)
+    table = (
+        before.root
+        if opening
+        else before.open_literals[-1].position
+        if before.open_literals
+        else before.table
+    )
     pos = opening.end() if opening else start
-    found: Clash | None = None
-    while (part := PART.match(text, pos)) and (taken := table.children.get(_name(part[1]))):
+    found: RedefinedKey | None = None
+    while (part := KEY_PART.match(text, pos)) and (
+        taken := table.children.get(_decode_key(part[1]))
+    ):
         name = f"{found.name}.{part[1]}" if found else part[1]
-        found = Clash(name, part.span(1), taken.key[0])
-        table, pos = taken.inside, part.end()
+        found = RedefinedKey(name, part.span(1), taken.key[0])
+        table, pos = taken.current_table, part.end()
     return found
 
 
-def latest(text: str) -> int:
+def find_last_open_key(text: str) -> int:
     """Return the start of the last key or header that is still open at the end of the text."""
-    return _scanned(text).latest
+    return _scan_text(text).last_open_key
 
 
-def statement(text: str) -> int:
+def find_last_statement(text: str) -> int:
     """Return the start of the last header or pair outside of inline tables."""
-    return _scanned(text).statement
+    return _scan_text(text).statement_start
 
 
-def next_header(text: str, start: int) -> int:
+def find_next_header(text: str, start: int) -> int:
     """Return the start of the first header after the pairs from `start` on, or the end of the text."""
-    scan = _Scan(text, start)
-    with contextlib.suppress(_Cut):
+    scan = _Scanner(text, start)
+    with contextlib.suppress(_ScanStopped):
         scan.take(_BLANK)
         while scan.pos < len(text) and text[scan.pos] != "[":
-            scan.pair()
+            scan.read_pair()
             scan.take(_BLANK)
         return scan.pos
     return len(text)
 
 
-def unclosed(text: str) -> int | None:
+def find_unclosed(text: str) -> int | None:
     """Return the start of the string, array or inline table that the text leaves open, or None."""
-    scan = _scanned(text)
+    scan = _scan_text(text)
     quote = _UNCLOSED_QUOTE.match(text, scan.pos)
     if quote is not None:
         return quote.start(1)
-    return scan.open[-1].start if scan.open else None
+    return scan.open_literals[-1].start if scan.open_literals else None
 
 
-class _Cut(Exception):
+class _ScanStopped(Exception):
     """The scanner cannot continue: the text ends, or is not TOML from here on."""
 
 
 @attrs.define(eq=False)
-class _Literal:
+class _OpenLiteral:
     """An array or inline table that is still open, and the start of its latest key."""
 
-    place: Place
+    position: Position
     start: int
-    key: int
+    key_start: int
 
 
 @attrs.define(eq=False)
-class _Scan:
+class _Scanner:
     """The scanner: `statement_start` is the start of the current statement, `table` receives the next pair."""
 
     text: str
     pos: int = 0
-    root: Place = attrs.field(factory=lambda: Place((0, 0)))
-    table: Place = attrs.field(init=False)
-    statement: int = 0
-    open: list[_Literal] = attrs.field(factory=list)
+    root: Position = attrs.field(factory=lambda: Position((0, 0)))
+    table: Position = attrs.field(init=False)
+    statement_start: int = 0
+    open_literals: list[_OpenLiteral] = attrs.field(factory=list)
 
     def __attrs_post_init__(self) -> None:
         self.table = self.root
 
     @property
-    def latest(self) -> int:
+    def last_open_key(self) -> int:
         """The start of the last key that is still open at `pos`."""
-        return self.open[-1].key if self.open else self.statement
+        return self.open_literals[-1].key_start if self.open_literals else self.statement_start
 
     def take(self, pattern: re.Pattern[str]) -> re.Match[str]:
         match = pattern.match(self.text, self.pos)
         if match is None:
-            raise _Cut
+            raise _ScanStopped
         self.pos = match.end()
         return match
 
-    def document(self) -> None:
+    def read_document(self) -> None:
         self.take(_BLANK)
         while self.pos < len(self.text):
-            self.statement = self.pos
+            self.statement_start = self.pos
             if self.text[self.pos] == "[":
-                self.header()
+                self.read_header()
             else:
-                self.pair()
+                self.read_pair()
             self.take(_BLANK)
 
-    def header(self) -> None:
-        brackets = self.take(_OPEN)[0]
-        place, extent = self.key(self.root)
+    def read_header(self) -> None:
+        brackets = self.take(_OPENING_BRACKETS)[0]
+        place, extent = self.read_key(self.root)
         if brackets == "[[":
-            place.tables = True
-            place.children[len(place.children)] = Place(extent)
-        elif not place.headed:
-            place.again = [place.key, *(place.again or ())]
-            place.key, place.headed = extent, True
-        self.table = place.inside
-        self.take(_CLOSE)
+            place.is_array_of_tables = True
+            place.children[len(place.children)] = Position(extent)
+        elif not place.has_header:
+            place.repeats = [place.key, *(place.repeats or ())]
+            place.key, place.has_header = extent, True
+        self.table = place.current_table
+        self.take(_CLOSING_BRACKETS)
 
-    def pair(self) -> None:
-        place: Place | None = self.entry(self.table)
+    def read_pair(self) -> None:
+        place: Position | None = self.read_key_and_equals(self.table)
         while place is not None:
-            self.value(place)
-            place = self.following()
+            self.read_value(place)
+            place = self.read_next_value()
 
-    def entry(self, table: Place) -> Place:
-        place, _ = self.key(table)
+    def read_key_and_equals(self, table: Position) -> Position:
+        place, _ = self.read_key(table)
         self.take(_EQUALS)
         return place
 
-    def key(self, table: Place) -> tuple[Place, Extent]:
+    def read_key(self, table: Position) -> tuple[Position, Extent]:
         while True:
-            part = self.take(PART)
-            name = _name(part[1])
+            part = self.take(KEY_PART)
+            name = _decode_key(part[1])
             place = table.children.get(name)
             if place is None:
-                place = table.children[name] = Place(part.span(1))
-            elif place.again is None:
-                place.again = [part.span(1)]
+                place = table.children[name] = Position(part.span(1))
+            elif place.repeats is None:
+                place.repeats = [part.span(1)]
             else:
-                place.again.append(part.span(1))
+                place.repeats.append(part.span(1))
             if not part[2]:
                 return place, part.span(1)
-            table = place.inside
+            table = place.current_table
 
-    def value(self, place: Place) -> None:
+    def read_value(self, place: Position) -> None:
         start = self.pos
         if self.text[start : start + 1] in ("[", "{"):
-            if len(self.open) > _MOST_OPEN:
-                raise _Cut
+            if len(self.open_literals) > _MAX_OPEN:
+                raise _ScanStopped
             self.pos += 1
-            self.open.append(_Literal(place, start, start))
+            self.open_literals.append(_OpenLiteral(place, start, start))
         else:
             self.take(LITERAL)
         place.value = (start, self.pos)
 
-    def following(self) -> Place | None:
+    def read_next_value(self) -> Position | None:
         """Close the literals that end here and return the position of the next value, or None."""
-        while self.open:
-            literal = self.open[-1]
+        while self.open_literals:
+            literal = self.open_literals[-1]
             bracket = self.text[literal.start]
-            self.take(_GAP[bracket])
+            self.take(_GAPS[bracket])
             if not self.take(_CLOSING[bracket])[0]:
-                return self.element(literal) if bracket == "[" else self.member(literal)
-            literal.place.value = (literal.start, self.pos)
-            self.open.pop()
+                return (
+                    self.add_element(literal) if bracket == "[" else self.read_member_key(literal)
+                )
+            literal.position.value = (literal.start, self.pos)
+            self.open_literals.pop()
         return None
 
-    def element(self, array: _Literal) -> Place:
-        children = array.place.children
-        place = children[len(children)] = Place((self.pos, self.pos))
+    def add_element(self, array: _OpenLiteral) -> Position:
+        children = array.position.children
+        place = children[len(children)] = Position((self.pos, self.pos))
         return place
 
-    def member(self, table: _Literal) -> Place:
+    def read_member_key(self, table: _OpenLiteral) -> Position:
         start = self.pos
-        place = self.entry(table.place)
-        table.key = start
+        place = self.read_key_and_equals(table.position)
+        table.key_start = start
         return place
 
 
-def _scanned(text: str) -> _Scan:
-    scan = _Scan(text)
-    with contextlib.suppress(_Cut):
-        scan.document()
+def _scan_text(text: str) -> _Scanner:
+    scan = _Scanner(text)
+    with contextlib.suppress(_ScanStopped):
+        scan.read_document()
     return scan
 
 
-def _name(written: str) -> str:
+def _decode_key(written: str) -> str:
     if written[0] == "'":
         return written[1:-1]
-    return _ESCAPE.sub(_character, written[1:-1]) if written[0] == '"' else written
+    return _ESCAPE.sub(_decode_escape, written[1:-1]) if written[0] == '"' else written
 
 
-def _character(escape: re.Match[str]) -> str:
+def _decode_escape(escape: re.Match[str]) -> str:
     code = escape[1] or escape[2]
     if code is None:
         return _ESCAPED.get(escape[3], escape[3])

@@ -21,16 +21,16 @@ import attrs
 
 from engine.base.classes import frozen
 from engine.toml.key_paths import KeyPath
-from engine.toml.limits import is_suspect
+from engine.toml.limits import may_exceed_limits
 
 if TYPE_CHECKING:
     import tomli
 
     from engine.toml import scanner
 
-__all__ = ["Source", "Span", "Syntax", "parse", "read", "read_bytes"]
+__all__ = ["Source", "Span", "TomlSyntaxError", "parse_toml", "read_bytes", "read_source"]
 
-_MOST = 20
+_MAX_ERRORS = 20
 """Maximum number of errors in a text that are reported at once."""
 
 
@@ -44,17 +44,17 @@ class Span:
     end_column: int
 
 
-class Syntax(ValueError):
+class TomlSyntaxError(ValueError):
     """The text is not TOML; `span` is the location of the error, `others` are further errors in the text."""
 
-    def __init__(self, message: str, span: Span, more: tuple[Syntax, ...] = ()) -> None:
+    def __init__(self, message: str, span: Span, others: tuple[TomlSyntaxError, ...] = ()) -> None:
         self.message = message
         self.span = span
-        self.more = more
+        self.others = others
         super().__init__(message)
 
 
-def _without_mark(text: str) -> str:
+def _strip_byte_order_mark(text: str) -> str:
     return text.removeprefix("\ufeff")
 
 
@@ -63,22 +63,22 @@ class Source:
     """A text and the path it came from; `undecodable` is the span of the first byte that is not UTF-8."""
 
     path: pathlib.PurePath | str
-    text: str = attrs.field(converter=_without_mark, repr=False)
+    text: str = attrs.field(converter=_strip_byte_order_mark, repr=False)
     undecodable: Span | None = attrs.field(default=None, eq=False)
 
-    def has(self, path: KeyPath) -> bool:
+    def has_path(self, path: KeyPath) -> bool:
         """Return whether the text has a key or value at `path`."""
         return self._find(path)[1]
 
-    def key(self, path: KeyPath) -> Span:
+    def key_span(self, path: KeyPath) -> Span:
         """Return the span of the last key of `path`; for a table, in its own header if it has one.
 
         The span of an element of an array is that of its value. A path that is not in the text has the span of its nearest
         ancestor that is; `()` is the start of the text.
         """
-        return self.span(*_key(self._find(path)[0]))
+        return self.span_between(*_find_key_extent(self._find(path)[0]))
 
-    def written(self, path: KeyPath) -> tuple[Span, ...]:
+    def occurrences(self, path: KeyPath) -> tuple[Span, ...]:
         """Return the spans of all occurrences of the last key of `path`, in the order of the text.
 
         These include longer headers and dotted keys. Empty if the path is not in the text, or ends in an index.
@@ -86,67 +86,73 @@ class Source:
         place, complete = self._find(path)
         if not complete or place.key[0] == place.key[1]:
             return ()
-        return tuple(self.span(*each) for each in sorted({place.key, *(place.again or ())}))
+        return tuple(
+            self.span_between(*each) for each in sorted({place.key, *(place.repeats or ())})
+        )
 
-    def count(self, path: KeyPath) -> int:
+    def count_children(self, path: KeyPath) -> int:
         """Return the number of keys or items in the value at `path`; 0 if there is none."""
         place, complete = self._find(path)
         return len(place.children) if complete else 0
 
-    def value(self, path: KeyPath) -> Span:
+    def value_span(self, path: KeyPath) -> Span:
         """Return the span of the literal at `path`, quotes included; for a `[table]` as `key_span`."""
         place, _ = self._find(path)
-        return self.span(*(place.value or _key(place)))
+        return self.span_between(*(place.value or _find_key_extent(place)))
 
-    def within(self, path: KeyPath, start: int, end: int) -> Span:
+    def span_within(self, path: KeyPath, start: int, end: int) -> Span:
         """Return the span of characters `start` to `end` of the decoded string at `path`.
 
         Without such characters (no string, or a shorter one) this is `value_span`; an empty range before a character is empty.
         """
         place, complete = self._find(path)
         if not complete or place.value is None or not 0 <= start <= end:
-            return self.value(path)
+            return self.value_span(path)
         from engine.toml import scanner
 
-        written = scanner.characters(self.text, place.value)
+        written = scanner.iter_characters(self.text, place.value)
         wanted = list(itertools.islice(written, start, max(end, start + 1)))
         if not wanted or len(wanted) < end - start:
-            return self.value(path)
-        return self.span(wanted[0][0], wanted[-1][1] if end > start else wanted[0][0])
+            return self.value_span(path)
+        return self.span_between(wanted[0][0], wanted[-1][1] if end > start else wanted[0][0])
 
     @property
     def newline(self) -> str:
         """The line ending of the text."""
         return "\r\n" if "\r\n" in self.text else "\n"
 
-    def line(self, number: int) -> str:
+    def line_text(self, number: int) -> str:
         """Return the text of a line, counted from 1, without its end; empty beyond the last line."""
-        if not 1 <= number <= len(self._starts):
+        if not 1 <= number <= len(self._line_starts):
             return ""
-        start = self._starts[number - 1]
-        end = self._starts[number] - 1 if number < len(self._starts) else len(self.text)
+        start = self._line_starts[number - 1]
+        end = self._line_starts[number] - 1 if number < len(self._line_starts) else len(self.text)
         return self.text[start:end].removesuffix("\r")
 
-    def span(self, start: int, end: int) -> Span:
+    def span_between(self, start: int, end: int) -> Span:
         """Return the span from character `start` to before character `end` of the text."""
-        return Span(*self._line_column(start), *self._line_column(end))
+        return Span(*self._locate(start), *self._locate(end))
 
-    def at(self, span: Span) -> str:
+    def text_of(self, span: Span) -> str:
         """Return the text of a span."""
-        start = self.offset(span.line, span.column)
-        return self.text[start : self.offset(span.end_line, span.end_column)]
+        start = self.offset_of(span.line, span.column)
+        return self.text[start : self.offset_of(span.end_line, span.end_column)]
 
-    def offset(self, line: int, column: int) -> int:
+    def offset_of(self, line: int, column: int) -> int:
         """Return the number of characters before a line and column, at most the length of the text."""
         end = len(self.text)
-        return min(self._starts[line - 1] + column - 1, end) if line <= len(self._starts) else end
+        return (
+            min(self._line_starts[line - 1] + column - 1, end)
+            if line <= len(self._line_starts)
+            else end
+        )
 
-    def _line_column(self, offset: int) -> tuple[int, int]:
-        line = bisect.bisect_right(self._starts, offset)
-        return line, offset - self._starts[line - 1] + 1
+    def _locate(self, offset: int) -> tuple[int, int]:
+        line = bisect.bisect_right(self._line_starts, offset)
+        return line, offset - self._line_starts[line - 1] + 1
 
-    def _find(self, path: KeyPath) -> tuple[scanner.Place, bool]:
-        place = self._places
+    def _find(self, path: KeyPath) -> tuple[scanner.Position, bool]:
+        place = self._root_position
         for key in path:
             child = place.children.get(key)
             if child is None:
@@ -155,17 +161,17 @@ class Source:
         return place, True
 
     @cached_property
-    def _places(self) -> scanner.Place:
+    def _root_position(self) -> scanner.Position:
         from engine.toml import scanner
 
-        return scanner.places(self.text)
+        return scanner.scan_positions(self.text)
 
     @cached_property
-    def _starts(self) -> list[int]:
+    def _line_starts(self) -> list[int]:
         return [0, *(match.end() for match in re.finditer("\n", self.text))]
 
 
-def read(path: str | os.PathLike[str]) -> Source:
+def read_source(path: str | os.PathLike[str]) -> Source:
     """Read the source in a file; bytes that are not UTF-8 become U+FFFD and set `undecodable`.
 
     Raises OSError as it comes when there is no such file or it cannot be read.
@@ -176,10 +182,10 @@ def read(path: str | os.PathLike[str]) -> Source:
     except UnicodeDecodeError as error:
         source = Source(pathlib.Path(path), data.decode(errors="replace"))
         start = len(data[: error.start].decode().removeprefix("\ufeff"))
-        return attrs.evolve(source, undecodable=source.span(start, start + 1))
+        return attrs.evolve(source, undecodable=source.span_between(start, start + 1))
 
 
-_LARGEST = 64 * 1024 * 1024
+_MAX_PIPE_SIZE = 64 * 1024 * 1024
 """Maximum number of bytes read from a pipe; the size of a file is its owner's business."""
 
 
@@ -194,13 +200,13 @@ def read_bytes(path: str | os.PathLike[str]) -> bytes:
     if not (stat.S_ISREG(mode) or stat.S_ISDIR(mode) or given):
         raise OSError(errno.EINVAL, "it is not a file", name)
     with open(name, "rb") as file:
-        data = file.read(_LARGEST + 1 if given else -1)
-    if given and len(data) > _LARGEST:
-        raise OSError(errno.EFBIG, f"it has more than {_LARGEST} bytes", name)
+        data = file.read(_MAX_PIPE_SIZE + 1 if given else -1)
+    if given and len(data) > _MAX_PIPE_SIZE:
+        raise OSError(errno.EFBIG, f"it has more than {_MAX_PIPE_SIZE} bytes", name)
     return data
 
 
-def parse(source: Source) -> dict[str, Any]:
+def parse_toml(source: Source) -> dict[str, Any]:
     """Return the data of a source: dicts, lists, strings, numbers, booleans, dates and times.
 
     Raises TomlSyntaxError, and nothing else, for every text that is not valid TOML 1.0, and for what no reader could hold:
@@ -209,38 +215,38 @@ def parse(source: Source) -> dict[str, Any]:
     import tomli
 
     if source.undecodable is not None:
-        raise Syntax("the file is not UTF-8 text", source.undecodable)
+        raise TomlSyntaxError("the file is not UTF-8 text", source.undecodable)
     try:
         data = tomli.loads(source.text)
     except tomli.TOMLDecodeError as error:
-        first, *more = _mistakes(source, error)
-        raise Syntax(first.message, first.span, tuple(more)) from None
+        first, *more = _iter_errors(source, error)
+        raise TomlSyntaxError(first.message, first.span, tuple(more)) from None
     except (ValueError, RecursionError):
-        raise _refused(source, _beyond_limits(source)) from None
-    if is_suspect(source.text, data):
+        raise _build_syntax_error(source, _beyond_limits(source)) from None
+    if may_exceed_limits(source.text, data):
         found = _beyond_limits(source)
         if found is not None:
-            raise _refused(source, found)
+            raise _build_syntax_error(source, found)
     return data
 
 
 def _beyond_limits(source: Source) -> tuple[str, scanner.Extent] | None:
-    from engine.toml.syntax_errors import beyond_limits
+    from engine.toml.syntax_errors import find_excess
 
-    return beyond_limits(source.text)
+    return find_excess(source.text)
 
 
-def _mistakes(source: Source, error: tomli.TOMLDecodeError) -> Iterator[Syntax]:
+def _iter_errors(source: Source, error: tomli.TOMLDecodeError) -> Iterator[TomlSyntaxError]:
     """Yield the error that tomli found, then those it finds after blanking each out, up to a limit."""
     import tomli
 
     from engine.toml import syntax_errors
 
     text = source.text
-    for _ in range(_MOST):
-        at = source.offset(error.lineno, error.colno)
-        yield _refused(source, syntax_errors.explain(text, error, at))
-        left = syntax_errors.without(text, error, at)
+    for _ in range(_MAX_ERRORS):
+        at = source.offset_of(error.lineno, error.colno)
+        yield _build_syntax_error(source, syntax_errors.describe_toml_error(text, error, at))
+        left = syntax_errors.blank_out_error(text, error, at)
         if left is None:
             return
         text = left
@@ -253,11 +259,13 @@ def _mistakes(source: Source, error: tomli.TOMLDecodeError) -> Iterator[Syntax]:
             return
 
 
-def _refused(source: Source, found: tuple[str, scanner.Extent] | None) -> Syntax:
+def _build_syntax_error(
+    source: Source, found: tuple[str, scanner.Extent] | None
+) -> TomlSyntaxError:
     message, extent = found or ("the text cannot be read as TOML", (0, 0))
-    return Syntax(message, source.span(*extent))
+    return TomlSyntaxError(message, source.span_between(*extent))
 
 
-def _key(place: scanner.Place) -> scanner.Extent:
+def _find_key_extent(place: scanner.Position) -> scanner.Extent:
     is_element = place.key[0] == place.key[1] and place.value is not None
     return place.value if is_element and place.value else place.key

@@ -15,9 +15,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from engine.analysis.bounds import Bound, bounds_of, heaviest_runs, pipeline_costs
+from engine.analysis.bounds import Bound, compute_bounds, heaviest_runs, pipeline_costs
 from engine.record.result import Attempt, Result
-from engine.testing.scripts import _paths, parse_script
+from engine.testing.scripts import _iter_step_paths, parse_script
 from engine.testing.simulation import simulate
 from tests.oracle import exhaustive, exhaustive_costs
 from tests.support.plans import plan_of
@@ -43,7 +43,7 @@ def unbounded(doc: Doc) -> bool:
 
 def machine_costs_agree(doc: Doc) -> None:
     """The figures of a node and of its steps are the most that trying everything finds."""
-    found = bounds_of(plan_of(doc))
+    found = compute_bounds(plan_of(doc))
     if found is None:
         assert unbounded(doc)
         return
@@ -61,13 +61,15 @@ def machine_costs_agree(doc: Doc) -> None:
 def pipeline_costs_agree(doc: Doc) -> None:
     """The figures of a run are the most that trying everything finds."""
     plan = plan_of(doc)
-    found = bounds_of(plan)
+    found = compute_bounds(plan)
     if found is None:
         assert unbounded(doc)
         return
     costs = exhaustive_costs.most(*exhaustive_costs.pipeline_costs(doc).values())
     assert found.run.exact
-    if pipeline_costs.Measure(plan, frozenset()).crowded:  # more at once than there are places
+    if pipeline_costs.PipelineCosts(
+        plan, frozenset()
+    ).crowded:  # more at once than there are places
         assert covers(found.run, costs)
         return
     assert found.run.exact_time
@@ -91,9 +93,9 @@ def test_a_run_comes_to_exactly_what_some_run_does(doc: Doc) -> None:
 
 
 def squeezed(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(pipeline_costs, "EFFORT", 0)
-    monkeypatch.setattr(heaviest_runs, "EFFORT", 0)
-    monkeypatch.setattr(heaviest_runs, "WIDTH", 1)
+    monkeypatch.setattr(pipeline_costs, "COST_BUDGET", 0)
+    monkeypatch.setattr(heaviest_runs, "HEAVIEST_RUN_BUDGET", 0)
+    monkeypatch.setattr(heaviest_runs, "MAX_STATES", 1)
 
 
 @given(costly_machines())
@@ -101,7 +103,7 @@ def squeezed(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_beyond_the_effort_a_node_comes_to_no_more(doc: Doc) -> None:
     with pytest.MonkeyPatch.context() as patch:
         squeezed(patch)
-        found = bounds_of(plan_of(doc))
+        found = compute_bounds(plan_of(doc))
     if found is not None:
         most = exhaustive_costs.most(*exhaustive_costs.endings(doc, "n").values())
         assert covers(found.nodes[0].whole, most)
@@ -113,7 +115,7 @@ def test_beyond_the_effort_a_node_comes_to_no_more(doc: Doc) -> None:
 def test_beyond_the_effort_a_run_comes_to_no_more(doc: Doc) -> None:
     with pytest.MonkeyPatch.context() as patch:
         squeezed(patch)
-        found = bounds_of(plan_of(doc))
+        found = compute_bounds(plan_of(doc))
     if found is not None:
         most = exhaustive_costs.most(*exhaustive_costs.pipeline_costs(doc).values())
         assert covers(found.run, most)
@@ -132,7 +134,7 @@ def a_run_keeps_to_it(case: tuple[Doc, Doc, Doc]) -> None:
     """A run under the real scheduler, limits of places included, comes to no more."""
     doc, script, inputs = timed(case[0]), case[1], case[2]
     plan = plan_of(doc)
-    found = bounds_of(plan)
+    found = compute_bounds(plan)
     assert found is not None
     result = simulate(plan, parse_script(script, plan), inputs)
     attempts = list(attempts_of(result))
@@ -143,8 +145,8 @@ def a_run_keeps_to_it(case: tuple[Doc, Doc, Doc]) -> None:
         parts = ended.items if ended.items is not None else (ended,)
         visits = [len({(each.step, each.visit) for each in part.attempts}) for part in parts]
         assert sum(visits) <= node.whole.visits
-        assert len(list(ended.ran())) <= node.whole.attempts
-        own = list(ended.ran())
+        assert len(list(ended.all_attempts())) <= node.whole.attempts
+        own = list(ended.all_attempts())
         for step, bound in zip(node.node.machine.steps, node.steps, strict=True):
             assert max([0, *(a.visit for a in own if a.step == step.name)]) <= bound.visits
 
@@ -162,7 +164,7 @@ def timed(doc: Doc) -> Doc:
 
 def attempts_of(result: Result) -> Iterator[Attempt]:
     for node in result.nodes.values():
-        for attempt in node.ran():
+        for attempt in node.all_attempts():
             yield attempt
             if attempt.run is not None:
                 yield from attempts_of(attempt.run)
@@ -238,7 +240,7 @@ def test_where_failure_does_the_same_as_success_the_heavier_one_counts() -> None
 def test_the_lists_that_have_no_bound_are_named() -> None:
     nodes = {"n": {**SHELL, "for_each": "${inputs.any}"}}
     doc = {"engine": 1, "inputs": {"any": {"type": "array"}}, "nodes": nodes}
-    found = bounds_of(plan_of(doc))
+    found = compute_bounds(plan_of(doc))
     assert found is not None
     assert found.uncounted == ("n",)
     assert [each.list for each in found.endless] == [True]
@@ -265,7 +267,7 @@ def few_places_keep_to_it(case: tuple[Doc, int, Random]) -> None:
             if random.random() < 0.5:
                 node["pool"] = "gpu"
     plan = plan_of(doc)
-    found = bounds_of(plan)
+    found = compute_bounds(plan)
     if found is None:
         return
     script = {
@@ -274,7 +276,7 @@ def few_places_keep_to_it(case: tuple[Doc, int, Random]) -> None:
             | ({"outcome": "error"} if random.random() < 0.3 else {"exit": random.randrange(3)})
             for _ in range(8)
         ]
-        for path, _ in _paths(plan, "")
+        for path, _ in _iter_step_paths(plan, "")
     }
     result = simulate(plan, parse_script(script, plan), {})
     attempts = list(attempts_of(result))
@@ -307,7 +309,7 @@ def test_published_graphs_have_their_critical_path_and_end_in_their_interval(cas
     expect = case["expect"]
     plan = plan_of(graph_doc(case))
     for places, (low, high) in expect["slots"].items():
-        found = bounds_of(attrs.evolve(plan, max_parallel=int(places)))
+        found = compute_bounds(attrs.evolve(plan, max_parallel=int(places)))
         assert found is not None
         assert found.run.attempts == expect["nodes"]
         assert found.critical.seconds == pytest.approx(expect["critical_path_s"], abs=1e-3)
@@ -319,7 +321,7 @@ def test_published_graphs_have_their_critical_path_and_end_in_their_interval(cas
 
 
 def run_of(nodes: Doc, **tables: Any) -> Bound:
-    found = bounds_of(plan_of({"engine": 1, "nodes": nodes, **tables}))
+    found = compute_bounds(plan_of({"engine": 1, "nodes": nodes, **tables}))
     assert found is not None
     return found.run
 
@@ -375,7 +377,7 @@ def test_long_plans_and_machines_are_no_matter() -> None:
 
 def test_of_an_unbounded_machine_nothing_is_told() -> None:
     nodes = {"n": {**PROBE, "routes": {"failure": "n"}}}
-    assert bounds_of(plan_of({"engine": 1, "nodes": nodes})) is None
+    assert compute_bounds(plan_of({"engine": 1, "nodes": nodes})) is None
 
 
 def test_two_at_a_time() -> None:
@@ -394,7 +396,7 @@ def test_places_enough_for_all_that_can_be_ready_are_no_limit() -> None:
 def test_a_pool_that_waits_for_another_has_no_time() -> None:
     inner = {"nodes": {"x": {**SHELL, "pool": "two"}}}
     nodes: Doc = {"a": {"pipeline": "p", "pool": "one"}, "b": {"pipeline": "p", "pool": "one"}}
-    found = bounds_of(
+    found = compute_bounds(
         plan_of(
             {"engine": 1, "pools": {"one": 1, "two": 1}, "nodes": nodes, "pipelines": {"p": inner}}
         )

@@ -11,9 +11,9 @@ from hypothesis import strategies as st
 
 from engine.analysis import missing_outputs as produced
 from engine.analysis import step_outputs
-from engine.analysis.missing_outputs import missing_outputs
-from engine.analysis.output_types import outputs_of
-from engine.analysis.reads import Site, place_of
+from engine.analysis.missing_outputs import find_missing_outputs
+from engine.analysis.output_types import build_output_types
+from engine.analysis.reads import ReadSite, key_path_of_site
 from engine.plan.plan import Plan
 from engine.record.result import NodeResult, Result
 from engine.testing.scripts import parse_script
@@ -28,7 +28,7 @@ SHELL: Doc = {"task": "shell"}
 PROBE: Doc = {"task": "probe"}
 
 
-def where(plan: Plan, site: Site) -> exhaustive.Absent:
+def where(plan: Plan, site: ReadSite) -> exhaustive.Absent:
     """A site as `brute` writes it."""
     parts = site.read.path[: 2 if site.read.path[0] == "steps" else 1]
     if site.node is None:
@@ -40,7 +40,7 @@ def where(plan: Plan, site: Site) -> exhaustive.Absent:
 
 
 def missing(plan: Plan) -> set[exhaustive.Absent]:
-    found = missing_outputs(plan)
+    found = find_missing_outputs(plan)
     assert found.undecided == ()
     return {where(plan, each.site) for each in found.missing}
 
@@ -61,9 +61,9 @@ def reads_hold(case: tuple[Doc, Doc]) -> None:
     """With defaults where they are asked for, no read of a run fails."""
     doc, script = case
     plan = plan_of(doc)
-    while found := missing_outputs(plan).missing:
+    while found := find_missing_outputs(plan).missing:
         for each in found:
-            guard(doc, place_of(plan, each.site))
+            guard(doc, key_path_of_site(plan, each.site))
         plan = plan_of(doc)
     if not plan.loops:
         result = simulate(plan, parse_script(script, plan))
@@ -87,7 +87,7 @@ def said(result: Result) -> list[str]:
 
 
 def told(node: NodeResult) -> list[str]:
-    return [node.reason.message, *(attempt.error or "" for attempt in node.ran())]
+    return [node.reason.message, *(attempt.error or "" for attempt in node.all_attempts())]
 
 
 @st.composite
@@ -148,7 +148,7 @@ def test_what_waits_for_a_failure_that_ends_the_run_reads_nothing() -> None:
         },
     }
     plan = plan_of(doc)
-    assert missing_outputs(plan).missing == ()
+    assert find_missing_outputs(plan).missing == ()
     result = simulate(plan, parse_script({"n2/n2": [{"outcome": "error"}]}, plan))
     found = {name: (node.result, node.reason.kind) for name, node in result.nodes.items()}
     cancelled = ("cancelled", "failure")
@@ -189,7 +189,7 @@ def test_a_step_that_is_a_sub_pipeline_leaves_nothing_when_it_failed() -> None:
     one = {"pipeline": "child", "routes": {"*": "two", "success": "two"}}
     two = {**SHELL, "with": {"x": "${steps.one.x}"}}
     node = {"start": "one", "steps": {"one": one, "two": two}}
-    [found] = missing_outputs(plan_of(doc_of({"n": node}, pipelines=CHILD))).missing
+    [found] = find_missing_outputs(plan_of(doc_of({"n": node}, pipelines=CHILD))).missing
     assert found.run == ((0, 1),)
 
 
@@ -213,7 +213,7 @@ def skipped_behind_another() -> Doc:
 
 
 def test_a_run_tells_what_becomes_of_the_nodes_that_matter() -> None:
-    [found] = missing_outputs(plan_of(skipped_behind_another())).missing
+    [found] = find_missing_outputs(plan_of(skipped_behind_another())).missing
     assert isinstance(found.run, dict)
     assert {node: getattr(fate, "label", fate) for node, fate in found.run.items()} in (
         {1: "error"},
@@ -222,8 +222,8 @@ def test_a_run_tells_what_becomes_of_the_nodes_that_matter() -> None:
 
 
 def test_beyond_the_effort_a_read_of_a_node_is_undecided(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(produced, "EFFORT", 1)
-    found = missing_outputs(plan_of(skipped_behind_another()))
+    monkeypatch.setattr(produced, "MISSING_OUTPUT_BUDGET", 1)
+    found = find_missing_outputs(plan_of(skipped_behind_another()))
     assert (found.missing, len(found.undecided)) == ((), 1)
 
 
@@ -238,14 +238,14 @@ def counting(bound: int) -> Doc:
 
 
 def test_a_read_that_no_way_leaves_open_takes_no_counting(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(step_outputs, "EFFORT", 0)
+    monkeypatch.setattr(step_outputs, "STEP_OUTPUT_BUDGET", 0)
     assert missing(plan_of(counting(1000))) == set()
 
 
 def test_nodes_that_start_however_others_end_take_no_search(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(produced, "EFFORT", 0)
+    monkeypatch.setattr(produced, "MISSING_OUTPUT_BUDGET", 0)
     nodes: dict[str, Doc] = {"n0": {**SHELL, "when": "${run.id == 'x'}"}}
     nodes["n1"] = {**SHELL, "needs": {"n0": "finished"}}
     for i in range(2, 2000):
@@ -257,13 +257,13 @@ def test_nodes_that_start_however_others_end_take_no_search(
 
 def test_many_reads_of_one_machine_take_one_look_at_it(monkeypatch: pytest.MonkeyPatch) -> None:
     looked = []
-    plain = step_outputs._loose
+    plain = step_outputs._iter_uncounted_targets
 
     def counted(*asked: Any) -> Any:
         looked.append(asked)
         return plain(*asked)
 
-    monkeypatch.setattr(step_outputs, "_loose", counted)
+    monkeypatch.setattr(step_outputs, "_iter_uncounted_targets", counted)
     steps = {
         f"s{i}": {
             **SHELL,
@@ -278,17 +278,17 @@ def test_many_reads_of_one_machine_take_one_look_at_it(monkeypatch: pytest.Monke
 
 
 def test_beyond_the_effort_a_read_of_a_step_is_undecided(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(step_outputs, "EFFORT", 3)
+    monkeypatch.setattr(step_outputs, "STEP_OUTPUT_BUDGET", 3)
     doc = counting(1000)
     doc["nodes"]["n"]["steps"]["a"]["routes"] |= {"4": "fail", "error": "fail", "success": "done"}
     doc["nodes"]["n"]["steps"]["c"]["with"] = {"x": "${steps.b}"}
     doc["nodes"]["n"]["steps"]["b"]["routes"] = {"success": "c", "error": "c"}
-    found = missing_outputs(plan_of(doc))
+    found = find_missing_outputs(plan_of(doc))
     assert (found.missing, len(found.undecided)) == ((), 1)
 
 
 def test_long_chains_take_no_recursion_and_no_search(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(produced, "EFFORT", 0)
+    monkeypatch.setattr(produced, "MISSING_OUTPUT_BUDGET", 0)
     nodes: dict[str, Doc] = {"n0": SHELL}
     for i in range(1, 3000):
         kept = {"x": f"${{n{i - 1}.x}}"}
@@ -297,4 +297,4 @@ def test_long_chains_take_no_recursion_and_no_search(monkeypatch: pytest.MonkeyP
         nodes[f"n{i}"]["needs"] |= {"n0": "always"} if i > 1 else {}
     plan = plan_of(doc_of(nodes, outputs={"x": "${n2999.x}"}))
     assert missing(plan) == set()
-    assert outputs_of(plan).mapped.keys() == set(range(1, 3000))
+    assert build_output_types(plan).mapped.keys() == set(range(1, 3000))

@@ -8,8 +8,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 
 from engine.analysis import races as module
-from engine.analysis.races import races
-from engine.checking.checker import check
+from engine.analysis.races import find_races
+from engine.checking.checker import check_plan
 from engine.plan.plan import Plan
 from tests.oracle import exhaustive
 from tests.support.plans import plan_of
@@ -25,7 +25,7 @@ def told(plan: Plan) -> dict[tuple[str, str], str]:
     """By state and node the one before it that it is said to race with."""
     return {
         (race.one.name, plan.nodes[race.other.node].name): plan.nodes[race.one.node].name
-        for race in races(plan).found
+        for race in find_races(plan).found
     }
 
 
@@ -33,7 +33,7 @@ def races_agree(doc: Doc) -> None:
     """The nodes that race are those that some execution has both of and no edges order."""
     plan = plan_of(doc)
     found, expected = told(plan), exhaustive.races(doc)
-    assert races(plan).undecided == ()
+    assert find_races(plan).undecided == ()
     assert found.keys() == expected.keys()
     assert all(one in expected[key] for key, one in found.items())
 
@@ -53,7 +53,7 @@ def writer(**more: Any) -> Doc:
 
 
 def messages(doc: Doc) -> list[str]:
-    return [each.message for each in check(plan_of(doc)) if each.rule.code in ("E506", "N001")]
+    return [each.message for each in check_plan(plan_of(doc)) if each.rule.code in ("E506", "N001")]
 
 
 def test_the_run_that_has_both_is_told_where_it_is_not_the_common_one() -> None:
@@ -98,7 +98,7 @@ def test_of_many_writers_each_races_with_the_first() -> None:
 
 
 def test_beyond_the_effort_a_race_is_undecided(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "EFFORT", 1)
+    monkeypatch.setattr(module, "RACE_BUDGET", 1)
     nodes = {
         "a": PROBE,
         "b": writer(needs={"a": "success"}),
@@ -110,7 +110,7 @@ def test_beyond_the_effort_a_race_is_undecided(monkeypatch: pytest.MonkeyPatch) 
 def test_what_an_undecided_step_does_is_no_race(monkeypatch: pytest.MonkeyPatch) -> None:
     from engine.analysis import step_reachability
 
-    monkeypatch.setattr(step_reachability, "EFFORT", 3)
+    monkeypatch.setattr(step_reachability, "STEP_SEARCH_BUDGET", 3)
     steps: dict[str, Doc] = {
         "a": {"task": "shell", "routes": {"3": {"to": "b", "max": 5, "then": "c"}}},
         "b": {"task": "shell", "routes": {"3": {"to": "a", "max": 4}}},
@@ -124,6 +124,6 @@ def test_what_an_undecided_step_does_is_no_race(monkeypatch: pytest.MonkeyPatch)
 
 
 def test_a_long_chain_takes_no_search(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "EFFORT", 0)
+    monkeypatch.setattr(module, "RACE_BUDGET", 0)
     nodes = {f"n{i}": writer(needs=[f"n{i - 1}"] if i else []) for i in range(3000)}
-    assert races(plan_of(doc_of(nodes))) == module.Races((), ())
+    assert find_races(plan_of(doc_of(nodes))) == module.Races((), ())

@@ -10,15 +10,15 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 
 from engine.analysis import node_reachability, step_reachability
-from engine.analysis.node_reachability import decide
-from engine.analysis.run_outcomes import child_codes, never_succeeds
-from engine.analysis.search import Clash, Stuck
-from engine.analysis.step_reachability import ends_of, survey
+from engine.analysis.node_reachability import find_reachable_nodes
+from engine.analysis.run_outcomes import can_never_succeed, possible_exit_codes
+from engine.analysis.search import BlockedBy, Conflict
+from engine.analysis.step_reachability import analyse_steps, reachable_endings
 from engine.diagnostics import Diagnostic
-from engine.plan.machine import Hop, Machine, unbounded_loops
+from engine.plan.machine import LoopEdge, Machine, find_unbounded_loops
 from engine.plan.plan import Plan
 from engine.rules import RULES
-from engine.rules.locations import route_path
+from engine.rules.locations import find_route_path
 from tests.oracle import exhaustive
 from tests.support.plans import plan_of
 from tests.support.small_strategies import machines, pipelines
@@ -50,7 +50,7 @@ def machine_agrees(doc: Doc) -> None:
     assert all(closing & part for part in parts)
     assert routes_with(plan, found) == exhaustive.idle_routes("n", node)
     all_are_told(doc, plan.nodes[0].machine)
-    assert survey(plan.nodes[0].machine).undecided == frozenset()
+    assert analyse_steps(plan.nodes[0].machine).undecided == frozenset()
     assert ends_by_name(plan.nodes[0].machine) == {
         (result, name) for result, called in endings for name in called if is_name(name)
     }
@@ -62,14 +62,14 @@ def routes_with(plan: Plan, found: list[Diagnostic]) -> set[tuple[str, str, str]
     routes = [
         (at, step, route)
         for at, step in enumerate(plan.nodes[0].machine.steps)
-        for route in step.written()
+        for route in step.iter_routes()
     ]
     told = set()
     for at, step, route in routes:
-        path = route_path(plan, plan.nodes[0], at, route)
-        if plan.spec.source.key(path) in spans:
+        path = find_route_path(plan, plan.nodes[0], at, route)
+        if plan.spec.source.key_span(path) in spans:
             told.add((step.name, route.key, "route"))
-        if route.max is not None and plan.spec.source.value((*path, "max")) in spans:
+        if route.max is not None and plan.spec.source.value_span((*path, "max")) in spans:
             told.add((step.name, route.key, "max"))
     assert len(told) == len(spans)
     return told
@@ -77,13 +77,13 @@ def routes_with(plan: Plan, found: list[Diagnostic]) -> set[tuple[str, str, str]
 
 def all_are_told(doc: Doc, machine: Machine) -> None:
     """Mending what E301 marks is enough, and leaving one of them is not."""
-    told = [(machine.steps[loop[-1].step].name, loop[-1]) for loop in unbounded_loops(machine)]
+    told = [(machine.steps[loop[-1].step].name, loop[-1]) for loop in find_unbounded_loops(machine)]
     assert not exhaustive.endless("n", mended(doc["nodes"]["n"], told))
     for index in range(len(told)):
         assert exhaustive.endless("n", mended(doc["nodes"]["n"], told[:index] + told[index + 1 :]))
 
 
-def mended(node: Doc, told: list[tuple[str, Hop]]) -> Doc:
+def mended(node: Doc, told: list[tuple[str, LoopEdge]]) -> Doc:
     found = copy.deepcopy(node)
     for step, hop in told:
         routes, key = found["steps"][step]["routes"], hop.route.key
@@ -95,7 +95,7 @@ def mended(node: Doc, told: list[tuple[str, Hop]]) -> Doc:
 def ends_by_name(machine: Machine) -> set[tuple[str, str]]:
     """Every end under each of its names; those with a number alone left out."""
     found = set()
-    for end in ends_of(machine, ()):
+    for end in reachable_endings(machine, ()):
         aliases = machine.steps[end.step].aliases.items()
         called = {end.label, *(name for name, code in aliases if code == end.code)}
         found |= {(end.result, name) for name in called if is_name(name)}
@@ -111,10 +111,10 @@ def pipeline_agrees(doc: Doc) -> None:
     plan = plan_of(doc)
     found = [each.node for each in findings(plan) if each.rule.code == "E401"]
     assert set(found) == set(doc["nodes"]) - exhaustive.started(doc)
-    decided = decide(plan)
+    decided = find_reachable_nodes(plan)
     assert decided.undecided == ()
     for target, cause in decided.never.items():
-        if isinstance(cause, Clash):
+        if isinstance(cause, Conflict):
             for path in cause.paths:
                 assert (path[0].target, path[-1].source) == (target, cause.node)
                 assert all(e.source == after.target for e, after in itertools.pairwise(path))
@@ -126,8 +126,8 @@ def verdicts_agree(doc: Doc) -> None:
     if plan.loops:
         return
     can = exhaustive.verdicts(doc)
-    assert never_succeeds(plan) is ("succeeded" not in can)
-    assert child_codes(plan) == {{"succeeded": 0, "failed": 1}[each] for each in can}
+    assert can_never_succeed(plan) is ("succeeded" not in can)
+    assert possible_exit_codes(plan) == {{"succeeded": 0, "failed": 1}[each] for each in can}
     found = [each.rule.code for each in findings(plan)]
     assert found.count("E402") == ("succeeded" not in can)
 
@@ -172,37 +172,39 @@ def tangled_steps() -> dict[str, Doc]:
 
 
 def test_a_bound_on_the_way_back_that_ends_first_is_counted() -> None:
-    assert survey(machine_of(tangled_steps())).steps == {0, 1}
+    assert analyse_steps(machine_of(tangled_steps())).steps == {0, 1}
 
 
 def test_beyond_the_effort_a_step_is_undecided_and_not_reported(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(step_reachability, "EFFORT", 3)
-    found = survey(machine_of(tangled_steps()))
+    monkeypatch.setattr(step_reachability, "STEP_SEARCH_BUDGET", 3)
+    found = analyse_steps(machine_of(tangled_steps()))
     assert (found.steps, found.undecided) == ({0, 1, 2}, {2})
 
 
 def test_a_large_bound_with_an_open_way_back_takes_no_search(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(step_reachability, "EFFORT", 0)
+    monkeypatch.setattr(step_reachability, "STEP_SEARCH_BUDGET", 0)
     back = {"routes": {"3": {"to": "s1", "max": 1000, "then": "s49"}}}
     steps = {f"s{i}": {**SHELL, "routes": {"success": f"s{i + 1}"}} for i in range(48)}
-    found = survey(machine_of({**steps, "s48": {**SHELL, **back}, "s49": SHELL}))
+    found = analyse_steps(machine_of({**steps, "s48": {**SHELL, **back}, "s49": SHELL}))
     assert (len(found.steps), found.undecided) == (50, frozenset())
 
 
 def test_many_bounds_take_one_look_at_what_leads_where(monkeypatch: pytest.MonkeyPatch) -> None:
     looks = []
-    plain = step_reachability.led_to
-    monkeypatch.setattr(step_reachability, "led_to", lambda back: looks.append(back) or plain(back))
+    plain = step_reachability.reachable_sets
+    monkeypatch.setattr(
+        step_reachability, "reachable_sets", lambda back: looks.append(back) or plain(back)
+    )
     steps = {
         f"s{i}": {**SHELL, "routes": {"0": f"s{i + 1}", "3": {"to": f"s{i // 2}", "max": 1000}}}
         for i in range(300)
     }
-    found = survey(machine_of({**steps, "s300": SHELL}))
-    assert (len(found.steps), len(found.spent)) == (301, 300)
+    found = analyse_steps(machine_of({**steps, "s300": SHELL}))
+    assert (len(found.steps), len(found.exhausted_routes)) == (301, 300)
     assert len(looks) == 2
 
 
@@ -217,34 +219,34 @@ def contradiction() -> dict[str, Doc]:
 def test_beyond_the_effort_a_node_is_undecided_and_not_reported(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(node_reachability, "EFFORT", 3)
-    found = decide(plan_of(doc_of(contradiction())))
+    monkeypatch.setattr(node_reachability, "SEARCH_BUDGET", 3)
+    found = find_reachable_nodes(plan_of(doc_of(contradiction())))
     assert (found.runs, found.never, found.undecided) == ({0, 1}, {}, (2,))
 
 
 def test_every_code_of_an_open_task_counts() -> None:
     wanted = {f"n{code}": {**SHELL, "needs": {"a": [code]}} for code in range(256)}
-    found = decide(plan_of(doc_of({"a": SHELL, **wanted})))
+    found = find_reachable_nodes(plan_of(doc_of({"a": SHELL, **wanted})))
     assert len(found.runs) == 257
 
 
 def test_codes_that_nothing_tells_apart_are_one() -> None:
     machine = machine_of({"a": {**SHELL, "routes": {"3": "done"}}})
-    assert {end.code for end in ends_of(machine, (7,))} == {0, 1, 3, 7, None}
-    assert len(ends_of(machine)) == 257
+    assert {end.code for end in reachable_endings(machine, (7,))} == {0, 1, 3, 7, None}
+    assert len(reachable_endings(machine)) == 257
 
 
 @pytest.mark.parametrize("first", ["success", "failure"])
 def test_long_chains_take_no_recursion(first: str) -> None:
     nodes = {f"n{i}": {**SHELL, "needs": {f"n{i - 1}": "success"}} for i in range(2, 3000)}
     chain = {"n0": SHELL, "n1": {**SHELL, "needs": {"n0": first}}, **nodes}
-    assert len(decide(plan_of(doc_of(chain))).runs) == 3000
+    assert len(find_reachable_nodes(plan_of(doc_of(chain))).runs) == 3000
 
 
 def test_what_lies_behind_a_contradiction_is_decided_without_a_search() -> None:
     nodes = contradiction()
     nodes |= {f"n{i}": {**SHELL, "needs": [f"n{i - 1}" if i else "c"]} for i in range(3000)}
-    found = decide(plan_of(doc_of(nodes)))
+    found = find_reachable_nodes(plan_of(doc_of(nodes)))
     assert (len(found.never), found.undecided) == (3001, ())
 
 
@@ -255,7 +257,7 @@ def test_many_contradictions_that_have_nothing_to_do_with_each_other_are_all_dec
         nodes[f"a{i}"] = {**PROBE, "needs": before}
         nodes[f"b{i}"] = {**PROBE, "needs": {f"a{i}": "failure"}}
         nodes[f"c{i}"] = {**PROBE, "needs": [f"a{i}", f"b{i}"]}
-    found = decide(plan_of(doc_of(nodes)))
+    found = find_reachable_nodes(plan_of(doc_of(nodes)))
     assert (len(found.never), found.undecided) == (60, ())
 
 
@@ -265,5 +267,5 @@ def test_a_node_that_never_ends_holds_up_what_waits_for_it_over_others() -> None
         "b": {**PROBE, "needs": {"a": "always"}},
         "c": {**PROBE, "needs": {"b": "always"}},
     }
-    found = decide(plan_of(doc_of(nodes)))
-    assert found.never == {1: Stuck(0), 2: Stuck(0)}
+    found = find_reachable_nodes(plan_of(doc_of(nodes)))
+    assert found.never == {1: BlockedBy(0), 2: BlockedBy(0)}

@@ -9,9 +9,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from engine.base.suggestions import nearest
+from engine.base.suggestions import closest_match
 from engine.compile import references
-from engine.expressions.templates import template
+from engine.expressions.templates import parse_template
 from engine.record.result import NodeResult, Reason, Result
 from tests.compile.test_compiler import A, compiled
 
@@ -26,7 +26,7 @@ def test_the_nearest_is_that_of_difflib(word: str, known: list[str]) -> None:
     expected = folded.get(word.lower())
     if expected in (None, word):
         expected = next(iter(difflib.get_close_matches(word, sorted(set(known)), n=1)), None)
-    assert nearest(word, known) == expected
+    assert closest_match(word, known) == expected
 
 
 def test_of_many_names_few_are_compared(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -39,7 +39,7 @@ def test_of_many_names_few_are_compared(monkeypatch: pytest.MonkeyPatch) -> None
 
     monkeypatch.setattr(difflib, "SequenceMatcher", Counting)
     assert (
-        nearest("collect_all", [f"node_{at}" for at in range(1000)] + ["collect_al"])
+        closest_match("collect_all", [f"node_{at}" for at in range(1000)] + ["collect_al"])
         == "collect_al"
     )
     assert len(compared) == 1
@@ -62,18 +62,18 @@ def test_the_middle_of_a_long_chain_is_left_out(count: int, most: int, data: Any
     plain = [f"n{at} skipped" for at in range(start, count)]
     if len(plain) > most:
         plain[most - 1 : -1] = [f"… {len(plain) - most} more …"]
-    assert chain_of(count).why(f"n{start}", most) == tuple(plain)
+    assert chain_of(count).explain(f"n{start}", most) == tuple(plain)
 
 
 def test_a_chain_is_not_walked_anew_for_each_of_its_nodes(monkeypatch: pytest.MonkeyPatch) -> None:
     looked: list[str] = []
-    cause = Result._cause
+    cause = Result._find_cause
 
     def counting(self: Result, name: str) -> str | None:
         looked.append(name)
         return cause(self, name)
 
-    monkeypatch.setattr(Result, "_cause", counting)
+    monkeypatch.setattr(Result, "_find_cause", counting)
     chain_of(1000).to_json()
     assert len(looked) < 12_000
 
@@ -85,9 +85,9 @@ def test_a_table_with_many_bad_strings_is_parsed_a_few_times(
 
     def counting(value: Any) -> Any:
         parsed.append(value)
-        return template(value)
+        return parse_template(value)
 
-    monkeypatch.setattr(references, "template", counting)
+    monkeypatch.setattr(references, "parse_template", counting)
     bad = ", ".join(['"${"'] * 50)
     _, found = compiled(A + f"with = {{ argv = [{bad}] }}")
     assert len(found) == 50

@@ -12,21 +12,21 @@ from hypothesis import strategies as st
 import engine
 from engine.api import analyse, check
 from engine.checking.selection import (
-    IGNORABLE,
+    IGNORABLE_ERRORS,
     Settings,
     UnknownRule,
-    chosen,
-    ignored,
-    known,
-    rules_of,
+    find_rule_codes,
+    get_rules_by_code,
+    parse_ignored,
+    select_diagnostics,
 )
 from engine.diagnostics import Diagnostic, Severity
 from engine.errors import EngineError, SettingsError
-from engine.settings import settings_for, with_words
+from engine.settings import apply_options, find_settings
 from engine.toml.source import Source, Span
 
 SOURCE = Source("a.toml", "engine = 1\n")
-EVERY = [Diagnostic(rule, "x", SOURCE, Span(1, 1, 1, 2)) for rule in known().values()]
+EVERY = [Diagnostic(rule, "x", SOURCE, Span(1, 1, 1, 2)) for rule in get_rules_by_code().values()]
 ORPHAN = """\
 engine = 1
 [nodes.a.steps]
@@ -54,45 +54,47 @@ def project(tmp_path: Path) -> Project:
 
 
 def may(code: str) -> bool:
-    return code[0] in "WN" or code in IGNORABLE
+    return code[0] in "WN" or code in IGNORABLE_ERRORS
 
 
 # -- words -------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("rule", known().values(), ids=lambda rule: rule.code)
+@pytest.mark.parametrize("rule", get_rules_by_code().values(), ids=lambda rule: rule.code)
 def test_a_rule_has_its_code_and_its_name(rule: object) -> None:
     code, name = rule.code, rule.name  # type: ignore[attr-defined]
-    assert rules_of(code) == rules_of(name) == {code}
+    assert find_rule_codes(code) == find_rule_codes(name) == {code}
 
 
 @pytest.mark.parametrize("word", ["E", "W", "E3", "E30", "E4"])
 def test_the_beginning_of_codes_is_all_of_them(word: str) -> None:
-    assert rules_of(word) == {code for code in known() if code.startswith(word)}
+    assert find_rule_codes(word) == {code for code in get_rules_by_code() if code.startswith(word)}
 
 
 def test_an_unknown_word_is_told_with_the_nearest() -> None:
     with pytest.raises(UnknownRule, match="there is no rule `E3O2`, did you mean `E302`"):
-        rules_of("E3O2")
+        find_rule_codes("E3O2")
     with pytest.raises(UnknownRule, match="did you mean `unreachable-step`"):
-        rules_of("unreachable-stap")
+        find_rule_codes("unreachable-stap")
     with pytest.raises(UnknownRule):
-        rules_of("")
+        find_rule_codes("")
 
 
 def test_what_cannot_be_ignored_is_told() -> None:
     can = "only warnings and E302, E303, E401, E402 can be"
     with pytest.raises(UnknownRule, match=f"`E201` cannot be ignored, {can}"):
-        ignored("E201")
+        parse_ignored("E201")
     with pytest.raises(UnknownRule, match="`E3` covers `E301`, which cannot be ignored"):
-        ignored("E3")
-    assert ignored("W") == {code for code in known() if code[0] == "W"}
+        parse_ignored("E3")
+    assert parse_ignored("W") == {code for code in get_rules_by_code() if code[0] == "W"}
 
 
 # -- what is left ------------------------------------------------------------------------------
 
-codes = st.frozensets(st.sampled_from(sorted(known())))
-levels = st.dictionaries(st.sampled_from(sorted(known())), st.sampled_from([*Severity, None]))
+codes = st.frozensets(st.sampled_from(sorted(get_rules_by_code())))
+levels = st.dictionaries(
+    st.sampled_from(sorted(get_rules_by_code())), st.sampled_from([*Severity, None])
+)
 
 
 @given(st.none() | codes, codes, levels, st.booleans())
@@ -100,10 +102,12 @@ def test_settings_leave_what_they_say(
     select: frozenset[str] | None, ignore: frozenset[str], level: dict[str, Severity], here: bool
 ) -> None:
     glob = str(Path("a.toml" if here else "b.toml").absolute())
-    left = chosen(EVERY, Settings(select, ignore, level, ((glob, frozenset({"W702"})),)))
+    left = select_diagnostics(
+        EVERY, Settings(select, ignore, level, ((glob, frozenset({"W702"})),))
+    )
     expected = {
         code
-        for code in known()
+        for code in get_rules_by_code()
         if not may(code)
         or (
             (select is None or code in select)
@@ -188,27 +192,27 @@ def test_a_mistake_in_settings_is_told_with_its_place(
 ) -> None:
     spec = project(text)
     with pytest.raises(SettingsError) as raised:
-        settings_for(spec)
+        find_settings(spec)
     [told] = raised.value.problems
     assert told.startswith(f"{spec.parents[2] / 'pyproject.toml'}:{problem}")
 
 
 def test_all_mistakes_in_settings_are_told_at_once(project: Project) -> None:
     with pytest.raises(SettingsError) as raised:
-        settings_for(project('selct = 1\nignore = ["E3O2"]\nlevels = 3'))
+        find_settings(project('selct = 1\nignore = ["E3O2"]\nlevels = 3'))
     assert len(raised.value.problems) == 3
 
 
 def test_settings_that_are_no_table_are_told(tmp_path: Path) -> None:
     (tmp_path / "pyproject.toml").write_text("tool.engine = 3\n")
     with pytest.raises(SettingsError, match="expected a table"):
-        settings_for(tmp_path / "a.toml")
+        find_settings(tmp_path / "a.toml")
 
 
 def test_settings_that_cannot_be_read_are_told(tmp_path: Path) -> None:
     (tmp_path / "pyproject.toml").mkdir()
     with pytest.raises(EngineError, match="cannot be read"):
-        settings_for(tmp_path / "a.toml")
+        find_settings(tmp_path / "a.toml")
 
 
 def test_a_changed_file_is_read_again(project: Project) -> None:
@@ -221,15 +225,15 @@ def test_a_changed_file_is_read_again(project: Project) -> None:
 
 def test_a_call_goes_before_the_file() -> None:
     of_file = Settings(select=frozenset({"E401"}), ignore=frozenset({"E303"}))
-    assert with_words(of_file, None, None) == of_file
-    found = with_words(of_file, "E3", "W, unreachable-step")
+    assert apply_options(of_file, None, None) == of_file
+    found = apply_options(of_file, "E3", "W, unreachable-step")
     assert found.select == {"E301", "E302", "E303"}
-    assert found.ignore == {"E302", "E303", *rules_of("W")}
+    assert found.ignore == {"E302", "E303", *find_rule_codes("W")}
 
 
 def test_every_wrong_word_of_a_call_is_told() -> None:
     with pytest.raises(SettingsError) as raised:
-        with_words(Settings(), "E9,E3", "E201,W9")
+        apply_options(Settings(), "E9,E3", "E201,W9")
     assert raised.value.problems == (
         "--select: there is no rule `E9`",
         "--ignore: `E201` cannot be ignored, only warnings and E302, E303, E401, E402 can be",
@@ -282,4 +286,4 @@ def test_a_task_that_the_caller_gives_is_allowed(tmp_path: Path) -> None:
 def test_a_wrong_list_of_tasks_is_told(tmp_path: Path) -> None:
     (tmp_path / "pyproject.toml").write_text("[tool.engine]\ntasks = [1]\n")
     with pytest.raises(SettingsError, match="expected the id of a task"):
-        settings_for(tmp_path / "a.toml")
+        find_settings(tmp_path / "a.toml")

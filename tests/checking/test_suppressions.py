@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 import engine
 from engine.api import analyse, check
-from engine.diagnostics.fixer import mend
+from engine.diagnostics.fixer import apply_all
 from engine.toml import scanner
 from engine.toml.source import Source
 from tests.support.strategies import cases
@@ -98,7 +98,7 @@ def test_positions_are_not_looked_for_without_the_words(monkeypatch: pytest.Monk
     def comments(_: str) -> None:
         raise AssertionError
 
-    monkeypatch.setattr(scanner, "comments", comments)
+    monkeypatch.setattr(scanner, "iter_comments", comments)
     assert codes("\n".join(LINES)) == ["E302"]
     with pytest.raises(AssertionError):
         codes(f"{COMMENT}\nengine = 1")
@@ -108,10 +108,10 @@ def test_positions_are_not_looked_for_without_the_words(monkeypatch: pytest.Monk
 def test_an_unused_comment_can_be_taken_out(line: str) -> None:
     head = 'engine = 1\n[nodes.a]\ntask = "shell"\nwith = { argv = ["a"] }\n'
     text = head + line.replace("x = 1", 'timeout = "1s"')
-    mended, made = mend(Source("a.toml", text), check, unsafe=True)
+    mended, made = apply_all(Source("a.toml", text), check, unsafe=True)
     assert made == 1
     assert mended.text in (head, head + 'timeout = "1s"\n')
-    assert mend(Source("a.toml", text), check, unsafe=False) == (Source("a.toml", text), 0)
+    assert apply_all(Source("a.toml", text), check, unsafe=False) == (Source("a.toml", text), 0)
 
 
 awkward = st.text("#'\"\\\n\r\t ab", max_size=8)
@@ -128,10 +128,10 @@ def test_comments_are_found_and_nothing_else(doc: dict[str, object], data: st.Da
         lines.append(f"{line} {comment}")
     text = "\r\n".join(lines)
     assert tomli.loads(text) == doc
-    assert [text[slice(*each)] for each in scanner.comments(text)] == planted
+    assert [text[slice(*each)] for each in scanner.iter_comments(text)] == planted
 
 
 @settings(suppress_health_check=[HealthCheck.too_slow], deadline=None, max_examples=25)
 @given(cases())
 def test_a_spec_without_comments_has_none(case: tuple[dict[str, object], object, object]) -> None:
-    assert not list(scanner.comments(tomli_w.dumps(case[0])))
+    assert not list(scanner.iter_comments(tomli_w.dumps(case[0])))

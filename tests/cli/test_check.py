@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from engine.cli import file_watcher, main
-from engine.cli.file_watcher import state_of, watch
+from engine.cli.file_watcher import read_file_states, repeat_on_change
 from tests.cli.test_main import BROKEN, SOUND, environment
 
 ODD = SOUND + "# engine: ignore[E302] there is none\n"
@@ -174,8 +174,8 @@ def test_processes_find_what_one_finds_in_the_same_order(tmp_path: Path) -> None
     (tmp_path / "3.toml").unlink()
     paths = [f"{number}.toml" for number in range(20)]
     code = (
-        "import sys; from engine.cli import parallel_check as checking; checking.WORTH = int(sys.argv.pop(1)); "
-        "checking._processors = lambda: 3; from engine.cli.main import main; sys.exit(main())"
+        "import sys; from engine.cli import parallel_check as checking; checking.MIN_PARALLEL_SIZE = int(sys.argv.pop(1)); "
+        "checking._count_processors = lambda: 3; from engine.cli.main import main; sys.exit(main())"
     )
 
     def outcome(worth: int) -> tuple[int, str, str]:
@@ -217,7 +217,7 @@ def put(path: Path, text: str) -> Callable[[], object]:
 def watched(path: Path, *changes: Callable[[], object]) -> int:
     """How often is checked."""
     world = Interrupted(*changes)
-    assert watch([str(path)], world.check, world.pause) == 0
+    assert repeat_on_change([str(path)], world.check, world.pause) == 0
     return world.checks
 
 
@@ -248,7 +248,7 @@ def test_specs_that_include_each_other_are_looked_at_once(tmp_path: Path) -> Non
         text = f'engine = 1\n[nodes.n]\npipeline = "./{other}.toml"\n'
         (tmp_path / f"{name}.toml").write_text(text)
     assert {str(tmp_path / "a.toml"), str(tmp_path / "b.toml")} <= set(
-        state_of([str(tmp_path / "a.toml")])
+        read_file_states([str(tmp_path / "a.toml")])
     )
 
 
@@ -280,5 +280,5 @@ def test_a_look_takes_a_pause(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -
         raise KeyboardInterrupt
 
     monkeypatch.setattr(file_watcher.time, "sleep", sleep)
-    assert watch([str(tmp_path)], lambda: None) == 0
-    assert paused == [file_watcher.PAUSE]
+    assert repeat_on_change([str(tmp_path)], lambda: None) == 0
+    assert paused == [file_watcher.WATCH_INTERVAL]

@@ -22,7 +22,7 @@ import pytest
 import engine
 from engine.cli import main
 from engine.cli.console import Console
-from engine.cli.spec_files import specs_in
+from engine.cli.spec_files import find_specs
 from engine.diagnostics import Diagnostic, Diagnostics, Rule
 from engine.toml.source import Source, Span
 
@@ -222,7 +222,7 @@ def test_check_with_warnings_alone_succeeds(
 ) -> None:
     rule = Rule("W999", "odd", "it is odd")
     found = Diagnostic(rule, "this is odd", Source("a.toml", SOUND), Span(1, 1, 1, 7))
-    monkeypatch.setattr("engine.api.check", lambda path, **_: Diagnostics.of([found]))
+    monkeypatch.setattr("engine.api.check", lambda path, **_: Diagnostics.collect([found]))
     status, out, _ = printed(capsys, "check", write("a.toml", SOUND))
     assert (status, out.splitlines()[-2]) == (0, "found 1 warning in 1 file")
 
@@ -249,7 +249,7 @@ def test_what_looks_like_a_spec(write: Write) -> None:
     write("d/tables.toml", "[nodes.a]\n")
     write("d/no.toml", '[tool.x]\nengine = 1\n[project.entry-points."engine.tasks"]\n')
     write("d/no.txt", SOUND)
-    assert list(specs_in("d")) == ["d/head.toml", "d/tables.toml"]
+    assert list(find_specs("d")) == ["d/head.toml", "d/tables.toml"]
 
 
 def test_check_of_a_folder_without_specs_is_a_mistake(
@@ -314,8 +314,8 @@ def test_when_there_are_colours(
     for name, value in variables.items():
         monkeypatch.setenv(name, value)
     console = Console()
-    console.use(color)
-    assert console.colored(stream) is expected
+    console.set_color(color)
+    assert console.can_use_color(stream) is expected
 
 
 @pytest.mark.parametrize("spec, status", [(SOUND, 0), (BROKEN, 1)])

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from engine.compile.compiler import compile as compile_spec
-from engine.language.loader import load
+from engine.language.loader import load_spec
 from engine.plan.plan import Plan
 from engine.sdk.context import Context
 from engine.sdk.registry import Registry
@@ -45,7 +45,7 @@ def registry() -> Registry:
     """`shell` (open), `probe` (closed), `typed` with inputs of its own, `either` with one of
     two."""
     tasks = [
-        Task("shell", body, exits={"success": 0}, open=True),
+        Task("shell", body, exits={"success": 0}, open_exits=True),
         Task("probe", body, exits={"success": 0, "failure": 1, "needs_review": 2}),
         Task("typed", body, input_schema=TYPED),
         Task("either", body, input_schema=EITHER),
@@ -60,7 +60,7 @@ def compiled(text: str, **files: str) -> tuple[Plan | None, list[Found]]:
     def reader(path: pathlib.Path) -> Source:
         return Source(path, files[path.stem])
 
-    spec, found = load(Source("case.toml", "engine = 1\n" + text), reader)
+    spec, found = load_spec(Source("case.toml", "engine = 1\n" + text), reader)
     assert spec is not None
     assert not found, "\n".join(map(str, found))
     plan, found = compile_spec(spec, registry())
@@ -614,7 +614,7 @@ def test_mistakes_in_another_file_are_told_there() -> None:
 def edges(plan: Plan, node: str) -> list[tuple[str, str, bool]]:
     """The edges into a node: source, condition, written."""
     found = plan.nodes[plan.index[node]].edges
-    return [(plan.nodes[e.source].name, str(e.condition), e.written) for e in found]
+    return [(plan.nodes[e.source].name, str(e.condition), e.is_explicit) for e in found]
 
 
 def test_references_imply_edges() -> None:
@@ -703,7 +703,7 @@ def test_env_and_secrets_are_listed_with_those_that_must_be_set() -> None:
 def test_names_of_exits_are_the_step_s_then_the_task_s() -> None:
     plan = plan_of(P + 'exits = { look = 2 }\nroutes = { look = "done" }')
     (step,) = plan.nodes[0].machine.steps
-    assert [step.label(code) for code in (0, 1, 2)] == ["success", "failure", "look"]
+    assert [step.describe_outcome(code) for code in (0, 1, 2)] == ["success", "failure", "look"]
     assert dict(step.aliases) == {"success": 0, "failure": 1, "needs_review": 2, "look": 2}
 
 

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from engine.api import check
 from engine.compile.compiler import compile as compile_spec
 from engine.diagnostics import Diagnostic
-from engine.language.loader import load
+from engine.language.loader import load_spec
 from engine.toml.source import Source
 from tests.support.plans import registry
 
@@ -72,7 +72,7 @@ def test_a_circle_is_found_wherever_there_is_one(doc: Doc) -> None:
     used |= {each.get("pipeline") for each in doc["nodes"].values()}
     spare = [name for name in doc["pipelines"] if name not in used]
     doc["nodes"] |= {f"use_{name}": {"pipeline": name} for name in spare}
-    spec, _ = load(Source("case.toml", tomli_w.dumps(doc)))
+    spec, _ = load_spec(Source("case.toml", tomli_w.dumps(doc)))
     assert spec is not None
     _, found = compile_spec(spec, registry())
     assert {each.rule.code for each in found} == ({"E205"} if stuck(doc) else set())
@@ -121,7 +121,7 @@ task = "shell"
 
 def compiled(text: str) -> Any:
     source = Source("case.toml", f"engine = 1\n{text}")
-    spec, wrong = load(source, lambda path: Source(path, f"engine = 1\n{HOLDS_H}"))
+    spec, wrong = load_spec(source, lambda path: Source(path, f"engine = 1\n{HOLDS_H}"))
     assert spec is not None
     assert not wrong
     return compile_spec(spec, registry())[1]
@@ -147,6 +147,6 @@ def test_a_tree_that_meets_itself_again_and_again_is_looked_at_once() -> None:
     parts[f"p{levels}"] = {"nodes": {"x": {"task": "shell", "pool": "g"}}}
     nodes = {"a": {"pipeline": "p0", "pool": "g"}}
     doc = {"engine": 1, "pools": {"g": 1}, "nodes": nodes, "pipelines": parts}
-    spec, _ = load(Source("case.toml", tomli_w.dumps(doc)))
+    spec, _ = load_spec(Source("case.toml", tomli_w.dumps(doc)))
     assert spec is not None
     assert the_one(compile_spec(spec, registry())[1]).rule.code == "E205"

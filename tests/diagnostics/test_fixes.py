@@ -13,9 +13,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from engine.api import check
-from engine.base.suggestions import only_nearest
+from engine.base.suggestions import unique_match
 from engine.diagnostics import Diagnostics, Edit, Fix, Safety
-from engine.diagnostics.fixer import apply, mend
+from engine.diagnostics.fixer import apply_all, apply_edits
 from engine.toml.source import Source, Span
 
 FIXTURES = Path(__file__).parents[1] / "fixtures"
@@ -66,7 +66,7 @@ WORDS = (
 
 
 def text_of(source: Source, unsafe: bool = False) -> str:
-    return mend(source, check, unsafe=unsafe)[0].text
+    return apply_all(source, check, unsafe=unsafe)[0].text
 
 
 def slip(word: str, at: int) -> str:
@@ -150,9 +150,9 @@ def test_of_two_slips_for_one_key_the_first_is_mended() -> None:
 
 
 def test_what_could_be_two_names_is_left_alone() -> None:
-    assert only_nearest("fetch", ["fetch_1", "fetch_2"]) is None
-    assert only_nearest("retries", ["retry", "requires"]) is None
-    assert only_nearest("SLEEP", ["sleep", "shell"]) == "sleep"
+    assert unique_match("fetch", ["fetch_1", "fetch_2"]) is None
+    assert unique_match("retries", ["retry", "requires"]) is None
+    assert unique_match("SLEEP", ["sleep", "shell"]) == "sleep"
 
 
 def test_a_loop_is_bounded_only_when_asked_for() -> None:
@@ -202,12 +202,12 @@ spans = st.tuples(st.integers(0, 12), st.integers(0, 12)).map(sorted)
 def test_edits_are_made_as_if_one_by_one(text: str, extents: list[list[int]]) -> None:
     source = Source("a.toml", text)
     apart = [e for i, e in enumerate(sorted(extents)) if i == 0 or sorted(extents)[i - 1][1] < e[0]]
-    fixes = [Fix("x", (Edit(source.span(a, b), "<>"),)) for a, b in apart]
+    fixes = [Fix("x", (Edit(source.span_between(a, b), "<>"),)) for a, b in apart]
     expected = text
     for start, end in reversed(apart):
         expected = expected[:start] + "<>" + expected[end:]
     if all(a[1] < b[0] for a, b in itertools.pairwise(apart)):
-        assert apply(source, fixes).text == expected
+        assert apply_edits(source, fixes).text == expected
 
 
 def test_a_fix_that_brings_nothing_ends() -> None:
@@ -215,9 +215,9 @@ def test_a_fix_that_brings_nothing_ends() -> None:
 
     def look(source: Source) -> Diagnostics:
         [found] = check(Source("a.toml", "x"))
-        return Diagnostics.of([attrs.evolve(found, source=source, fix=fix)])
+        return Diagnostics.collect([attrs.evolve(found, source=source, fix=fix)])
 
-    mended, made = mend(Source("a.toml", ""), look, unsafe=False)
+    mended, made = apply_all(Source("a.toml", ""), look, unsafe=False)
     assert made == mended.text.count("# x")
     assert tomli.loads(mended.text) == {}
 

@@ -15,18 +15,18 @@ from hypothesis import strategies as st
 
 from engine.expressions import cel
 from engine.expressions.model import BadExpression, EvaluationError, Template
-from engine.expressions.templates import bare, template
-from engine.toml.key_paths import show
+from engine.expressions.templates import parse_condition, parse_template
+from engine.toml.key_paths import format_path
 
 ABSENT = object()
 
 
 def evaluate(value: Any, **scope: Any) -> Any:
-    return template(value).evaluate(scope)
+    return parse_template(value).evaluate(scope)
 
 
 def reads(made: Template) -> list[tuple[str, bool]]:
-    return [(show(read.path), read.guarded) for read in made.reads]
+    return [(format_path(read.path), read.may_be_absent) for read in made.reads]
 
 
 # --------------------------------------------------------------------------------- the naive way
@@ -133,7 +133,7 @@ TREES = st.recursive(
 @example(({"path": ["n", "a"], "default": None},), {})
 @example(("${", {"path": ["n"]}, "}"), {"n": [1, {"a": None}]})
 def test_a_template_gives_what_it_means(tree: Any, scope: dict[str, Any]) -> None:
-    made = template(written(tree))
+    made = parse_template(written(tree))
     expected = naive(tree, scope)
     if expected is ABSENT:
         with pytest.raises(EvaluationError):
@@ -144,19 +144,19 @@ def test_a_template_gives_what_it_means(tree: Any, scope: dict[str, Any]) -> Non
 
 @given(TREES)
 def test_what_reads_nothing_is_constant(tree: Any) -> None:
-    made = template(written(tree))
-    assert made.constant == (not made.reads)
-    if made.constant:
+    made = parse_template(written(tree))
+    assert made.is_constant == (not made.reads)
+    if made.is_constant:
         assert made.evaluate({}) == naive(tree, {})
 
 
 @given(st.lists(NAMES | st.integers(0, 2)), st.booleans())
 def test_what_is_read_is_where_it_is_written(path: list[Any], guarded: bool) -> None:
     text = f"x {piece_text({'path': ['n', *path], **({'default': 1} if guarded else {})})} y"
-    (found,) = template({"k": ["", text]}).reads
+    (found,) = parse_template({"k": ["", text]}).reads
     assert found.path == ("n", *path)
-    assert found.guarded == guarded
-    assert found.at == ("k", 1)
+    assert found.may_be_absent == guarded
+    assert found.key_path == ("k", 1)
     assert text[found.start : found.end] == "n" + "".join(map(part_text, path))
 
 
@@ -164,7 +164,7 @@ def test_what_is_read_is_where_it_is_written(path: list[Any], guarded: bool) -> 
 def test_cel_agrees_on_plain_paths(path: list[Any], scope: dict[str, Any]) -> None:
     text = "n" + "".join(map(part_text, path))
     expected = look_up(scope, ["n", *path])
-    found = cel.parse(text, 0, ())
+    found = cel.parse_cel(text, 0, ())
     assert [read.path for read in found.reads] == [("n", *path)]
     if expected is ABSENT:
         with pytest.raises(EvaluationError):
@@ -185,7 +185,7 @@ def test_strings_are_those_of_cel(text: str) -> None:
 
 @given(st.text(st.sampled_from("ab.?[]0'\"${} x+(")))
 def test_any_text_is_a_template_or_a_bad_one(text: str) -> None:
-    for make in (template, bare):
+    for make in (parse_template, parse_condition):
         spans: list[tuple[int, int]] = []
         try:
             spans += [(read.start, read.end) for read in make(text).reads]
@@ -238,26 +238,26 @@ def test_any_text_is_a_template_or_a_bad_one(text: str) -> None:
 )
 def test_values(text: str, expected: Any) -> None:
     scope = {"n": {"x": [1, "two"], "none": None}, "steps": {}}
-    assert repr(template(text).evaluate(scope)) == repr(expected)
+    assert repr(parse_template(text).evaluate(scope)) == repr(expected)
 
 
 @pytest.mark.parametrize("text", ["n.x > 1", "${n.x > 1}", "  ${n.x > 1}\n", "${ n.x > 1 }"])
 def test_a_condition_may_be_bare(text: str) -> None:
-    made = bare(text)
+    made = parse_condition(text)
     assert made.evaluate({"n": {"x": 2}}) is True
     assert [text[read.start : read.end] for read in made.reads] == ["n.x"]
 
 
 def test_a_value_is_never_shared() -> None:
-    made = template({"list": [1]})
+    made = parse_template({"list": [1]})
     made.evaluate({})["list"].append(2)
     assert made.evaluate({}) == {"list": [1]}
 
 
 def test_plain_paths_do_not_need_the_cel_library() -> None:
     code = (
-        "import sys; from engine.expressions.templates import template, bare;"
-        "template({'a': ['${x.y[0]}', 'b ${x ?? 1}']}); bare('x.y ?? false');"
+        "import sys; from engine.expressions.templates import parse_condition, parse_template;"
+        "parse_template({'a': ['${x.y[0]}', 'b ${x ?? 1}']}); parse_condition('x.y ?? false');"
         "sys.exit('cel' in sys.modules)"
     )
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
@@ -295,7 +295,7 @@ def test_plain_paths_do_not_need_the_cel_library() -> None:
 def test_what_is_missing_is_named(text: str, message: str) -> None:
     scope = {"n": {"x": [1, "two"], "none": None, "yes": True}, "steps": {}, "inputs": {}}
     with pytest.raises(EvaluationError) as caught:
-        template(text).evaluate(scope)
+        parse_template(text).evaluate(scope)
     assert str(caught.value) == message
 
 
@@ -333,7 +333,7 @@ CURE = "types are not converted implicitly, write"
 def test_what_cannot_be_evaluated_is_told_in_our_words(text: str, message: str) -> None:
     scope = {"n": {"i": 3, "f": 1.5, "s": "x", "o": {}, "l": [1]}}
     with pytest.raises(EvaluationError) as caught:
-        template(f"${{{text}}}").evaluate(scope)
+        parse_template(f"${{{text}}}").evaluate(scope)
     assert str(caught.value) == f"`{text}`: {message}"
 
 
@@ -348,20 +348,20 @@ def test_what_cannot_be_evaluated_is_told_in_our_words(text: str, message: str) 
 )
 def test_values_that_json_does_not_have_are_named(text: str, what: str) -> None:
     with pytest.raises(EvaluationError, match=f"a value that JSON cannot represent: {what}$"):
-        template(f"${{{text}}}").evaluate({})
+        parse_template(f"${{{text}}}").evaluate({})
 
 
 @pytest.mark.parametrize("text", ["[n.x]", "n.x + 1", "size(n)", "n.y.map(v, v)"])
 @pytest.mark.parametrize("value", [9007199254740993000000, 2**64, -(2**63) - 1])
 def test_integers_of_more_than_64_bits_are_refused_not_rounded(text: str, value: int) -> None:
     with pytest.raises(EvaluationError, match=f"the integer {value} has more than 64 bits"):
-        template(f"${{{text}}}").evaluate({"n": {"x": value, "y": [value]}})
+        parse_template(f"${{{text}}}").evaluate({"n": {"x": value, "y": [value]}})
 
 
 @pytest.mark.parametrize("value", [2**63 - 1, 2**64 - 1, -(2**63)])
 def test_integers_of_64_bits_are_kept(value: int) -> None:
-    assert template("${[n.x]}").evaluate({"n": {"x": value, "y": 2**70}}) == [value]
-    assert template("${n.y}").evaluate({"n": {"y": 2**70}}) == 2**70
+    assert parse_template("${[n.x]}").evaluate({"n": {"x": value, "y": 2**70}}) == [value]
+    assert parse_template("${n.y}").evaluate({"n": {"y": 2**70}}) == 2**70
 
 
 @given(st.text("n.x1'\"()[]{}+-*/?:,!=<>&|% and", max_size=12))
@@ -372,7 +372,7 @@ def test_no_message_is_the_librarys(text: str) -> None:
 
 def said(text: str) -> str:
     try:
-        template(f"${{{text} + n.x}}").evaluate({"n": {"x": 1}})
+        parse_template(f"${{{text} + n.x}}").evaluate({"n": {"x": 1}})
     except (BadExpression, EvaluationError) as error:
         return str(error)
     return ""
@@ -426,13 +426,13 @@ def test_what_is_not_reached_need_not_be_there() -> None:
     ],
 )
 def test_reads_of_cel(text: str, expected: list[tuple[str, bool]]) -> None:
-    made = template(f"${{{text}}}")
+    made = parse_template(f"${{{text}}}")
     assert reads(made) == expected
 
 
 def test_reads_of_cel_are_where_they_are_written() -> None:
     text = "a ${n.x[0] + 1} b ${m.y}"
-    assert [text[r.start : r.end] for r in template(text).reads] == ["n.x[0]", "m.y"]
+    assert [text[r.start : r.end] for r in parse_template(text).reads] == ["n.x[0]", "m.y"]
 
 
 @pytest.mark.parametrize("name", sorted(cel.FUNCTIONS - cel.MACROS - {"has"}))
@@ -505,7 +505,7 @@ def runs(text: str) -> bool:
 )
 def test_bad_expressions(text: str, marked: str, message: str) -> None:
     with pytest.raises(BadExpression) as caught:
-        template(text)
+        parse_template(text)
     error = caught.value
     assert (text[error.start : error.end], error.message) == (marked, message)
 
@@ -513,12 +513,12 @@ def test_bad_expressions(text: str, marked: str, message: str) -> None:
 @pytest.mark.parametrize("text", ["a ${n.x}", "${n.x} b", "${n.x}${n.y}", "$${n.x}"])
 def test_a_condition_is_no_text(text: str) -> None:
     with pytest.raises(BadExpression, match="one expression, not text"):
-        bare(text)
+        parse_condition(text)
 
 
 def test_a_bare_condition_may_have_an_escape_in_its_strings() -> None:
     text = "n.x == '$${x}' + '$${' + m.y"
-    made = bare(text)
+    made = parse_condition(text)
     assert [text[r.start : r.end] for r in made.reads] == ["n.x", "m.y"]
     assert made.evaluate({"n": {"x": "${x}${z"}, "m": {"y": "z"}}) is True
 
@@ -526,17 +526,17 @@ def test_a_bare_condition_may_have_an_escape_in_its_strings() -> None:
 def test_what_is_wrong_behind_an_escape_is_found_where_it_is_written() -> None:
     text = "n.x == '$${x}' + lenght(n.y)"
     with pytest.raises(BadExpression) as caught:
-        bare(text)
+        parse_condition(text)
     assert text[caught.value.start : caught.value.end] == "lenght"
 
 
 def test_a_bad_string_is_found_in_a_table() -> None:
     with pytest.raises(BadExpression) as caught:
-        template({"a": [1, {"b": "${"}]})
-    assert caught.value.at == ("a", 1, "b")
+        parse_template({"a": [1, {"b": "${"}]})
+    assert caught.value.key_path == ("a", 1, "b")
 
 
 def test_the_nearest_function_is_offered() -> None:
     with pytest.raises(BadExpression) as caught:
-        template("${startwith('a')}")
+        parse_template("${startwith('a')}")
     assert caught.value.help == "did you mean `startsWith`?"

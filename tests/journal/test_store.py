@@ -29,19 +29,26 @@ import trio
 import engine
 from engine import stored
 from engine.errors import EngineError, JournalError
-from engine.journal.databases import attempts_of
-from engine.journal.records import LARGE, Header, Holder, decoded, encoded, myself
-from engine.journal.store import Busy, Held, LeaseLost, NoSuchRun, SameKey, Store
+from engine.journal.databases import locate_attempts
+from engine.journal.records import (
+    MAX_INLINE_SIZE,
+    Header,
+    LeaseHolder,
+    decode_events,
+    encode_events,
+    this_process,
+)
+from engine.journal.store import DuplicateKey, LeaseLost, NoSuchRun, PipelineBusy, RunInUse, Store
 from engine.processes import children
 from engine.record.events import Event
-from engine.record.history import history
+from engine.record.history import result_from_events
 from engine.runtime.options import Options
 from engine.runtime.trio_runs import open_run
 
 HEADER = Header(
     id="r1", pipeline="p", path="/p.toml", hash="h", files={}, inputs={}, env={}, seed=0
 )
-DEAD = Holder(myself().host, myself().boot, 2**22 + 1, "1")
+DEAD = LeaseHolder(this_process().host, this_process().boot, 2**22 + 1, "1")
 
 
 @pytest.fixture
@@ -64,7 +71,7 @@ def where(request: pytest.FixtureRequest, file: str) -> str:
 def tamper(where: str, sql: str, *values: Any) -> None:
     """Change a store behind its back."""
     with Store(where) as store, store._transaction():
-        store._do(sql, values)
+        store._execute(sql, values)
 
 
 def event(kind: Any = "attempt_noted", **data: Any) -> Event:
@@ -102,9 +109,9 @@ def test_what_is_kept_is_there_when_it_is_opened_again(where: str) -> None:
         store.append("r1", epoch, 1, [event(message="é")])
         store.append("r1", epoch, 2, [event()])
     with Store(where) as store:
-        assert store.events("r1") == [event(message="é"), event()]
-        assert store.run("r1").header == HEADER
-        assert list(store.since("r1", 1)) == [(2, [event()])]
+        assert store.read_events("r1") == [event(message="é"), event()]
+        assert store.find_run("r1").header == HEADER
+        assert list(store.iter_events_after("r1", 1)) == [(2, [event()])]
 
 
 def test_nobody_else_can_read_it(file: str) -> None:
@@ -117,54 +124,58 @@ def test_a_run_is_found_by_how_its_id_begins(where: str) -> None:
     with Store(where) as store:
         for id in ("ab1", "ab2", "ab", "c%d"):
             store.create(attrs.evolve(HEADER, id=id))
-        assert store.run("ab").header.id == "ab"
+        assert store.find_run("ab").header.id == "ab"
         assert (
-            store.run("ab1").header.id == store.run("c%").header.id.replace("c%d", "ab1") == "ab1"
+            store.find_run("ab1").header.id
+            == store.find_run("c%").header.id.replace("c%d", "ab1")
+            == "ab1"
         )
         with pytest.raises(NoSuchRun, match="is ambiguous: 3 run ids"):
-            store.run("a")
+            store.find_run("a")
         with pytest.raises(NoSuchRun, match="there is no run `x`"):
-            store.run("x")
+            store.find_run("x")
 
 
-@pytest.mark.parametrize("value", [{"x": "y" * LARGE}, ["z" * LARGE], {"$file": "small"}])
+@pytest.mark.parametrize(
+    "value", [{"x": "y" * MAX_INLINE_SIZE}, ["z" * MAX_INLINE_SIZE], {"$file": "small"}]
+)
 def test_large_values_lie_elsewhere(where: str, value: Any) -> None:
     told = event("attempt_ended", key="a", outcome=0, error=None, output=value)
     with Store(where) as store:
         epoch = store.create(HEADER)
         store.append("r1", epoch, 1, [told])
         store.append("r1", epoch, 3, [told, told])
-        store.tidy()
-        assert store.events("r1") == [told] * 3
-        sizes = store._rows("SELECT length(data) FROM event", ())
+        store.vacuum()
+        assert store.read_events("r1") == [told] * 3
+        sizes = store._query("SELECT length(data) FROM event", ())
         assert max(size for (size,) in sizes) < 1000
 
 
 def test_a_large_value_that_is_damaged_or_gone(file: str) -> None:
     with Store(file) as store:
         epoch = store.create(HEADER)
-        store.append("r1", epoch, 1, [event("attempt_ended", output="z" * LARGE)])
+        store.append("r1", epoch, 1, [event("attempt_ended", output="z" * MAX_INLINE_SIZE)])
         (value,) = Path(f"{file}-values").glob("*/*")
         value.write_text("other")
         with pytest.raises(JournalError, match="is damaged"):
-            store.events("r1")
+            store.read_events("r1")
         value.unlink()
         with pytest.raises(JournalError, match="is missing"):
-            store.events("r1")
+            store.read_events("r1")
 
 
 def test_large_values_in_a_database_are_forgotten_too(where: str) -> None:
     with Store(where) as store:
         epoch = store.create(HEADER)
-        store.append("r1", epoch, 1, [event("attempt_ended", output="z" * LARGE)])
-        ((data,),) = store._rows("SELECT data FROM event", ())
+        store.append("r1", epoch, 1, [event("attempt_ended", output="z" * MAX_INLINE_SIZE)])
+        ((data,),) = store._query("SELECT data FROM event", ())
         name = json.loads(data)[0][4]["output"]["$file"]
         store.remove("r1")
-        assert store.fetch(name)
+        assert store.get_blob(name)
         with mock.patch.object(time, "time", return_value=time.time() + 7200):
-            store.tidy()
+            store.vacuum()
         with pytest.raises(JournalError, match="is missing"):
-            store.fetch(name)
+            store.get_blob(name)
 
 
 def test_what_is_written_is_events_again() -> None:
@@ -174,8 +185,8 @@ def test_what_is_written_is_events_again() -> None:
         kept["name"] = text
         return "name"
 
-    told = event("attempt_ended", output=["x" * LARGE])
-    assert decoded(encoded([told], keep), kept.__getitem__) == [told]
+    told = event("attempt_ended", output=["x" * MAX_INLINE_SIZE])
+    assert decode_events(encode_events([told], keep), kept.__getitem__) == [told]
 
 
 # -- leases ------------------------------------------------------------------------------------------
@@ -184,7 +195,7 @@ def test_what_is_written_is_events_again() -> None:
 def test_a_run_that_is_held_is_not_given_to_another(where: str) -> None:
     with Store(where) as store:
         store.create(HEADER)
-        with pytest.raises(Held, match=f"being run by process {os.getpid()} on "):
+        with pytest.raises(RunInUse, match=f"being run by process {os.getpid()} on "):
             store.acquire("r1")
 
 
@@ -192,18 +203,18 @@ def test_a_dead_holder_is_replaced_at_once_and_can_write_no_more(where: str) -> 
     with Store(where) as store:
         epoch = store.create(HEADER)
         orphaned(where)
-        assert store.run("r1").shown == "interrupted"
+        assert store.find_run("r1").display_status == "interrupted"
         assert store.acquire("r1") == epoch + 1
         with pytest.raises(LeaseLost, match="taken over"):
             store.append("r1", epoch, 1, [event()])
-        assert store.events("r1") == []
+        assert store.read_events("r1") == []
 
 
 def test_a_holder_on_another_host_has_its_time(where: str) -> None:
     with Store(where) as store:
         store.create(HEADER)
         tamper(where, "UPDATE lease SET host = 'elsewhere'")
-        with pytest.raises(Held):
+        with pytest.raises(RunInUse):
             store.acquire("r1")
         tamper(where, "UPDATE lease SET expires = ?", time.time() - 1)
         assert store.acquire("r1") == 2
@@ -219,7 +230,7 @@ def test_one_of_many_who_want_a_run_gets_it(where: str) -> None:
         with Store(where) as store:
             try:
                 got.append(store.acquire("r1"))
-            except Held:
+            except RunInUse:
                 pass
 
     threads = [threading.Thread(target=want) for _ in range(8)]
@@ -277,7 +288,7 @@ def test_a_damaged_page_is_told(file: str) -> None:
         data[page * 4096 : page * 4096 + 100] = b"\xff" * 100
     Path(file).write_bytes(data)
     with Store(file) as store, pytest.raises(JournalError, match="is damaged"):
-        store.events("r1")
+        store.read_events("r1")
 
 
 FULL = """\
@@ -308,7 +319,7 @@ def test_a_full_disk_stops_the_run_and_what_was_kept_can_be_read(
     assert re.search("cannot be (written|used)", done.stdout), done.stderr
     assert done.stderr == ""
     for kept in stored.runs(file):
-        assert kept.shown == "interrupted"
+        assert kept.display_status == "interrupted"
         assert stored.resume(kept.header.id, store=file).status == "succeeded"
 
 
@@ -338,8 +349,8 @@ def killed_when(path: Path, **options: Any) -> None:
         time.sleep(0.01)
     process.kill()
     process.wait()
-    folder = attempts_of(options["store"], options["run_id"])
-    trio.run(children.kill_strays, hashlib.sha256(str(folder).encode()).hexdigest()[:32])
+    folder = locate_attempts(options["store"], options["run_id"])
+    trio.run(children.kill_escaped, hashlib.sha256(str(folder).encode()).hexdigest()[:32])
 
 
 def test_a_killed_run_goes_on_where_it_was(
@@ -349,7 +360,7 @@ def test_a_killed_run_goes_on_where_it_was(
     nodes["b"]["needs"] = ["a"]
     path = spec(nodes=nodes)
     killed_when(tmp_path / "there", spec=path, store=where, run_id="r1")
-    assert [kept.shown for kept in stored.runs(where)] == ["interrupted"]
+    assert [kept.display_status for kept in stored.runs(where)] == ["interrupted"]
     (tmp_path / "go").touch()
     result = stored.resume("r1", store=where)
     assert (result.status, result.id) == ("succeeded", "r1")
@@ -362,8 +373,8 @@ def test_a_killed_run_goes_on_where_it_was(
 def test_what_is_recorded_is_what_the_run_gave(where: str, spec: Callable[..., str]) -> None:
     result = engine.run(spec(nodes=TWO, outputs={"o": "${b.stdout}"}), store=where, run_id="r1")
     with Store(where) as store:
-        kept, events = store.run("r1"), store.events("r1")
-    assert history(events).to_json() == result.to_json()
+        kept, events = store.find_run("r1"), store.read_events("r1")
+    assert result_from_events(events).to_json() == result.to_json()
     assert (kept.status, kept.holder) == ("succeeded", None)
 
 
@@ -396,7 +407,7 @@ def test_both_ways_of_writing_keep_all(
 ) -> None:
     engine.run(spec(nodes=TWO), store=where, durability=durability, run_id="r1")
     with Store(where) as store:
-        kinds = [each.kind for each in store.events("r1")]
+        kinds = [each.kind for each in store.read_events("r1")]
     assert (kinds[0], kinds[-1], kinds.count("attempt_ended")) == ("run_started", "run_ended", 2)
 
 
@@ -428,7 +439,7 @@ def test_a_run_can_be_cancelled_from_another_process(where: str, spec: Callable[
     def ask(event: Event) -> None:
         if event.kind == "attempt_started":
             with Store(where) as store:
-                store.ask("r1", "cancel", "enough")
+                store.send_request("r1", "cancel", "enough")
 
     result = engine.run(spec(nodes={"a": sh("sleep 60")}), store=where, run_id="r1", on_event=ask)
     assert (result.status, result.message) == ("cancelled", "enough")
@@ -440,12 +451,12 @@ def test_what_was_asked_of_a_run_that_ended_is_not_asked_of_it_when_it_begins_on
     def ask(event: Event) -> None:
         if event.kind == "attempt_started":
             with Store(where) as store:
-                store.ask("r1", "cancel", "enough")
+                store.send_request("r1", "cancel", "enough")
 
     result = engine.run(spec(nodes={"a": sh("sleep 60")}), store=where, run_id="r1", on_event=ask)
     assert result.status == "cancelled"
     with Store(where) as store:
-        assert store.requests("r1") == []
+        assert store.pending_requests("r1") == []
 
 
 def test_an_input_that_holds_a_secret_is_read_as_it_is_kept(
@@ -523,17 +534,17 @@ def test_a_run_of_a_key_that_was_killed_goes_on(
 def test_runs_of_a_pipeline_that_wants_to_be_alone(where: str) -> None:
     with Store(where) as store:
         store.create(HEADER)
-        with pytest.raises(Busy, match="run `r1`"):
-            store.create(attrs.evolve(HEADER, id="r2"), alone=True)
-        store.create(attrs.evolve(HEADER, id="r3", path="/other.toml"), alone=True)
+        with pytest.raises(PipelineBusy, match="run `r1`"):
+            store.create(attrs.evolve(HEADER, id="r2"), exclusive=True)
+        store.create(attrs.evolve(HEADER, id="r3", path="/other.toml"), exclusive=True)
         orphaned(where)
-        store.create(attrs.evolve(HEADER, id="r4"), alone=True)
+        store.create(attrs.evolve(HEADER, id="r4"), exclusive=True)
 
 
 def test_one_run_a_key(where: str) -> None:
     with Store(where) as store:
         store.create(attrs.evolve(HEADER, key="k"))
-        with pytest.raises(SameKey, match="run `r1` has the key `k`"):
+        with pytest.raises(DuplicateKey, match="run `r1` has the key `k`"):
             store.create(attrs.evolve(HEADER, id="r2", key="k"))
         store.create(attrs.evolve(HEADER, id="r3", key="k", path="/other.toml"))
 
@@ -720,14 +731,14 @@ def test_a_process_that_was_stopped_past_its_lease_writes_no_more(
     (tmp_path / "go").touch()
     assert stored.resume("r1", store=file).status == "succeeded"
     with Store(file) as store:
-        before = store.events("r1")
+        before = store.read_events("r1")
     os.kill(stopped.pid, signal.SIGCONT)
     _, err = stopped.communicate(timeout=60)
     assert stopped.returncode == 1
     assert "LeaseLost: run `r1` has been taken over by another process" in err
     with Store(file) as store:
-        assert store.events("r1") == before
-        assert store.run("r1").status == "succeeded"
+        assert store.read_events("r1") == before
+        assert store.find_run("r1").status == "succeeded"
 
 
 def test_a_journal_of_the_first_format_is_read(tmp_path: Path) -> None:
@@ -735,9 +746,9 @@ def test_a_journal_of_the_first_format_is_read(tmp_path: Path) -> None:
     shutil.copytree(Path(__file__).parents[1] / "fixtures" / "runs", tmp_path / "runs")
     file = str(tmp_path / "runs" / "format1.db")
     with Store(file) as store:
-        (done, killed) = store.runs()
-        assert (done.status, killed.shown) == ("succeeded", "interrupted")
-        assert history(store.events(done.header.id)).outputs == {"text": "hello"}
+        (done, killed) = store.list_runs()
+        assert (done.status, killed.display_status) == ("succeeded", "interrupted")
+        assert result_from_events(store.read_events(done.header.id)).outputs == {"text": "hello"}
     spec = tmp_path / "format1.toml"
     spec.write_text(killed.header.files[killed.header.path])
     tamper(
@@ -768,6 +779,8 @@ def test_of_a_torn_write_what_was_whole_before_it_is_there(
     log = torn / "runs.db-wal"
     os.truncate(log, int(log.stat().st_size * share))
     with Store(str(torn / "runs.db")) as store:
-        found = store.events("r1") if share else []  # without the log not even a table is there
+        found = (
+            store.read_events("r1") if share else []
+        )  # without the log not even a table is there
         assert found == written[: len(found)]
         assert len(found) < 60

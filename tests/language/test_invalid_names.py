@@ -12,7 +12,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from engine.api import check
-from engine.language.value_hooks import RESERVED
+from engine.language.value_hooks import RESERVED_NAMES
 from engine.toml.source import Source
 from tests.language.test_json_schema import near_misses
 from tests.support.plans import registry
@@ -154,14 +154,14 @@ def shell(**keys: Any) -> dict[str, Any]:
     return {"task": "shell", "with": {"argv": ["true"]}, **keys}
 
 
-@pytest.mark.parametrize("name", [*MISSHAPEN, *sorted(RESERVED)])
+@pytest.mark.parametrize("name", [*MISSHAPEN, *sorted(RESERVED_NAMES)])
 @pytest.mark.parametrize("keys", READS.values(), ids=READS)
 def test_who_reads_a_node_of_a_wrong_name_is_not_wrong(keys: dict[str, Any], name: str) -> None:
     doc = {"nodes": {"NAME": shell(), "a": shell(**keys)}}
     assert codes(named(doc, name)) == ["E104"]
 
 
-@pytest.mark.parametrize("name", [*MISSHAPEN, *sorted(RESERVED)])
+@pytest.mark.parametrize("name", [*MISSHAPEN, *sorted(RESERVED_NAMES)])
 def test_who_reads_a_step_of_a_wrong_name_is_not_wrong(name: str) -> None:
     steps = {"NAME": shell(routes={"3": "b", "*": "NAME:x"}), "b": shell(routes={"3": "NAME"})}
     steps["b"]["with"] = {"argv": ["${steps.NAME.stdout}", "${steps.NAME.stderr ?? 'x'}"]}
@@ -173,7 +173,7 @@ def test_who_reads_a_step_of_a_wrong_name_is_not_wrong(name: str) -> None:
     assert codes(named({"nodes": {"a": node}}, name)) == ["E104"]
 
 
-@pytest.mark.parametrize("name", [*MISSHAPEN, *sorted(RESERVED)])
+@pytest.mark.parametrize("name", [*MISSHAPEN, *sorted(RESERVED_NAMES)])
 def test_who_reads_an_input_of_a_wrong_name_is_not_wrong(name: str) -> None:
     reading = shell(when="inputs.NAME == 'x'", outputs={"x": "a ${inputs.NAME} b"})
     child = {"inputs": {"NAME": {"type": "string"}}, "nodes": {"a": reading}}

@@ -15,8 +15,8 @@ from hypothesis import strategies as st
 from jsonschema import Draft202012Validator
 from jsonschema.validators import extend
 
-from engine.language.json_schema import schema
-from engine.language.loader import load
+from engine.language.json_schema import load_language_schema
+from engine.language.loader import load_spec
 from engine.language.spec import (
     LimitsSpec,
     NodeSpec,
@@ -26,7 +26,7 @@ from engine.language.spec import (
     Spec,
     StepSpec,
 )
-from engine.language.structuring_errors import known_keys
+from engine.language.structuring_errors import list_known_keys
 from engine.toml.key_paths import KeyPath
 from engine.toml.source import Source
 from tests.support.strategies import cases
@@ -39,7 +39,7 @@ def _whole(_: Any, value: Any) -> bool:
 
 
 _TYPES = Draft202012Validator.TYPE_CHECKER.redefine("integer", _whole)
-VALIDATOR = extend(Draft202012Validator, type_checker=_TYPES)(schema())
+VALIDATOR = extend(Draft202012Validator, type_checker=_TYPES)(load_language_schema())
 
 BEYOND = ("name the same exit", "longer than a year", "that JSON does not have")
 """What no schema can say: exits are compared by value, delays multiplied, TOML has nan and inf."""
@@ -118,7 +118,7 @@ FULL: Doc = {
 
 def refused(doc: Doc) -> list[str]:
     """What `load` has against the shape of a document, less what no schema can say."""
-    _, found = load(Source("full.toml", tomli_w.dumps(doc)), reader=_no_files)
+    _, found = load_spec(Source("full.toml", tomli_w.dumps(doc)), reader=_no_files)
     wrong = [d for d in found if d.rule.code in STRUCTURE]
     return [str(d) for d in wrong if not any(words in d.message for words in BEYOND)]
 
@@ -249,12 +249,12 @@ def test_durations_are_the_same_to_load_and_schema(key: str, text: str) -> None:
 
 
 def test_it_is_a_json_schema() -> None:
-    Draft202012Validator.check_schema(schema())
+    Draft202012Validator.check_schema(load_language_schema())
 
 
 def test_each_caller_has_its_own() -> None:
-    schema().clear()
-    assert schema()
+    load_language_schema().clear()
+    assert load_language_schema()
 
 
 TABLES = {
@@ -270,20 +270,20 @@ TABLES = {
 
 @pytest.mark.parametrize("kind", TABLES, ids=lambda kind: kind.__name__)
 def test_it_has_the_keys_of_the_spec(kind: type) -> None:
-    keys = set(at(schema(), TABLES[kind])["properties"])
-    assert keys - ({"engine"} if kind is Spec else set()) == set(known_keys(kind))
+    keys = set(at(load_language_schema(), TABLES[kind])["properties"])
+    assert keys - ({"engine"} if kind is Spec else set()) == set(list_known_keys(kind))
 
 
 @pytest.mark.parametrize("kind", TABLES, ids=lambda kind: kind.__name__)
 def test_every_key_has_a_description(kind: type) -> None:
-    for key, value in at(schema(), TABLES[kind])["properties"].items():
-        target = at(schema(), value["$ref"].split("/")[1:]) if "$ref" in value else {}
+    for key, value in at(load_language_schema(), TABLES[kind])["properties"].items():
+        target = at(load_language_schema(), value["$ref"].split("/")[1:]) if "$ref" in value else {}
         assert value.get("description") or target.get("description"), key
 
 
 @pytest.mark.parametrize("kind", [PipelineSpec, NodeSpec, StepSpec], ids=lambda k: k.__name__)
 def test_defaults_are_those_of_the_spec(kind: type) -> None:
-    properties = at(schema(), TABLES[kind])["properties"]
+    properties = at(load_language_schema(), TABLES[kind])["properties"]
     for field in attrs.fields(kind):
         value = properties.get(field.name)
         if value and isinstance(field.default, (bool, int, str)):

@@ -13,7 +13,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from engine.api import check
-from engine.language.loader import load
+from engine.language.loader import load_spec
 from engine.language.spec import NodeSpec, RetrySpec, RouteSpec, Spec, StepSpec
 from engine.toml.source import Source
 from tests.language.test_json_schema import near_misses
@@ -46,7 +46,7 @@ def reader(files: dict[str, str]) -> Any:
 def loaded(text: str, **files: str) -> tuple[Spec | None, list[Found]]:
     """The Spec of a text and its findings; `files` are those beside it, by stem."""
     found_in = reader({f"{stem}.toml": other for stem, other in files.items()})
-    spec, found = load(Source("case.toml", text), found_in)
+    spec, found = load_spec(Source("case.toml", text), found_in)
     return spec, [shown(diagnostic) for diagnostic in found]
 
 
@@ -106,7 +106,7 @@ def test_short_forms_are_spelled_out() -> None:
 
 
 def test_the_name_is_the_stem_of_the_file() -> None:
-    spec, _ = load(Source("some/where/article.toml", A))
+    spec, _ = load_spec(Source("some/where/article.toml", A))
     assert spec is not None
     assert spec.name == "article"
 
@@ -138,7 +138,7 @@ def test_exits_pools_and_pipelines_may_have_reserved_names() -> None:
         "nodes": {"a": {"task": "t", "exits": {"done": 3}, "pool": "run"}},
         "pipelines": {"filter": {"nodes": {"a": {"task": "t"}}}},
     }
-    assert spec_of(tomli_w.dumps(doc)).pipelines["filter"].at == ("pipelines", "filter")
+    assert spec_of(tomli_w.dumps(doc)).pipelines["filter"].key_path == ("pipelines", "filter")
 
 
 def test_a_schema_of_an_input_may_hold_anything() -> None:
@@ -698,7 +698,7 @@ def test_what_is_right_is_kept() -> None:
     assert spec is not None
     assert spec.nodes["a"] == NodeSpec({"a": StepSpec("shell")}, "a", single=True, join="any")
     assert spec.nodes["b"] == NodeSpec({"b": StepSpec("t")}, "b", single=True)
-    assert spec.broken == {("nodes", "a", "timeout"), ("pools", "gpu")}
+    assert spec.omitted_paths == {("nodes", "a", "timeout"), ("pools", "gpu")}
 
 
 @pytest.mark.parametrize(
@@ -893,7 +893,7 @@ def test_a_file_is_loaded_from_beside_the_spec() -> None:
     text = (
         'engine = 1\nnodes.a.pipeline = "../x/child.toml"\nnodes.b.pipeline = "../x/child.toml"\n'
     )
-    spec, found = load(Source("/some/where/case.toml", text), read)
+    spec, found = load_spec(Source("/some/where/case.toml", text), read)
     assert not found
     assert spec is not None
     assert [str(path) for path in seen] == ["/some/x/child.toml"]
@@ -909,7 +909,7 @@ def test_a_file_of_two_files_is_loaded_once() -> None:
         return Source(path, A if leaf else 'engine = 1\nnodes.a.pipeline = "./leaf.toml"\n')
 
     text = 'engine = 1\nnodes.a.pipeline = "./b.toml"\nnodes.b.pipeline = "./c.toml"\n'
-    spec, found = load(Source("case.toml", text), read)
+    spec, found = load_spec(Source("case.toml", text), read)
     assert not found
     assert spec is not None
     assert sorted(seen) == ["b.toml", "c.toml", "leaf.toml"]
@@ -919,14 +919,14 @@ def test_a_file_of_two_files_is_loaded_once() -> None:
 
 def test_mistakes_of_other_files_are_told_with_their_place() -> None:
     text = 'engine = 1\nnodes.a.pipeline = "./child.toml"\n'
-    _, found = load(Source("case.toml", text), reader({"child.toml": A + "x = 1\n"}))
+    _, found = load_spec(Source("case.toml", text), reader({"child.toml": A + "x = 1\n"}))
     (one,) = found
     assert (str(one.source.path).rpartition("/")[2], one.span.line) == ("child.toml", 4)
 
 
 def test_a_file_that_is_no_toml_is_told_in_its_place() -> None:
     text = 'engine = 1\nnodes.a.pipeline = "./child.toml"\n'
-    spec, found = load(Source("case.toml", text), reader({"child.toml": "x"}))
+    spec, found = load_spec(Source("case.toml", text), reader({"child.toml": "x"}))
     assert [d.rule.code for d in found] == ["E101"]
     assert spec is not None
 
@@ -936,7 +936,7 @@ def test_files_that_include_each_other() -> None:
         return f'engine = 1\nnodes.a.pipeline = "./{name}.toml"\n'
 
     files = {"b.toml": including("c"), "c.toml": including("b")}
-    _, found = load(Source("case.toml", including("b")), reader(files))
+    _, found = load_spec(Source("case.toml", including("b")), reader(files))
     (one,) = found
     assert one.rule.code == "E204"
     assert one.message == "pipelines include each other: b.toml → c.toml → b.toml"
@@ -1015,4 +1015,4 @@ def test_documents_of_toml_give_findings(one: dict[str, Any], tmp_path: pathlib.
 )
 def test_a_source_knows_what_it_has(path: tuple[str | int, ...], there: bool) -> None:
     text = A + 'retry = { attempts = 2, on = ["error", "timeout"] }\n'
-    assert Source("x.toml", text).has(path) == there
+    assert Source("x.toml", text).has_path(path) == there

@@ -10,8 +10,8 @@ import pytest
 from engine.api import check
 from engine.compile.compiler import compile as compile_spec
 from engine.diagnostics import Diagnostics
-from engine.language.loader import load
-from engine.language.nesting import DEEPEST
+from engine.language.loader import load_spec
+from engine.language.nesting import MAX_NESTING
 from engine.plan.plan import Plan
 from engine.testing.simulation import simulate
 from engine.toml.source import Source
@@ -42,15 +42,15 @@ def compiled(texts: dict[str, str], first: str) -> tuple[Plan | None, Diagnostic
     def reader(path: pathlib.Path) -> Source:
         return Source(path, texts[path.name])
 
-    spec, found = load(Source(first, texts[first]), reader)
+    spec, found = load_spec(Source(first, texts[first]), reader)
     assert spec is not None
     plan, more = compile_spec(spec, registry())
-    return plan, Diagnostics.of((*found, *more))
+    return plan, Diagnostics.collect((*found, *more))
 
 
 @pytest.mark.parametrize("turned", [False, True])
 def test_as_deep_as_may_be_runs(turned: bool) -> None:
-    order = list(range(DEEPEST - 1))
+    order = list(range(MAX_NESTING - 1))
     plan, found = compiled({"case.toml": file_of(order[::-1] if turned else order)}, "case.toml")
     assert plan is not None
     assert not found
@@ -61,13 +61,13 @@ def test_as_deep_as_may_be_runs(turned: bool) -> None:
 
 
 @pytest.mark.parametrize("turned", [False, True])
-@pytest.mark.parametrize("count", [DEEPEST, 160])
+@pytest.mark.parametrize("count", [MAX_NESTING, 160])
 def test_deeper_is_told_at_the_step_that_is_one_too_many(count: int, turned: bool) -> None:
     order = list(range(count))
     _, found = compiled({"case.toml": file_of(order[::-1] if turned else order)}, "case.toml")
-    names = [f"p{at}" for at in range(count - DEEPEST, -1, -DEEPEST)]
+    names = [f"p{at}" for at in range(count - MAX_NESTING, -1, -MAX_NESTING)]
     expected = {
-        f"with `{name}` pipelines are nested more than {DEEPEST} levels deep" for name in names
+        f"with `{name}` pipelines are nested more than {MAX_NESTING} levels deep" for name in names
     }
     assert {each.message for each in found} == expected
     assert {each.rule.code for each in found} == {"E103"}
@@ -80,18 +80,18 @@ def test_check_tells_it_too() -> None:
 
 
 def test_files_may_be_as_deep() -> None:
-    plan, found = compiled(chain_of(DEEPEST), "f0.toml")
+    plan, found = compiled(chain_of(MAX_NESTING), "f0.toml")
     assert not found
     assert plan is not None
 
 
-@pytest.mark.parametrize("count", [DEEPEST + 1, 250])
+@pytest.mark.parametrize("count", [MAX_NESTING + 1, 250])
 def test_files_nested_deeper_are_told_once(count: int) -> None:
     _, found = compiled(chain_of(count), "f0.toml")
     [one] = found
     assert (one.rule.code, pathlib.PurePath(one.source.path).name) == (
         "E103",
-        f"f{DEEPEST - 1}.toml",
+        f"f{MAX_NESTING - 1}.toml",
     )
 
 

@@ -10,14 +10,14 @@ import trio
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from engine.analysis.races import Race, races
+from engine.analysis.races import Race, find_races
 from engine.errors import EngineError
 from engine.plan.plan import Plan
 from engine.record.result import Outcome, Result
 from engine.runtime.options import Options
 from engine.runtime.trio_runs import run_plan
-from engine.scheduling.scheduler import LiveAttempt
-from engine.testing.scripts import Ending, Script, addresses, parse_script
+from engine.scheduling.scheduler import AttemptState
+from engine.testing.scripts import Script, ScriptedEnd, iter_script_keys, parse_script
 from engine.testing.simulation import simulate
 from tests.support.plans import comparable, plan_of
 from tests.support.strategies import cases
@@ -40,13 +40,13 @@ def timeless(case: Case) -> Case:
 def ordered(case: Case) -> Case:
     """The case with an edge for each race that the check tells."""
     doc, script, inputs = case
-    while told := [(p, race) for p in plan_of(doc).within() for race in races(p).found]:
+    while told := [(p, race) for p in plan_of(doc).walk_plans() for race in find_races(p).found]:
         _order(doc, *told[0])
     return doc, script, inputs
 
 
 def _order(doc: dict[str, Any], plan: Plan, race: Race) -> None:
-    for part in plan.spec.at:
+    for part in plan.spec.key_path:
         doc = doc[part]
     one, other = (plan.nodes[access.node].name for access in (race.one, race.other))
     nodes = doc[plan.spec.table]
@@ -82,9 +82,9 @@ def ends_at_once(script: Script) -> Any:
     """Bodies that do what the script says in no time, after letting others run."""
     used: dict[str, int] = {}
 
-    async def perform(attempt: LiveAttempt) -> Outcome:
-        served = (script[each] for each in addresses(attempt.path) if each in script)
-        endings = next(served, (Ending(),))
+    async def perform(attempt: AttemptState) -> Outcome:
+        served = (script[each] for each in iter_script_keys(attempt.path) if each in script)
+        endings = next(served, (ScriptedEnd(),))
         count = used.get(attempt.path, 0)
         used[attempt.path] = count + 1
         await trio.lowlevel.checkpoint()
@@ -149,7 +149,7 @@ def most_attempts(plan: Plan) -> int:
     the strategies has more than four items."""
     total = 0
     for node in plan.nodes:
-        taken = sum(route.max or 0 for step in node.machine.steps for route in step.written())
+        taken = sum(route.max or 0 for step in node.machine.steps for route in step.iter_routes())
         for step, body in zip(node.machine.steps, node.bodies, strict=True):
             tries = 1 + sum(clause.attempts - 1 for clause in step.retry)
             inner = most_attempts(body.plan) if body.plan else 0
@@ -159,7 +159,7 @@ def most_attempts(plan: Plan) -> int:
 
 def attempts_in(result: Result) -> int:
     """All attempts of a run, those of sub-pipelines included."""
-    found = [attempt for node in result.nodes.values() for attempt in node.ran()]
+    found = [attempt for node in result.nodes.values() for attempt in node.all_attempts()]
     return len(found) + sum(attempts_in(attempt.run) for attempt in found if attempt.run)
 
 

@@ -13,10 +13,10 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 import engine
-from engine.base.durations import LONGEST, format_duration, parse_duration
+from engine.base.durations import MAX_DURATION, format_duration, parse_duration
 from engine.compile.compiler import compile as compile_spec
 from engine.language.dumper import dump
-from engine.language.loader import load
+from engine.language.loader import load_spec
 from engine.language.spec import Spec
 from engine.plan.plan import Plan
 from engine.toml.source import Source
@@ -29,7 +29,7 @@ SLOW = settings(deadline=None, max_examples=60, suppress_health_check=[HealthChe
 
 
 def spec_of(text: str) -> Spec:
-    spec, found = load(Source("case.toml", text))
+    spec, found = load_spec(Source("case.toml", text))
     assert spec is not None
     assert not found, "\n".join(map(str, found))
     return spec
@@ -134,7 +134,7 @@ def test_dates_come_back_as_the_text_they_are() -> None:
     assert tomli.loads(text)["nodes"]["a"]["with"] == {"day": "2024-02-29", "at": "07:30:00"}
 
 
-@given(st.integers(0, int(LONGEST * 1_000_000_000)))
+@given(st.integers(0, int(MAX_DURATION * 1_000_000_000)))
 def test_durations_come_back_to_the_nanosecond(nanoseconds: int) -> None:
     seconds = nanoseconds / 1_000_000_000
     assert parse_duration(format_duration(seconds)) == seconds
@@ -383,7 +383,7 @@ def test_the_order_of_nodes_is_meaning() -> None:
 def test_a_sub_pipeline_in_a_file_counts_by_what_it_means() -> None:
     def hash_with(child: str) -> str:
         text = 'engine = 1\nnodes.a.pipeline = "./child.toml"\n'
-        spec, found = load(Source("case.toml", text), lambda path: Source(path, child))
+        spec, found = load_spec(Source("case.toml", text), lambda path: Source(path, child))
         assert spec is not None
         assert not found
         plan, _ = compile_spec(spec, registry())

@@ -34,7 +34,7 @@ class Child:
         self.mark = uuid.uuid4().hex
         self.lines: list[str] = []
         self.ready = trio.Event()
-        self.env = {**os.environ, children.COOKIE: self.mark}
+        self.env = {**os.environ, children.ATTEMPT_VARIABLE: self.mark}
 
     def heard(self, line: str) -> None:
         self.lines.append(line)
@@ -44,7 +44,7 @@ class Child:
     async def run(self, *argv: str, **options) -> children.Completed:
         options = {"cwd": ".", "env": self.env, "on_line": self.heard, **options}
         with trio.fail_after(20):
-            return await children.run(argv, **options)
+            return await children.run_child(argv, **options)
 
     def living(self) -> list[int]:
         """The pids that bear the mark, zombies apart: looked up without the code under test."""
@@ -128,7 +128,7 @@ def test_child_that_never_reads_stdin_is_no_trouble():
 def test_environment_is_what_was_given():
     done = run("/usr/bin/env", env={"ONE": "1"})
     lines = dict(line.split("=", 1) for line in done.stdout.decode().splitlines())
-    assert lines.pop(children.COOKIE)
+    assert lines.pop(children.ATTEMPT_VARIABLE)
     assert lines == {"ONE": "1"}
 
 
@@ -233,7 +233,7 @@ def test_stranger_that_holds_the_pipes_does_not_hold_the_attempt():
         child = Child()
         done = await child.run("/bin/sh", "-c", "setsid sleep 600 & echo said")
         left = child.living()
-        await children.kill_strays(child.mark)
+        await children.kill_escaped(child.mark)
         return done.stdout, [pid for pid in left if pid in child.living()]
 
     assert trio.run(main) == (b"said\n", [])
@@ -347,7 +347,7 @@ def test_strays_are_told_by_the_whole_token():
             nursery.start_soon(child.run, *python(code))
             with trio.fail_after(20):
                 await child.ready.wait()
-            await children.kill_strays(child.mark[:-1])
+            await children.kill_escaped(child.mark[:-1])
             left = child.living()
             nursery.cancel_scope.cancel()
         return left
@@ -356,23 +356,23 @@ def test_strays_are_told_by_the_whole_token():
 
 
 def test_a_stray_amid_exec_is_looked_at_again(monkeypatch):
-    looks = iter([b"", b"", b"", b"", f"{children.COOKIE}=mine\0".encode()])
+    looks = iter([b"", b"", b"", b"", f"{children.ATTEMPT_VARIABLE}=mine\0".encode()])
     in_exec = b"7 (sh) R " + b" ".join([b"1"] * 19 + [b"4096"] + [b"0"] * 40)
 
     def proc(name: str, only: str = ""):
         return [(7, in_exec)] if name == "stat" else [(7, next(looks, b"OTHER=1\0"))]
 
     killed = []
-    monkeypatch.setattr(children, "_proc", proc)
-    monkeypatch.setattr(children, "_kill", lambda pid: killed.append(pid) or True)
-    trio.run(children.kill_strays, "mine", clock=trio.testing.MockClock(autojump_threshold=0))
+    monkeypatch.setattr(children, "_iter_proc", proc)
+    monkeypatch.setattr(children, "_kill_group_of", lambda pid: killed.append(pid) or True)
+    trio.run(children.kill_escaped, "mine", clock=trio.testing.MockClock(autojump_threshold=0))
     assert killed == [7]
 
 
 def test_the_owner_of_a_context_marks_its_children():
     async def main() -> list[str]:
-        children.OWNER.set("run-1")
-        done = await Child().run("/bin/sh", "-c", f"echo ${children.COOKIE}")
+        children.OWNER_TOKEN.set("run-1")
+        done = await Child().run("/bin/sh", "-c", f"echo ${children.ATTEMPT_VARIABLE}")
         return done.stdout.decode().strip().split("/")
 
     outer, owner, own = trio.run(main)
@@ -381,4 +381,4 @@ def test_the_owner_of_a_context_marks_its_children():
 
 @pytest.mark.parametrize(("number", "name"), [(9, "SIGKILL"), (40, "signal 40")])
 def test_signals_have_names(number, name):
-    assert children.signal_name(number) == name
+    assert children.describe_signal(number) == name

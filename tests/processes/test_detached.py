@@ -25,7 +25,7 @@ def place(tmp_path: Path) -> str:
 async def go(place: str, *argv: str, **options: Any) -> children.Completed:
     options = {"cwd": ".", "env": dict(os.environ), **options}
     with trio.fail_after(60):
-        return await detached.run(argv, place=place, **options)
+        return await detached.run_detached(argv, directory=place, **options)
 
 
 def run(place: str, *argv: str, **options: Any) -> children.Completed:
@@ -38,13 +38,13 @@ def run(place: str, *argv: str, **options: Any) -> children.Completed:
 def begin(place: str, *argv: str, mark: str) -> subprocess.Popen[bytes]:
     """A shim that this process does not wait for, as one whose engine was killed."""
     Path(place).mkdir(parents=True)
-    env = {**os.environ, children.COOKIE: f"{mark}/{detached.token(place)}"}
-    argv = ["/bin/sh", "-c", detached._SCRIPT, "engine", place, "/bin/ln", "out", *argv]
+    env = {**os.environ, children.ATTEMPT_VARIABLE: f"{mark}/{detached.token_of_directory(place)}"}
+    argv = ["/bin/sh", "-c", detached._SHIM_SCRIPT, "engine", place, "/bin/ln", "out", *argv]
     return subprocess.Popen(argv, env=env, start_new_session=True, stdin=subprocess.DEVNULL)
 
 
 def claimed(place: str) -> detached.Claim:
-    while (claim := detached.claim_of(place)) is None:
+    while (claim := detached.read_claim(place)) is None:
         pass
     return claim
 
@@ -58,14 +58,14 @@ def said(place: str, what: bytes) -> None:
 @pytest.mark.parametrize("status", [0, 1, 78, 126, 127, 143, 255])
 def test_the_status_is_that_of_the_command(place: str, status: int) -> None:
     assert run(place, "sh", "-c", f"exit {status}").returncode == status
-    assert detached.end_of(place) == status
+    assert detached.read_end(place) == status
 
 
 @pytest.mark.parametrize("name", ["TERM", "KILL", "SEGV"])
 def test_death_by_a_signal_is_told_from_a_status(place: str, name: str) -> None:
     number = signal.Signals[f"SIG{name}"]
     assert run(place, "sh", "-c", f"kill -{name} $$").returncode == -number
-    assert detached.end_of(place) == -number
+    assert detached.read_end(place) == -number
 
 
 def test_a_command_that_kills_its_whole_group_is_seen_to_die(place: str) -> None:
@@ -82,7 +82,7 @@ def test_streams_are_kept_apart_and_stdin_is_fed(place: str) -> None:
 def test_a_word_of_the_shell_is_no_command(place: str, word: str) -> None:
     with pytest.raises(OSError, match=f"cannot start `{word}`: command not found"):
         run(place, word, env={"PATH": place})
-    assert detached.look(place) == "free"
+    assert detached.state_of(place) == "free"
 
 
 def test_arguments_and_environment_arrive_as_they_are(place: str) -> None:
@@ -108,7 +108,7 @@ def test_too_much_output_stops_the_command(place: str) -> None:
     code = "import os\nwhile True: os.write(1, bytes(65536))"
     with pytest.raises(children.OutputTooLarge):
         run(place, *python(code), limit=1_000_000)
-    assert not children.living(detached.token(place))
+    assert not children.has_processes(detached.token_of_directory(place))
 
 
 def test_lines_are_told_as_they_come(place: str) -> None:
@@ -141,7 +141,7 @@ def test_what_runs_is_waited_for(place: str, tmp_path: Path) -> None:
     argv = ("sh", "-c", f"echo begun; read x < {fifo}; echo $x; exit 4")
     other = begin(place, *argv, mark="m")
     said(place, b"begun")
-    assert detached.look(place) == "running"
+    assert detached.state_of(place) == "running"
 
     async def main() -> children.Completed:
         found: list[children.Completed] = []
@@ -164,8 +164,8 @@ def test_a_body_that_died_with_its_shim_is_dead(place: str) -> None:
     said(place, b"begun")
     os.killpg(claimed(place).pid, signal.SIGKILL)
     other.wait()
-    assert detached.look(place) == "dead"
-    with pytest.raises(detached.Lost):
+    assert detached.state_of(place) == "dead"
+    with pytest.raises(detached.OutcomeUnknown):
         run(place, "true")
 
 
@@ -174,11 +174,11 @@ def test_another_process_with_the_number_of_a_shim_is_not_taken_for_it(place: st
     stat = Path("/proc/self/stat").read_text()
     boot = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
     Path(place, "claim").write_text(f"{os.getpid()} {boot} {stat}")
-    assert detached.look(place) == "running"
+    assert detached.state_of(place) == "running"
     fields = stat.split()
     fields[21] = "1"
     Path(place, "claim").write_text(f"{os.getpid()} {boot} {' '.join(fields)}")
-    assert detached.look(place) == "dead"
+    assert detached.state_of(place) == "dead"
 
 
 IGNORES = "trap '' TERM; echo begun; sleep 600 & sleep 600; sleep 600"

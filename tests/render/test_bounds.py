@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from engine.api import worst_case
+from engine.api import compute_worst_case
 from engine.cli.main import main
 from engine.render import bounds
 from engine.toml.source import Source
@@ -50,7 +50,7 @@ critical path: article → publish"""
 
 
 def shown(text: str) -> str:
-    return bounds.report("press.toml", worst_case(Source("press.toml", text))[0])
+    return bounds.render_bounds("press.toml", compute_worst_case(Source("press.toml", text))[0])
 
 
 def test_a_table_of_nodes_steps_and_the_run() -> None:
@@ -100,7 +100,9 @@ def test_as_json_beside_the_findings(tmp_path: Path, capsys: pytest.CaptureFixtu
 
 
 def test_of_a_node_with_a_mistake_no_worst_case_is_told() -> None:
-    found, mistakes = worst_case(Source("press.toml", SPEC + 'pool = "gpu"\ndeadline = "1s"\n'))
+    found, mistakes = compute_worst_case(
+        Source("press.toml", SPEC + 'pool = "gpu"\ndeadline = "1s"\n')
+    )
     assert found is None
     assert [each.rule.code for each in mistakes] == ["E201"]
 
@@ -139,8 +141,8 @@ for_each = "${inputs.many}"
 task = "shell"
 with = { argv = ["./one", "${item}"] }
 """
-    found = worst_case(Source("fan.toml", fan))[0]
-    data = json.loads(bounds.as_json("[]", {"fan.toml": found}))["worst_case"]["fan.toml"]
+    found = compute_worst_case(Source("fan.toml", fan))[0]
+    data = json.loads(bounds.bounds_to_json("[]", {"fan.toml": found}))["worst_case"]["fan.toml"]
     assert data["of_any_length"] == ["fan"]
     assert (data["run"]["attempts"], data["nodes"]["fan"]["items"]) == (None, None)
     assert data["nodes"]["fan"]["item"]["attempts"] == 1

@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from engine.diagnostics import Diagnostic, Diagnostics, Note, Rule
-from engine.render.diagnostics import as_json, concise, human, summary
+from engine.diagnostics import Diagnostic, Diagnostics, RelatedSpan, Rule
+from engine.render.diagnostics import diagnostics_to_json, render_concise, render_human, summarise
 from engine.toml.source import Source, Span
 
 START = Span(2, 1, 2, 7)
@@ -32,7 +32,7 @@ more
 def finding(
     text: str = TEXT,
     span: Span = START,
-    notes: tuple[Note, ...] = (),
+    notes: tuple[RelatedSpan, ...] = (),
     help: str | None = None,
     message: str = "it never ends",
     rule: Rule = LOOP,
@@ -43,7 +43,7 @@ def finding(
 
 def shown(diagnostic: Diagnostic) -> list[str]:
     """The lines beneath the head and the arrow."""
-    return human([diagnostic], color=False).split("\n")[3:]
+    return render_human([diagnostic], color=False).split("\n")[3:]
 
 
 def test_a_finding_with_its_line_and_help() -> None:
@@ -54,24 +54,29 @@ error[E301 infinite-retry]: it never ends
 2 | review = "process"
   | ^^^^^^
   = help: give the route a `max`"""
-    assert human([finding(help="give the route a `max`")], color=False) == expected
+    assert render_human([finding(help="give the route a `max`")], color=False) == expected
 
 
 def test_a_warning_says_so() -> None:
-    assert human([finding(rule=DEAD)], color=False).startswith("warning[W305 dead-route]: it never")
+    assert render_human([finding(rule=DEAD)], color=False).startswith(
+        "warning[W305 dead-route]: it never"
+    )
 
 
 def test_findings_stand_apart() -> None:
-    one = human([finding()], color=False)
-    assert human([finding(), finding()], color=False) == f"{one}\n\n{one}"
+    one = render_human([finding()], color=False)
+    assert render_human([finding(), finding()], color=False) == f"{one}\n\n{one}"
 
 
 def test_nothing_found_is_no_text() -> None:
-    assert human([], color=True) == concise([]) == ""
+    assert render_human([], color=True) == render_concise([]) == ""
 
 
 def test_notes_are_in_one_snippet_in_the_order_of_lines() -> None:
-    notes = (Note("the loop continues here", Span(6, 1, 6, 8)), Note("from here", Span(1, 2, 1, 7)))
+    notes = (
+        RelatedSpan("the loop continues here", Span(6, 1, 6, 8)),
+        RelatedSpan("from here", Span(1, 2, 1, 7)),
+    )
     assert shown(finding(notes=notes)) == [
         "1 | [nodes.a.routes]",
         "  |  ----- from here",
@@ -84,7 +89,7 @@ def test_notes_are_in_one_snippet_in_the_order_of_lines() -> None:
 
 
 def test_a_note_in_the_same_line_follows_the_finding() -> None:
-    notes = (Note("b", Span(2, 10, 2, 19)), Note("a", Span(2, 1, 2, 7)))
+    notes = (RelatedSpan("b", Span(2, 10, 2, 19)), RelatedSpan("a", Span(2, 1, 2, 7)))
     assert shown(finding(span=Span(2, 8, 2, 9), notes=notes)) == [
         '2 | review = "process"',
         "  |        ^",
@@ -95,8 +100,8 @@ def test_a_note_in_the_same_line_follows_the_finding() -> None:
 
 def test_the_margin_is_as_wide_as_the_last_number() -> None:
     text = "\n" * 9 + "a = 1\n"
-    notes = (Note("here", Span(10, 1, 10, 2)),)
-    assert human([finding(text, Span(9, 1, 9, 1), notes)], color=False).split("\n")[1:] == [
+    notes = (RelatedSpan("here", Span(10, 1, 10, 2)),)
+    assert render_human([finding(text, Span(9, 1, 9, 1), notes)], color=False).split("\n")[1:] == [
         "  --> spec.toml:9:1",
         "   |",
         " 9 |",
@@ -153,7 +158,7 @@ def test_a_long_span_is_underlined_as_far_as_it_shows() -> None:
 
 
 def test_a_long_line_is_shown_for_each_place_in_it() -> None:
-    notes = (Note("there", Span(1, 505, 1, 510)),)
+    notes = (RelatedSpan("there", Span(1, 505, 1, 510)),)
     assert shown(finding("here" + "y" * 500 + "there", Span(1, 1, 1, 5), notes)) == [
         f"1 | here{'y' * 116}...",
         "  | ^^^^",
@@ -163,10 +168,10 @@ def test_a_long_line_is_shown_for_each_place_in_it() -> None:
 
 
 def test_color_changes_nothing_but_color() -> None:
-    notes = (Note("here", Span(6, 1, 6, 8)),)
+    notes = (RelatedSpan("here", Span(6, 1, 6, 8)),)
     found = [finding(notes=notes, help="mend it"), finding(rule=DEAD)]
-    colored = human(found, color=True)
-    assert re.sub(r"\x1b\[[0-9;]*m", "", colored) == human(found, color=False)
+    colored = render_human(found, color=True)
+    assert re.sub(r"\x1b\[[0-9;]*m", "", colored) == render_human(found, color=False)
     assert "\x1b[1;31merror[E301 infinite-retry]\x1b[0m" in colored
     assert "\x1b[1;33mwarning[W305 dead-route]\x1b[0m" in colored
 
@@ -174,10 +179,10 @@ def test_color_changes_nothing_but_color() -> None:
 def test_what_does_not_print_is_shown_as_an_escape() -> None:
     text = "a\x1b[2J\u202eb"
     diagnostic = finding(
-        text, Span(1, 7, 1, 8), (Note(text, Span(1, 1, 1, 2)),), text, text, path=text
+        text, Span(1, 7, 1, 8), (RelatedSpan(text, Span(1, 1, 1, 2)),), text, text, path=text
     )
     safe = r"a\x1b[2J\u202eb"
-    assert human([diagnostic], color=False).split("\n") == [
+    assert render_human([diagnostic], color=False).split("\n") == [
         f"error[E301 infinite-retry]: {safe}",
         f" --> {safe}:1:7",
         "  |",
@@ -192,14 +197,14 @@ def test_what_does_not_print_is_shown_as_an_escape() -> None:
 def test_no_text_reaches_the_terminal_as_it_is(text: str, column: int, width: int) -> None:
     line = text.replace("\n", " ")
     span = Span(1, column, 1, column + width)
-    diagnostic = finding(line, span, (Note(text, span),), text, text, path=text)
-    lines = [*human([diagnostic], color=False).split("\n"), concise([diagnostic])]
+    diagnostic = finding(line, span, (RelatedSpan(text, span),), text, text, path=text)
+    lines = [*render_human([diagnostic], color=False).split("\n"), render_concise([diagnostic])]
     assert [line for line in lines if not line.isprintable()] == []
 
 
 def test_concise_is_a_line_each() -> None:
     found = [finding(), finding(rule=DEAD, span=Span(3, 1, 3, 8), message="a\nb", path="a\n.toml")]
-    assert concise(found).split("\n") == [
+    assert render_concise(found).split("\n") == [
         "spec.toml:2:1: E301 infinite-retry: it never ends",
         r"a\n.toml:3:1: W305 dead-route: a\nb",
     ]
@@ -207,7 +212,7 @@ def test_concise_is_a_line_each() -> None:
 
 def test_json_is_the_list_of_findings() -> None:
     found = [finding(message="é\u202e", help="mend it")]
-    text = as_json(found)
+    text = diagnostics_to_json(found)
     assert text.isascii()
     assert json.loads(text) == [each.to_json() for each in found]
 
@@ -223,18 +228,18 @@ def test_json_is_the_list_of_findings() -> None:
     ],
 )
 def test_summary(found: list[Rule], files: int, expected: str) -> None:
-    assert summary([finding(rule=rule) for rule in found], files) == expected
+    assert summarise([finding(rule=rule) for rule in found], files) == expected
 
 
 def test_summary_counts_files_with_findings() -> None:
-    found = Diagnostics.of([finding(path="a.toml"), finding(path="b.toml")])
-    assert summary(found, 1) == summary(found, 2) == "found 2 errors in 2 files"
+    found = Diagnostics.collect([finding(path="a.toml"), finding(path="b.toml")])
+    assert summarise(found, 1) == summarise(found, 2) == "found 2 errors in 2 files"
 
 
 def test_carets_stand_right_where_the_output_has_no_such_characters() -> None:
     text = 'x = "日é" y = 3\n'
     source = Source("a.toml", text)
     found = Diagnostic(Rule("E999", "odd", "odd"), "odd", source, Span(1, 10, 1, 11))
-    *_, line, carets = human([found], color=False, encoding="ascii").split("\n")
+    *_, line, carets = render_human([found], color=False, encoding="ascii").split("\n")
     assert line == '1 | x = "\\u65e5\\xe9" y = 3'
     assert carets.index("^") == line.index("y")

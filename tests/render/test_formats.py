@@ -14,9 +14,18 @@ from hypothesis import strategies as st
 from pydantic_sarif.model import StaticAnalysisResultsFormatSarifVersion210JsonSchema as Sarif
 
 from engine.api import check
-from engine.cli.commands.check import FORMATS as OFFERED
-from engine.diagnostics import Diagnostic, Diagnostics, Edit, Fix, Note, Rule, Severity, codes
-from engine.render.formats import FORMATS, Report, render
+from engine.cli.commands.check import FORMAT_NAMES as OFFERED
+from engine.diagnostics import (
+    Diagnostic,
+    Diagnostics,
+    Edit,
+    Fix,
+    RelatedSpan,
+    Rule,
+    Severity,
+    codes,
+)
+from engine.render.formats import FORMATS, CheckReport, render_report
 from engine.toml.source import Source, Span
 
 FIXTURES = Path(__file__).parents[1] / "fixtures"
@@ -35,7 +44,9 @@ def findings(draw: st.DrawFn) -> Diagnostic:
         source,
         draw(spans),
         draw(st.none() | NO_SURROGATES),
-        notes=tuple(Note(draw(NO_SURROGATES), draw(spans)) for _ in range(draw(st.integers(0, 2)))),
+        notes=tuple(
+            RelatedSpan(draw(NO_SURROGATES), draw(spans)) for _ in range(draw(st.integers(0, 2)))
+        ),
         fix=draw(
             st.none()
             | st.builds(Fix, NO_SURROGATES, st.tuples(st.builds(Edit, spans, NO_SURROGATES)))
@@ -45,8 +56,8 @@ def findings(draw: st.DrawFn) -> Diagnostic:
 
 
 reports = st.builds(
-    Report,
-    st.lists(findings(), max_size=4).map(Diagnostics.of),
+    CheckReport,
+    st.lists(findings(), max_size=4).map(Diagnostics.collect),
     st.just(("a.toml", "sound.toml")),
     st.lists(st.tuples(st.sampled_from(["no.toml", "a.toml"]), NO_SURROGATES), max_size=2).map(
         tuple
@@ -55,45 +66,45 @@ reports = st.builds(
 
 
 @pytest.fixture(scope="module")
-def real() -> Report:
+def real() -> CheckReport:
     """What is found in all wrong fixtures."""
     paths = sorted((FIXTURES / "err").glob("*.toml"))
-    found = Diagnostics.of(each for path in paths for each in check(path))
-    return Report(found, tuple(map(str, paths)), (("no.toml", "it is not there"),))
+    found = Diagnostics.collect(each for path in paths for each in check(path))
+    return CheckReport(found, tuple(map(str, paths)), (("no.toml", "it is not there"),))
 
 
-def test_every_format_is_offered_and_writes(real: Report) -> None:
+def test_every_format_is_offered_and_writes(real: CheckReport) -> None:
     assert tuple(FORMATS) == OFFERED
     for name in FORMATS:
-        assert render(name, real)
-        assert not render(name, real).endswith("\n")
+        assert render_report(name, real)
+        assert not render_report(name, real).endswith("\n")
 
 
 # -- JSON --------------------------------------------------------------------------------------
 
 
 @given(reports)
-def test_json_lines_are_the_json_list(report: Report) -> None:
-    lines = render("jsonl", report).splitlines()
-    assert [json.loads(line) for line in lines] == json.loads(render("json", report))
+def test_json_lines_are_the_json_list(report: CheckReport) -> None:
+    lines = render_report("jsonl", report).splitlines()
+    assert [json.loads(line) for line in lines] == json.loads(render_report("json", report))
 
 
 # -- SARIF -------------------------------------------------------------------------------------
 
 
-def test_real_findings_are_valid_sarif(real: Report) -> None:
-    Sarif.model_validate_json(render("sarif", real))
+def test_real_findings_are_valid_sarif(real: CheckReport) -> None:
+    Sarif.model_validate_json(render_report("sarif", real))
 
 
 @given(reports)
-def test_sarif_is_valid_and_says_what_was_found(report: Report) -> None:
-    text = render("sarif", report)
+def test_sarif_is_valid_and_says_what_was_found(report: CheckReport) -> None:
+    text = render_report("sarif", report)
     Sarif.model_validate_json(text)
     [run] = json.loads(text)["runs"]
     rules = run["tool"]["driver"]["rules"]
     assert len({rule["id"] for rule in rules}) == len(rules)
-    assert run["invocations"][0]["executionSuccessful"] is not bool(report.unread)
-    for each, result in zip(report.found, run["results"], strict=True):
+    assert run["invocations"][0]["executionSuccessful"] is not bool(report.unreadable)
+    for each, result in zip(report.diagnostics, run["results"], strict=True):
         assert rules[result["ruleIndex"]]["id"] == result["ruleId"] == each.rule.code
         assert result["level"] == each.severity
         assert result["message"]["text"].startswith(each.message)
@@ -115,7 +126,7 @@ def test_sarif_is_valid_and_says_what_was_found(report: Report) -> None:
 
 def test_sarif_has_the_page_of_a_rule_and_a_uri(tmp_path: Path) -> None:
     path = tmp_path / "a b.toml"
-    text = render("sarif", Report(check(Source(path, "engine = 1")), (str(path),)))
+    text = render_report("sarif", CheckReport(check(Source(path, "engine = 1")), (str(path),)))
     [run] = json.loads(text)["runs"]
     assert run["tool"]["driver"]["rules"][0]["help"]["markdown"].startswith("# E105 missing-key\n")
     place = run["results"][0]["locations"][0]["physicalLocation"]
@@ -140,10 +151,14 @@ def unescaped(text: str) -> str:
 
 
 @given(reports)
-def test_a_runner_reads_of_github_commands_what_was_found(report: Report) -> None:
-    lines = render("github", report).split("\n") if report.found or report.unread else []
-    assert len(lines) == len(report.found) + len(report.unread)
-    for each, line in zip(report.found, lines, strict=False):
+def test_a_runner_reads_of_github_commands_what_was_found(report: CheckReport) -> None:
+    lines = (
+        render_report("github", report).split("\n")
+        if report.diagnostics or report.unreadable
+        else []
+    )
+    assert len(lines) == len(report.diagnostics) + len(report.unreadable)
+    for each, line in zip(report.diagnostics, lines, strict=False):
         name, place, message = read_command(line)
         assert name == ("notice" if each.severity is Severity.NOTE else each.severity)
         assert place["file"] == str(each.source.path)
@@ -170,8 +185,8 @@ def elements(text: str) -> Iterator[Xml.Element]:
 
 
 @given(reports)
-def test_junit_has_the_shape_and_the_counts(report: Report) -> None:
-    text = render("junit", report)
+def test_junit_has_the_shape_and_the_counts(report: CheckReport) -> None:
+    text = render_report("junit", report)
     for each in elements(text):
         attributes, children = SHAPE[each.tag]
         assert set(each.attrib) == attributes
@@ -184,9 +199,11 @@ def test_junit_has_the_shape_and_the_counts(report: Report) -> None:
             ):
                 assert each.get(counted) == str(len(list(each.iter(tag))))
     tags = [each.tag for each in elements(text)]
-    assert tags.count("failure") == sum(e.severity is not Severity.NOTE for e in report.found)
-    assert tags.count("error") == len(report.unread)
-    paths = {str(each.source.path) for each in report.found} | {path for path, _ in report.unread}
+    assert tags.count("failure") == sum(e.severity is not Severity.NOTE for e in report.diagnostics)
+    assert tags.count("error") == len(report.unreadable)
+    paths = {str(each.source.path) for each in report.diagnostics} | {
+        path for path, _ in report.unreadable
+    }
     assert tags.count("testsuite") == len({*report.files, *paths})
     assert text.isascii()
 
@@ -196,5 +213,5 @@ def test_junit_has_the_shape_and_the_counts(report: Report) -> None:
 
 def test_people_are_told_what_can_be_mended() -> None:
     source = Source("a.toml", 'engine = 1\n[nodes.a]\ntask = "slep"\nrotes = {}\n')
-    text = render("human", Report(check(source), ("a.toml",)))
+    text = render_report("human", CheckReport(check(source), ("a.toml",)))
     assert text.splitlines()[-2] == "can be fixed: 2 with `--fix`"

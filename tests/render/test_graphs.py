@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from engine.plan.plan import Plan
-from engine.render.graphs import dot, mermaid
+from engine.render.graphs import render_dot, render_mermaid
 from tests.support.plans import plan_of
 
 SHELL: dict[str, Any] = {"task": "shell"}
@@ -40,7 +40,7 @@ def machine() -> Plan:
 
 def test_mermaid() -> None:
     assert (
-        mermaid(machine())
+        render_mermaid(machine())
         == """
 flowchart TD
   n0["end<br/>shell<br/>up to 3 attempts"]
@@ -68,7 +68,7 @@ flowchart TD
 
 def test_dot() -> None:
     assert (
-        dot(machine())
+        render_dot(machine())
         == """
 digraph "release" {
   compound=true
@@ -111,7 +111,7 @@ def test_groups_and_sub_pipelines() -> None:
         pipelines={"child": child},
     )
     assert (
-        mermaid(found)
+        render_mermaid(found)
         == """
 flowchart TD
   subgraph g0["1#46; Build"]
@@ -121,33 +121,33 @@ flowchart TD
   n1["b<br/>shell"]
 """.strip()
     )
-    assert '    n2 [label="c\\npipeline child", peripheries=2]' in dot(found)
+    assert '    n2 [label="c\\npipeline child", peripheries=2]' in render_dot(found)
 
 
 def test_a_single_step_that_goes_back_to_itself() -> None:
     node = {**SHELL, "exits": {"again": 4}, "routes": {"again": {"to": "a", "max": 2}}}
-    assert mermaid(plan({"a": node})).endswith('\n  n0 -.->|"again, max 2"| n0')
-    assert '  n0 -> n0 [label="again, max 2", style=dashed]' in dot(plan({"a": node}))
+    assert render_mermaid(plan({"a": node})).endswith('\n  n0 -.->|"again, max 2"| n0')
+    assert '  n0 -> n0 [label="again, max 2", style=dashed]' in render_dot(plan({"a": node}))
 
 
 def test_what_else_decides_whether_a_node_runs() -> None:
     node = {**SHELL, "when": 'inputs.go == "x"', "needs": ["b"], "join": "any"}
-    found = mermaid(plan({"a": node, "b": SHELL}, inputs={"go": {"type": "string"}}))
+    found = render_mermaid(plan({"a": node, "b": SHELL}, inputs={"go": {"type": "string"}}))
     assert "<br/>when inputs.go == #34;x#34;<br/>any of its needs" in found
 
 
-@pytest.mark.parametrize("write", [mermaid, dot])
+@pytest.mark.parametrize("write", [render_mermaid, render_dot])
 @given(text=st.text(min_size=1))
 def test_no_text_leaves_its_quotes(write: Any, text: str) -> None:
     found = write(plan({"a": {**SHELL, "group": text}}))
     calm = write(plan({"a": {**SHELL, "group": "x"}}))
-    quoted = re.compile(r'"(?:[^"\\]|\\.)*"' if write is dot else r'"[^"]*"')
+    quoted = re.compile(r'"(?:[^"\\]|\\.)*"' if write is render_dot else r'"[^"]*"')
     assert quoted.sub('""', found) == quoted.sub('""', calm)
 
 
 @given(st.text(min_size=1))
 def test_no_text_becomes_markup_in_mermaid(text: str) -> None:
-    found = mermaid(plan({"a": {**SHELL, "group": text}}))
+    found = render_mermaid(plan({"a": {**SHELL, "group": text}}))
     (label,) = re.findall(r'subgraph g0\["(.*)"\]$', found, re.MULTILINE)
     rest = re.sub(r"#[0-9]+;", "", label)
     assert not set(rest) & set("#&<>`\\;[](){}|*~'")
@@ -157,7 +157,7 @@ def test_no_text_becomes_markup_in_mermaid(text: str) -> None:
 def test_the_routes_of_a_single_step_to_ends_are_drawn() -> None:
     again = {"to": "a", "max": 2, "then": "done:gave_up", "delay": "1m30s"}
     node = {**SHELL, "exits": {"again": 4}, "routes": {"again": again, "error": "fail:bad"}}
-    found = mermaid(plan({"a": node}))
+    found = render_mermaid(plan({"a": node}))
     assert (
         found
         == """
@@ -192,12 +192,12 @@ flowchart TD
 def test_routes_that_say_no_more_than_the_default_are_not_drawn(
     routes: dict[str, Any], drawn: bool
 ) -> None:
-    assert ("subgraph" in mermaid(plan({"a": {**SHELL, "routes": routes}}))) is drawn
+    assert ("subgraph" in render_mermaid(plan({"a": {**SHELL, "routes": routes}}))) is drawn
 
 
 def test_what_a_node_runs_for_each_of_is_said() -> None:
     read = {**SHELL, "for_each": "${inputs.many}"}
     written = {**SHELL, "for_each": ["a", "b"]}
-    drawn = mermaid(plan({"read": read, "written": written}, inputs={"many": {}}))
+    drawn = render_mermaid(plan({"read": read, "written": written}, inputs={"many": {}}))
     assert "for each of $#123;inputs.many#125;" in drawn
     assert "for each of 2 items" in drawn

@@ -9,8 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from engine.record.events import Event
-from engine.render.progress import Board, Notes, line, short
-from engine.render.text import bare, columns
+from engine.render.progress import LastNotes, ProgressView, format_event, shorten_path
+from engine.render.text import plain_text, text_width
 
 
 def started(path: str, time: float = 0.0, visit: int = 1, attempt: int = 1) -> Event:
@@ -38,8 +38,10 @@ def item(path: str, result: str, done: int, items: int, failed: int = 0) -> Even
     return Event("item_settled", 75.0, path, data | counts)
 
 
-def frame(board: Board, now: float = 20.0, width: int = 80, height: int = 24) -> list[str]:
-    return ["".join(map(bare, pieces)) for pieces in board.frame(now, width, height, "*")]
+def frame(board: ProgressView, now: float = 20.0, width: int = 80, height: int = 24) -> list[str]:
+    return [
+        "".join(map(plain_text, pieces)) for pieces in board.render_frame(now, width, height, "*")
+    ]
 
 
 # -- a line an event ---------------------------------------------------------------------------
@@ -93,7 +95,7 @@ def frame(board: Board, now: float = 20.0, width: int = 80, height: int = 24) ->
     ],
 )
 def test_lines(event: Event, shown: str | None) -> None:
-    assert line(event) == shown
+    assert format_event(event) == shown
 
 
 @pytest.mark.parametrize(
@@ -101,16 +103,16 @@ def test_lines(event: Event, shown: str | None) -> None:
     [("a", "a"), ("a/a", "a"), ("a/b", "a/b"), ("a/a/b/c", "a/b/c"), ("a/b/b/b", "a/b/b")],
 )
 def test_a_step_that_bears_its_nodes_name_is_left_out(path: str, shown: str) -> None:
-    assert short(path) == shown
+    assert shorten_path(path) == shown
 
 
 # -- a few lines redrawn -----------------------------------------------------------------------
 
 
-def board_of(*events: Event, total: int = 5) -> Board:
-    board = Board(total)
+def board_of(*events: Event, total: int = 5) -> ProgressView:
+    board = ProgressView(total)
     for event in events:
-        board.feed(event)
+        board.add_event(event)
     return board
 
 
@@ -133,7 +135,7 @@ def test_a_frame() -> None:
 def test_a_sub_pipeline_is_shown_by_what_runs_inside_it() -> None:
     board = board_of(started("a/a"), started("a/a/b/b"))
     assert frame(board)[1:] == ["  a/b   20.0s"]
-    board.feed(ended("a/a/b/b", 0))
+    board.add_event(ended("a/a/b/b", 0))
     assert frame(board)[1:] == ["  a   20.0s"]
 
 
@@ -166,14 +168,14 @@ EVENTS = st.one_of(
 def test_a_frame_never_leaves_its_terminal(events: list[Event], width: int, height: int) -> None:
     lines = frame(board_of(*events), width=width, height=height)
     assert 1 <= len(lines) <= max(1, height - 1)
-    assert all(columns(line) <= max(width - 1, 0) and line.isprintable() for line in lines)
+    assert all(text_width(line) <= max(width - 1, 0) and line.isprintable() for line in lines)
 
 
 # -- what is left of it ------------------------------------------------------------------------
 
 
 def test_notes_keep_the_last_words_of_what_did_not_succeed() -> None:
-    notes = Notes(most=2)
+    notes = LastNotes(max_lines=2)
     for event in (
         noted("a/a", "of the first attempt"),
         ended("a/a", 1),
@@ -182,17 +184,17 @@ def test_notes_keep_the_last_words_of_what_did_not_succeed() -> None:
         noted("b/b", "well"),
         ended("b/b", 0),
     ):
-        notes.feed(event)
+        notes.add_event(event)
     assert {path: list(kept) for path, kept in notes.by_path.items()} == {"a/a": ["1", "2"]}
 
 
 def test_of_a_fan_out_a_terminal_shows_how_many_have_ended() -> None:
-    board = Board(2)
-    board.feed(started("fan[0]/fan"))
-    board.feed(ended("fan[0]/fan", 0))
-    board.feed(item("fan[0]", "succeeded", 37, 100, 2))
-    board.feed(started("fan[37]/fan", 1.0))
+    board = ProgressView(2)
+    board.add_event(started("fan[0]/fan"))
+    board.add_event(ended("fan[0]/fan", 0))
+    board.add_event(item("fan[0]", "succeeded", 37, 100, 2))
+    board.add_event(started("fan[37]/fan", 1.0))
     assert frame(board, now=9.0)[0] == "* 9.0s  0/2 done  1 running"
     assert frame(board, now=9.0)[1:] == ["  fan  37/100 items, 2 failed", "  fan[37]    8.0s"]
-    board.feed(settled("fan", "succeeded"))
+    board.add_event(settled("fan", "succeeded"))
     assert frame(board)[1:] == ["  fan[37]   19.0s"]

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from engine.api import check
-from engine.render.tasks import as_json, detail, listing, type_of
+from engine.render.tasks import describe_schema, render_task, render_task_list, task_to_json
 from engine.sdk.registry import Registry
 from engine.sdk.task import Task
 from engine.toml.source import Source
@@ -42,7 +42,7 @@ REVIEW = Task(
 
 def test_one_task() -> None:
     assert (
-        detail(REVIEW, "acme.tasks:review")
+        render_task(REVIEW, "acme.tasks:review")
         == r"""
 acme.review  Review (acme.tasks:review)
 Let somebody read a text.
@@ -71,7 +71,7 @@ example
 
 def test_a_task_that_says_little() -> None:
     assert (
-        detail(Task("bare", body, open=True), "built-in")
+        render_task(Task("bare", body, open_exits=True), "built-in")
         == """
 bare  (built-in)
 
@@ -117,7 +117,7 @@ def test_an_example_is_made_of_what_is_required() -> None:
         "additionalProperties": False,
     }
     made = Task("acme.my-task", body, input_schema=schema)
-    example = detail(made, "x").partition("\nexample\n")[2]
+    example = render_task(made, "x").partition("\nexample\n")[2]
     text = "engine = 1\n" + textwrap.dedent(example)
     registry = Registry({made.id: lambda: made}, entry_points=False)
     assert [str(each) for each in check(Source("x.toml", text), registry)] == []
@@ -126,22 +126,22 @@ def test_an_example_is_made_of_what_is_required() -> None:
 
 
 def test_an_example_has_no_reserved_name() -> None:
-    assert "[nodes.list_]\n" in detail(Task("acme.list", body), "x")
+    assert "[nodes.list_]\n" in render_task(Task("acme.list", body), "x")
 
 
 def test_inputs_that_are_not_closed() -> None:
     schema = {"type": "object", "properties": {"a": {}}, "additionalProperties": {"type": "null"}}
-    assert "  any other name: null\n" in detail(Task("a", body, input_schema=schema), "x")
+    assert "  any other name: null\n" in render_task(Task("a", body, input_schema=schema), "x")
 
 
 def test_a_task_without_inputs() -> None:
     schema = {"type": "object", "properties": {}, "additionalProperties": False}
-    assert "inputs\n  an empty table\n" in detail(Task("a", body, input_schema=schema), "x")
+    assert "inputs\n  an empty table\n" in render_task(Task("a", body, input_schema=schema), "x")
 
 
 def test_a_list() -> None:
     assert (
-        listing([REVIEW, Task("bare", body, name="Bare")])
+        render_task_list([REVIEW, Task("bare", body, name="Bare")])
         == """
 task         description
 acme.review  Let somebody read a text.
@@ -166,10 +166,10 @@ bare         Bare
     ],
 )
 def test_a_schema_in_a_few_words(schema: Any, shown: str) -> None:
-    assert type_of(schema) == shown
+    assert describe_schema(schema) == shown
 
 
 def test_as_data() -> None:
-    data = as_json(REVIEW, "acme.tasks:review")
+    data = task_to_json(REVIEW, "acme.tasks:review")
     assert (data["id"], data["exits"]["needs_work"]) == ("acme.review", 12)
     assert data["inputs"] == REVIEW.input_schema

@@ -80,18 +80,18 @@ def test_every_block_is_of_a_kind_that_is_tested() -> None:
 
 @pytest.mark.parametrize("block", of("toml"), ids=place)
 def test_whole_specs_pass_the_check(block: Block) -> None:
-    assert render.human(engine.check(source(block.text)), color=False) == ""
+    assert render.render_human(engine.check(source(block.text)), color=False) == ""
 
 
 @pytest.mark.parametrize("block", of("toml", "fragment"), ids=place)
 def test_parts_of_specs_pass_the_check(block: Block) -> None:
-    assert render.human(engine.check(source(f"engine = 1\n{block.text}")), color=False) == ""
+    assert render.render_human(engine.check(source(f"engine = 1\n{block.text}")), color=False) == ""
 
 
 @pytest.mark.parametrize("block", of("toml", "step"), ids=place)
 def test_parts_of_steps_pass_the_check(block: Block) -> None:
     text = f"engine = 1\n{STEP}{block.text}"
-    assert render.human(engine.check(source(text)), color=False) == ""
+    assert render.render_human(engine.check(source(text)), color=False) == ""
 
 
 @pytest.mark.parametrize("block", of("toml", "example"), ids=place)
@@ -108,7 +108,7 @@ def test_broken_specs_fail_as_shown(block: Block) -> None:
     found = engine.check(Source(name[1], block.text))
     assert sorted(each.rule.code for each in found) == sorted(block.marks[1:])
     assert shown.marks == ("findings",)
-    assert render.human(found, color=False) == shown.text.rstrip("\n")
+    assert render.render_human(found, color=False) == shown.text.rstrip("\n")
 
 
 def test_the_simulation_of_the_readme_gives_what_it_shows() -> None:
@@ -117,15 +117,15 @@ def test_the_simulation_of_the_readme_gives_what_it_shows() -> None:
     from engine.render import results
 
     for page in ("README.md", "docs/how-to/test.md"):
-        assert results.report(result) in find("(.*)", page)
+        assert results.render_result(result) in find("(.*)", page)
 
 
 def test_the_worst_case_of_the_readme_is_what_it_shows() -> None:
-    from engine.api import worst_case
+    from engine.api import compute_worst_case
     from engine.render import bounds
 
-    found, _ = worst_case(Source("deploy.toml", of("toml")[0].text))
-    assert bounds.report("deploy.toml", found) in find("(.*)", "docs/how-to/worst-case.md")
+    found, _ = compute_worst_case(Source("deploy.toml", of("toml")[0].text))
+    assert bounds.render_bounds("deploy.toml", found) in find("(.*)", "docs/how-to/worst-case.md")
 
 
 # -- Python ----------------------------------------------------------------------------------------

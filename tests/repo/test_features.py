@@ -12,7 +12,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 
 from engine.errors import EngineError
-from engine.render.graphs import mermaid
+from engine.render.graphs import render_mermaid
 from engine.testing.scripts import parse_script
 from engine.testing.simulation import simulate
 from tests.support.plans import comparable, plan_of
@@ -55,7 +55,7 @@ def test_groups_change_nothing_but_the_drawing(case: tuple[Doc, Doc, Doc]) -> No
     }
     plan, other = plan_of(without_groups(doc)), plan_of(grouped)
     assert plan.hash == other.hash
-    assert mermaid(plan) != mermaid(other)
+    assert render_mermaid(plan) != render_mermaid(other)
     try:
         one = simulate(plan, parse_script(script, plan), inputs)
     except EngineError:  # it hangs for ever, and so does the other

@@ -69,10 +69,10 @@ def test_events_have_the_fields_that_their_page_lists() -> None:
 
 
 def test_sarif_leads_to_the_page_of_a_rule(site: Path) -> None:
-    from engine.render.sarif import DOCUMENTATION, _rule
-    from engine.rules import ALL
+    from engine.render.sarif import DOCUMENTATION, _rule_to_json
+    from engine.rules import ALL_RULES
 
     assert f"site_url: {DOCUMENTATION}\n" in (ROOT / "mkdocs.yml").read_text(encoding="utf-8")
-    for rule in ALL:
-        path = _rule(rule)["helpUri"].removeprefix(DOCUMENTATION)
+    for rule in ALL_RULES:
+        path = _rule_to_json(rule)["helpUri"].removeprefix(DOCUMENTATION)
         assert (site / path / "index.html").exists(), path

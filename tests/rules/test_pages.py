@@ -362,7 +362,7 @@ def test_whether_a_run_succeeds_may_be_not_decided(monkeypatch: pytest.MonkeyPat
     text = f"[nodes.a]\n{SHELL}\nroutes = {{ 0 = 'fail' }}\n"
     [(never, _)] = read_in(text)
     assert never.startswith("no run of `case` can succeed")
-    monkeypatch.setattr(node_reachability, "EFFORT", 0)
+    monkeypatch.setattr(node_reachability, "SEARCH_BUDGET", 0)
     assert read_in(text) == [("cannot decide whether any run of `case` can succeed", None)]
 
 

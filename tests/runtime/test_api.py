@@ -741,7 +741,7 @@ def test_a_process_that_a_cancelled_body_forgot_is_killed(run: Any) -> None:
     found: list[Any] = []
 
     async def forget(context: Context) -> None:
-        env = children.tag(os.environ, children.new_token())
+        env = children.with_token(os.environ, children.make_token())
         found.append(subprocess.Popen(["sleep", "1000"], env=env, start_new_session=True))
         await trio.sleep_forever()
 

@@ -30,9 +30,9 @@ from engine.record.result import Outcome, Result
 from engine.runtime.blocking import run_blocking
 from engine.runtime.options import Options
 from engine.runtime.trio_runs import open_run, run_plan
-from engine.scheduling.scheduler import LiveAttempt
+from engine.scheduling.scheduler import AttemptState
 from engine.testing.scripts import parse_script
-from engine.testing.simulation import scripted
+from engine.testing.simulation import build_scripted_bodies
 from tests.support.plans import plan_of
 from tests.support.strategies import CLOSING, cases
 
@@ -78,18 +78,18 @@ def check_record(plan: Plan, events: Sequence[Event], result: Result) -> None:
                 assert not asked
                 asked = True
     assert not running
-    assert sorted(path for path in settled if "/" not in path) == sorted(plan.known)
+    assert sorted(path for path in settled if "/" not in path) == sorted(plan.nodes_by_name)
     assert events[-1].data["status"] == result.status
     check_result(plan, result)
 
 
 def check_result(plan: Plan, result: Result) -> None:
     """T4 of a result: every node has one with a reason, every attempt an end."""
-    assert sorted(result.nodes) == sorted(plan.known)
+    assert sorted(result.nodes) == sorted(plan.nodes_by_name)
     for node in result.nodes.values():
         assert node.reason.kind
         assert all(item.reason.kind for item in node.items or ())
-        for attempt in node.ran():
+        for attempt in node.all_attempts():
             assert attempt.outcome is not None
             assert attempt.ended is not None
             assert attempt.ended >= attempt.started
@@ -103,7 +103,7 @@ class Played:
 
     events: list[Event] = attrs.field(factory=list)
     result: Result | None = None
-    attempts: list[LiveAttempt] = attrs.field(factory=list)
+    attempts: list[AttemptState] = attrs.field(factory=list)
 
 
 def play(
@@ -116,9 +116,9 @@ def play(
 ) -> Played:
     """Run under a virtual clock; cancel as the event of that number is being told, or at a time."""
     played = Played()
-    bodies = scripted(parse_script(script, plan))
+    bodies = build_scripted_bodies(parse_script(script, plan))
 
-    async def perform(attempt: LiveAttempt) -> Outcome:
+    async def perform(attempt: AttemptState) -> Outcome:
         played.attempts.append(attempt)
         outcome: Outcome = await bodies(attempt)
         return outcome
@@ -150,7 +150,7 @@ def check_played(plan: Plan, played: Played) -> None:
     assert played.result is not None
     check_record(plan, played.events, played.result)
     for attempt in played.attempts:
-        assert attempt.over
+        assert attempt.is_over
         assert [node.plan.name for node in attempt.node.run.nodes if node.open] == []
 
 
@@ -212,7 +212,7 @@ def test_the_first_reason_stands() -> None:
     assert trio.run(main).message == "mine"
 
 
-async def forever(attempt: LiveAttempt) -> Outcome:
+async def forever(attempt: AttemptState) -> Outcome:
     """A body that never ends."""
     await trio.sleep_forever()
     raise AssertionError
@@ -430,7 +430,7 @@ def test_a_signal_that_no_python_code_handles_is_left_alone(
     before = known(signal.SIGHUP)
     seen: list[Any] = []
 
-    async def perform(attempt: LiveAttempt) -> Outcome:
+    async def perform(attempt: AttemptState) -> Outcome:
         seen.append(known(signal.SIGHUP))
         return Outcome(0, None)
 

@@ -19,10 +19,10 @@ from engine.record.result import Outcome, Result
 from engine.runtime.options import Options
 from engine.runtime.trio_runs import open_run
 from engine.scheduling.replay import replay
-from engine.scheduling.scheduler import LiveAttempt, Scheduler
-from engine.scheduling.values import Values
+from engine.scheduling.scheduler import AttemptState, Scheduler
+from engine.scheduling.values import RunValues
 from engine.testing.scripts import parse_script
-from engine.testing.simulation import scripted
+from engine.testing.simulation import build_scripted_bodies
 from tests.support.plans import comparable, plan_of
 
 Doc = dict[str, Any]
@@ -45,7 +45,7 @@ def played(at: float, *nodes: str, doc: Doc | None = None) -> tuple[Result, list
         run_id="r",
         seed=0,
         on_event=events.append,
-        perform=scripted(parse_script(HANGS, plan)),
+        perform=build_scripted_bodies(parse_script(HANGS, plan)),
         exact=True,
     )
 
@@ -104,7 +104,7 @@ def test_its_journal_gives_the_same_again() -> None:
     plan = plan_of({"engine": 1, "nodes": NODES})
 
     def make(listen: Any) -> Scheduler:
-        return Scheduler(plan, Values({}), "r", 0, listen)
+        return Scheduler(plan, RunValues({}), "r", 0, listen)
 
     again = replay(make, events)
     assert again.scheduler.result is not None
@@ -138,7 +138,7 @@ def test_a_real_body_stops_and_others_do_not() -> None:
     async def main() -> Result:
         begun, over = trio.Event(), trio.Event()
 
-        async def perform(attempt: LiveAttempt) -> Outcome:
+        async def perform(attempt: AttemptState) -> Outcome:
             if attempt.node.name == "d":
                 await over.wait()
                 return Outcome(0)
@@ -166,7 +166,7 @@ def test_each_of_those_that_follow_each_other_can_be_stopped(late: bool) -> None
     ended: list[str] = []
 
     async def main() -> Result:
-        async def perform(attempt: LiveAttempt) -> Outcome:
+        async def perform(attempt: AttemptState) -> Outcome:
             name = attempt.node.name
             await trio.sleep(0)  # its scope is not that of one that was stopped
             if name in "bc":

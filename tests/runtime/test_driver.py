@@ -14,7 +14,7 @@ from engine.record.events import Event
 from engine.record.result import Outcome, Result
 from engine.runtime.options import Options
 from engine.runtime.trio_runs import open_run
-from engine.scheduling.scheduler import LiveAttempt
+from engine.scheduling.scheduler import AttemptState
 from tests.support.plans import plan_of
 
 Doc = dict[str, Any]
@@ -48,7 +48,7 @@ async def ran(random: Random, doc: Doc) -> tuple[Result, list[Event], list[str]]
     events: list[Event] = []
     inside: list[str] = []
 
-    async def perform(attempt: LiveAttempt) -> Outcome:
+    async def perform(attempt: AttemptState) -> Outcome:
         assert attempt.key not in inside
         inside.append(attempt.key)
         try:
@@ -85,5 +85,5 @@ def test_whatever_is_cancelled_each_attempt_that_began_has_its_end(seed: int) ->
     ends = {"succeeded", "failed", "skipped", "cancelled"}
     assert {node.result for node in result.nodes.values()} <= ends
     for node in result.nodes.values():
-        for attempt in node.ran():  # none was stopped in the place of another
+        for attempt in node.all_attempts():  # none was stopped in the place of another
             assert attempt.error != "the task ended without a result"

@@ -21,7 +21,7 @@ from engine import InputError, stored
 from engine.errors import JournalError
 from engine.journal.store import Store
 from engine.record.events import Event
-from engine.record.questions import Answer, Question, open_questions
+from engine.record.questions import Answer, Question, find_open_questions
 from engine.testing.scripts import parse_script
 from engine.testing.simulation import simulate
 from engine.toml.source import Source
@@ -237,7 +237,7 @@ def test_a_run_in_another_process_takes_the_answer(
 
     def _events() -> list[Event]:
         with Store(store) as opened:
-            return opened.events("r1")
+            return opened.read_events("r1")
 
     result = engine.run(path, store=store, run_id="r1", on_event=answer)
     assert (result.status, told) == ("succeeded", [True])
@@ -259,13 +259,13 @@ def test_an_answer_is_for_the_question_that_was_asked_and_for_no_later_one(
                 (tmp_path / "go").touch()
 
     def late() -> None:
-        while not open_questions(_kept()):
+        while not find_open_questions(_kept()):
             time.sleep(0.02)
         stored.answer("r1", "review", Answer("revise"), store=store)
 
     def _kept() -> list[Event]:
         with Store(store) as opened:
-            return opened.events("r1")
+            return opened.read_events("r1")
 
     path = write(nodes=nodes)
     first = engine.run(path, store=store, run_id="r1", on_event=answer)
@@ -273,8 +273,8 @@ def test_an_answer_is_for_the_question_that_was_asked_and_for_no_later_one(
     again = stored.resume("r1", store=store)
     assert (again.status, len(again.nodes["review"].attempts)) == ("waiting", 4)
     with Store(store) as opened:
-        assert [kind for _, kind, _ in opened.requests("r1")] == ["answer"]
-        (request,) = opened.requests("r1")
+        assert [kind for _, kind, _ in opened.pending_requests("r1")] == ["answer"]
+        (request,) = opened.pending_requests("r1")
     assert request[2]["key"] == "review/review/1.1"
 
 

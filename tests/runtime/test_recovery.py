@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from engine.journal.databases import attempts_of
+from engine.journal.databases import locate_attempts
 from engine.journal.records import Header
 from engine.journal.store import Store
 from engine.processes import detached
@@ -46,15 +46,15 @@ class Body:
         self.crashing.kill(engine, 0)
 
     def places(self) -> list[str]:
-        return [str(path) for path in attempts_of(self.crashing.store, "crash").iterdir()]
+        return [str(path) for path in locate_attempts(self.crashing.store, "crash").iterdir()]
 
     def die(self) -> None:
         """Kill the body too."""
         (place,) = self.places()
-        claim = detached.claim_of(place)
+        claim = detached.read_claim(place)
         assert claim is not None
         os.killpg(claim.pid, signal.SIGKILL)
-        while claim.alive:
+        while claim.is_alive:
             time.sleep(0.01)
 
     def resumed(self) -> Any:
@@ -113,7 +113,7 @@ def test_cancelled_after_it_was_taken_over_nothing_is_left(tmp_path: Path) -> No
     body = Body(tmp_path, spec)
     assert body.child.living()
     with Store(body.crashing.store) as store:
-        store.ask("crash", "cancel", "enough")
+        store.send_request("crash", "cancel", "enough")
     engine = body.crashing.start(grace=0.3)
     found = body.crashing.kill(engine, 60)
     assert found is not None
@@ -147,7 +147,7 @@ def test_a_body_that_was_being_stopped_is_over(tmp_path: Path) -> None:
 
 def test_what_is_forgotten_leaves_no_folder(tmp_path: Path) -> None:
     where = str(tmp_path / "runs.db")
-    folder = attempts_of(where, "r")
+    folder = locate_attempts(where, "r")
     folder.mkdir(parents=True)
     header = Header(
         id="r", pipeline="p", path="p", hash="h", files={}, inputs={}, env={}, seed=0, created=0.0
@@ -159,5 +159,7 @@ def test_what_is_forgotten_leaves_no_folder(tmp_path: Path) -> None:
 
 
 def test_two_stores_have_folders_of_their_own(tmp_path: Path) -> None:
-    places = {attempts_of(where, "r") for where in ("postgresql://a/b", "postgresql://a/c", "c.db")}
+    places = {
+        locate_attempts(where, "r") for where in ("postgresql://a/b", "postgresql://a/c", "c.db")
+    }
     assert len(places) == 3

@@ -16,8 +16,8 @@ from hypothesis import strategies as st
 import engine
 from engine.errors import InputError
 from engine.record.events import Event
-from engine.runtime.redaction import HIDDEN, Redactor
-from engine.schemas.validation import misfits
+from engine.runtime.redaction import REDACTED, Redactor
+from engine.schemas.validation import validate_value
 from engine.toml.source import Source
 from tests.runtime.test_api import one, reading
 
@@ -47,7 +47,7 @@ secrets = st.text(st.characters(exclude_categories=["Cs"]), min_size=4, max_size
 @example(secret=TRICKY)
 @example(secret=PEM)
 def test_a_secret_is_hidden_in_every_form(form: Any, secret: str) -> None:
-    assert Redactor([secret]).text(f"<{form(secret)}>") == f"<{HIDDEN}>"
+    assert Redactor([secret]).redact_text(f"<{form(secret)}>") == f"<{REDACTED}>"
 
 
 @given(
@@ -59,17 +59,17 @@ def test_a_secret_is_hidden_in_every_form(form: Any, secret: str) -> None:
 def test_a_secret_is_hidden_in_base64(before: bytes, secret: str, after: bytes) -> None:
     for encode in (base64.b64encode, base64.urlsafe_b64encode):
         text = encode(before + secret.encode() + after).decode()
-        assert HIDDEN in Redactor([secret]).text(text)
+        assert REDACTED in Redactor([secret]).redact_text(text)
 
 
 def test_a_secret_of_several_lines_is_hidden_line_by_line() -> None:
-    hide = Redactor([PEM]).text
-    assert [hide(line) for line in PEM.splitlines()] == [HIDDEN] * 4
+    hide = Redactor([PEM]).redact_text
+    assert [hide(line) for line in PEM.splitlines()] == [REDACTED] * 4
     assert hide("a\n") == "a\n"
 
 
 def test_a_short_line_of_a_secret_is_not_hidden() -> None:
-    assert Redactor(['{\n"key": "0123456789"\n}']).text("{ }") == "{ }"
+    assert Redactor(['{\n"key": "0123456789"\n}']).redact_text("{ }") == "{ }"
 
 
 @given(secret=secrets, cut=st.integers(4, 39))
@@ -77,19 +77,19 @@ def test_a_short_line_of_a_secret_is_not_hidden() -> None:
 def test_the_first_part_of_a_secret_is_hidden_before_a_cut(secret: str, cut: int) -> None:
     head = secret[: min(cut, len(secret) - 1)]
     if len(head) >= 4:
-        assert Redactor([secret]).text(f"<{head}…") == f"<{HIDDEN}…"
+        assert Redactor([secret]).redact_text(f"<{head}…") == f"<{REDACTED}…"
 
 
 def test_the_message_of_a_schema_has_no_part_of_a_secret() -> None:
     secret = "sk-" + "0123456789" * 12
-    (problem,) = misfits({"type": "integer"}, secret)
-    assert Redactor([secret]).text(str(problem)) == f'expected integer, found "{HIDDEN}…'
+    (problem,) = validate_value({"type": "integer"}, secret)
+    assert Redactor([secret]).redact_text(str(problem)) == f'expected integer, found "{REDACTED}…'
 
 
 @given(secret=secrets, text=st.text(st.characters(categories=["Lu"]), max_size=20))
 def test_a_text_without_secrets_stays_as_it_is(secret: str, text: str) -> None:
     if secret[:4] not in text + "…":
-        assert Redactor([secret + "0"]).text(text + "…") == text + "…"
+        assert Redactor([secret + "0"]).redact_text(text + "…") == text + "…"
 
 
 def test_a_long_line_of_progress_has_no_part_of_a_secret() -> None:
@@ -100,7 +100,7 @@ def test_a_long_line_of_progress_has_no_part_of_a_secret() -> None:
     plan = engine.load_plan(_shell(argv))
     engine.run(plan, secrets={"TOKEN": secret}, on_event=events.append)
     (note,) = [event.data["message"] for event in events if event.kind == "attempt_noted"]
-    assert note == "x" * (4096 - 20) + HIDDEN + "…"
+    assert note == "x" * (4096 - 20) + REDACTED + "…"
 
 
 def _shell(argv: list[str]) -> engine.Source:
@@ -132,7 +132,7 @@ def test_the_names_of_outputs_stay() -> None:
         )
     )
     result = engine.run(plan, secrets={"TOKEN": "token"})
-    assert result.outputs == {"token": HIDDEN}
+    assert result.outputs == {"token": REDACTED}
 
 
 @pytest.mark.parametrize("secret", ["x", "12", "abc"])

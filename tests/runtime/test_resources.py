@@ -415,11 +415,11 @@ def test_services_of_sub_pipelines_are_asked_too() -> None:
 
 
 def test_services_can_be_looked_at_without_a_run(server: Any) -> None:
-    from engine.api import look
+    from engine.api import check_required_services
 
-    assert look(plan(), {"base": server.url}) == ()
+    assert check_required_services(plan(), {"base": server.url}) == ()
     server.status = 503
-    assert len(look(plan(), {"base": server.url})) == 1
+    assert len(check_required_services(plan(), {"base": server.url})) == 1
 
 
 # -- what the check says ---------------------------------------------------------------------------

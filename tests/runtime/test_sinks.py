@@ -45,7 +45,7 @@ class Hook(BaseHTTPRequestHandler):
 
 @pytest.fixture
 def hook(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
-    monkeypatch.setattr(sinks, "_WAITS", (0.01, 0.01))
+    monkeypatch.setattr(sinks, "_RETRY_DELAYS", (0.01, 0.01))
     handler = type("Handler", (Hook,), {"statuses": [204], "heard": []})
     with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
         thread = threading.Thread(target=server.serve_forever, args=(0.01,))
@@ -103,7 +103,7 @@ def test_what_is_given_up_is_counted_and_harms_no_run(hook: Any, status: int) ->
 
 
 def test_nobody_there_is_no_trouble(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sinks, "_WAITS", (0.01,))
+    monkeypatch.setattr(sinks, "_RETRY_DELAYS", (0.01,))
     with sinks.Webhook("http://127.0.0.1:9/") as webhook:
         assert run(webhook).status == "succeeded"
     assert webhook.lost == 5

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 import trio
 
-from engine.runtime.threads import Stopped, run_in_thread
+from engine.runtime.threads import ThreadStopped, run_in_thread
 
 VARIABLE: contextvars.ContextVar[str] = contextvars.ContextVar("VARIABLE", default="")
 
@@ -37,7 +37,7 @@ class Body:
             self.begin()
             while True:
                 time.sleep(0.001)
-        except Stopped:
+        except ThreadStopped:
             self.end = "stopped"
             raise
 
@@ -45,7 +45,7 @@ class Body:
         """Python code that takes one exception for nothing, and ends at the next."""
         try:
             self.spin()
-        except Stopped:
+        except ThreadStopped:
             self.spin()
 
     def ignore(self) -> None:
@@ -54,7 +54,7 @@ class Body:
             try:
                 self.begin()
                 self.release.wait()
-            except Stopped:
+            except ThreadStopped:
                 continue
 
 

@@ -106,7 +106,7 @@ class Bench:
         self.notes: list[str] = []
         self.ready = trio.Event()
         self.folder = folder
-        monkeypatch.setenv(children.COOKIE, self.mark)
+        monkeypatch.setenv(children.ATTEMPT_VARIABLE, self.mark)
         (folder / "work.py").write_text(MODULE)
 
     def noted(self, message: str) -> None:
@@ -341,7 +341,7 @@ def test_other_paths_get_another_worker(bench, tmp_path):
 def test_calls_at_the_same_time_have_a_worker_each_and_the_spare_ones_end(bench):
     async def main() -> tuple[set[int], list[int]]:
         pids: set[int] = set()
-        async with Workers(keep=1) as workers:
+        async with Workers(max_idle=1) as workers:
 
             async def call() -> None:
                 pids.add((await bench.call(workers, "pid")).value)

@@ -16,8 +16,14 @@ from engine.runtime.control import Control
 from engine.runtime.execution import execute
 from engine.runtime.options import Options
 from engine.runtime.preparation import prepare
-from engine.scheduling.carry_over import Known, ends, latest, node_of, taken
-from engine.scheduling.scheduler import LiveAttempt
+from engine.scheduling.carry_over import (
+    CarriedOver,
+    carry_over_events,
+    main_node_of,
+    recorded_ends,
+    since_last_restart,
+)
+from engine.scheduling.scheduler import AttemptState
 from tests.oracle.test_confluence import defined, ordered, timeless
 from tests.scheduling.test_replay import Lives
 from tests.support.plans import comparable, plan_of
@@ -27,17 +33,19 @@ Case = tuple[dict[str, Any], dict[str, Any], dict[str, Any]]
 RELAXED = settings(deadline=None, suppress_health_check=list(HealthCheck), max_examples=80)
 
 
-def anew(lives: Lives, known: Known) -> tuple[Result, set[str], list[Event]]:
+def anew(lives: Lives, known: CarriedOver) -> tuple[Result, set[str], list[Event]]:
     """The run begun once more: its result, the attempts whose bodies ran, its events."""
     ran: set[str] = set()
     events: list[Event] = []
 
-    async def perform(attempt: LiveAttempt) -> Outcome:
+    async def perform(attempt: AttemptState) -> Outcome:
         ran.add(attempt.key)
         return await lives.again(attempt)
 
     options = Options(run_id="r", seed=0, perform=perform, exact=True)
-    prepared = attrs.evolve(prepare(lives.plan, lives.inputs, options), known=known, since=100.0)
+    prepared = attrs.evolve(
+        prepare(lives.plan, lives.inputs, options), carried_over=known, start_time=100.0
+    )
 
     async def main() -> Result:
         return await execute(prepared, Control(), events.append)
@@ -53,18 +61,20 @@ def test_only_what_is_not_taken_over_runs_again(case: Case, number: int) -> None
     expected, journal = lives.live(lives.first)
     names = list(lives.plan.index)
     start = names[number % len(names)]
-    again = {lives.plan.nodes[at].name for at in lives.plan.behind([start])}
-    more = list(taken(ends(journal), again, {}, None, 7.0, "a test"))
-    own, known = latest([*journal, *more])
+    again = {lives.plan.nodes[at].name for at in lives.plan.descendants([start])}
+    more = list(carry_over_events(recorded_ends(journal), again, {}, None, 7.0, "a test"))
+    own, known = since_last_restart([*journal, *more])
     assert own == []
     result, ran, events = anew(lives, known)
     assert defined(comparable(result)) == defined(comparable(expected))
     ended = {e.data["key"] for e in journal if e.kind == "attempt_ended"} & lives.ends.keys()
-    assert ran == {key for key in ended if node_of(key) in again}
+    assert ran == {key for key in ended if main_node_of(key) in again}
     assert all(event.time >= 100 for event in events)
     if start not in lives.plan.index:
         return
-    whole = latest([*journal, *taken(ends(journal), (), {}, None, 7.0, "")])[1]
+    whole = since_last_restart(
+        [*journal, *carry_over_events(recorded_ends(journal), (), {}, None, 7.0, "")]
+    )[1]
     result, ran, events = anew(lives, whole)
     assert not ran
     assert {event.time for event in events} == {100.0}  # nothing known is waited for
@@ -85,16 +95,16 @@ def test_an_attempt_that_is_marked_ends_as_the_mark_says() -> None:
     result, journal = lives.live(lives.first)
     assert result.status == "failed"
     lives.ends["c/c/1.1"] = Outcome(0, None)
-    more = list(taken(ends(journal), (), {"b/b/1.2": 0}, None, 0.0, ""))
-    result, ran, _ = anew(lives, latest(more)[1])
+    more = list(carry_over_events(recorded_ends(journal), (), {"b/b/1.2": 0}, None, 0.0, ""))
+    result, ran, _ = anew(lives, since_last_restart(more)[1])
     assert (result.status, ran) == ("succeeded", {"c/c/1.1"})
 
 
 def test_nodes_that_a_rerun_leaves_out_are_skipped() -> None:
     lives = Lives(plan_of(CHAIN), {}, {})
     _, journal = lives.live(lives.first)
-    more = list(taken(ends(journal), ("b", "c"), {}, ("a", "b"), 0.0, ""))
-    result, ran, _ = anew(lives, latest(more)[1])
+    more = list(carry_over_events(recorded_ends(journal), ("b", "c"), {}, ("a", "b"), 0.0, ""))
+    result, ran, _ = anew(lives, since_last_restart(more)[1])
     assert ran == {"b/b/1.1"}
     assert (result.nodes["c"].result, result.nodes["c"].reason.kind) == ("skipped", "when")
 
@@ -106,6 +116,11 @@ def test_a_timeout_that_is_known_is_one() -> None:
     }
     lives = Lives(plan_of(doc), {"a/a": [{"outcome": "hang"}]}, {})
     expected, journal = lives.live(lives.first)
-    result, ran, _ = anew(lives, latest(list(taken(ends(journal), (), {}, None, 0.0, "")))[1])
+    result, ran, _ = anew(
+        lives,
+        since_last_restart(list(carry_over_events(recorded_ends(journal), (), {}, None, 0.0, "")))[
+            1
+        ],
+    )
     assert not ran
     assert defined(comparable(result)) == defined(comparable(expected))

@@ -15,7 +15,7 @@ from engine.record.result import ABSENT, Outcome, Result
 from engine.runtime.options import Options
 from engine.runtime.redaction import Redactor
 from engine.runtime.trio_runs import run_plan
-from engine.scheduling.state import LiveAttempt, LiveNode
+from engine.scheduling.state import AttemptState, NodeState
 from engine.testing.scripts import parse_script
 from engine.testing.simulation import simulate
 from tests.scheduling.test_scheduler import node, stubborn
@@ -156,7 +156,7 @@ def test_a_deadline_that_strikes_while_timeouts_stop_items_counts() -> None:
     fan = node(for_each=["a", "b"], deadline="4s", routes={"timeout": "done"})
     found = stubborn({"engine": 1, "nodes": {"fan": fan}})[0].nodes["fan"]
     assert (found.result, found.reason.kind, found.label) == ("failed", "deadline", "timeout")
-    assert [(each.outcome, each.ended) for each in found.ran()] == [("cancelled", 7.0)] * 2
+    assert [(each.outcome, each.ended) for each in found.all_attempts()] == [("cancelled", 7.0)] * 2
 
 
 def test_a_request_after_its_deadline_does_not_take_it_back() -> None:
@@ -201,7 +201,7 @@ def test_secrets_in_items_are_hidden() -> None:
     }
     found = played({"for_each": ["a", "b"], "tolerate": 1}, script)
     assert "hush-hush" in json.dumps(found.to_json())
-    assert "hush-hush" not in json.dumps(Redactor(["hush-hush"]).result(found).to_json())
+    assert "hush-hush" not in json.dumps(Redactor(["hush-hush"]).redact_result(found).to_json())
 
 
 # -- long lists ------------------------------------------------------------------------------------
@@ -212,14 +212,14 @@ def of_many(items: int, events: list[Event] | None = None) -> tuple[Result, int]
     most = 0
     seen = 0
 
-    async def perform(attempt: LiveAttempt) -> Outcome:
+    async def perform(attempt: AttemptState) -> Outcome:
         nonlocal most, seen
         seen += 1
         if seen % 10_000 == 1:
             gc.collect()
-            most = max(most, sum(isinstance(each, LiveNode) for each in gc.get_objects()))
+            most = max(most, sum(isinstance(each, NodeState) for each in gc.get_objects()))
         await trio.lowlevel.checkpoint()
-        return Outcome(1 if attempt.node.own["index"] % 7 == 0 else 0, attempt.inputs["x"])
+        return Outcome(1 if attempt.node.own_names["index"] % 7 == 0 else 0, attempt.inputs["x"])
 
     keys = {"for_each": "${inputs.many}", "tolerate": "50%", "with": {"x": "${index}"}}
     plan = plan_of(doc_of(keys, pipeline={"max_parallel": 16}))

@@ -13,11 +13,11 @@ import engine
 from engine import stored
 from engine.record.events import Event
 from engine.record.result import Outcome, Result
-from engine.render.diagnostics import concise
-from engine.render.graphs import mermaid
+from engine.render.diagnostics import render_concise
+from engine.render.graphs import render_mermaid
 from engine.runtime.options import Options
 from engine.runtime.trio_runs import open_run, run_plan
-from engine.scheduling.scheduler import LiveAttempt
+from engine.scheduling.scheduler import AttemptState
 from engine.testing.scripts import parse_script
 from engine.testing.simulation import simulate
 from engine.toml.source import Source
@@ -144,7 +144,7 @@ def test_a_sub_pipeline_that_is_stopped_does_what_ends_it() -> None:
 TWO: Doc = {"engine": 1, "nodes": {"a": shell()}, "finally": {"z": shell()}}
 
 
-async def perform(attempt: LiveAttempt) -> Outcome:
+async def perform(attempt: AttemptState) -> Outcome:
     """`a` never ends; `z` does after others had their turn."""
     if attempt.node.name == "a":
         await trio.sleep_forever()
@@ -239,7 +239,7 @@ LAST = '[finally.z]\ntask = "shell"\nwith = { argv = ["x"] }\n'
 )  # fmt: skip
 def test_what_is_wrong_is_told(text: str, expected: list[str]) -> None:
     found = engine.check(Source("x.toml", text))
-    assert [f"{d.rule.code} {d.message}" for d in found] == expected, concise(found)
+    assert [f"{d.rule.code} {d.message}" for d in found] == expected, render_concise(found)
 
 
 def test_a_plan_that_was_not_checked_is_refused_for_a_loop_in_them() -> None:
@@ -257,10 +257,10 @@ def test_their_worst_case_is_added() -> None:
     times = 'timeout = "1s"\n'
     spec = Source("x.toml", HEAD + times + LAST + times + "retry = { attempts = 3 }\n")
     bounds, _ = engine.analyse(spec)
-    from engine.analysis.bounds import bounds_of
+    from engine.analysis.bounds import compute_bounds
 
     assert bounds is not None
-    found = bounds_of(bounds)
+    found = compute_bounds(bounds)
     assert found is not None
     assert (found.run.attempts, found.run.seconds, found.run.exact_time) == (4, 4.0, True)
 
@@ -268,15 +268,15 @@ def test_their_worst_case_is_added() -> None:
 def test_a_child_may_take_longer_than_its_timeout_for_them() -> None:
     child = {"nodes": {"a": shell(timeout="9s")}, "finally": {"y": shell(timeout="3s")}}
     doc = {"engine": 1, "nodes": {"p": {"pipeline": "child", "timeout": "2s"}}}
-    from engine.analysis.bounds import bounds_of
+    from engine.analysis.bounds import compute_bounds
 
-    found = bounds_of(plan_of(doc | {"pipelines": {"child": child}}))
+    found = compute_bounds(plan_of(doc | {"pipelines": {"child": child}}))
     assert found is not None
     assert (found.run.seconds, found.run.exact_time) == (5.0, False)
 
 
 def test_they_are_drawn_in_a_frame_of_their_own() -> None:
-    drawn = mermaid(plan_of(TWO))
+    drawn = render_mermaid(plan_of(TWO))
     assert 'subgraph finally["finally"]' in drawn
     assert 'fn0["z<br/>shell"]' in drawn
 
@@ -303,7 +303,7 @@ with = {{ argv = {argv}, env = {{ A = "{read}" }} }}
 
 def told(read: str, more: str = "", argv: str = '["true"]') -> list[str]:
     source = Source("x.toml", READS.format(read=read, more=more, argv=argv))
-    return [f"{d.rule.code} {source.at(d.span)}" for d in engine.check(source)]
+    return [f"{d.rule.code} {source.text_of(d.span)}" for d in engine.check(source)]
 
 
 @pytest.mark.parametrize(

@@ -21,10 +21,10 @@ from engine.runtime.execution import execute
 from engine.runtime.options import Options
 from engine.runtime.preparation import prepare
 from engine.scheduling.replay import Replayed, replay
-from engine.scheduling.scheduler import LiveAttempt, Scheduler
-from engine.scheduling.values import Values
+from engine.scheduling.scheduler import AttemptState, Scheduler
+from engine.scheduling.values import RunValues
 from engine.testing.scripts import parse_script
-from engine.testing.simulation import scripted
+from engine.testing.simulation import build_scripted_bodies
 from tests.oracle.test_confluence import defined, ordered, timeless
 from tests.runtime.test_cancel import play
 from tests.support.plans import comparable, plan_of
@@ -60,21 +60,21 @@ class Lives:
     def __init__(self, plan: Plan, script: Any, inputs: Any) -> None:
         self.plan, self.inputs = plan, inputs
         self.ends: dict[str, Outcome] = {}
-        self._bodies = scripted(parse_script(script, plan))
+        self._bodies = build_scripted_bodies(parse_script(script, plan))
 
-    async def first(self, attempt: LiveAttempt) -> Outcome:
+    async def first(self, attempt: AttemptState) -> Outcome:
         outcome: Outcome = await self._bodies(attempt)
         self.ends[attempt.key] = outcome
         return outcome
 
-    async def again(self, attempt: LiveAttempt) -> Outcome:
+    async def again(self, attempt: AttemptState) -> Outcome:
         await trio.sleep(1)
         return self.ends[attempt.key]
 
     def live(self, perform: Any, before: Sequence[Event] = ()) -> tuple[Result, list[Event]]:
         events: list[Event] = []
         options = Options(run_id="r", seed=0, perform=perform, exact=True)
-        prepared = attrs.evolve(prepare(self.plan, self.inputs, options), before=tuple(before))
+        prepared = attrs.evolve(prepare(self.plan, self.inputs, options), events=tuple(before))
 
         async def main() -> Result:
             return await execute(prepared, Control(), events.append)
@@ -118,7 +118,7 @@ def test_the_journal_of_a_run_that_ended_gives_its_result_whatever_struck_it(
     again = folded(plan, inputs, played.events, told)
     assert not told
     assert not again.fresh
-    assert not again.doubtful
+    assert not again.unresolved
     assert played.result is not None
     assert again.scheduler.result is not None
     assert again.scheduler.result.to_json() == played.result.to_json()
@@ -143,7 +143,7 @@ def test_events_before_and_after_a_cut_are_those_of_one_run(
     # What the scheduler does by itself at that instant is what it did; the rest it waits for.
     known = [(e.kind, e.path) for e in events[: cut + 1] if e.kind != "attempt_noted"]
     assert [(e.kind, e.path) for e in events][: len(known)] == known
-    begun = {a.key for a in (*again.fresh, *again.doubtful)}
+    begun = {a.key for a in (*again.fresh, *again.unresolved)}
     ended = {e.data["key"] for e in events[: cut + 1] if e.kind == "attempt_ended"}
     assert not begun & ended
 
@@ -216,6 +216,6 @@ def test_values_of_a_run_are_given_not_kept() -> None:
     played = play(plan_of(CHAIN), {}, {})
 
     def make(listen: Any) -> Scheduler:
-        return Scheduler(plan_of(CHAIN), Values({}), "r", 0, listen)
+        return Scheduler(plan_of(CHAIN), RunValues({}), "r", 0, listen)
 
-    assert replay(make, played.events[:3]).doubtful == ()
+    assert replay(make, played.events[:3]).unresolved == ()

@@ -12,7 +12,7 @@ from engine.record.events import Event
 from engine.record.result import Outcome, Result
 from engine.runtime.options import Options
 from engine.runtime.trio_runs import open_run
-from engine.scheduling.scheduler import LiveAttempt
+from engine.scheduling.scheduler import AttemptState
 from engine.testing.scripts import parse_script
 from engine.testing.simulation import simulate
 from tests.oracle import simulator
@@ -26,7 +26,7 @@ def stubborn(doc: dict[str, Any], cancel_at: float | None = None) -> tuple[Resul
     """A run whose bodies never end by themselves, and take `SLOW` seconds to stop."""
     events: list[Event] = []
 
-    async def perform(attempt: LiveAttempt) -> Outcome:
+    async def perform(attempt: AttemptState) -> Outcome:
         try:
             await trio.sleep_forever()
         finally:

@@ -5,13 +5,13 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from engine.scheduling.slots import Limit, Places
+from engine.scheduling.slots import SlotLimit, SlotQueue
 
 
 class Someone:
     """Who waits for a place."""
 
-    def __init__(self, order: tuple[int, ...], limits: tuple[Limit, ...]) -> None:
+    def __init__(self, order: tuple[int, ...], limits: tuple[SlotLimit, ...]) -> None:
         self.order, self.limits, self.queued = order, limits, 0
 
 
@@ -42,24 +42,24 @@ ACTIONS = st.one_of(
 def test_places_go_to_the_first_who_lacks_nothing(
     sizes: list[int], actions: list[tuple[str, int, set[int] | None]]
 ) -> None:
-    limits, free = [Limit(size) for size in sizes], list(sizes)
-    places: Places[Someone] = Places()
+    limits, free = [SlotLimit(size) for size in sizes], list(sizes)
+    places: SlotQueue[Someone] = SlotQueue()
     plain, people, running = Plain(), [], []
     for number, (what, value, wanted) in enumerate(actions):
         if what == "ask" and wanted is not None:
             someone = Someone((value,), tuple(limits[at] for at in sorted(wanted)))
             people.append((someone, tuple(sorted(wanted))))
-            places.ask(someone)
+            places.enqueue(someone)
             plain.waiting.append(((value,), number, len(people) - 1, tuple(sorted(wanted))))
         elif what == "free" and running:
             done, used = people[running.pop(value % len(running))]
-            places.free(done.limits)
+            places.release(done.limits)
             for at in used:
                 free[at] += 1
         elif what == "leave" and plain.waiting:
             gone = plain.waiting.pop(value % len(plain.waiting))
             people[gone[2]][0].queued = 0
-        while (someone_ := places.next()) is not None:
+        while (someone_ := places.pop_ready()) is not None:
             expected = plain.next(free)
             assert expected is not None
             assert people[expected][0] is someone_

@@ -12,7 +12,7 @@ from engine.record.events import Event
 from engine.record.result import Outcome, Result
 from engine.runtime.options import Options
 from engine.runtime.trio_runs import open_run
-from engine.scheduling.scheduler import LiveAttempt
+from engine.scheduling.scheduler import AttemptState
 from engine.testing.scripts import parse_script
 from engine.testing.simulation import simulate
 from tests.support.plans import plan_of
@@ -150,7 +150,7 @@ def test_a_state_is_read_when_and_where_it_is_needed() -> None:
 def test_secrets_in_a_state_stay_hidden() -> None:
     seen: list[Event] = []
 
-    async def perform(attempt: LiveAttempt) -> Outcome:
+    async def perform(attempt: AttemptState) -> Outcome:
         return Outcome(0, None)
 
     async def main() -> Result:

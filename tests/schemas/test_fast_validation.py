@@ -17,9 +17,9 @@ from hypothesis import strategies as st
 from jsonschema import Draft202012Validator
 
 from benchmarks.startup import SMALL
-from engine.schemas.fast_validation import is_schema, sure
-from engine.schemas.validation import misfits, schema_error
-from engine.tasks import load
+from engine.schemas.fast_validation import compile_fast_check, is_known_valid_schema
+from engine.schemas.validation import find_schema_error, validate_value
+from engine.tasks import load_builtin
 from tests.schemas import test_any_schema
 
 SCALARS = st.one_of(
@@ -87,7 +87,7 @@ SCHEMAS = st.recursive(st.booleans() | keywords(st.booleans()), keywords, max_le
 @given(SCHEMAS, st.lists(VALUES | ANY_VALUES, min_size=1, max_size=8))
 @settings(max_examples=1500, deadline=None)
 def test_what_is_sure_to_fit_fits(schema: Any, values: list[Any]) -> None:
-    look = sure(schema)
+    look = compile_fast_check(schema)
     validator = Draft202012Validator(schema)
     for value in values:
         assert look is None or not look(value, None) or validator.is_valid(value)
@@ -113,7 +113,7 @@ PAIRS = [(key, value) for key, values in BROKEN.items() for value in values]
 def test_what_is_surely_a_schema_is_one(schema: Any, wrong: tuple[str, Any] | None) -> None:
     if wrong is not None and isinstance(schema, dict):
         schema = {**schema, wrong[0]: wrong[1]}
-    if is_schema(schema):
+    if is_known_valid_schema(schema):
         Draft202012Validator.check_schema(schema)
 
 
@@ -123,16 +123,18 @@ def test_any_schema_has_the_verdict_of_jsonschema(schema: Any, values: list[Any]
     """All keywords, those of other drafts too, and values that are no JSON."""
     checker = Draft202012Validator.FORMAT_CHECKER
     valid = Draft202012Validator(Draft202012Validator.META_SCHEMA, format_checker=checker)
-    assert not is_schema(schema) or valid.is_valid(schema)
-    look = sure(schema) if valid.is_valid(schema) else None
+    assert not is_known_valid_schema(schema) or valid.is_valid(schema)
+    look = compile_fast_check(schema) if valid.is_valid(schema) else None
     for value in values:
         assert look is None or not look(value, None) or Draft202012Validator(schema).is_valid(value)
 
 
 def test_plain_inputs_are_surely_schemas() -> None:
-    assert is_schema({"type": "string", "default": "x", "description": "what", "pattern": "^x"})
-    assert is_schema({**PLAIN, "x-note": 3})
-    assert not any(is_schema({key: value}) for key, value in PAIRS)
+    assert is_known_valid_schema(
+        {"type": "string", "default": "x", "description": "what", "pattern": "^x"}
+    )
+    assert is_known_valid_schema({**PLAIN, "x-note": 3})
+    assert not any(is_known_valid_schema({key: value}) for key, value in PAIRS)
 
 
 PLAIN = {
@@ -149,14 +151,14 @@ PLAIN = {
 
 @pytest.mark.parametrize("value", [{"a": "x"}, {"a": "x", "b": [1, None]}, {"a": "x", "c": True}])
 def test_what_a_plain_schema_means_is_sure(value: Any) -> None:
-    look = sure(PLAIN)
+    look = compile_fast_check(PLAIN)
     assert look is not None
     assert look(value, None)
 
 
 @pytest.mark.parametrize("id", ["shell", "sleep", "collect"])
 def test_plain_tasks_have_schemas_that_are_looked_at_quickly(id: str) -> None:
-    assert sure(load(id).input_schema) is not None
+    assert compile_fast_check(load_builtin(id).input_schema) is not None
 
 
 @pytest.mark.parametrize(
@@ -175,8 +177,8 @@ def test_plain_tasks_have_schemas_that_are_looked_at_quickly(id: str) -> None:
     ],
 )
 def test_what_is_not_known_is_left_to_the_library(schema: Any) -> None:
-    assert sure(schema) is None
-    assert not is_schema(schema)
+    assert compile_fast_check(schema) is None
+    assert not is_known_valid_schema(schema)
 
 
 NO_JSON = [
@@ -187,7 +189,10 @@ NO_JSON = [
 
 @pytest.mark.parametrize("value", NO_JSON)
 def test_what_is_no_json_is_never_sure(value: Any) -> None:
-    look, inner = sure({}), sure({"type": "object", "properties": {"a": {}}})
+    look, inner = (
+        compile_fast_check({}),
+        compile_fast_check({"type": "object", "properties": {"a": {}}}),
+    )
     assert look is not None
     assert inner is not None
     assert not look(value, None)
@@ -219,10 +224,10 @@ def test_what_is_no_json_is_never_sure(value: Any) -> None:
 )
 def test_json_schema_is_that_of_python(schema: Any, value: Any, fits: bool) -> None:
     assert Draft202012Validator(schema).is_valid(value) is fits
-    look = sure(schema)
+    look = compile_fast_check(schema)
     assert look is not None
     assert look(value, None) is fits
-    assert (misfits(schema, value) == []) is fits
+    assert (validate_value(schema, value) == []) is fits
 
 
 TYPED = """\
@@ -247,11 +252,11 @@ def test_a_check_of_a_small_spec_does_without_the_library(tmp_path: Path, text: 
 @given(test_any_schema.SCHEMAS | test_any_schema.LIKELY, ANY_VALUES, st.booleans())
 def test_what_is_known_later_does_not_fail_now(schema: Any, value: Any, first: bool) -> None:
     try:
-        plain = misfits(schema, value) if schema_error(schema) is None else None
+        plain = validate_value(schema, value) if find_schema_error(schema) is None else None
     except RecursionError:
         return
     if plain is None:
         return
     later = {problem.path for problem in (plain[:1] if first else plain)}
-    found = misfits(schema, value, later.__contains__)
+    found = validate_value(schema, value, later.__contains__)
     assert found == plain if {problem.path for problem in plain} - later else found in ([], plain)

@@ -12,7 +12,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 from jsonschema import Draft202012Validator
 
-from engine.schemas.type_hints import build, is_json, members, plain, resolve, schema_of
+from engine.schemas.type_hints import (
+    is_json,
+    resolve_hint,
+    schema_from_hint,
+    structure,
+    union_members,
+    unstructure,
+)
 
 
 class Colour(Enum):
@@ -105,7 +112,7 @@ SCHEMAS = [
     (Opaque, {}),
     (Optional[int], {"type": ["integer", "null"]}),  # noqa: UP045
     (Union[int, str], {"type": ["integer", "string"]}),  # noqa: UP007
-    (int | list[int], {"anyOf": [{"type": "integer"}, schema_of(list[int])]}),
+    (int | list[int], {"anyOf": [{"type": "integer"}, schema_from_hint(list[int])]}),
     (int | Any, {}),
     (UserId, {"type": "integer"}),
     (Annotated[int, {"minimum": 1}], {"type": "integer", "minimum": 1}),
@@ -158,8 +165,8 @@ SCHEMAS = [
 
 @pytest.mark.parametrize(("hint", "schema"), SCHEMAS, ids=[str(hint) for hint, _ in SCHEMAS])
 def test_a_hint_gives_its_schema(hint: Any, schema: dict[str, Any]) -> None:
-    assert schema_of(hint) == schema
-    Draft202012Validator.check_schema(schema_of(hint))
+    assert schema_from_hint(hint) == schema
+    Draft202012Validator.check_schema(schema_from_hint(hint))
 
 
 BUILT = [
@@ -184,7 +191,7 @@ BUILT = [
 
 @pytest.mark.parametrize(("hint", "value", "built"), BUILT)
 def test_json_is_built_into_what_the_hint_promises(hint: Any, value: Any, built: Any) -> None:
-    result = build(hint, value)
+    result = structure(hint, value)
     assert result == built
     assert type(result) is type(built)
 
@@ -201,8 +208,8 @@ def test_json_is_built_into_what_the_hint_promises(hint: Any, value: Any, built:
     ],
 )
 def test_values_become_plain(value: Any, json: Any) -> None:
-    assert plain(value) == json
-    assert is_json(plain(value))
+    assert unstructure(value) == json
+    assert is_json(unstructure(value))
 
 
 lines = st.builds(
@@ -215,8 +222,8 @@ lines = st.builds(
 
 @given(lines)
 def test_an_instance_survives_the_way_to_json_and_back(line: Line) -> None:
-    Draft202012Validator(schema_of(Line)).validate(plain(line))
-    assert build(Line, plain(line)) == line
+    Draft202012Validator(schema_from_hint(Line)).validate(unstructure(line))
+    assert structure(Line, unstructure(line)) == line
 
 
 @pytest.mark.parametrize(
@@ -233,7 +240,7 @@ def test_an_instance_survives_the_way_to_json_and_back(line: Line) -> None:
     ],
 )
 def test_annotations_are_resolved_each_alone(annotation: Any, hint: Any) -> None:
-    assert resolve(annotation, {"Point": Point}) == hint
+    assert resolve_hint(annotation, {"Point": Point}) == hint
 
 
 @pytest.mark.parametrize(
@@ -254,16 +261,16 @@ def test_what_is_json(value: Any, json: bool) -> None:
 
 
 def test_members_of_a_union_and_of_a_single_type() -> None:
-    assert members(int | None) == (int, type(None))
-    assert members(int) == (int,)
+    assert union_members(int | None) == (int, type(None))
+    assert union_members(int) == (int,)
 
 
 def test_an_unknown_field_is_refused_by_the_constructor() -> None:
     with pytest.raises(TypeError, match="z"):
-        build(Point, {"x": 1, "z": 2})
+        structure(Point, {"x": 1, "z": 2})
 
 
 @pytest.mark.skipif(not hasattr(typing, "TypeAliasType"), reason="from Python 3.12 on")
 def test_a_type_alias_is_looked_through() -> None:
     alias = typing.TypeAliasType("alias", int)  # type: ignore[attr-defined,unused-ignore]
-    assert schema_of(alias) == {"type": "integer"}
+    assert schema_from_hint(alias) == {"type": "integer"}

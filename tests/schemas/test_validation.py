@@ -9,7 +9,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from jsonschema import Draft202012Validator
 
-from engine.schemas.validation import Problem, misfits, schema_error
+from engine.schemas.validation import SchemaViolation, find_schema_error, validate_value
 
 CLOSED = {
     "type": "object",
@@ -73,16 +73,16 @@ EITHER = {"oneOf": [{"required": ["a"]}, {"required": ["b"]}]}
     ],
 )
 def test_a_misfit_is_told_in_a_line(schema: dict[str, Any], value: Any, message: str) -> None:
-    assert misfits(schema, value) == [Problem("misfit", (), message)]
+    assert validate_value(schema, value) == [SchemaViolation("misfit", (), message)]
 
 
 def test_each_problem_has_its_place() -> None:
     schema = {"properties": {"a": {"items": CLOSED}}}
-    found = misfits(schema, {"a": [{"url": 1}, {"cuont": 1, "x-y": 2}]})
+    found = validate_value(schema, {"a": [{"url": 1}, {"cuont": 1, "x-y": 2}]})
     assert found == [
-        Problem("misfit", ("a", 0, "url"), "expected string, found 1"),
-        Problem("missing", ("a", 1), "`url` is missing", "url"),
-        Problem(
+        SchemaViolation("misfit", ("a", 0, "url"), "expected string, found 1"),
+        SchemaViolation("missing", ("a", 1), "`url` is missing", "url"),
+        SchemaViolation(
             "unknown",
             ("a", 1, "cuont"),
             "`cuont` is not known here",
@@ -94,13 +94,13 @@ def test_each_problem_has_its_place() -> None:
 
 
 def test_what_is_known_is_listed_where_nothing_is_near() -> None:
-    (found,) = misfits(CLOSED, {"url": "", "zzz": 1})
+    (found,) = validate_value(CLOSED, {"url": "", "zzz": 1})
     assert found.help == "known here: `count`, `url`"
 
 
 def test_every_missing_and_unknown_key_is_told() -> None:
     schema = {"required": ["a", "b"], "additionalProperties": False}
-    assert [(p.kind, p.name) for p in misfits(schema, {"c": 1, "d": 1})] == [
+    assert [(p.kind, p.name) for p in validate_value(schema, {"c": 1, "d": 1})] == [
         ("missing", "a"),
         ("missing", "b"),
         ("unknown", "c"),
@@ -109,30 +109,30 @@ def test_every_missing_and_unknown_key_is_told() -> None:
 
 
 def test_one_of_several_keys_is_missing() -> None:
-    assert misfits(EITHER, {}) == [
-        Problem("missing", (), "one of `a` or `b` is missing", "a` or `b")
+    assert validate_value(EITHER, {}) == [
+        SchemaViolation("missing", (), "one of `a` or `b` is missing", "a` or `b")
     ]
 
 
 def test_one_of_several_keys_is_enough() -> None:
-    assert not misfits(EITHER, {"b": 1})
+    assert not validate_value(EITHER, {"b": 1})
 
 
 def test_a_problem_reads_as_a_line() -> None:
-    (found,) = misfits({"properties": {"a": {"items": {"type": "null"}}}}, {"a": [1]})
+    (found,) = validate_value({"properties": {"a": {"items": {"type": "null"}}}}, {"a": [1]})
     assert str(found) == "`a[0]`: expected null, found 1"
-    (found,) = misfits({"items": {"type": "null"}}, [1])
+    (found,) = validate_value({"items": {"type": "null"}}, [1])
     assert str(found) == "`[0]`: expected null, found 1"
 
 
 def test_a_schema_that_never_ends_is_a_misfit() -> None:
-    (found,) = misfits({"$ref": "#"}, 1)
+    (found,) = validate_value({"$ref": "#"}, 1)
     assert found.message == "its schema refers to itself endlessly"
 
 
 def test_references_are_followed() -> None:
     schema = {"$defs": {"n": {"type": "integer"}}, "properties": {"a": {"$ref": "#/$defs/n"}}}
-    assert [p.path for p in misfits(schema, {"a": "1"})] == [("a",)]
+    assert [p.path for p in validate_value(schema, {"a": "1"})] == [("a",)]
 
 
 # ---------------------------------------------------------------------------------- schemas
@@ -156,7 +156,7 @@ def test_references_are_followed() -> None:
     ],
 )
 def test_what_is_no_schema(schema: Any, path: tuple[Any, ...], message: str) -> None:
-    assert schema_error(schema) == (path, message)
+    assert find_schema_error(schema) == (path, message)
 
 
 @pytest.mark.parametrize(
@@ -172,7 +172,7 @@ def test_what_is_no_schema(schema: Any, path: tuple[Any, ...], message: str) -> 
     ],
 )
 def test_what_is_a_schema(schema: Any) -> None:
-    assert schema_error(schema) is None
+    assert find_schema_error(schema) is None
 
 
 KEYWORDS = st.fixed_dictionaries(
@@ -212,9 +212,9 @@ VALUES = st.recursive(
 @given(SCHEMAS, VALUES)
 @example({"properties": {"a": {"$ref": "#"}}}, {"a": {"a": 1}})
 def test_any_schema_is_refused_or_can_be_used(schema: dict[str, Any], value: Any) -> None:
-    if schema_error(schema) is not None:
+    if find_schema_error(schema) is not None:
         return
-    found = misfits(schema, value)
+    found = validate_value(schema, value)
     if not any("endlessly" in problem.message for problem in found):
         assert bool(found) == (not Draft202012Validator(schema).is_valid(value))
 
@@ -222,9 +222,9 @@ def test_any_schema_is_refused_or_can_be_used(schema: dict[str, Any], value: Any
 @settings(deadline=None)
 @given(SCHEMAS, VALUES)
 def test_every_problem_is_at_a_place_of_the_value(schema: dict[str, Any], value: Any) -> None:
-    if schema_error(schema) is not None:
+    if find_schema_error(schema) is not None:
         return
-    for problem in misfits(schema, value):
+    for problem in validate_value(schema, value):
         inner = value
         for part in problem.path:
             inner = inner[part]

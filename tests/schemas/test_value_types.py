@@ -10,18 +10,18 @@ from hypothesis import strategies as st
 from jsonschema import Draft202012Validator
 
 from engine.schemas.value_types import (
-    OPEN,
-    apart,
-    array,
-    either,
-    field,
-    form_of,
-    items,
-    kinds,
-    listed,
-    literal,
-    longest,
-    table,
+    ANY,
+    are_disjoint,
+    item_type,
+    list_of,
+    literal_type,
+    look_up_field,
+    max_items,
+    object_of,
+    tuple_of,
+    type_names,
+    type_of_schema,
+    type_union,
 )
 
 RELAXED = settings(deadline=None, suppress_health_check=list(HealthCheck))
@@ -93,23 +93,23 @@ def has(value: Any, part: str | int) -> bool:
 @given(SCHEMAS, st.sampled_from(["a", "b", "c", 0, 1]))
 @settings(RELAXED, max_examples=1000)
 def test_a_field_that_is_ruled_out_is_in_no_value(schema: Any, part: str | int) -> None:
-    found = field(form_of(schema), part)
+    found = look_up_field(type_of_schema(schema), part)
     values = fitting(schema)
     if found.kind in ("unknown", "none"):
         assert not any(has(value, part) for value in values)
     inner = [value[part] for value in values if has(value, part)]
-    names = set(kinds(found.form))
-    assert all(kinds(literal(each))[0] in names or "number" in names for each in inner)
+    names = set(type_names(found.value_type))
+    assert all(type_names(literal_type(each))[0] in names or "number" in names for each in inner)
 
 
 @given(SCHEMAS)
 @settings(RELAXED, max_examples=500)
 def test_an_item_that_is_ruled_out_is_in_no_list_and_no_list_is_longer(schema: Any) -> None:
-    form = form_of(schema)
+    form = type_of_schema(schema)
     lists = [value for value in fitting(schema) if isinstance(value, list)]
-    names, most = set(kinds(items(form))), longest(form)
+    names, most = set(type_names(item_type(form))), max_items(form)
     for item in (item for value in lists for item in value):
-        assert kinds(literal(item))[0] in names or "number" in names
+        assert type_names(literal_type(item))[0] in names or "number" in names
     assert most is None or all(len(value) <= most for value in lists)
 
 
@@ -128,20 +128,20 @@ def test_an_item_that_is_ruled_out_is_in_no_list_and_no_list_is_longer(schema: A
     ],
 )
 def test_how_long_a_list_is_at_most(schema: Any, most: int | None) -> None:
-    assert longest(form_of(schema)) == most
+    assert max_items(type_of_schema(schema)) == most
 
 
 @given(SCHEMAS, SCHEMAS)
 @settings(RELAXED, max_examples=1000)
 def test_forms_that_are_apart_have_no_value_in_common(one: Any, other: Any) -> None:
-    if apart(form_of(one), form_of(other)):
+    if are_disjoint(type_of_schema(one), type_of_schema(other)):
         assert not {id(value) for value in fitting(one)} & {id(value) for value in fitting(other)}
 
 
 @given(st.sampled_from(VALUES), SCHEMAS)
 @settings(RELAXED, max_examples=500)
 def test_a_literal_is_apart_only_from_what_refuses_it(value: Any, schema: Any) -> None:
-    if apart(literal(value), form_of(schema)):
+    if are_disjoint(literal_type(value), type_of_schema(schema)):
         assert id(value) not in {id(each) for each in fitting(schema)}
 
 
@@ -174,29 +174,33 @@ OBJECT = {
     ],
 )
 def test_what_a_schema_says_of_a_field(schema: Any, part: str | int, kind: str) -> None:
-    assert field(form_of(schema), part).kind == kind
+    assert look_up_field(type_of_schema(schema), part).kind == kind
 
 
 def test_tables_and_arrays_have_exactly_their_parts() -> None:
-    form = table({"rows": array([literal(1), literal("x")]), "any": OPEN})
-    assert field(form, "any").form == OPEN
-    assert kinds(field(field(form, "rows").form, 1).form) == ("string",)
-    assert field(field(form, "rows").form, 2).kind == "unknown"
-    assert field(form, "row").known == ("any", "rows")
+    form = object_of({"rows": tuple_of([literal_type(1), literal_type("x")]), "any": ANY})
+    assert look_up_field(form, "any").value_type == ANY
+    assert type_names(look_up_field(look_up_field(form, "rows").value_type, 1).value_type) == (
+        "string",
+    )
+    assert look_up_field(look_up_field(form, "rows").value_type, 2).kind == "unknown"
+    assert look_up_field(form, "row").known_names == ("any", "rows")
 
 
 def test_fields_of_many_schemas_that_all_hold_are_let_go() -> None:
     sort = [{"type": "string"}, {"type": "null"}]
     parts = [{"properties": {"a": {"anyOf": [*sort, {"const": at}]}}} for at in range(24)]
-    found = field(form_of({"type": "object", "allOf": parts}), "a").form
+    found = look_up_field(type_of_schema({"type": "object", "allOf": parts}), "a").value_type
     assert 0 < len(found) <= 16
-    assert apart(found, form_of({"type": "object"}))
+    assert are_disjoint(found, type_of_schema({"type": "object"}))
 
 
 def test_many_alternatives_are_let_go() -> None:
-    many = [form_of({"const": number}) for number in range(40)]
-    assert either(*many) == OPEN
-    assert not apart(form_of({"enum": list(range(40))}), form_of({"type": "number"}))
+    many = [type_of_schema({"const": number}) for number in range(40)]
+    assert type_union(*many) == ANY
+    assert not are_disjoint(
+        type_of_schema({"enum": list(range(40))}), type_of_schema({"type": "number"})
+    )
 
 
 @pytest.mark.parametrize(
@@ -214,13 +218,13 @@ def test_many_alternatives_are_let_go() -> None:
     ],
 )
 def test_what_excludes_each_other(one: Any, other: Any, excluded: bool) -> None:
-    assert apart(form_of(one), form_of(other)) is excluded
+    assert are_disjoint(type_of_schema(one), type_of_schema(other)) is excluded
 
 
 def test_a_list_of_one_form() -> None:
-    form = listed(form_of(OBJECT), 3)
-    assert field(form, 2).kind == "there"
-    assert field(field(form, 2).form, "must").kind == "there"
-    assert field(form, 3).kind == "unknown"
-    assert longest(form) == 3
-    assert items(form) == form_of(OBJECT)
+    form = list_of(type_of_schema(OBJECT), 3)
+    assert look_up_field(form, 2).kind == "there"
+    assert look_up_field(look_up_field(form, 2).value_type, "must").kind == "there"
+    assert look_up_field(form, 3).kind == "unknown"
+    assert max_items(form) == 3
+    assert item_type(form) == type_of_schema(OBJECT)

@@ -20,9 +20,9 @@ import trio.testing
 import engine.sdk.context
 from engine.errors import EngineError
 from engine.sdk.context import Context, Exit
-from engine.sdk.decorator import as_task, call_arguments, marked, plain_result, task
+from engine.sdk.decorator import as_task, call_arguments, declared_task, task, unstructure_result
 from engine.sdk.registry import TaskError
-from engine.sdk.task import MARK, Task
+from engine.sdk.task import TASK_ATTRIBUTE, Task
 
 if TYPE_CHECKING:
     from elsewhere import Context as Foreign  # type: ignore[import-not-found]  # noqa: F401
@@ -46,7 +46,7 @@ class Song(TypedDict):
 
 
 def made(declared: Any) -> Task:
-    found = marked(declared)
+    found = declared_task(declared)
     assert found is not None
     return found
 
@@ -60,7 +60,7 @@ def call_function(declared: Any, inputs: dict[str, Any], context: Context = CONT
     """What a sync task gives, called as the runtime does in a thread."""
     found = as_task(declared)
     assert found.function is not None
-    return plain_result(found.function(**call_arguments(found, inputs, context)))
+    return unstructure_result(found.function(**call_arguments(found, inputs, context)))
 
 
 # --- declarations
@@ -86,7 +86,7 @@ def test_a_bare_decorator_takes_all_from_the_function() -> None:
         "additionalProperties": False,
     }
     assert found.output_schema == {"type": "string"}
-    assert (found.exits, found.open) == ({"success": 0, "failure": 1}, False)
+    assert (found.exits, found.open_exits) == ({"success": 0, "failure": 1}, False)
     assert (found.executor, found.function, found.target) == ("async", None, None)
 
 
@@ -113,7 +113,7 @@ def test_arguments_of_the_decorator_win() -> None:
     assert found.exits == {"success": 0, "failure": 1, "needs_review": 2}
     assert found.input_schema == {"type": "object", "required": ["text"]}
     assert found.output_schema == {"type": "integer"}
-    assert found.open
+    assert found.open_exits
 
 
 def test_another_name_for_code_1_replaces_failure() -> None:
@@ -604,7 +604,7 @@ def test_a_subclass_is_not_declared_by_its_base() -> None:
     class Sub(Review):
         name = "Sub"
 
-    assert marked(Sub) is None
+    assert declared_task(Sub) is None
     assert as_task(Sub).name == "Sub"
 
 
@@ -779,5 +779,5 @@ def test_declaring_imports_neither_trio_nor_jsonschema() -> None:
 
 
 def test_the_mark_is_the_documented_attribute() -> None:
-    assert MARK == "__engine_task__"
+    assert TASK_ATTRIBUTE == "__engine_task__"
     assert isinstance(greet.__engine_task__, Task)  # type: ignore[attr-defined]

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from engine.sdk.decorator import as_task
-from engine.sdk.docstrings import parameters
+from engine.sdk.docstrings import parse_parameters
 
 GOOGLE = """Does it.
 
@@ -52,19 +52,19 @@ SPHINX = """Does it.
     ids=["google", "numpy", "sphinx"],
 )
 def test_parameters_are_found(doc: str, more: dict[str, str]) -> None:
-    assert parameters(doc) == {"city": "Where, exactly.", "days": "How long."} | more
+    assert parse_parameters(doc) == {"city": "Where, exactly.", "days": "How long."} | more
 
 
 @pytest.mark.parametrize(
     "doc", [None, "", "Just a line.", "Args:", "Args:\n  no colon here\n\nText."]
 )
 def test_there_may_be_none(doc: str | None) -> None:
-    assert parameters(doc) == {}
+    assert parse_parameters(doc) == {}
 
 
 @given(st.text("Args:\n -x()*param", max_size=60))
 def test_any_text_is_read(doc: str) -> None:
-    assert all(isinstance(text, str) for text in parameters(doc).values())
+    assert all(isinstance(text, str) for text in parse_parameters(doc).values())
 
 
 def test_they_describe_the_inputs_of_a_task() -> None:

@@ -18,7 +18,7 @@ from jsonschema import Draft202012Validator
 
 from engine.api import check, default_registry
 from engine.cli import main
-from engine.sdk.editor_schema import schema_with
+from engine.sdk.editor_schema import build_editor_schema
 from engine.sdk.task import Task
 from engine.toml.source import Source
 from tests.repo.test_specs import FILES
@@ -27,8 +27,8 @@ from tests.support.strategies import cases
 FIXTURES = Path(__file__).parents[1] / "fixtures"
 RIGHT = [*FILES, *sorted((FIXTURES / "ok").glob("*.toml"))]
 REGISTRY = default_registry()
-SCHEMA = schema_with(
-    found for id in REGISTRY.ids() if (found := REGISTRY.find(id, Path())) is not None
+SCHEMA = build_editor_schema(
+    found for id in REGISTRY.list_ids() if (found := REGISTRY.find(id, Path())) is not None
 )
 VALIDATOR = Draft202012Validator(SCHEMA)
 OF_INPUTS = {"E502", "E504"}
@@ -102,7 +102,7 @@ def test_an_alternative_may_be_an_expression_and_references_stay() -> None:
         "properties": {"x": {"oneOf": [{"$ref": "#/$defs/size"}, {"enum": ["big"]}]}},
     }
     mine = Task(id="my/own task", body=body, input_schema=given)
-    validator = Draft202012Validator(schema_with([mine]))
+    validator = Draft202012Validator(build_editor_schema([mine]))
 
     def fits(value: Any) -> bool:
         return validator.is_valid(tomli.loads(node("my/own task", {"x": value})))

@@ -11,7 +11,7 @@ import trio
 
 from engine.api import check
 from engine.compile.compiler import compile as compile_spec
-from engine.language.loader import load
+from engine.language.loader import load_spec
 from engine.sdk.context import Context, Exit
 from engine.sdk.decorator import call_arguments, task
 from engine.sdk.registry import Registry, TaskError
@@ -76,7 +76,7 @@ def write(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Write]:
 
 def test_nothing_is_registered_by_being_declared(registry: Registry, tmp_path: Path) -> None:
     assert registry.find("greet", tmp_path) is None
-    assert registry.ids() == ("shell",)
+    assert registry.list_ids() == ("shell",)
 
 
 def test_registries_know_nothing_of_each_other(registry: Registry, tmp_path: Path) -> None:
@@ -100,8 +100,8 @@ def test_what_is_registered_is_found(
     registered = registry.register(source)
     assert registry.find(id, tmp_path) is registered
     assert registered.id == id
-    assert registry.origin(id) == origin
-    assert registry.ids() == tuple(sorted(["shell", id]))
+    assert registry.find_origin(id) == origin
+    assert registry.list_ids() == tuple(sorted(["shell", id]))
 
 
 @pytest.mark.parametrize("source", [greet, shout, Review, Undeclared, Task("raw", _body)])
@@ -124,7 +124,7 @@ def test_two_tasks_of_one_id_are_refused(registry: Registry, tmp_path: Path) -> 
 def test_a_built_in_task_is_made_once(tmp_path: Path) -> None:
     registry = Registry({"shell": lambda: Task("shell", _body)}, entry_points=False)
     assert registry.find("shell", tmp_path) is registry.find("shell", tmp_path)
-    assert registry.origin("shell") == "built-in"
+    assert registry.find_origin("shell") == "built-in"
 
 
 def test_built_in_tasks_that_nobody_looks_for_are_not_loaded(tmp_path: Path) -> None:
@@ -133,7 +133,7 @@ def test_built_in_tasks_that_nobody_looks_for_are_not_loaded(tmp_path: Path) -> 
 
     registry = Registry({"shell": load}, entry_points=False)
     registry.register(greet)
-    assert registry.ids() == ("greet", "shell")
+    assert registry.list_ids() == ("greet", "shell")
     assert registry.find("greet", tmp_path) is not None
 
 
@@ -188,7 +188,7 @@ def test_wrong_declarations_are_refused(registry: Registry, wrong: Any, message:
 
 def test_an_unknown_id_has_no_task_and_no_origin(registry: Registry, tmp_path: Path) -> None:
     assert registry.find("shel", tmp_path) is None
-    assert registry.origin("shel") is None
+    assert registry.find_origin("shel") is None
 
 
 # --- an allow-list
@@ -197,7 +197,7 @@ def test_an_unknown_id_has_no_task_and_no_origin(registry: Registry, tmp_path: P
 def test_only_allowed_ids_are_found(tmp_path: Path) -> None:
     builtin = dict.fromkeys(("shell", "llm.chat", "http"), lambda: Task("x", _body))
     registry = Registry(builtin, entry_points=False, allow=["llm.*", "http"])
-    assert registry.ids() == ("http", "llm.chat")
+    assert registry.list_ids() == ("http", "llm.chat")
     assert registry.find("http", tmp_path) is not None
     with pytest.raises(TaskError) as caught:
         registry.find("shell", tmp_path)
@@ -231,15 +231,15 @@ def not_a_task(): ...
 
 def test_a_module_of_the_specs_folder_is_used(registry: Registry, write: Write) -> None:
     write("specs/mytasks.py", TASKS)
-    used = registry.use("mytasks", Path("specs"))
+    used = registry.register_module("mytasks", Path("specs"))
     assert [found.id for found in used] == ["one", "Two"]
-    assert registry.ids() == ("Two", "one", "shell")
-    assert registry.origin("one") == "mytasks:one"
+    assert registry.list_ids() == ("Two", "one", "shell")
+    assert registry.find_origin("one") == "mytasks:one"
 
 
 def test_a_function_of_a_module_runs_in_a_process(registry: Registry, write: Write) -> None:
     write("mytasks.py", TASKS)
-    one, _ = registry.use("mytasks", Path())
+    one, _ = registry.register_module("mytasks", Path())
     assert (one.executor, one.target) == ("process", "mytasks:one")
 
 
@@ -247,14 +247,14 @@ def test_imported_tasks_are_used_too(registry: Registry, write: Write) -> None:
     write("pack/__init__.py", "")
     write("pack/inner.py", TASKS)
     write("pack/outer.py", "from pack.inner import one, Two, not_a_task\nfrom pack import inner")
-    registry.use("pack.inner", Path())
-    assert [found.id for found in registry.use("pack.outer", Path())] == ["one", "Two"]
+    registry.register_module("pack.inner", Path())
+    assert [found.id for found in registry.register_module("pack.outer", Path())] == ["one", "Two"]
 
 
 def test_subclasses_of_tasks_are_not_tasks(registry: Registry, write: Write) -> None:
     write("pack2/base.py", TASKS)
     write("pack2/sub.py", "from pack2 import base\nclass Sub(base.Two): ...")
-    assert registry.use("pack2.sub", Path()) == ()
+    assert registry.register_module("pack2.sub", Path()) == ()
 
 
 def test_globals_are_not_woken_up(registry: Registry, write: Write) -> None:
@@ -265,21 +265,21 @@ def test_globals_are_not_woken_up(registry: Registry, write: Write) -> None:
         "        raise RuntimeError(name)\n"
         "proxy = Lazy()\n",
     )
-    assert registry.use("lazy", Path()) == ()
+    assert registry.register_module("lazy", Path()) == ()
 
 
 def test_folders_are_appended_to_the_path_once(registry: Registry, write: Write) -> None:
     write("specs/a1.py", "")
     write("specs/a2.py", "")
     before = [*sys.path]
-    registry.use("a1", Path("specs"))
-    registry.use("a2", Path("specs"))
+    registry.register_module("a1", Path("specs"))
+    registry.register_module("a2", Path("specs"))
     assert sys.path == [*before, str(Path("specs").resolve()), str(Path.cwd())]
 
 
 def failure_to_use(registry: Registry, module: str, folder: str = ".") -> str:
     with pytest.raises(TaskError) as caught:
-        registry.use(module, Path(folder))
+        registry.register_module(module, Path(folder))
     assert "\n" not in str(caught.value)
     return str(caught.value)
 
@@ -320,7 +320,7 @@ def test_a_module_that_raises_is_told_where(
     write("broken.py", text)
     if cause is None:  # not a mistake of the module: it passes
         with pytest.raises(KeyboardInterrupt):
-            registry.use("broken", Path())
+            registry.register_module("broken", Path())
         return
     message = failure_to_use(registry, "broken")
     assert message.startswith(f"module `broken` cannot be imported: {cause}")
@@ -336,7 +336,7 @@ def test_what_is_no_module_name_is_refused(registry: Registry, name: str) -> Non
 def test_a_module_hidden_by_another_is_refused(registry: Registry, write: Write) -> None:
     write("one/same.py", "")
     write("two/same.py", "")
-    registry.use("same", Path("one"))
+    registry.register_module("same", Path("one"))
     message = failure_to_use(registry, "same", "two")
     assert message.startswith("module `same` is ")
     assert "hides two/same.py" in message
@@ -357,8 +357,8 @@ def test_a_plain_function_is_found_by_its_name(registry: Registry, write: Write)
     assert found.function is not None
     assert found.function(**call_arguments(found, {"x": 2}, CONTEXT)) == 4
     assert registry.find("python:plain:double", Path()) is found
-    assert registry.origin("python:plain:double") == "plain:double"
-    assert registry.ids() == ("shell",)
+    assert registry.find_origin("python:plain:double") == "plain:double"
+    assert registry.list_ids() == ("shell",)
 
 
 def test_a_declared_function_keeps_its_declaration(registry: Registry, write: Write) -> None:
@@ -427,16 +427,16 @@ RAW = "\nfrom engine.sdk.registry import Task\nasync def body(inputs, context): 
 def test_entry_points_give_tasks(plugin: Write, points: str, ids: tuple[str, ...]) -> None:
     plugin(TASKS + RAW + "raw = Task('raw', body)", points)
     registry = Registry()
-    assert registry.ids() == ids
+    assert registry.list_ids() == ids
     found = registry.find(ids[0], Path())
     assert found is not None
     assert found.id == ids[0]
-    assert registry.origin(ids[0]) == "entry point x of plugin"
+    assert registry.find_origin(ids[0]) == "entry point x of plugin"
 
 
 def test_entry_points_can_be_left_out(plugin: Write) -> None:
     plugin(TASKS, "x = plugged")
-    assert Registry(entry_points=False).ids() == ()
+    assert Registry(entry_points=False).list_ids() == ()
 
 
 def test_a_built_in_task_is_found_without_loading_entry_points(plugin: Write) -> None:
@@ -457,15 +457,15 @@ def test_a_broken_entry_point_is_named(plugin: Write, text: str, points: str, me
     plugin(text, points)
     registry = Registry()
     assert registry.find("unknown", Path()) is None
-    (error,) = registry.broken()
+    (error,) = registry.find_entry_point_errors()
     assert error.message.startswith(f"entry point {message}")
 
 
 def test_a_broken_entry_point_hides_no_other(plugin: Write) -> None:
     plugin(TASKS, "a = gone.away\nx = plugged")
     registry = Registry()
-    assert registry.ids() == ("Two", "one")
-    assert len(registry.broken()) == 1
+    assert registry.list_ids() == ("Two", "one")
+    assert len(registry.find_entry_point_errors()) == 1
 
 
 def test_a_broken_entry_point_is_told_once_a_file(plugin: Write) -> None:
@@ -500,7 +500,7 @@ def test_all_that_is_wrong_with_a_declaration_is_told_at_once() -> None:
 
 def test_a_broken_entry_point_is_told_where_a_task_is_not_found(plugin: Write) -> None:
     plugin("raise ValueError('no')", "x = plugged")
-    spec, _ = load(Source("x.toml", 'engine = 1\n[nodes.a]\ntask = "human"'))
+    spec, _ = load_spec(Source("x.toml", 'engine = 1\n[nodes.a]\ntask = "human"'))
     assert spec is not None
     _, found = compile_spec(spec, Registry())
     assert [each.rule.code for each in found] == ["E206"]
@@ -517,13 +517,13 @@ def test_a_projects_module_may_import_a_plugins_task(plugin: Write, write: Write
     plugin(TASKS, "x = plugged")
     write("mytasks.py", "from plugged import one")
     registry = Registry()
-    assert registry.use("mytasks", Path()) == (registry.find("one", Path()),)
+    assert registry.register_module("mytasks", Path()) == (registry.find("one", Path()),)
 
 
 def test_an_entry_point_cannot_take_a_built_in_id(plugin: Write) -> None:
     plugin(TASKS, "x = plugged:one")
     registry = Registry({"one": lambda: Task("one", _body)})
-    (error,) = registry.broken()
+    (error,) = registry.find_entry_point_errors()
     assert "task `one` is defined twice: built-in and entry point x of plugin" in error.message
 
 

@@ -12,7 +12,7 @@ import tomli_w
 
 import engine
 from engine import Context, Exit, stored, task
-from engine.analysis.bounds import bounds_of
+from engine.analysis.bounds import compute_bounds
 from engine.sdk.registry import TaskError
 from engine.testing.scripts import parse_script
 from engine.testing.simulation import simulate
@@ -116,7 +116,7 @@ def test_the_node_may_say_otherwise() -> None:
 
 def test_its_worst_case_is_proved() -> None:
     plan = engine.load_plan(letter(), tasks=[Letter])
-    worst = bounds_of(plan)
+    worst = compute_bounds(plan)
     assert worst is not None
     assert worst.nodes[0].whole.attempts == 12  # three times: three attempts to write, and a review
 
@@ -219,7 +219,7 @@ def test_mistakes_in_its_inputs_are_told_once_where_they_are_written() -> None:
         "E201",
         "task `acme.letter` has no input `makrs`",
     )
-    assert spec.at(mistake.span) == "makrs"
+    assert spec.text_of(mistake.span) == "makrs"
     assert mistake.fix is not None
 
 

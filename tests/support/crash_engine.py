@@ -26,7 +26,7 @@ DRIVER = """
 import json, sys
 from engine import run, stored
 from engine.errors import JournalError
-from engine.record.history import history
+from engine.record.history import result_from_events
 from engine.journal.store import NoSuchRun, Store
 spec, store, grace, durability = sys.argv[1], sys.argv[2], float(sys.argv[3]), sys.argv[4]
 options = {"grace": grace, "durability": durability}
@@ -38,7 +38,7 @@ except JournalError as error:
     if not isinstance(error, NoSuchRun):  # it had ended when it was killed
         assert "has ended" in str(error), error
         with Store(store) as found:
-            result = history(found.events("crash"))
+            result = result_from_events(found.read_events("crash"))
     else:
         result = run(spec, store=store, run_id="crash", seed=0, **options)
 print(json.dumps(result.to_json()), flush=True)
@@ -113,7 +113,7 @@ class Crashing:
     def events(self, kind: str) -> list[Any]:
         """What the journal tells of one kind."""
         with Store(self.store) as store:
-            return [event for event in store.events("crash") if event.kind == kind]
+            return [event for event in store.read_events("crash") if event.kind == kind]
 
 
 def spec_of(seed: int, layers: int = 8, width: int = 8, longest: float = 0.25) -> str:

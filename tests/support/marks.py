@@ -47,4 +47,4 @@ def marked(text: str) -> tuple[str, list[Span]]:
         else:
             plain += character
     source = Source("marked.toml", plain)
-    return plain, [source.span(*extent) for extent in sorted(extents)]
+    return plain, [source.span_between(*extent) for extent in sorted(extents)]

@@ -9,7 +9,7 @@ from typing import Any
 import tomli_w
 
 from engine.compile.compiler import compile as compile_spec
-from engine.language.loader import load
+from engine.language.loader import load_spec
 from engine.plan.plan import Plan
 from engine.record.result import Result
 from engine.sdk.context import Context
@@ -24,14 +24,14 @@ async def _unscripted(inputs: dict[str, Any], context: Context) -> None:
 
 def registry() -> Registry:
     """`shell` (open) and `probe` (closed), as the oracle knows them, with inputs of any kind."""
-    shell = Task("shell", _unscripted, exits={"success": 0}, open=True)
+    shell = Task("shell", _unscripted, exits={"success": 0}, open_exits=True)
     probe = Task("probe", _unscripted, exits={"success": 0, "failure": 1, "needs_review": 2})
     return Registry({"shell": lambda: shell, "probe": lambda: probe}, entry_points=False)
 
 
 def plan_of(doc: dict[str, Any]) -> Plan:
     """The compiled plan of a document; rules over whole plans are not asked."""
-    spec, found = load(Source("case.toml", tomli_w.dumps(doc)))
+    spec, found = load_spec(Source("case.toml", tomli_w.dumps(doc)))
     assert spec is not None, found
     assert not found.errors, "\n".join(map(str, found))
     plan, found = compile_spec(spec, registry())

@@ -23,7 +23,7 @@ def context(folder: Any = ".", notes: list[str] | None = None) -> Context:
 
 
 def do(id: str, inputs: dict[str, Any], given: Context | None = None) -> Any:
-    task = tasks.load(id)
+    task = tasks.load_builtin(id)
     Draft202012Validator(task.input_schema).validate(inputs)
 
     async def main() -> Any:
@@ -39,36 +39,36 @@ def do(id: str, inputs: dict[str, Any], given: Context | None = None) -> Any:
 
 
 def fits(id: str, inputs: dict[str, Any]) -> bool:
-    return Draft202012Validator(tasks.load(id).input_schema).is_valid(inputs)
+    return Draft202012Validator(tasks.load_builtin(id).input_schema).is_valid(inputs)
 
 
-@pytest.mark.parametrize("id", tasks.ids())
+@pytest.mark.parametrize("id", tasks.builtin_ids())
 class TestDeclaration:
     def test_id_is_that_of_the_table(self, id):
-        assert tasks.load(id).id == id
+        assert tasks.load_builtin(id).id == id
 
     def test_schemas_are_schemas(self, id):
-        Draft202012Validator.check_schema(tasks.load(id).input_schema)
-        Draft202012Validator.check_schema(tasks.load(id).output_schema)
+        Draft202012Validator.check_schema(tasks.load_builtin(id).input_schema)
+        Draft202012Validator.check_schema(tasks.load_builtin(id).output_schema)
 
     def test_each_property_is_described(self, id):
-        for schema in (tasks.load(id).input_schema, tasks.load(id).output_schema):
+        for schema in (tasks.load_builtin(id).input_schema, tasks.load_builtin(id).output_schema):
             for name, part in schema.get("properties", {}).items():
                 assert part.get("description"), name
 
     def test_example_is_one_node_of_this_task(self, id):
-        task, example = tasks.load(id), tomllib.loads(tasks.load(id).example)
-        (shown,) = example["nodes" if task.opens is None else "resources"].values()
+        task, example = tasks.load_builtin(id), tomllib.loads(tasks.load_builtin(id).example)
+        (shown,) = example["nodes" if task.open_resource is None else "resources"].values()
         assert shown["task"] == id
         assert fits(id, shown.get("with", {}))
 
     def test_it_says_what_it_is(self, id):
-        assert tasks.load(id).name
-        assert tasks.load(id).description
+        assert tasks.load_builtin(id).name
+        assert tasks.load_builtin(id).description
 
 
 def test_loading_all_imports_neither_trio_nor_httpx():
-    code = "import sys; from engine import tasks; [tasks.load(id) for id in tasks.ids()]; "
+    code = "import sys; from engine import tasks; [tasks.load_builtin(id) for id in tasks.builtin_ids()]; "
     code += "print([name for name in ('trio', 'httpx') if name in sys.modules])"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, check=True)
     assert done.stdout == b"[]\n"
@@ -76,7 +76,7 @@ def test_loading_all_imports_neither_trio_nor_httpx():
 
 def test_a_task_that_is_not_there():
     with pytest.raises(KeyError):
-        tasks.load("nothing")
+        tasks.load_builtin("nothing")
 
 
 class TestShell:
@@ -206,7 +206,9 @@ class TestSleep:
     def test_it_waits_as_long(self, inputs, seconds):
         async def main() -> tuple[Any, float]:
             started = trio.current_time()
-            return await tasks.load("sleep").body(inputs, context()), trio.current_time() - started
+            return await tasks.load_builtin("sleep").body(
+                inputs, context()
+            ), trio.current_time() - started
 
         clock = trio.testing.MockClock(autojump_threshold=0)
         assert trio.run(main, clock=clock) == (None, seconds)

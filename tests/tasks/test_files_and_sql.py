@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 import engine
-from engine.sdk.context import SHARE, Exit, Failure, Permanent
+from engine.sdk.context import PROGRESS_PREFIX, Exit, Failure, Permanent
 from engine.tasks import transfer_progress
 from engine.toml.source import Source
 from tests.tasks.test_basic import context, do
@@ -209,9 +209,9 @@ def test_what_takes_long_tells_how_far_it_is(
     notes: list[str] = []
     do(id, inputs, context(tmp_path, notes=notes))
     assert notes == []
-    monkeypatch.setattr(transfer_progress, "EVERY", 0.0)
+    monkeypatch.setattr(transfer_progress, "REPORT_INTERVAL", 0.0)
     do(id, inputs, context(tmp_path, notes=notes))
-    told = [note.removeprefix(SHARE).partition(" ")[2] for note in notes]
+    told = [note.removeprefix(PROGRESS_PREFIX).partition(" ")[2] for note in notes]
     assert told == ["1.0 of 2.5 MB", "2.1 of 2.5 MB", "2.5 of 2.5 MB"]
 
 

@@ -9,7 +9,7 @@ import pytest
 import trio
 from jsonschema import Draft202012Validator
 
-from engine.schemas.validation import misfits
+from engine.schemas.validation import validate_value
 from engine.sdk.context import Context, Exit, Failure, Permanent
 from engine.tasks.http.request import TASK
 
@@ -314,12 +314,12 @@ def test_a_port_that_does_not_exist_is_permanent(port):
 
 @pytest.mark.parametrize("url", ["ftp://x", "x", ""])
 def test_a_literal_that_is_no_url_does_not_fit(url):
-    (problem,) = misfits(TASK.input_schema, {"url": url})
+    (problem,) = validate_value(TASK.input_schema, {"url": url})
     assert problem.message == f'"{url}" is not a URL that begins with http:// or https://'
 
 
 def test_bodies_exclude_each_other():
-    (problem,) = misfits(TASK.input_schema, {"url": "http://x", "json": 1, "body": "x"})
+    (problem,) = validate_value(TASK.input_schema, {"url": "http://x", "json": 1, "body": "x"})
     assert str(problem) == "`body` and `json` exclude each other"
 
 

@@ -12,8 +12,8 @@ from typing import Any
 
 import pytest
 
-from engine.schemas.validation import misfits
-from engine.sdk.context import SHARE, Exit, Failure
+from engine.schemas.validation import validate_value
+from engine.sdk.context import PROGRESS_PREFIX, Exit, Failure
 from engine.tasks import transfer_progress
 from engine.tasks.http.request import TASK
 from tests.tasks.test_basic import context, do
@@ -87,10 +87,10 @@ def test_a_file_is_sent(server: Any, tmp_path: Path) -> None:
 def test_a_download_that_takes_long_tells_how_far_it_is(
     server: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(transfer_progress, "EVERY", 0.0)
+    monkeypatch.setattr(transfer_progress, "REPORT_INTERVAL", 0.0)
     notes: list[str] = []
     do("http", {"url": f"{server.url}/data", "to": "a"}, context(tmp_path, notes=notes))
-    assert notes == [f"{SHARE}1.0 0.0 of 0.0 MB"]
+    assert notes == [f"{PROGRESS_PREFIX}1.0 0.0 of 0.0 MB"]
 
 
 def test_files_are_sent_in_a_form(server: Any, tmp_path: Path) -> None:
@@ -123,7 +123,7 @@ def test_credentials_are_headers(server: Any, tmp_path: Path) -> None:
         "Bearer t0ken",
         "Basic bWU6cGFzczp3b3Jk",
     ]
-    [problem] = misfits(
+    [problem] = validate_value(
         TASK.input_schema, {"url": "http://x", "bearer": "a", "basic": {"user": "", "password": ""}}
     )
     assert str(problem) == "`basic` and `bearer` exclude each other"

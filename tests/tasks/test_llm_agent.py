@@ -11,7 +11,7 @@ import tomli_w
 
 import engine
 from engine import stored, tasks
-from engine.analysis.bounds import bounds_of
+from engine.analysis.bounds import compute_bounds
 from engine.hooks import Hook
 from engine.sdk.context import Exit
 from engine.testing.spec_coverage import coverage
@@ -133,7 +133,7 @@ def test_it_takes_no_more_turns_than_it_may(turns: int) -> None:
         result = engine.run(loaded)
     assert result.nodes["a"].label == "turns"
     assert len(model.asked) == turns
-    bounds = bounds_of(loaded)
+    bounds = compute_bounds(loaded)
     assert bounds is not None
     assert bounds.run.attempts == 2 * turns - 1
 
@@ -348,7 +348,7 @@ def test_coverage_counts_what_a_script_can_take() -> None:
     loaded = plan(
         {"tools": [{"pipeline": "p"}]}, pipelines={"p": {"nodes": {"x": {"task": "pass"}}}}
     )
-    assert {spot.path for spot in coverage(loaded, []).spots} == {"a", "a/ask", "a/act"}
+    assert {spot.path for spot in coverage(loaded, []).points} == {"a", "a/ask", "a/act"}
 
 
 @pytest.mark.parametrize("key", ["max_turns", "max_total_tokens"])
@@ -359,7 +359,9 @@ def test_it_must_have_limits(key: str) -> None:
 
 
 def test_a_tool_must_be_allowed() -> None:
-    registry = engine.Registry({"llm.agent": partial(tasks.load, "llm.agent")}, allow=["llm.*"])
+    registry = engine.Registry(
+        {"llm.agent": partial(tasks.load_builtin, "llm.agent")}, allow=["llm.*"]
+    )
     registry.register(weather)
     document = doc({"tools": [{"task": "acme.weather"}]})
     assert findings(document, registry=registry) == ["E201 task `acme.weather` is not allowed here"]

@@ -45,7 +45,7 @@ def played(doc: Doc, *scripts: Doc, inputs: Doc | None = None) -> Coverage:
 
 
 def missed(found: Coverage) -> list[str]:
-    return [f"{spot.path}: {spot.what}" for spot in found.missed]
+    return [f"{spot.path}: {spot.description}" for spot in found.missed_points]
 
 
 def test_what_no_run_has_taken_is_told() -> None:
@@ -57,7 +57,7 @@ def test_what_no_run_has_taken_is_told() -> None:
         "b: its `when` is false",
         "child: n: `3`",
     ]
-    assert found.share == 1 - 5 / len(found.spots)
+    assert found.fraction == 1 - 5 / len(found.points)
 
 
 def test_scripts_take_more_together() -> None:
@@ -71,7 +71,7 @@ def test_scripts_take_more_together() -> None:
 
 
 def test_a_place_is_where_it_is_written() -> None:
-    [spot] = [spot for spot in played(LOOP, {}).spots if spot.what == "`1`"]
+    [spot] = [spot for spot in played(LOOP, {}).points if spot.description == "`1`"]
     lines = tomli_w.dumps(LOOP).splitlines()
     assert lines[spot.span.line - 1].startswith("1 = ")
 
@@ -89,9 +89,9 @@ def test_whatever_a_run_takes_is_known(case: tuple[Doc, Doc, Doc]) -> None:
     started = {
         node for node, each in result.nodes.items() if each.attempts or each.items is not None
     }
-    told = {spot.path for spot in found.spots if spot.taken and spot.what == "it starts"}
+    told = {spot.path for spot in found.points if spot.is_taken and spot.description == "it starts"}
     assert started == {path for path in told if ": " not in path}
-    assert 0 <= found.share <= 1
+    assert 0 <= found.fraction <= 1
 
 
 # -- the command -----------------------------------------------------------------------------------

@@ -10,7 +10,7 @@ import trio
 
 import engine
 from engine import Context, Exit, Permanent, SpecError
-from engine.testing.task_runs import Ran, run_task
+from engine.testing.task_runs import TaskRun, run_task
 
 pytest_plugins = ["pytester"]
 
@@ -31,7 +31,7 @@ def raises(why: str) -> None:
 
 def test_a_task_is_run_without_waiting() -> None:
     begun = time.monotonic()
-    assert run_task(wait, {"hours": 9}) == Ran(3, "late", {"waited": 9}, None, ("9 hours",))
+    assert run_task(wait, {"hours": 9}) == TaskRun(3, "late", {"waited": 9}, None, ("9 hours",))
     assert time.monotonic() - begun < 60
 
 

@@ -16,8 +16,8 @@ from hypothesis import strategies as st
 
 from engine.api import analyse
 from engine.cli import main
-from engine.toml.formatter import formatted
-from engine.toml.scanner import comments
+from engine.toml.formatter import format_toml
+from engine.toml.scanner import iter_comments
 from engine.toml.source import Source
 from tests.repo.test_specs import FILES
 from tests.support.strategies import cases
@@ -87,12 +87,12 @@ s = \"\"\"
 
 
 def test_what_it_looks_like() -> None:
-    assert formatted(UGLY).splitlines() == NEAT.splitlines()
-    assert formatted(UGLY) == NEAT
+    assert format_toml(UGLY).splitlines() == NEAT.splitlines()
+    assert format_toml(UGLY) == NEAT
 
 
 def texts_of(text: str) -> list[str]:
-    return [text[slice(*each)].rstrip() for each in comments(text)]
+    return [text[slice(*each)].rstrip() for each in iter_comments(text)]
 
 
 def scattered(text: str, seed: int) -> str:
@@ -114,8 +114,8 @@ def test_a_plan_is_the_same_after_a_new_layout(
     case: tuple[dict[str, Any], Any, Any], seed: int
 ) -> None:
     text = scattered(tomli_w.dumps(case[0]), seed)
-    laid = formatted(text)
-    assert formatted(laid) == laid
+    laid = format_toml(text)
+    assert format_toml(laid) == laid
     assert texts_of(laid) == texts_of(text)
     plan, found = analyse(Source("a.toml", text))
     again, same = analyse(Source("a.toml", laid))
@@ -146,8 +146,8 @@ def test_twice_is_once_whatever_ends_the_lines(lines: list[tuple[str, str]]) -> 
         said = tomli.loads(text)
     except tomli.TOMLDecodeError:
         return
-    laid = formatted(text)
-    assert formatted(laid) == laid
+    laid = format_toml(text)
+    assert format_toml(laid) == laid
     assert tomli.loads(laid) == said
 
 
@@ -157,9 +157,9 @@ def test_twice_is_once_whatever_ends_the_lines(lines: list[tuple[str, str]]) -> 
 def test_any_toml_says_the_same(doc: dict[str, Any], seed: int) -> None:
     text = scattered(tomli_w.dumps(doc, multiline_strings=False), seed)
     assert repr(tomli.loads(text)) == repr(tomli.loads(tomli_w.dumps(doc)))
-    laid = formatted(text)
+    laid = format_toml(text)
     assert repr(tomli.loads(laid)) == repr(tomli.loads(text))
-    assert formatted(laid) == laid
+    assert format_toml(laid) == laid
     assert texts_of(laid) == texts_of(text)
     assert "\n\n\n" not in laid.replace("\r", "")
     assert all(line == line.rstrip() or "#" in line or '"' in line for line in laid.splitlines())
@@ -168,12 +168,12 @@ def test_any_toml_says_the_same(doc: dict[str, Any], seed: int) -> None:
 @pytest.mark.parametrize("path", [*FILES, *sorted(FOLDER.glob("o*/*.toml"))], ids=lambda p: p.stem)
 def test_our_own_specs_are_laid_out_so(path: Path) -> None:
     text = path.read_text()
-    assert formatted(text) == text
+    assert format_toml(text) == text
 
 
 @pytest.mark.parametrize("text", ["", "\n", " \n\n", "# x", "\t# x \n"])
 def test_a_text_of_nothing(text: str) -> None:
-    assert formatted(text) in ("", "# x\n")
+    assert format_toml(text) in ("", "# x\n")
 
 
 # -- the command -------------------------------------------------------------------------------

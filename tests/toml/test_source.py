@@ -15,7 +15,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from engine.toml.key_paths import KeyPath
-from engine.toml.source import Source, Span, Syntax, parse, read
+from engine.toml.source import Source, Span, TomlSyntaxError, parse_toml, read_source
 
 CORPUS = pathlib.Path(__file__).parents[3] / "shared" / "corpora" / "toml_test.jsonl"
 
@@ -38,8 +38,8 @@ needs_corpus = pytest.mark.skipif(not CORPUS.exists(), reason="no toml_test.json
 
 
 def cut(source: Source, span: Span) -> str:
-    start = source.offset(span.line, span.column)
-    return source.text[start : source.offset(span.end_line, span.end_column)]
+    start = source.offset_of(span.line, span.column)
+    return source.text[start : source.offset_of(span.end_line, span.end_column)]
 
 
 def paths(value: Any, path: KeyPath = ()) -> Iterator[tuple[KeyPath, Any]]:
@@ -51,20 +51,20 @@ def paths(value: Any, path: KeyPath = ()) -> Iterator[tuple[KeyPath, Any]]:
 
 
 def check_positions(source: Source) -> None:
-    for path, value in paths(parse(source)):
+    for path, value in paths(parse_toml(source)):
         check_key(source, path)
         if not isinstance(value, (dict, list)):
-            again = tomli.loads(f"x = {cut(source, source.value(path))}")
+            again = tomli.loads(f"x = {cut(source, source.value_span(path))}")
             assert repr(again["x"]) == repr(value)
 
 
 def check_key(source: Source, path: KeyPath) -> None:
-    written = cut(source, source.key(path))
+    written = cut(source, source.key_span(path))
     if isinstance(path[-1], str):
         assert tomli.loads(f"{written} = 1") == {path[-1]: 1}
     else:
-        in_header = source.line(source.key(path).line).lstrip().startswith("[[")
-        assert in_header or written == cut(source, source.value(path))
+        in_header = source.line_text(source.key_span(path).line).lstrip().startswith("[[")
+        assert in_header or written == cut(source, source.value_span(path))
 
 
 def spans_are_inside(source: Source, span: Span) -> bool:
@@ -77,10 +77,10 @@ def spans_are_inside(source: Source, span: Span) -> bool:
 
 def parse_or_syntax(source: Source) -> None:
     """Anything but Syntax fails the test that calls this."""
-    refused: Syntax | None = None
+    refused: TomlSyntaxError | None = None
     try:
-        parse(source)
-    except Syntax as error:
+        parse_toml(source)
+    except TomlSyntaxError as error:
         refused = error
     assert refused is None or spans_are_inside(source, refused.span)
 
@@ -205,9 +205,9 @@ def test_each_character_of_a_string_is_where_its_span_says(
 ) -> None:
     literal, extents = drawn
     source = Source("x.toml", f"\tx={literal} # '\"")
-    assert len(parse(source)["x"]) == len(extents)
-    found = [source.within(("x",), i, i + 1) for i in range(len(extents))]
-    assert found == [source.span(start + 3, end + 3) for start, end in extents]
+    assert len(parse_toml(source)["x"]) == len(extents)
+    found = [source.span_within(("x",), i, i + 1) for i in range(len(extents))]
+    assert found == [source.span_between(start + 3, end + 3) for start, end in extents]
 
 
 @given(strings(), st.data())
@@ -222,7 +222,9 @@ def test_a_range_goes_from_its_first_character_to_its_last(
         expected = (extents[start][0],) * 2 if start < len(extents) else (0, len(literal))
     else:
         expected = extents[start][0], extents[end - 1][1]
-    assert source.within(("x",), start, end) == source.span(expected[0] + 2, expected[1] + 2)
+    assert source.span_within(("x",), start, end) == source.span_between(
+        expected[0] + 2, expected[1] + 2
+    )
 
 
 SPEC = Source(
@@ -258,7 +260,7 @@ n = 2
     ],
 )
 def test_key(path: KeyPath, expected: Span) -> None:
-    assert SPEC.key(path) == expected
+    assert SPEC.key_span(path) == expected
 
 
 @pytest.mark.parametrize(
@@ -273,15 +275,15 @@ def test_key(path: KeyPath, expected: Span) -> None:
     ],
 )
 def test_value(path: KeyPath, expected: Span) -> None:
-    assert SPEC.value(path) == expected
+    assert SPEC.value_span(path) == expected
 
 
 def test_an_unknown_path_is_its_nearest_ancestor() -> None:
-    assert SPEC.key(("nodes", "a", "needs", 3)) == SPEC.key(("nodes", "a"))
+    assert SPEC.key_span(("nodes", "a", "needs", 3)) == SPEC.key_span(("nodes", "a"))
 
 
 def test_the_empty_path_is_the_start() -> None:
-    assert SPEC.key(()) == SPEC.value(()) == Span(1, 1, 1, 1)
+    assert SPEC.key_span(()) == SPEC.value_span(()) == Span(1, 1, 1, 1)
 
 
 @pytest.mark.parametrize(
@@ -289,23 +291,23 @@ def test_the_empty_path_is_the_start() -> None:
 )
 def test_within_falls_back_to_the_value(path: KeyPath, start: int, end: int) -> None:
     source = Source("x.toml", 's = "abc"\nn = 12')
-    assert source.within(path, start, end) == source.value(path)
+    assert source.span_within(path, start, end) == source.value_span(path)
 
 
 def test_columns_count_code_points_and_tabs_once() -> None:
-    assert Source("x.toml", '"é😀"\t=\t1').value(("é😀",)) == Span(1, 8, 1, 9)
+    assert Source("x.toml", '"é😀"\t=\t1').value_span(("é😀",)) == Span(1, 8, 1, 9)
 
 
 def test_a_byte_order_mark_is_not_counted() -> None:
     source = Source("x.toml", "\ufeffa = 1")
-    assert (parse(source), source.key(("a",))) == ({"a": 1}, Span(1, 1, 1, 2))
+    assert (parse_toml(source), source.key_span(("a",))) == ({"a": 1}, Span(1, 1, 1, 2))
 
 
 @pytest.mark.parametrize(
     ("number", "expected"), [(0, ""), (1, "a = 1"), (2, "\tb = 2"), (3, ""), (4, "")]
 )
 def test_line(number: int, expected: str) -> None:
-    assert Source("x.toml", "a = 1\r\n\tb = 2\n").line(number) == expected
+    assert Source("x.toml", "a = 1\r\n\tb = 2\n").line_text(number) == expected
 
 
 def test_sources_are_equal_by_path_and_text() -> None:
@@ -313,7 +315,7 @@ def test_sources_are_equal_by_path_and_text() -> None:
 
 
 def test_positions_of_a_text_that_was_not_accepted_do_not_raise() -> None:
-    assert Source("x.toml", "a = 1\nb = [{c = ").key(("b", 0, "c")) == Span(2, 7, 2, 8)
+    assert Source("x.toml", "a = 1\nb = [{c = ").key_span(("b", 0, "c")) == Span(2, 7, 2, 8)
 
 
 # --- read -----------------------------------------------------------------------------------
@@ -322,7 +324,7 @@ def test_positions_of_a_text_that_was_not_accepted_do_not_raise() -> None:
 def test_read_keeps_line_ends(tmp_path: pathlib.Path) -> None:
     file = tmp_path / "x.toml"
     file.write_bytes(b"\xef\xbb\xbfa = 1\r\n")
-    assert read(file) == Source(file, "a = 1\r\n")
+    assert read_source(file) == Source(file, "a = 1\r\n")
 
 
 @pytest.mark.parametrize("data", [b"a = 1\n\xc3\xa9b\xff = 2", b"\xef\xbb\xbfa = 1\n\xc3\xa9b\xff"])
@@ -331,21 +333,21 @@ def test_read_tells_of_the_first_byte_that_is_not_utf_8(
 ) -> None:
     file = tmp_path / "x.toml"
     file.write_bytes(data)
-    assert read(file).undecodable == Span(2, 3, 2, 4)
+    assert read_source(file).undecodable == Span(2, 3, 2, 4)
 
 
 def test_read_raises_what_the_system_says(tmp_path: pathlib.Path) -> None:
     with pytest.raises(FileNotFoundError):
-        read(tmp_path / "none.toml")
+        read_source(tmp_path / "none.toml")
     with pytest.raises(IsADirectoryError):
-        read(tmp_path)
+        read_source(tmp_path)
 
 
 # --- parse ----------------------------------------------------------------------------------
 
 
 def test_parse_gives_plain_data() -> None:
-    data = parse(Source("x.toml", "a = [1, 2.5]\nb.c = 1979-05-27"))
+    data = parse_toml(Source("x.toml", "a = [1, 2.5]\nb.c = 1979-05-27"))
     assert data == {"a": [1, 2.5], "b": {"c": datetime.date(1979, 5, 27)}}
 
 
@@ -356,9 +358,9 @@ def test_an_invalid_document_is_refused_inside_its_text(
 ) -> None:
     file = tmp_path / "x.toml"
     file.write_bytes(data)
-    source = read(file)
-    with pytest.raises(Syntax) as caught:
-        parse(source)
+    source = read_source(file)
+    with pytest.raises(TomlSyntaxError) as caught:
+        parse_toml(source)
     assert spans_are_inside(source, caught.value.span)
 
 
@@ -386,6 +388,6 @@ def test_parse_raises_only_syntax_on_any_bytes(data: bytes) -> None:
 
 
 def test_a_text_that_is_not_utf_8_is_refused() -> None:
-    with pytest.raises(Syntax, match="not UTF-8") as caught:
-        parse(Source("x.toml", "a = '\ufffd'", Span(1, 6, 1, 7)))
+    with pytest.raises(TomlSyntaxError, match="not UTF-8") as caught:
+        parse_toml(Source("x.toml", "a = '\ufffd'", Span(1, 6, 1, 7)))
     assert caught.value.span == Span(1, 6, 1, 7)

@@ -4,19 +4,19 @@ from __future__ import annotations
 
 import pytest
 
-from engine.toml.limits import DEEPEST
-from engine.toml.source import Source, Span, Syntax, parse
+from engine.toml.limits import MAX_DEPTH
+from engine.toml.source import Source, Span, TomlSyntaxError, parse_toml
 
 
 def refusal(text: str) -> tuple[str, str]:
     """The message, and the characters under it."""
     source = Source("x.toml", text)
-    with pytest.raises(Syntax) as caught:
-        parse(source)
+    with pytest.raises(TomlSyntaxError) as caught:
+        parse_toml(source)
     span = caught.value.span
     start, end = (
-        source.offset(span.line, span.column),
-        source.offset(span.end_line, span.end_column),
+        source.offset_of(span.line, span.column),
+        source.offset_of(span.end_line, span.end_column),
     )
     return caught.value.message, text[start:end]
 
@@ -115,24 +115,24 @@ def test_what_cannot_stand_in_a_value_is_shown(text: str, message: str, under: s
     [
         ("a = " + "[" * 500, "["),
         ("a = " + "[" * 500 + "]" * 500, "["),
-        ("a = " + "[" * (DEEPEST + 1) + "]" * (DEEPEST + 1), "["),
+        ("a = " + "[" * (MAX_DEPTH + 1) + "]" * (MAX_DEPTH + 1), "["),
         ("a." * 2000 + "b = 1", "a"),
-        ("[" + "a." * DEEPEST + "b]", "b"),
+        ("[" + "a." * MAX_DEPTH + "b]", "b"),
         ("[" + "a." * 60 + "b]\n" + "c." * 60 + "d = 1", "c"),
     ],
 )
 def test_what_is_too_deep_is_shown(text: str, under: str) -> None:
-    assert refusal(text) == (f"nested more than {DEEPEST} levels deep", under)
+    assert refusal(text) == (f"nested more than {MAX_DEPTH} levels deep", under)
 
 
 def test_what_is_missing_at_the_end_is_shown_after_the_last_word() -> None:
-    with pytest.raises(Syntax) as caught:
-        parse(Source("x.toml", "a =  "))
+    with pytest.raises(TomlSyntaxError) as caught:
+        parse_toml(Source("x.toml", "a =  "))
     assert caught.value.span == Span(1, 4, 1, 4)
 
 
 def test_what_is_as_deep_as_allowed_is_accepted() -> None:
-    parse(Source("x.toml", "a = " + "[" * DEEPEST + "1" + "]" * DEEPEST))
+    parse_toml(Source("x.toml", "a = " + "[" * MAX_DEPTH + "1" + "]" * MAX_DEPTH))
 
 
 @pytest.mark.parametrize("digits", ["9" * 5000, "-1" + "_0" * 5000, "0x" + "f" * 4000])
@@ -143,4 +143,4 @@ def test_an_integer_too_long_to_print_is_shown(digits: str) -> None:
 
 def test_a_long_word_in_a_string_is_accepted() -> None:
     text = "0x" + "f" * 4000
-    assert parse(Source("x.toml", f"a = '{text}'")) == {"a": text}
+    assert parse_toml(Source("x.toml", f"a = '{text}'")) == {"a": text}

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from collections.abc import Iterator
 
-from engine.cli.main import _parser
+from engine.cli.main import _build_parser
 from site_pages import cell
 
 __all__ = ["page"]
@@ -28,7 +28,7 @@ This page is generated from the parser. `engine COMMAND --help` prints the same.
 
 def page() -> str:
     """The whole page."""
-    parser = _parser([])
+    parser = _build_parser([])
     [commands] = [a for a in parser._actions if isinstance(a, argparse._SubParsersAction)]
     sections = (_section(name, command) for name, command in commands.choices.items())
     return _HEAD + "\n".join(sections)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import get_args
 
-from engine.record.events import Kind
+from engine.record.events import EventKind
 
 __all__ = ["FIELDS", "page"]
 
@@ -51,7 +51,7 @@ Every event has these fields; the other fields depend on its kind. A field witho
 def page() -> str:
     """The whole page; KeyError for a kind that is not described here."""
     parts = []
-    for kind in sorted(get_args(Kind), key=list(FIELDS).index):
+    for kind in sorted(get_args(EventKind), key=list(FIELDS).index):
         about, fields = FIELDS[kind]
         listed = ", ".join(f"`{field}`" for field in fields.split())
         parts.append(f"| `{kind}` | {about} | {listed} |\n")

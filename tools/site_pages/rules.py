@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from engine.rules import ALL, page
+from engine.rules import ALL_RULES, read_page
 
 __all__ = ["index", "pages", "table", "with_table"]
 
@@ -25,7 +25,7 @@ def table(folder: str = "reference/rules/", start: tuple[str, ...] = ("",)) -> s
     """The rows, by code; each name leads to the rule's page."""
     rows = [
         f"| {rule.code} [`{rule.name}`]({folder}{rule.name}.md) | {rule.summary} |"
-        for rule in ALL
+        for rule in ALL_RULES
         if rule.code.startswith(start)
     ]
     return "\n".join(["| | |", "|---|---|", *rows, ""])
@@ -53,7 +53,7 @@ def index() -> str:
 
 def pages() -> dict[str, str]:
     """The page of each rule, by name: what stands beside the rule in the code, and how to ignore it."""
-    return {rule.name: f"{_linked(page(rule))}\n\n{_footer(rule.code)}" for rule in ALL}
+    return {rule.name: f"{_linked(read_page(rule))}\n\n{_footer(rule.code)}" for rule in ALL_RULES}
 
 
 def _linked(text: str) -> str:

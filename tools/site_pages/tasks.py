@@ -24,7 +24,7 @@ Any Python function can be a task too, as `task = "python:package.module:functio
 
 def page() -> str:
     """The whole page."""
-    return "\n".join([_HEAD, *(_section(tasks.load(name)) for name in tasks.ids())])
+    return "\n".join([_HEAD, *(_section(tasks.load_builtin(name)) for name in tasks.builtin_ids())])
 
 
 def _section(task: Task) -> str:
@@ -43,7 +43,7 @@ def _exits(task: Task) -> list[tuple[str, int]]:
 
 
 def _rest(task: Task) -> str:
-    return "; any other code may come.\n" if task.open else ".\n"
+    return "; any other code may come.\n" if task.open_exits else ".\n"
 
 
 def _fields(title: str, schema: Mapping[str, Any]) -> str:

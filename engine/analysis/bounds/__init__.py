@@ -2,6 +2,6 @@
 
 from __future__ import annotations
 
-from engine.analysis.bounds.bounds import Bound, Bounds, Endless, NodeBound, bounds_of
+from engine.analysis.bounds.bounds import Bound, Bounds, NodeBound, UnboundedStep, compute_bounds
 
-__all__ = ["Bound", "Bounds", "Endless", "NodeBound", "bounds_of"]
+__all__ = ["Bound", "Bounds", "NodeBound", "UnboundedStep", "compute_bounds"]

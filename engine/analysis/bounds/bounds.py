@@ -12,13 +12,13 @@ from collections.abc import Iterator
 
 import attrs
 
-from engine.analysis.bounds.heaviest_runs import Link, Most
-from engine.analysis.bounds.pipeline_costs import Measure
+from engine.analysis.bounds.heaviest_runs import HeaviestRun, NodeChain
+from engine.analysis.bounds.pipeline_costs import PipelineCosts
 from engine.analysis.bounds.weights import ATTEMPTS, TIME, VISITS, Weight
-from engine.base.memo import once
-from engine.plan.plan import Body, Node, Plan
+from engine.base.memo import memoize
+from engine.plan.plan import Node, Plan, StepBody
 
-__all__ = ["Bound", "Bounds", "Endless", "NodeBound", "bounds_of"]
+__all__ = ["Bound", "Bounds", "NodeBound", "UnboundedStep", "compute_bounds"]
 
 
 @attrs.frozen
@@ -54,7 +54,7 @@ class NodeBound:
 
 
 @attrs.frozen
-class Endless:
+class UnboundedStep:
     """A step whose attempts have no bound in time: it has no timeout, or something in it has none.
 
     `inside` is the path of the step in the sub-pipeline that lacks a timeout. `pool` is a pool that the node holds while
@@ -82,44 +82,48 @@ class Bounds:
     critical: Bound
     run: Bound
     full: float
-    endless: tuple[Endless, ...]
+    endless: tuple[UnboundedStep, ...]
     uncounted: tuple[str, ...] = ()
 
 
-@once
-def bounds_of(plan: Plan) -> Bounds | None:
+@memoize
+def compute_bounds(plan: Plan) -> Bounds | None:
     """Compute the worst case of a plan as the outermost run.
 
     None if the plan has errors, or a machine in it is not bounded.
     """
-    return None if _untold(plan) else _bounds(Measure(plan, frozenset()))
+    return None if _has_unknown_cost(plan) else _compute_bounds(PipelineCosts(plan, frozenset()))
 
 
-def _untold(plan: Plan) -> bool:
-    return any(part.loops or part.flawed for part in plan.within())
+def _has_unknown_cost(plan: Plan) -> bool:
+    return any(part.loops or part.invalid_nodes for part in plan.walk_plans())
 
 
-def _bounds(measure: Measure) -> Bounds:
+def _compute_bounds(measure: PipelineCosts) -> Bounds:
     """Compute all figures for the outermost run, its `[finally]` included."""
-    found = _alone(measure)
-    return found if measure.closing is None else _both(found, _alone(measure.closing))
+    found = _bounds_without_finally(measure)
+    return (
+        found
+        if measure.closing is None
+        else _add_finally(found, _bounds_without_finally(measure.closing))
+    )
 
 
-def _both(found: Bounds, closing: Bounds) -> Bounds:
+def _add_finally(found: Bounds, closing: Bounds) -> Bounds:
     """Add the figures of nodes that begin when all others have ended."""
     behind = len(found.nodes)
     return attrs.evolve(
         found,
         nodes=(*found.nodes, *closing.nodes),
         path=(*found.path, *(behind + at for at in closing.path)),
-        critical=_sum(found.critical, closing.critical),
-        run=_sum(found.run, closing.run),
+        critical=_add_bounds(found.critical, closing.critical),
+        run=_add_bounds(found.run, closing.run),
         endless=(*found.endless, *closing.endless),
         uncounted=(*found.uncounted, *closing.uncounted),
     )
 
 
-def _sum(one: Bound, other: Bound) -> Bound:
+def _add_bounds(one: Bound, other: Bound) -> Bound:
     return Bound(
         one.visits + other.visits,
         one.attempts + other.attempts,
@@ -129,26 +133,26 @@ def _sum(one: Bound, other: Bound) -> Bound:
     )
 
 
-def _alone(measure: Measure) -> Bounds:
+def _bounds_without_finally(measure: PipelineCosts) -> Bounds:
     """Return the figures of the nodes without those of `[finally]`."""
-    most = measure.most("any")
+    most = measure.heaviest_run("any")
     assert most is not None
     cap = measure.deadline
-    nodes = tuple(_node(measure, node, most) for node in measure.plan.nodes)
-    exact = measure.exactly(most)
-    timed = exact and all(measure.sound(measure.plan.nodes[node])[1] for node in most.ran)
+    nodes = tuple(_bound_node(measure, node, most) for node in measure.plan.nodes)
+    exact = measure.is_exact(most)
+    timed = exact and all(measure.is_sound(measure.plan.nodes[node])[1] for node in most.ran)
     chain, total, full = most.trail[0], most.total, measure.seconds(most)
     seconds = min(full, cap)
-    critical = _bound(chain, min(chain[TIME], cap), exact, timed)
-    met = measure.free or seconds <= critical.seconds
-    run = _bound(total, seconds, exact, timed and met)
-    endless = tuple(_endless(measure, most)) if math.isinf(seconds) else ()
-    uncounted = tuple(_uncounted(measure, most))
-    path = _path(most.trail[1])
+    critical = _make_bound(chain, min(chain[TIME], cap), exact, timed)
+    met = measure.never_waits or seconds <= critical.seconds
+    run = _make_bound(total, seconds, exact, timed and met)
+    endless = tuple(_iter_unbounded_steps(measure, most)) if math.isinf(seconds) else ()
+    uncounted = tuple(_iter_unbounded_fan_outs(measure, most))
+    path = _unlink_path(most.trail[1])
     return Bounds(measure.plan, nodes, path, critical, run, full, endless, uncounted)
 
 
-def _uncounted(measure: Measure, most: Most) -> Iterator[str]:
+def _iter_unbounded_fan_outs(measure: PipelineCosts, most: HeaviestRun) -> Iterator[str]:
     """Yield the fan-outs without a bound on their items, in sub-pipelines too."""
     for node in measure.plan.nodes:
         if node.index not in most.ran:
@@ -157,31 +161,33 @@ def _uncounted(measure: Measure, most: Most) -> Iterator[str]:
             yield node.name
         for step, body in zip(node.step_names, node.bodies, strict=True):
             child = measure.children[id(body.plan)] if body.plan else None
-            inner = child.most("any") if child else None
+            inner = child.heaviest_run("any") if child else None
             if child and inner:
-                yield from (f"{node.name}/{step}/{path}" for path in _uncounted(child, inner))
+                yield from (
+                    f"{node.name}/{step}/{path}" for path in _iter_unbounded_fan_outs(child, inner)
+                )
 
 
-def _node(measure: Measure, node: Node, most: Most) -> NodeBound:
+def _bound_node(measure: PipelineCosts, node: Node, most: HeaviestRun) -> NodeBound:
     found = measure.options[node.index]
-    exact, timed = measure.sound(node)
-    whole = _bound(found.weight, found.weight[TIME], exact, timed)
-    steps = tuple(_bound(own, own[TIME], exact, timed) for own in found.steps)
-    children = tuple(_child(measure, body) for body in node.bodies)
+    exact, timed = measure.is_sound(node)
+    whole = _make_bound(found.weight, found.weight[TIME], exact, timed)
+    steps = tuple(_make_bound(own, own[TIME], exact, timed) for own in found.steps)
+    children = tuple(_sub_pipeline_seconds(measure, body) for body in node.bodies)
     each, items = found.item, measure.items[node.index]
-    item = None if each is None else _bound(each, each[TIME], exact, timed)
+    item = None if each is None else _make_bound(each, each[TIME], exact, timed)
     return NodeBound(node, node.index in most.ran, whole, steps, found.full, children, item, items)
 
 
-def _child(measure: Measure, body: Body) -> float | None:
+def _sub_pipeline_seconds(measure: PipelineCosts, body: StepBody) -> float | None:
     """Return the seconds of the longest run of a step's sub-pipeline."""
-    load = measure.load_of(body)
+    load = measure.load_of_body(body)
     if load is None:
         return None
     return max(run[TIME] for run in (load.succeeded, load.failed) if run)
 
 
-def _endless(measure: Measure, most: Most) -> Iterator[Endless]:
+def _iter_unbounded_steps(measure: PipelineCosts, most: HeaviestRun) -> Iterator[UnboundedStep]:
     """Yield the steps that keep a run from having a bound in time."""
     locked = []
     for node in measure.plan.nodes:
@@ -189,34 +195,38 @@ def _endless(measure: Measure, most: Most) -> Iterator[Endless]:
         if node.index not in most.ran or node.deadline is not None:
             continue
         for at, (body, own) in enumerate(zip(node.bodies, found.steps, strict=True)):
-            if body.plan is not None and node.pool is not None and measure.locks(node):
-                locked.append(Endless(node, at, "", node.pool))
+            if body.plan is not None and node.pool is not None and measure.can_block_pools(node):
+                locked.append(UnboundedStep(node, at, "", node.pool))
             if math.isinf(own[TIME]) and math.isinf(measure.items[node.index]):
-                yield Endless(node, at, list=True)
+                yield UnboundedStep(node, at, list=True)
             elif math.isinf(own[TIME]):
-                yield Endless(node, at, "" if body.plan is None else _inside(measure, body.plan))
+                yield UnboundedStep(
+                    node,
+                    at,
+                    "" if body.plan is None else _find_unbounded_inside(measure, body.plan),
+                )
     yield from locked
 
 
-def _inside(measure: Measure, plan: Plan) -> str:
+def _find_unbounded_inside(measure: PipelineCosts, plan: Plan) -> str:
     """Return the path of the first step of a sub-pipeline that has no bound in time."""
     child = measure.children[id(plan)]
-    most = child.most("any")
-    first = next(_endless(child, most), None) if most else None
+    most = child.heaviest_run("any")
+    first = next(_iter_unbounded_steps(child, most), None) if most else None
     if first is None:
         return ""
     here = f"{first.node.name}/{first.node.name_of(first.step)}"
     return f"{here}/{first.inside}" if first.inside else here
 
 
-def _bound(weight: Weight, seconds: float, exact: bool, timed: bool) -> Bound:
+def _make_bound(weight: Weight, seconds: float, exact: bool, timed: bool) -> Bound:
     visits, attempts = (
         each if math.isinf(each) else int(each) for each in (weight[VISITS], weight[ATTEMPTS])
     )
     return Bound(visits, attempts, seconds, exact, timed)
 
 
-def _path(link: Link) -> tuple[int, ...]:
+def _unlink_path(link: NodeChain) -> tuple[int, ...]:
     found = []
     while link:
         node, link = link

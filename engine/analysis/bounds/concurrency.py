@@ -10,10 +10,10 @@ from collections.abc import Sequence
 
 from engine.plan.plan import Plan
 
-__all__ = ["at_once", "chains_of"]
+__all__ = ["cover_with_chains", "max_concurrent"]
 
 
-def chains_of(plan: Plan, order: Sequence[int]) -> list[list[int]]:
+def cover_with_chains(plan: Plan, order: Sequence[int]) -> list[list[int]]:
     """Cover all nodes with chains, in which each node comes after one that it waits for."""
     chain: dict[int, list[int]] = {}
     found: list[list[int]] = []
@@ -27,6 +27,6 @@ def chains_of(plan: Plan, order: Sequence[int]) -> list[list[int]]:
     return found
 
 
-def at_once(chains: Sequence[Sequence[int]], width: Sequence[int]) -> int:
+def max_concurrent(chains: Sequence[Sequence[int]], width: Sequence[int]) -> int:
     """Return the maximum number of slots held at once, given the number that each node holds."""
     return sum(max(width[node] for node in chain) for chain in chains)

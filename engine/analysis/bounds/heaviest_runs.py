@@ -20,38 +20,46 @@ from typing import Literal
 
 import attrs
 
-from engine.analysis.bounds.node_costs import Option
-from engine.analysis.bounds.weights import NOTHING, TIME, Weight, more, plus
-from engine.analysis.choices import Choices, joined
+from engine.analysis.bounds.node_costs import NodeOption
+from engine.analysis.bounds.weights import NOTHING, TIME, Weight, add_weights, take_maximum
+from engine.analysis.choices import Choices, join_holds
 
-__all__ = ["EFFORT", "WIDTH", "Link", "Most", "Status", "Trail", "heaviest"]
+__all__ = [
+    "HEAVIEST_RUN_BUDGET",
+    "MAX_STATES",
+    "ChainCost",
+    "HeaviestRun",
+    "NodeChain",
+    "RunSelection",
+    "find_heaviest",
+]
 
-EFFORT = 300_000
+HEAVIEST_RUN_BUDGET = 300_000
 """The maximum number of copied state facts in one plan."""
-WIDTH = 64
+MAX_STATES = 64
 """The maximum number of states that are kept separate."""
 
-Status = Literal["any", "succeeded", "failed"]
+RunSelection = Literal["any", "succeeded", "failed"]
 """The runs to consider, by status."""
 
-Link = tuple[int, "Link"] | None
+NodeChain = tuple[int, "NodeChain"] | None
 """A chain of nodes, the last first."""
-Trail = tuple[Weight, Link]
+ChainCost = tuple[Weight, NodeChain]
 """The maximum weight of a chain of nodes up to one, and the longest such chain."""
-Fact = tuple[int, Trail]
+Fact = tuple[int, ChainCost]
 """The conditions that hold at a node, and the cost of its longest chain."""
 
-HELD = -1
+BLOCKED = -1
 """In place of a mask: the node never gets a result, or waits for one that never does."""
-_START: Trail = (NOTHING, None)
+_START: ChainCost = (NOTHING, None)
 
 
 @attrs.frozen
-class Most:
+class HeaviestRun:
     """The maximum over all runs and over all their chains, and the nodes that run in some run."""
 
     total: Weight
-    trail: Trail
+    trail: ChainCost
     ran: frozenset[int]
     exact: bool
 
@@ -62,30 +70,30 @@ class _State:
 
     own: dict[int, Fact]
     total: Weight
-    best: Trail
+    best: ChainCost
     lost: bool = False
 
 
-class _TooMuch(Exception):
+class _MergeUnsound(Exception):
     """States would have to be merged where that is not sound."""
 
 
-def heaviest(
-    choices: Choices, options: Sequence[Sequence[Option]], cancels: bool, status: Status
-) -> Most | None:
+def find_heaviest(
+    choices: Choices, options: Sequence[Sequence[NodeOption]], cancels: bool, status: RunSelection
+) -> HeaviestRun | None:
     """Find the heaviest of the existing runs with a status; None if there are none."""
-    perils = (cancels or status == "succeeded") and _perils(options)
+    perils = (cancels or status == "succeeded") and _has_certain_failure(options)
     try:
-        return _Sweep(choices, options, cancels, status, perils).most()
-    except _TooMuch:
+        return _Sweep(choices, options, cancels, status, perils).heaviest_run()
+    except _MergeUnsound:
         # every run is one that goes on after its failures, or the beginning of one
-        found = heaviest(choices, options, False, "any")
+        found = find_heaviest(choices, options, False, "any")
         return found and attrs.evolve(found, exact=False)
 
 
-def _perils(options: Sequence[Sequence[Option]]) -> bool:
+def _has_certain_failure(options: Sequence[Sequence[NodeOption]]) -> bool:
     """Return whether a node always fails the run; then satisfying more is not always better."""
-    return any(all(way.lost for way in ways) for ways in options)
+    return any(all(way.is_unhandled for way in ways) for ways in options)
 
 
 class _Sweep:
@@ -94,28 +102,28 @@ class _Sweep:
     def __init__(
         self,
         choices: Choices,
-        options: Sequence[Sequence[Option]],
+        options: Sequence[Sequence[NodeOption]],
         cancels: bool,
-        status: Status,
+        status: RunSelection,
         perils: bool,
     ) -> None:
         self.choices, self.cancels, self.status, self.perils = choices, cancels, status, perils
         self.options = options
-        self.order = _depth_first(choices)
+        self.order = _order_depth_first(choices)
         self.base: dict[int, Fact] = {}
         self.states = [_State({}, NOTHING, _START)]
-        self.left, self.width, self.exact = EFFORT, WIDTH, True
+        self.left, self.width, self.exact = HEAVIEST_RUN_BUDGET, MAX_STATES, True
         self.ran: set[int] = set()
         self.useful = [0] * len(options)
         for links in choices.links:
             for source, bit, _ in links:
                 self.useful[source] |= bit
 
-    def most(self) -> Most | None:
+    def heaviest_run(self) -> HeaviestRun | None:
         """Return the maximum over all runs with the requested status."""
-        last = _last_uses(self.choices, self.order)
+        last = _find_last_uses(self.choices, self.order)
         for place, node in enumerate(self.order):
-            self._take(node)
+            self._process_node(node)
             if not self.states:
                 return None
             if len(self.states) > 1:
@@ -129,53 +137,55 @@ class _Sweep:
             return None
         total, best = ended[0].total, ended[0].best
         for state in ended[1:]:
-            total, best = more(total, state.total), _longer(best, state.best)
-        return Most(total, best, frozenset(self.ran), self.exact)
+            total, best = take_maximum(total, state.total), _longer_chain(best, state.best)
+        return HeaviestRun(total, best, frozenset(self.ran), self.exact)
 
     # -- one node ------------------------------------------------------------------------------
 
-    def _take(self, node: int) -> None:
-        ways = self._ways(node)
+    def _process_node(self, node: int) -> None:
+        ways = self._list_useful_options(node)
         many = len(self.states) > 1
-        after = [new for state in self.states for new in self._ends(state, node, ways)]
+        after = [new for state in self.states for new in self._iter_end_states(state, node, ways)]
         self.states = after
         if many or len(after) > 1:
-            self._join()
+            self._merge_states()
 
-    def _ends(self, state: _State, node: int, ways: Sequence[Option]) -> list[_State]:
+    def _iter_end_states(
+        self, state: _State, node: int, ways: Sequence[NodeOption]
+    ) -> list[_State]:
         """Return the states in which a node may leave a state; the state itself is consumed."""
-        trail, lit, held = self._come(state, node)
+        trail, lit, held = self._find_start(state, node)
         if held:
-            return [self._with(state, node, HELD, trail)]
+            return [self._with_fact(state, node, BLOCKED, trail)]
         links, when = self.choices.links[node], self.choices.when[node]
-        if when == "never" or not joined(links, self.choices.any[node], lit):
-            return [self._with(state, node, 0, trail)]
+        if when == "never" or not join_holds(links, self.choices.any[node], lit):
+            return [self._with_fact(state, node, 0, trail)]
         if ways:
             self.ran.add(node)
         skips = self.perils and when == "free"
         found = []
         for way in ways:
             new = state if len(ways) == 1 and not skips else self._copy(state)
-            new.total = plus(state.total, way.weight)
-            new.lost = state.lost or way.lost
-            longer = (plus(trail[0], way.weight), (node, trail[1]))
-            new.best = _longer(state.best, longer)
-            mask = HELD if way.mask == HELD else way.mask & self.useful[node]
-            found.append(self._with(new, node, mask, longer))
-        return [*found, self._with(self._copy(state), node, 0, trail)] if skips else found
+            new.total = add_weights(state.total, way.weight)
+            new.lost = state.lost or way.is_unhandled
+            longer = (add_weights(trail[0], way.weight), (node, trail[1]))
+            new.best = _longer_chain(state.best, longer)
+            mask = BLOCKED if way.mask == BLOCKED else way.mask & self.useful[node]
+            found.append(self._with_fact(new, node, mask, longer))
+        return [*found, self._with_fact(self._copy(state), node, 0, trail)] if skips else found
 
-    def _come(self, state: _State, node: int) -> tuple[Trail, dict[int, int], bool]:
+    def _find_start(self, state: _State, node: int) -> tuple[ChainCost, dict[int, int], bool]:
         """Return what a node starts from: its longest chain, the conditions at its sources, whether it is blocked."""
         trail, held, lit = _START, False, {}
         own, base = state.own, self.base
         for source, _, _ in self.choices.links[node]:
             mask, before = own[source] if source in own else base[source]
-            trail = before if trail is _START else _longer(trail, before)
-            held = held or mask == HELD
+            trail = before if trail is _START else _longer_chain(trail, before)
+            held = held or mask == BLOCKED
             lit[source] = mask
         return trail, lit, held
 
-    def _with(self, state: _State, node: int, mask: int, trail: Trail) -> _State:
+    def _with_fact(self, state: _State, node: int, mask: int, trail: ChainCost) -> _State:
         state.own[node] = (mask, trail)
         return state
 
@@ -183,46 +193,50 @@ class _Sweep:
         self.left -= 1 + len(state.own)
         return _State(dict(state.own), state.total, state.best, state.lost)
 
-    def _ways(self, node: int) -> Sequence[Option]:
+    def _list_useful_options(self, node: int) -> Sequence[NodeOption]:
         """Return the options worth trying: those that no other option dominates."""
-        ways = [way for way in self.options[node] if not (way.lost and self.status == "succeeded")]
+        ways = [
+            way
+            for way in self.options[node]
+            if not (way.is_unhandled and self.status == "succeeded")
+        ]
         if self.cancels:
-            ways = [attrs.evolve(way, mask=HELD) if way.lost else way for way in ways]
+            ways = [attrs.evolve(way, mask=BLOCKED) if way.is_unhandled else way for way in ways]
         if len(ways) > 1 and not self.perils:
             ways = self._undominated(ways, self.useful[node])
         if len(ways) > 1 and self.width == 1:
             if self.perils:
-                raise _TooMuch
+                raise _MergeUnsound
             self.exact = False
-            return [_united(ways)]
+            return [_unite_options(ways)]
         return ways
 
-    def _undominated(self, ways: Sequence[Option], useful: int) -> list[Option]:
-        kept: list[Option] = []
+    def _undominated(self, ways: Sequence[NodeOption], useful: int) -> list[NodeOption]:
+        kept: list[NodeOption] = []
         for way in ways:
-            if not any(self._stands_for(other, way, useful) for other in kept):
-                kept = [other for other in kept if not self._stands_for(way, other, useful)]
+            if not any(self._dominates(other, way, useful) for other in kept):
+                kept = [other for other in kept if not self._dominates(way, other, useful)]
                 kept.append(way)
         return kept
 
-    def _stands_for(self, one: Option, other: Option, useful: int) -> bool:
-        if more(one.weight, other.weight) != one.weight:
+    def _dominates(self, one: NodeOption, other: NodeOption, useful: int) -> bool:
+        if take_maximum(one.weight, other.weight) != one.weight:
             return False
-        if self.status == "failed" and other.lost and not one.lost:
+        if self.status == "failed" and other.is_unhandled and not one.is_unhandled:
             return False
-        if HELD in (one.mask, other.mask):
-            return other.mask == HELD
+        if BLOCKED in (one.mask, other.mask):
+            return other.mask == BLOCKED
         return not other.mask & useful & ~one.mask
 
     # -- many states ---------------------------------------------------------------------------
 
-    def _join(self) -> None:
+    def _merge_states(self) -> None:
         """Keep one state for all that agree; beyond the budget, merge more of them."""
         known: dict[object, _State] = {}
         for state in self.states:
-            key = self._key(state)
+            key = self._state_key(state)
             if key in known:
-                known[key] = _merged(known[key], state)
+                known[key] = _merge_pair(known[key], state)
             else:
                 known[key] = state
         self.left -= sum(len(state.own) for state in known.values())
@@ -232,23 +246,23 @@ class _Sweep:
         if len(self.states) > self.width:
             self._shrink()
 
-    def _key(self, state: _State) -> object:
+    def _state_key(self, state: _State) -> object:
         lost = state.lost and self.status == "failed"
         return lost, tuple(mask for mask, _ in state.own.values())
 
     def _shrink(self) -> None:
         if self.perils:
-            raise _TooMuch
+            raise _MergeUnsound
         kept: list[_State] = []
         for state in sorted(self.states, key=lambda state: state.total, reverse=True):
-            if not any(_covers(other, state) for other in kept):
+            if not any(_is_covering(other, state) for other in kept):
                 kept.append(state)
         if len(kept) > self.width:
             self.exact = False
             rest = kept[self.width - 1 :]
             united = rest[0]
             for state in rest[1:]:
-                united = _merged(united, state)
+                united = _merge_pair(united, state)
             kept[self.width - 1 :] = [united]
         self.states = kept
 
@@ -258,52 +272,52 @@ class _Sweep:
             if node in self.states[0].own:
                 for state in self.states:
                     del state.own[node]
-        self._join()
+        self._merge_states()
 
 
-def _united(ways: Sequence[Option]) -> Option:
+def _unite_options(ways: Sequence[NodeOption]) -> NodeOption:
     """Return one option with the effects of all the given options."""
     mask, weight = ways[0].mask, ways[0].weight
     for way in ways[1:]:
-        mask, weight = _either(mask, way.mask), more(weight, way.weight)
-    return Option(mask, any(way.lost for way in ways), weight)
+        mask, weight = _merge_masks(mask, way.mask), take_maximum(weight, way.weight)
+    return NodeOption(mask, any(way.is_unhandled for way in ways), weight)
 
 
-def _merged(one: _State, other: _State) -> _State:
+def _merge_pair(one: _State, other: _State) -> _State:
     """Return the union of two states' conditions, with the maximum of each sum."""
     own = {
-        node: (_either(mask, other.own[node][0]), _longer(trail, other.own[node][1]))
+        node: (_merge_masks(mask, other.own[node][0]), _longer_chain(trail, other.own[node][1]))
         for node, (mask, trail) in one.own.items()
     }
-    best = _longer(one.best, other.best)
-    return _State(own, more(one.total, other.total), best, one.lost or other.lost)
+    best = _longer_chain(one.best, other.best)
+    return _State(own, take_maximum(one.total, other.total), best, one.lost or other.lost)
 
 
-def _either(one: int, other: int) -> int:
-    if HELD in (one, other):
+def _merge_masks(one: int, other: int) -> int:
+    if BLOCKED in (one, other):
         return max(one, other)
     return one | other
 
 
-def _covers(one: _State, other: _State) -> bool:
+def _is_covering(one: _State, other: _State) -> bool:
     """Return whether a state satisfies all that another does and weighs no less."""
-    if more(one.total, other.total) != one.total or (other.lost and not one.lost):
+    if take_maximum(one.total, other.total) != one.total or (other.lost and not one.lost):
         return False
-    if more(one.best[0], other.best[0]) != one.best[0]:
+    if take_maximum(one.best[0], other.best[0]) != one.best[0]:
         return False
     for node, (mask, trail) in other.own.items():
         own, (weight, _) = one.own[node]
-        if _either(own, mask) != own or more(weight, trail[0]) != weight:
+        if _merge_masks(own, mask) != own or take_maximum(weight, trail[0]) != weight:
             return False
     return True
 
 
-def _longer(one: Trail, other: Trail) -> Trail:
-    weight = more(one[0], other[0])
-    return weight, one[1] if _rank(one) >= _rank(other) else other[1]
+def _longer_chain(one: ChainCost, other: ChainCost) -> ChainCost:
+    weight = take_maximum(one[0], other[0])
+    return weight, one[1] if _chain_rank(one) >= _chain_rank(other) else other[1]
 
 
-def _rank(trail: Trail) -> tuple[float, float]:
+def _chain_rank(trail: ChainCost) -> tuple[float, float]:
     """Return the sort key of a chain: its time or, where time is zero, its attempts."""
     return trail[0][TIME], trail[0][1]
 
@@ -311,7 +325,7 @@ def _rank(trail: Trail) -> tuple[float, float]:
 # -- the order -------------------------------------------------------------------------------------
 
 
-def _depth_first(choices: Choices) -> list[int]:
+def _order_depth_first(choices: Choices) -> list[int]:
     """Return the nodes in topological order, each as early as possible: few nodes differ between states then."""
     targets: list[list[int]] = [[] for _ in choices.links]
     missing = [len({link[0] for link in links}) for links in choices.links]
@@ -330,7 +344,7 @@ def _depth_first(choices: Choices) -> list[int]:
     return order
 
 
-def _last_uses(choices: Choices, order: Sequence[int]) -> list[list[int]]:
+def _find_last_uses(choices: Choices, order: Sequence[int]) -> list[list[int]]:
     """Return for each position in the order the nodes that no later node waits for."""
     last = {}
     for place, node in enumerate(order):

@@ -17,13 +17,27 @@ from collections.abc import Iterator, Mapping, Sequence
 
 import attrs
 
-from engine.analysis.bounds.transitions import BASE, Move, Sort, Sorts, moves_of
-from engine.analysis.bounds.weights import ATTEMPTS, TIME, Visit, Weight, more, plus, times
-from engine.analysis.step_reachability import reach
-from engine.base.graphs import parts_of
+from engine.analysis.bounds.transitions import (
+    WEIGHT_FIGURES,
+    EndingKind,
+    EndingKindsOf,
+    Transition,
+    transitions_of,
+)
+from engine.analysis.bounds.weights import (
+    ATTEMPTS,
+    TIME,
+    Visit,
+    Weight,
+    add_weights,
+    scale_weight,
+    take_maximum,
+)
+from engine.analysis.step_reachability import find_reachable_steps
+from engine.base.graphs import strongly_connected_components
 from engine.plan.machine import Machine, Step
 
-__all__ = ["Budget", "Course", "course_of"]
+__all__ = ["Budget", "MachineCost", "machine_cost"]
 
 
 @attrs.define
@@ -40,109 +54,121 @@ class Budget:
 
 
 @attrs.frozen
-class Course:
+class MachineCost:
     """The maximum weight of runs by the kind of their ending, and the share of each step.
 
     `steps` has visits, attempts and seconds of each step, zero where no run comes. Exact or not, the figures are never
     below those of a run.
     """
 
-    endings: Mapping[Sort, Weight]
+    endings: Mapping[EndingKind, Weight]
     steps: tuple[Weight, ...]
     exact: bool
 
 
-State = tuple[int, tuple[int, ...]]
-Hop = tuple[Weight, State]
+PathState = tuple[int, tuple[int, ...]]
+_StateEdge = tuple[Weight, PathState]
 """An edge between states: the weight of the visit, and the state that it leads to."""
 
 
-def course_of(
-    machine: Machine, visits: Sequence[Visit], sorts: Sorts, apart: frozenset[int], budget: Budget
-) -> Course:
+def machine_cost(
+    machine: Machine,
+    visits: Sequence[Visit],
+    sorts: EndingKindsOf,
+    apart: frozenset[int],
+    budget: Budget,
+) -> MachineCost:
     """Compute the heaviest runs of a bounded machine; `apart` are the exit codes told apart in endings."""
     steps = machine.steps
-    reached = sorted(reach([_next(step) for step in steps], [machine.start]))
-    part = parts_of([_next(step) for step in steps]) if len(steps) > 1 else [0]
+    reached = sorted(
+        find_reachable_steps([_list_next_steps(step) for step in steps], [machine.start])
+    )
+    part = (
+        strongly_connected_components([_list_next_steps(step) for step in steps])
+        if len(steps) > 1
+        else [0]
+    )
     sizes = Counter(part)
-    loops = [at for at in reached if sizes[part[at]] > 1 or at in _next(steps[at])]
-    moves = [moves_of(step, at, visits[at], sorts, apart, loops) for at, step in enumerate(steps)]
-    found = _exactly(machine, moves, part, budget)
-    endings, visited = found or _roughly(machine, moves, part, reached)
+    loops = [at for at in reached if sizes[part[at]] > 1 or at in _list_next_steps(steps[at])]
+    moves = [
+        transitions_of(step, at, visits[at], sorts, apart, loops) for at, step in enumerate(steps)
+    ]
+    found = _compute_exactly(machine, moves, part, budget)
+    endings, visited = found or _compute_upper_bound(machine, moves, part, reached)
     shares = [
-        _share(endings, loops.index(at))
+        _select_step_share(endings, loops.index(at))
         if at in loops
-        else _once(moves[at])
+        else _max_single_visit(moves[at])
         if at in visited
         else _NEVER
         for at in range(len(steps))
     ]
-    plain = {sort: weight[:BASE] for sort, weight in endings.items()}
-    return Course(plain, tuple(shares), found is not None)
+    plain = {sort: weight[:WEIGHT_FIGURES] for sort, weight in endings.items()}
+    return MachineCost(plain, tuple(shares), found is not None)
 
 
 _NEVER: Weight = (0, 0, 0.0)
 
 
-def _next(step: Step) -> list[int]:
-    targets = [t for r in step.written() for t in (r.to, r.then if r.max is not None else None)]
+def _list_next_steps(step: Step) -> list[int]:
+    targets = [t for r in step.iter_routes() for t in (r.to, r.then if r.max is not None else None)]
     return [target for target in targets if isinstance(target, int)]
 
 
-def _share(endings: Mapping[Sort, Weight], place: int) -> Weight:
+def _select_step_share(endings: Mapping[EndingKind, Weight], place: int) -> Weight:
     """Return the share of a step in a loop; a run that visits it has an ending, too."""
-    first = BASE + 3 * place
+    first = WEIGHT_FIGURES + 3 * place
     most = _NEVER
     for weight in endings.values():
-        most = more(most, weight[first : first + 3])
+        most = take_maximum(most, weight[first : first + 3])
     return most
 
 
-def _once(moves: Sequence[Move]) -> Weight:
+def _max_single_visit(moves: Sequence[Transition]) -> Weight:
     """Return the share of a step that is visited once, with the delay after it."""
     most = _NEVER
     for move in moves:
-        most = more(most, (1, move.on[ATTEMPTS], move.on[TIME]))
+        most = take_maximum(most, (1, move.on[ATTEMPTS], move.on[TIME]))
     return most
 
 
 # -- exactly ---------------------------------------------------------------------------------------
 
 
-def _exactly(
-    machine: Machine, moves: Sequence[Sequence[Move]], part: Sequence[int], budget: Budget
-) -> tuple[dict[Sort, Weight], set[int]] | None:
+def _compute_exactly(
+    machine: Machine, moves: Sequence[Sequence[Transition]], part: Sequence[int], budget: Budget
+) -> tuple[dict[EndingKind, Weight], set[int]] | None:
     """Return the maximum weights by kind, and the steps visited; None if the budget does not suffice."""
     first = (machine.start, (0,) * machine.counters)
-    order = _ordered(first, moves, part, budget)
+    order = _order_states(first, moves, part, budget)
     if order is None:
         return None
-    best: dict[State, Weight] = {first: (0,) * len(_any(moves[machine.start]))}
-    endings: dict[Sort, Weight] = {}
+    best: dict[PathState, Weight] = {first: (0,) * len(_max_any_move(moves[machine.start]))}
+    endings: dict[EndingKind, Weight] = {}
     for state, hops in order:
         come = best.pop(state)
         for weight, after in hops:
-            total = plus(come, weight)
-            best[after] = more(best[after], total) if after in best else total
+            total = add_weights(come, weight)
+            best[after] = take_maximum(best[after], total) if after in best else total
         for move in moves[state[0]]:
-            for sort, weight in _ends(move, state[1]).items():
-                total = plus(come, weight)
-                endings[sort] = more(endings[sort], total) if sort in endings else total
+            for sort, weight in _ending_weights(move, state[1]).items():
+                total = add_weights(come, weight)
+                endings[sort] = take_maximum(endings[sort], total) if sort in endings else total
     return endings, {state[0] for state, _ in order}
 
 
-def _any(moves: Sequence[Move]) -> Weight:
+def _max_any_move(moves: Sequence[Transition]) -> Weight:
     return moves[0].weight
 
 
-def _ordered(
-    first: State, moves: Sequence[Sequence[Move]], part: Sequence[int], budget: Budget
-) -> list[tuple[State, list[Hop]]] | None:
+def _order_states(
+    first: PathState, moves: Sequence[Sequence[Transition]], part: Sequence[int], budget: Budget
+) -> list[tuple[PathState, list[_StateEdge]]] | None:
     """Return all reachable states, each before those it leads to; None if the budget does not suffice."""
-    size = len(_any(moves[first[0]]))
+    size = len(_max_any_move(moves[first[0]]))
     spent = 0
-    hops = {first: list(_hops(first, moves, part))}
-    done: list[tuple[State, list[Hop]]] = []
+    hops = {first: list(_iter_state_edges(first, moves, part))}
+    done: list[tuple[PathState, list[_StateEdge]]] = []
     stack = [(first, iter(hops[first]))]
     while stack:
         state, rest = stack[-1]
@@ -151,7 +177,7 @@ def _ordered(
             done.append((state, hops[state]))
             stack.pop()
             continue
-        hops[after] = list(_hops(after, moves, part))
+        hops[after] = list(_iter_state_edges(after, moves, part))
         effort = size * (1 + len(hops[after]))
         spent += effort
         if spent > budget.each or not budget.spend(effort):
@@ -160,7 +186,9 @@ def _ordered(
     return done[::-1]
 
 
-def _hops(state: State, moves: Sequence[Sequence[Move]], part: Sequence[int]) -> Iterator[Hop]:
+def _iter_state_edges(
+    state: PathState, moves: Sequence[Sequence[Transition]], part: Sequence[int]
+) -> Iterator[_StateEdge]:
     at, taken = state
     for move in moves[at]:
         route = move.route
@@ -177,7 +205,7 @@ def _hops(state: State, moves: Sequence[Sequence[Move]], part: Sequence[int]) ->
             yield weight, (target, after if part[target] == part[at] else (0,) * len(taken))
 
 
-def _ends(move: Move, taken: Sequence[int]) -> Mapping[Sort, Weight]:
+def _ending_weights(move: Transition, taken: Sequence[int]) -> Mapping[EndingKind, Weight]:
     route = move.route
     if route is None or route.max is None:
         return move.to
@@ -187,24 +215,29 @@ def _ends(move: Move, taken: Sequence[int]) -> Mapping[Sort, Weight]:
 # -- roughly ---------------------------------------------------------------------------------------
 
 
-def _roughly(
-    machine: Machine, moves: Sequence[Sequence[Move]], part: Sequence[int], reached: Sequence[int]
-) -> tuple[dict[Sort, Weight], set[int]]:
+def _compute_upper_bound(
+    machine: Machine,
+    moves: Sequence[Sequence[Transition]],
+    part: Sequence[int],
+    reached: Sequence[int],
+) -> tuple[dict[EndingKind, Weight], set[int]]:
     """Return an upper bound that holds for every kind of ending, and the steps visited."""
-    longest = _pieces(machine, moves, reached)
+    longest = _longest_pieces(machine, moves, reached)
     total = longest[machine.start]
     for at in reached:
         for move in moves[at]:
             route = move.route
             if route is not None and route.max is not None and isinstance(route.to, int):
                 often = route.max if part[route.to] == part[at] else 1
-                total = plus(total, times(plus(longest[route.to], move.delay), often))
+                total = add_weights(
+                    total, scale_weight(add_weights(longest[route.to], move.delay), often)
+                )
     sorts = [sort for at in reached for move in moves[at] for sort in (*move.to, *move.then)]
     return dict.fromkeys(sorts, total), set(reached)
 
 
-def _pieces(
-    machine: Machine, moves: Sequence[Sequence[Move]], reached: Sequence[int]
+def _longest_pieces(
+    machine: Machine, moves: Sequence[Sequence[Transition]], reached: Sequence[int]
 ) -> dict[int, Weight]:
     """Return the longest path from each step over the remaining routes, wherever it may end."""
     longest: dict[int, Weight] = {}
@@ -212,22 +245,22 @@ def _pieces(
         stack = [root]
         while stack:
             at = stack[-1]
-            left = [t for _, t in _left(moves[at]) if t not in longest]
+            left = [t for _, t in _iter_remaining_moves(moves[at]) if t not in longest]
             if at not in longest and left:
                 stack += left
                 continue
             stack.pop()
             if at not in longest:
-                most: Weight = (0,) * len(_any(moves[machine.start]))
+                most: Weight = (0,) * len(_max_any_move(moves[machine.start]))
                 for move in moves[at]:
-                    most = more(most, move.weight)
-                for weight, target in _left(moves[at]):
-                    most = more(most, plus(weight, longest[target]))
+                    most = take_maximum(most, move.weight)
+                for weight, target in _iter_remaining_moves(moves[at]):
+                    most = take_maximum(most, add_weights(weight, longest[target]))
                 longest[at] = most
     return longest
 
 
-def _left(moves: Sequence[Move]) -> Iterator[tuple[Weight, int]]:
+def _iter_remaining_moves(moves: Sequence[Transition]) -> Iterator[tuple[Weight, int]]:
     for move in moves:
         route = move.route
         if route is not None:

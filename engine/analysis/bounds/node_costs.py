@@ -14,48 +14,56 @@ from collections.abc import Iterable, Sequence
 
 import attrs
 
-from engine.analysis.bounds.fan_outs import Items, solid
-from engine.analysis.bounds.machine_paths import Budget, Course, course_of
-from engine.analysis.bounds.weights import NOTHING, TIME, Visit, Weight, capped, more, times
-from engine.analysis.choices import Effects, effects_of, endings_of
+from engine.analysis.bounds.fan_outs import ItemCosts, holds_slot
+from engine.analysis.bounds.machine_paths import Budget, MachineCost, machine_cost
+from engine.analysis.bounds.weights import (
+    NOTHING,
+    TIME,
+    Visit,
+    Weight,
+    cap_weight,
+    scale_weight,
+    take_maximum,
+)
+from engine.analysis.choices import Effects, build_effects, list_endings
 from engine.analysis.step_reachability import Ending
-from engine.plan.fan_out import Fan
-from engine.plan.plan import Node, Plan, misreads
+from engine.plan.fan_out import FanOut
+from engine.plan.plan import Node, Plan, may_fail_to_evaluate
 
-__all__ = ["Option", "Options", "alike", "options_of"]
+__all__ = ["NodeOption", "NodeOptions", "compute_options", "cost_key"]
 
 
 @attrs.frozen
-class Option:
+class NodeOption:
     """A group of endings with equal effects.
 
     `mask` holds the conditions satisfied; `is_unhandled` is whether the node fails and nothing handles it.
     """
 
     mask: int
-    lost: bool
+    is_unhandled: bool
     weight: Weight
 
 
 @attrs.frozen
-class Options:
+class NodeOptions:
     """All ways in which a node can end.
 
     `weight` is the maximum of all, `full` the node's seconds without its deadline, `steps` the share of each step.
     """
 
-    ways: tuple[Option, ...]
+    alternatives: tuple[NodeOption, ...]
     weight: Weight
     full: float
     steps: tuple[Weight, ...]
     exact: bool
-    timed: bool = True
+    is_time_exact: bool = True
     """Whether some run takes that long, as far as the node's own items are concerned."""
     item: Weight | None = None
     """The cost of one item of a fan-out."""
 
 
-def alike(plan: Plan, node: Node) -> object | None:
+def cost_key(plan: Plan, node: Node) -> object | None:
     """Return the key that determines all options of a plain node; None for other nodes.
 
     A plain node has one task without routes, and no edge that names its labels.
@@ -66,12 +74,12 @@ def alike(plan: Plan, node: Node) -> object | None:
         return None
     if node.when is not None or node.outputs is not None or node.fan is not None:
         return None
-    asks = body.task is not None and body.task.may_ask
-    attempt = (step.codes, step.reserved, step.retry, body.timeout, asks)
+    asks = body.task is not None and body.task.may_request_delay
+    attempt = (step.codes, step.list_reserved_outcomes, step.retry, body.timeout, asks)
     return attempt, node.deadline, node.allow_failure, tuple(dict.fromkeys(kinds))
 
 
-def options_of(
+def compute_options(
     plan: Plan,
     node: Node,
     visits: Sequence[Visit],
@@ -79,77 +87,83 @@ def options_of(
     budget: Budget,
     most: float,
     linger: float = 0.0,
-) -> Options:
+) -> NodeOptions:
     """Compute the options of a node that holds at most `width` slots at once, from the weights of its visits.
 
     A fan-out has at most `most` items. The node ends at most `linger` seconds after a stop request.
     """
-    effects = effects_of(plan, node)
+    effects = build_effects(plan, node)
     if node.fan is not None:
-        return _fanned(effects, node.fan, visits, width, budget, most, linger)
+        return _fan_out_options(effects, node.fan, visits, width, budget, most, linger)
 
     def sorts(ending: Ending, output: bool) -> list[tuple[int, bool]]:
-        unmapped = effects.unmapped
-        also = [effects.of(unmapped)] if output and unmapped else []
-        return [effects.of(ending), *also]
+        unmapped = effects.unmapped_ending
+        also = [effects.evaluate(unmapped)] if output and unmapped else []
+        return [effects.evaluate(ending), *also]
 
-    course = course_of(node.machine, visits, sorts, effects.apart, budget)
-    return _options(effects, course, width, linger)
+    course = machine_cost(node.machine, visits, sorts, effects.distinguished_codes, budget)
+    return _options_from_cost(effects, course, width, linger)
 
 
-def _fanned(
+def _fan_out_options(
     effects: Effects,
-    fan: Fan,
+    fan: FanOut,
     visits: Sequence[Visit],
     width: int,
     budget: Budget,
     most: float,
     linger: float,
-) -> Options:
+) -> NodeOptions:
     """Compute the options of a fan-out from the ways its items can end."""
     node = effects.node
-    unmapped = misreads(node.outputs)
+    unmapped = may_fail_to_evaluate(node.outputs)
 
     def sorts(ending: Ending, output: bool) -> list[str]:
         return [ending.result, *(["failed"] if output and unmapped else [])]
 
-    course = course_of(node.machine, visits, sorts, frozenset(), budget)
+    course = machine_cost(node.machine, visits, sorts, frozenset(), budget)
     good, bad = (course.endings.get(result) for result in ("succeeded", "failed"))
     whole = any(body.plan is not None for body in node.bodies)
-    items = Items(fan, most, good, bad, solid(node), whole)
-    results = {"succeeded": items.won(), "failed": items.lost()}
+    items = ItemCosts(fan, most, good, bad, holds_slot(node), whole)
+    results = {"succeeded": items.cost_of_success(), "failed": items.cost_of_failure()}
     found = {result: fanned for result, fanned in results.items() if fanned is not None}
     endings: dict[tuple[int, bool], Weight] = {}
-    for ending in endings_of(node, ()):
+    for ending in list_endings(node, ()):
         if ending.label in ("success", "failure") and ending.result in found:
-            _add(endings, effects.of(ending), found[ending.result].weight)
-    steps = tuple(times(own, most) for own in course.steps)
-    options = _options(effects, Course(endings, steps, course.exact), width, linger)
-    one = _most(each for each in (good, bad) if each is not None)
-    return attrs.evolve(options, timed=all(each.timed for each in found.values()), item=one)
+            _record_option(endings, effects.evaluate(ending), found[ending.result].weight)
+    steps = tuple(scale_weight(own, most) for own in course.steps)
+    options = _options_from_cost(effects, MachineCost(endings, steps, course.exact), width, linger)
+    one = _max_weight(each for each in (good, bad) if each is not None)
+    return attrs.evolve(
+        options, is_time_exact=all(each.is_time_exact for each in found.values()), item=one
+    )
 
 
-def _options(effects: Effects, course: Course, width: int, linger: float) -> Options:
+def _options_from_cost(
+    effects: Effects, course: MachineCost, width: int, linger: float
+) -> NodeOptions:
     deadline = effects.node.deadline
     cap = math.inf if deadline is None else deadline + linger
-    ways = {sort: capped(weight, cap, width) for sort, weight in course.endings.items()}
-    most = _most(ways.values())
-    if effects.timeout:
-        _add(ways, effects.of(effects.timeout), most)
-    if effects.unread:
-        _add(ways, effects.of(effects.unread), NOTHING)
-    options = tuple(Option(mask, lost, weight) for (mask, lost), weight in ways.items())
+    ways = {sort: cap_weight(weight, cap, width) for sort, weight in course.endings.items()}
+    most = _max_weight(ways.values())
+    if effects.timeout_ending:
+        _record_option(ways, effects.evaluate(effects.timeout_ending), most)
+    if effects.unevaluated_ending:
+        _record_option(ways, effects.evaluate(effects.unevaluated_ending), NOTHING)
+    options = tuple(NodeOption(mask, lost, weight) for (mask, lost), weight in ways.items())
     steps = tuple((*own[:2], min(own[2], cap)) for own in course.steps)
     full = max((weight[TIME] for weight in course.endings.values()), default=0.0)
-    return Options(options, most, full, steps, course.exact)
+    return NodeOptions(options, most, full, steps, course.exact)
 
 
-def _most(weights: Iterable[Weight]) -> Weight:
+def _max_weight(weights: Iterable[Weight]) -> Weight:
     found = NOTHING
     for weight in weights:
-        found = more(found, weight)
+        found = take_maximum(found, weight)
     return found
 
 
-def _add(ways: dict[tuple[int, bool], Weight], sort: tuple[int, bool], weight: Weight) -> None:
-    ways[sort] = more(ways[sort], weight) if sort in ways else weight
+def _record_option(
+    ways: dict[tuple[int, bool], Weight], sort: tuple[int, bool], weight: Weight
+) -> None:
+    ways[sort] = take_maximum(ways[sort], weight) if sort in ways else weight

@@ -27,47 +27,47 @@ from functools import cached_property, reduce
 
 import attrs
 
-from engine.analysis.bounds.concurrency import at_once, chains_of
-from engine.analysis.bounds.heaviest_runs import Most, Status, heaviest
+from engine.analysis.bounds.concurrency import cover_with_chains, max_concurrent
+from engine.analysis.bounds.heaviest_runs import HeaviestRun, RunSelection, find_heaviest
 from engine.analysis.bounds.machine_paths import Budget
-from engine.analysis.bounds.node_costs import Options, alike, options_of
+from engine.analysis.bounds.node_costs import NodeOptions, compute_options, cost_key
 from engine.analysis.bounds.weights import (
     CHAIN,
     SERIAL,
     TIME,
     WORK,
-    Load,
+    SubPipelineCost,
     Weight,
-    capped,
-    more,
-    plus,
-    visit_of,
+    add_weights,
+    cap_weight,
+    take_maximum,
+    weigh_visit,
 )
-from engine.analysis.choices import choices_of
-from engine.analysis.output_types import outputs_of
-from engine.plan.plan import Body, Node, Plan
+from engine.analysis.choices import build_choices
+from engine.analysis.output_types import build_output_types
+from engine.plan.plan import Node, Plan, StepBody
 
-__all__ = ["EFFORT", "Measure"]
+__all__ = ["COST_BUDGET", "PipelineCosts"]
 
-EFFORT = 2_000_000
+COST_BUDGET = 2_000_000
 """The maximum number of sums inspected in all machines of a plan; in one machine a tenth of it."""
 
 
-class Measure:
+class PipelineCosts:
     """The worst-case costs of one plan; limits of pools in `outside` belong to a run around it."""
 
     def __init__(self, plan: Plan, outside: frozenset[str]) -> None:
         self.plan, self.outside = plan, outside
-        self.choices = choices_of(plan)
+        self.choices = build_choices(plan)
         self.items = [self._items(node) for node in plan.nodes]
         self.children = self._children()
-        chains = chains_of(plan, self.choices.order)
+        chains = cover_with_chains(plan, self.choices.order)
         widths = [self._width(node) for node in plan.nodes]
         self.uses = {
-            pool: at_once(chains, [self._holds(node, pool) for node in plan.nodes])
+            pool: max_concurrent(chains, [self._slots_held(node, pool) for node in plan.nodes])
             for pool in sorted(set(self._pools()))
         }
-        width = at_once(chains, widths)
+        width = max_concurrent(chains, widths)
         self.width = min(width, plan.max_parallel)
         self.crowded = width > plan.max_parallel
         self.tight = {
@@ -75,13 +75,15 @@ class Measure:
             for pool, count in self.uses.items()
             if pool not in outside and count > plan.pools[pool]
         }
-        budget = Budget(EFFORT, EFFORT // 10)
-        known: dict[object, Options] = {}
+        budget = Budget(COST_BUDGET, COST_BUDGET // 10)
+        known: dict[object, NodeOptions] = {}
         self.options = [
             self._options(node, widths[node.index], budget, known) for node in plan.nodes
         ]
-        self.entangled = any(self._entangled(node) for node in plan.nodes)
-        self.closing = None if plan.closing is None else Measure(plan.closing, outside)
+        self.entangled = any(self._pools_interact(node) for node in plan.nodes)
+        self.closing = (
+            None if plan.finally_plan is None else PipelineCosts(plan.finally_plan, outside)
+        )
         if self.closing is not None:  # it begins when all this has ended
             self.width = max(self.width, self.closing.width)
             self.uses = {
@@ -91,35 +93,35 @@ class Measure:
 
     # -- the parts -----------------------------------------------------------------------------
 
-    def _children(self) -> dict[int, Measure]:
+    def _children(self) -> dict[int, PipelineCosts]:
         """The costs of all sub-pipelines, by the identity of their plans."""
-        found: dict[int, Measure] = {}
+        found: dict[int, PipelineCosts] = {}
         outside = self.outside | self.plan.pools.keys()
         for node in self.plan.nodes:
             for body in node.bodies:
                 if body.plan is not None and id(body.plan) not in found:
-                    found[id(body.plan)] = Measure(body.plan, outside)
+                    found[id(body.plan)] = PipelineCosts(body.plan, outside)
         return found
 
     def _items(self, node: Node) -> float:
         """Return the maximum number of items of a node: 1 without a fan-out, infinity if nothing bounds it."""
-        most = outputs_of(self.plan).most(node) if node.fan is not None else 1
+        most = build_output_types(self.plan).max_items(node) if node.fan is not None else 1
         return math.inf if most is None else most
 
-    def _at_once(self, node: Node) -> int:
+    def _max_concurrent_items(self, node: Node) -> int:
         """Return how many items of the node can run at once."""
         return 1 if node.fan is None else int(min(self.items[node.index], node.fan.max_parallel))
 
-    def _full(self, node: Node) -> bool:
+    def _has_waiting_items(self, node: Node) -> bool:
         """Return whether items of a fan-out wait for each other."""
         return node.fan is not None and self.items[node.index] > node.fan.max_parallel
 
-    def inner(self, node: Node) -> Iterator[Measure]:
+    def inner(self, node: Node) -> Iterator[PipelineCosts]:
         yield from (self.children[id(body.plan)] for body in node.bodies if body.plan)
 
     def _width(self, node: Node) -> int:
         width = max([1, *(child.width for child in self.inner(node))])
-        return width * self._at_once(node)
+        return width * self._max_concurrent_items(node)
 
     def _pools(self) -> Iterator[str]:
         for node in self.plan.nodes:
@@ -128,114 +130,118 @@ class Measure:
             for child in self.inner(node):
                 yield from (pool for pool in child.uses if pool in child.outside)
 
-    def _holds(self, node: Node, pool: str) -> int:
+    def _slots_held(self, node: Node, pool: str) -> int:
         inner = [child.uses.get(pool, 0) for child in self.inner(node) if pool in child.outside]
-        return max([int(node.pool == pool), *inner]) * self._at_once(node)
+        return max([int(node.pool == pool), *inner]) * self._max_concurrent_items(node)
 
-    def _entangled(self, node: Node) -> bool:
+    def _pools_interact(self, node: Node) -> bool:
         """Return whether the seconds of a contended pool depend on those of others."""
         inner = list(self.inner(node))
         return bool(inner) and (
-            self._full(node)
+            self._has_waiting_items(node)
             or node.pool in self.tight
             or any(self.tight.keys() & child.uses.keys() for child in inner)
         )
 
-    def locks(self, node: Node) -> bool:
+    def can_block_pools(self, node: Node) -> bool:
         """Return whether a pool is held while a sub-pipeline waits for another pool."""
         return node.pool is not None and any(child.uses for child in self.inner(node))
 
     def _options(
-        self, node: Node, width: int, budget: Budget, known: dict[object, Options]
-    ) -> Options:
+        self, node: Node, width: int, budget: Budget, known: dict[object, NodeOptions]
+    ) -> NodeOptions:
         share = self._share(node)
-        key = alike(self.plan, node)
+        key = cost_key(self.plan, node)
         if key is None:
             return self._searched(node, width, budget, share)
         if (key, share) not in known:
             known[key, share] = self._searched(node, width, budget, share)
         return known[key, share]
 
-    def _searched(self, node: Node, width: int, budget: Budget, share: float) -> Options:
+    def _searched(self, node: Node, width: int, budget: Budget, share: float) -> NodeOptions:
         visits = [
-            visit_of(step, body, self.load_of(body), share)
+            weigh_visit(step, body, self.load_of_body(body), share)
             for step, body in zip(node.machine.steps, node.bodies, strict=True)
         ]
-        linger, items = self._linger(node), self.items[node.index]
-        return options_of(self.plan, node, visits, width, budget, items, linger)
+        linger, items = self._shutdown_time(node), self.items[node.index]
+        return compute_options(self.plan, node, visits, width, budget, items, linger)
 
-    def _linger(self, node: Node) -> float:
+    def _shutdown_time(self, node: Node) -> float:
         """Return the seconds that a node may take to end after a stop request, its children one after another."""
-        return self._at_once(node) * max([0.0, *(child.linger for child in self.inner(node))])
+        return self._max_concurrent_items(node) * max(
+            [0.0, *(child.shutdown_time for child in self.inner(node))]
+        )
 
     def _share(self, node: Node) -> float:
         """Return how much a second of a task counts on a chain under limits."""
         places = [self.plan.max_parallel] if self.crowded else []
         if node.pool in self.tight:
             places.append(self.tight[node.pool])
-        if self._full(node) and node.fan is not None:
+        if self._has_waiting_items(node) and node.fan is not None:
             places.append(node.fan.max_parallel)
         return max(0.0, 1 - sum(1 / each for each in places))
 
-    def load_of(self, body: Body) -> Load | None:
+    def load_of_body(self, body: StepBody) -> SubPipelineCost | None:
         return None if body.plan is None else self.children[id(body.plan)].load
 
     # -- whole runs ----------------------------------------------------------------------------
 
-    def most(self, status: Status) -> Most | None:
+    def heaviest_run(self, status: RunSelection) -> HeaviestRun | None:
         """Return the heaviest runs with a status; None if there are none."""
-        ways = [each.ways for each in self.options]
-        return heaviest(self.choices, ways, self.plan.on_failure == "cancel", status)
+        ways = [each.alternatives for each in self.options]
+        return find_heaviest(self.choices, ways, self.plan.on_failure == "cancel", status)
 
     @cached_property
-    def load(self) -> Load:
+    def load(self) -> SubPipelineCost:
         """Return the cost of a run as the run around it sees it."""
-        good, bad = self.most("succeeded"), self.most("failed")
-        succeeded = self._whole(good) if good else None
-        failed = self._whole(bad) if bad else None
-        if succeeded and self.plan.outputs is not None and not self.plan.outputs.constant:
-            failed = more(failed, succeeded) if failed else succeeded
-        exact = all(each is None or self.exactly(each) for each in (good, bad))
-        load = Load(succeeded, failed, self.width, exact, exact and self.free, self.linger)
-        return load if self.closing is None else _both(load, self.closing.load)
+        good, bad = self.heaviest_run("succeeded"), self.heaviest_run("failed")
+        succeeded = self._weight_of_run(good) if good else None
+        failed = self._weight_of_run(bad) if bad else None
+        if succeeded and self.plan.outputs is not None and not self.plan.outputs.is_constant:
+            failed = take_maximum(failed, succeeded) if failed else succeeded
+        exact = all(each is None or self.is_exact(each) for each in (good, bad))
+        load = SubPipelineCost(
+            succeeded, failed, self.width, exact, exact and self.never_waits, self.shutdown_time
+        )
+        return load if self.closing is None else _add_finally_load(load, self.closing.load)
 
     @cached_property
-    def linger(self) -> float:
+    def shutdown_time(self) -> float:
         """Return the seconds that a run may take to end after a stop request.
 
         These are those of its sub-pipelines, one after another, and those of its own `[finally]`.
         """
-        inside = math.fsum(map(self._linger, self.plan.nodes))
+        inside = math.fsum(map(self._shutdown_time, self.plan.nodes))
         if self.closing is None:
             return inside
         load = self.closing.load
         return inside + max(run[TIME] for run in (load.succeeded, load.failed) if run)
 
-    def exactly(self, most: Most) -> bool:
+    def is_exact(self, most: HeaviestRun) -> bool:
         """Return whether a run exists that reaches these sums."""
-        return most.exact and all(self.sound(self.plan.nodes[node])[0] for node in most.ran)
+        return most.exact and all(self.is_sound(self.plan.nodes[node])[0] for node in most.ran)
 
-    def sound(self, node: Node) -> tuple[bool, bool]:
+    def is_sound(self, node: Node) -> tuple[bool, bool]:
         """Return whether a node's counts, and its times, are those of an existing run."""
         loads = [child.load for child in self.inner(node)]
         own = self.options[node.index]
         exact = own.exact and all(load.exact for load in loads)
-        return exact, exact and own.timed and all(load.exact_time for load in loads)
+        return exact, exact and own.is_time_exact and all(load.exact_time for load in loads)
 
     @property
-    def free(self) -> bool:
+    def never_waits(self) -> bool:
         """Return whether no attempt ever waits for a slot of this run's own limits."""
         return not (self.crowded or self.tight)
 
-    def _whole(self, most: Most) -> Weight:
+    def _weight_of_run(self, most: HeaviestRun) -> Weight:
         seconds = self.seconds(most)
         total = most.total
         cap = self.deadline
         chain = seconds
-        if self.free:  # what holds where limits around it make its attempts wait, too
+        if self.never_waits:  # what holds where limits around it make its attempts wait, too
             chain = total[SERIAL] if self.entangled else most.trail[0][CHAIN]
         whole = (*total[:TIME], seconds, total[SERIAL], total[WORK], chain)
-        return capped(whole, cap, self.width)
+        return cap_weight(whole, cap, self.width)
 
     @cached_property
     def deadline(self) -> float:
@@ -245,14 +251,14 @@ class Measure:
         """
         if self.plan.deadline is None:
             return math.inf
-        return self.plan.deadline + math.fsum(map(self._linger, self.plan.nodes))
+        return self.plan.deadline + math.fsum(map(self._shutdown_time, self.plan.nodes))
 
-    def seconds(self, most: Most) -> float:
+    def seconds(self, most: HeaviestRun) -> float:
         """Return the seconds of the longest run, without regard to its deadline."""
         weight = most.trail[0]
-        if self.free:
+        if self.never_waits:
             return weight[TIME]
-        serial = math.inf if any(map(self.locks, self.plan.nodes)) else most.total[SERIAL]
+        serial = math.inf if any(map(self.can_block_pools, self.plan.nodes)) else most.total[SERIAL]
         if self.entangled:
             return serial
         waits = most.total[WORK] / self.plan.max_parallel if self.crowded else 0.0
@@ -262,10 +268,10 @@ class Measure:
         return min(serial, weight[CHAIN] + waits)
 
 
-def _both(load: Load, closing: Load) -> Load:
+def _add_finally_load(load: SubPipelineCost, closing: SubPipelineCost) -> SubPipelineCost:
     """Return the cost of a run followed by its `[finally]`; it fails if either does."""
     ways = [
-        (one, other, plus(weight, last))
+        (one, other, add_weights(weight, last))
         for one, weight in (("succeeded", load.succeeded), ("failed", load.failed))
         for other, last in (("succeeded", closing.succeeded), ("failed", closing.failed))
         if weight is not None and last is not None
@@ -275,7 +281,7 @@ def _both(load: Load, closing: Load) -> Load:
     return attrs.evolve(
         load,
         succeeded=won[0] if won else None,
-        failed=reduce(more, lost) if lost else None,
+        failed=reduce(take_maximum, lost) if lost else None,
         exact=load.exact and closing.exact,
-        exact_time=load.exact_time and closing.exact_time and load.linger == 0,
+        exact_time=load.exact_time and closing.exact_time and load.shutdown_time == 0,
     )

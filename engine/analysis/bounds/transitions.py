@@ -13,24 +13,32 @@ from typing import Any
 
 import attrs
 
-from engine.analysis.bounds.weights import ATTEMPTS, TIME, Visit, Weight, more, plus, waiting
-from engine.analysis.step_reachability import Ending, outcomes_of
-from engine.plan.machine import End, Outcome, Route, Step, Target
+from engine.analysis.bounds.weights import (
+    ATTEMPTS,
+    TIME,
+    Visit,
+    Weight,
+    add_weights,
+    take_maximum,
+    weigh_wait,
+)
+from engine.analysis.step_reachability import Ending, list_outcomes
+from engine.plan.machine import End, OutcomeCode, Route, Step, Target
 
-__all__ = ["BASE", "Move", "Sort", "Sorts", "moves_of"]
+__all__ = ["WEIGHT_FIGURES", "EndingKind", "EndingKindsOf", "Transition", "transitions_of"]
 
-BASE = 6
+WEIGHT_FIGURES = 6
 """The index in a weight where the sums of steps begin; each step of `loops` has three."""
 
-Sort = Any
+EndingKind = Any
 """A hashable value that tells kinds of endings apart."""
 
-Sorts = Callable[[Ending, bool], Sequence[Sort]]
+EndingKindsOf = Callable[[Ending, bool], Sequence[EndingKind]]
 """Returns the kinds of an ending, given whether its last attempt has an output."""
 
 
 @attrs.frozen
-class Move:
+class Transition:
     """The transition of all outcomes that take one route; None if they take none.
 
     `weight` is that of the visit, `on` includes the `delay` of the route. `to` and `then` give the weight of the visit by
@@ -41,48 +49,55 @@ class Move:
     weight: Weight
     delay: Weight
     on: Weight
-    to: Mapping[Sort, Weight]
-    then: Mapping[Sort, Weight]
+    to: Mapping[EndingKind, Weight]
+    then: Mapping[EndingKind, Weight]
 
 
-def moves_of(
-    step: Step, at: int, visit: Visit, sorts: Sorts, apart: frozenset[int], loops: Sequence[int]
-) -> tuple[Move, ...]:
-    """Return the transitions of a step in the order of outcomes; codes in `apart` are told apart."""
-    taken: dict[str | None, list[tuple[Outcome, Weight]]] = {}
-    for outcome in outcomes_of(step, apart):
-        weight = visit.get(outcome, visit.get(None))
-        if weight is not None:
-            route = step.route(outcome)
-            key = None if route is None else route.key
-            taken.setdefault(key, []).append((outcome, _longer(weight, at, loops)))
-    child = None not in visit
-    return tuple(_move(step, at, found, sorts, child, loops) for found in taken.values())
-
-
-def _move(
+def transitions_of(
     step: Step,
     at: int,
-    taken: list[tuple[Outcome, Weight]],
-    sorts: Sorts,
+    visit: Visit,
+    sorts: EndingKindsOf,
+    apart: frozenset[int],
+    loops: Sequence[int],
+) -> tuple[Transition, ...]:
+    """Return the transitions of a step in the order of outcomes; codes in `apart` are told apart."""
+    taken: dict[str | None, list[tuple[OutcomeCode, Weight]]] = {}
+    for outcome in list_outcomes(step, apart):
+        weight = visit.get(outcome, visit.get(None))
+        if weight is not None:
+            route = step.find_route(outcome)
+            key = None if route is None else route.key
+            taken.setdefault(key, []).append((outcome, _extend_weight(weight, at, loops)))
+    child = None not in visit
+    return tuple(
+        _build_transition(step, at, found, sorts, child, loops) for found in taken.values()
+    )
+
+
+def _build_transition(
+    step: Step,
+    at: int,
+    taken: list[tuple[OutcomeCode, Weight]],
+    sorts: EndingKindsOf,
     child: bool,
     loops: Sequence[int],
-) -> Move:
-    route = step.route(taken[0][0])
+) -> Transition:
+    route = step.find_route(taken[0][0])
     weight = taken[0][1]
-    to: dict[Sort, Weight] = {}
-    then: dict[Sort, Weight] = {}
+    to: dict[EndingKind, Weight] = {}
+    then: dict[EndingKind, Weight] = {}
     for outcome, each in taken:
-        weight = more(weight, each)
+        weight = take_maximum(weight, each)
         output = isinstance(outcome, int) and not (child and outcome == 1)
-        for found, ending in _endings(step, at, outcome, route, to, then):
+        for found, ending in _record_endings(step, at, outcome, route, to, then):
             for sort in sorts(ending, output):
-                found[sort] = more(found[sort], each) if sort in found else each
-    delay = _longer(waiting(route.delay if route else 0.0), at, loops)
-    return Move(route, weight, delay, plus(weight, delay), to, then)
+                found[sort] = take_maximum(found[sort], each) if sort in found else each
+    delay = _extend_weight(weigh_wait(route.delay if route else 0.0), at, loops)
+    return Transition(route, weight, delay, add_weights(weight, delay), to, then)
 
 
-def _longer(weight: Weight, at: int, loops: Sequence[int]) -> Weight:
+def _extend_weight(weight: Weight, at: int, loops: Sequence[int]) -> Weight:
     """Extend a weight with the share of each step that can be visited again."""
     if not loops:
         return weight
@@ -90,23 +105,23 @@ def _longer(weight: Weight, at: int, loops: Sequence[int]) -> Weight:
     return (*weight, *(each for loop in loops for each in (own if loop == at else (0, 0, 0.0))))
 
 
-def _endings(
+def _record_endings(
     step: Step,
     at: int,
-    outcome: Outcome,
+    outcome: OutcomeCode,
     route: Route | None,
-    to: dict[Sort, Weight],
-    then: dict[Sort, Weight],
-) -> Iterator[tuple[dict[Sort, Weight], Ending]]:
+    to: dict[EndingKind, Weight],
+    then: dict[EndingKind, Weight],
+) -> Iterator[tuple[dict[EndingKind, Weight], Ending]]:
     code = outcome if isinstance(outcome, int) else None
     if route is None:
         result = End("succeeded" if outcome == 0 else "failed")
-        yield to, Ending(result.result, step.label(outcome), code, at)
+        yield to, Ending(result.result, step.describe_outcome(outcome), code, at)
         return
-    targets: list[tuple[dict[Sort, Weight], Target]] = [(to, route.to)]
+    targets: list[tuple[dict[EndingKind, Weight], Target]] = [(to, route.to)]
     if route.max is not None:
         targets.append((then, route.then))
     for found, target in targets:
         if isinstance(target, End):
-            label = target.label or step.label(outcome)
+            label = target.label or step.describe_outcome(outcome)
             yield found, Ending(target.result, label, None if target.label else code, at)

@@ -15,9 +15,9 @@ from operator import add
 
 import attrs
 
-from engine.analysis.step_reachability import outcomes_of
-from engine.plan.machine import Clause, Outcome, Step
-from engine.plan.plan import Body
+from engine.analysis.step_reachability import list_outcomes
+from engine.plan.machine import Clause, OutcomeCode, Step
+from engine.plan.plan import StepBody
 
 __all__ = [
     "ATTEMPTS",
@@ -27,16 +27,16 @@ __all__ = [
     "TIME",
     "VISITS",
     "WORK",
-    "Load",
+    "SubPipelineCost",
     "Visit",
     "Weight",
-    "capped",
-    "more",
-    "often",
-    "plus",
-    "times",
-    "visit_of",
-    "waiting",
+    "add_weights",
+    "cap_weight",
+    "scale_value",
+    "scale_weight",
+    "take_maximum",
+    "weigh_visit",
+    "weigh_wait",
 ]
 
 Weight = tuple[float, ...]
@@ -49,44 +49,44 @@ the part of the seconds that counts on a chain under limits (see `pipeline_costs
 """
 NOTHING: Weight = (0, 0, 0.0, 0.0, 0.0, 0.0)
 
-Visit = Mapping[Outcome | None, Weight]
+Visit = Mapping[OutcomeCode | None, Weight]
 """The weight of a visit by its last outcome, of those that can come; for a task all are None."""
 
 
-def plus(one: Weight, other: Weight) -> Weight:
+def add_weights(one: Weight, other: Weight) -> Weight:
     """Return the weight of one thing after the other."""
     return tuple(map(add, one, other))
 
 
-def more(one: Weight, other: Weight) -> Weight:
+def take_maximum(one: Weight, other: Weight) -> Weight:
     """Return the maximum of each sum of two weights."""
     return tuple(map(max, one, other))
 
 
-def times(weight: Weight, count: float) -> Weight:
+def scale_weight(weight: Weight, count: float) -> Weight:
     """Return the weight of a number of repetitions."""
-    return tuple(often(each, count) for each in weight)
+    return tuple(scale_value(each, count) for each in weight)
 
 
-def often(each: float, count: float) -> float:
+def scale_value(each: float, count: float) -> float:
     """Return `each` times `count`; zero if either is zero, however large the other is."""
     return each * count if each and count else 0
 
 
-def capped(weight: Weight, seconds: float, width: int = 1) -> Weight:
+def cap_weight(weight: Weight, seconds: float, width: int = 1) -> Weight:
     """Return a weight that is stopped after `seconds` and holds at most `width` slots at once."""
     kept = (min(weight[at], seconds) for at in (TIME, SERIAL))
     work = min(weight[WORK], width * seconds)
     return (*weight[:TIME], *kept, work, min(weight[CHAIN], seconds), *weight[CHAIN + 1 :])
 
 
-def waiting(seconds: float) -> Weight:
+def weigh_wait(seconds: float) -> Weight:
     """Return the weight of a wait that holds no slot."""
     return (0, 0, seconds, seconds, 0.0, seconds)
 
 
 @attrs.frozen
-class Load:
+class SubPipelineCost:
     """The weight of a whole run of a sub-pipeline if it succeeds, and if it fails; None if it cannot.
 
     `width` is how many of its attempts can hold a slot at once.
@@ -97,76 +97,89 @@ class Load:
     width: int
     exact: bool
     exact_time: bool
-    linger: float = 0.0
+    shutdown_time: float = 0.0
     """The seconds that the run may take to end after a stop request: those of `[finally]`, here and inside."""
 
 
-def visit_of(step: Step, body: Body, load: Load | None, share: float) -> Visit:
+def weigh_visit(step: Step, body: StepBody, load: SubPipelineCost | None, share: float) -> Visit:
     """Return the weight of a visit.
 
     `load` is that of the step's sub-pipeline; `share` is how much a task's seconds count on a chain under limits.
     """
-    attempts = _task(body, share) if load is None else _child(step, body, load)
-    again = _retries(step, body, attempts)
-    return {last: plus(again, weight) for last, weight in attempts.items()}
+    attempts = _task_visit(body, share) if load is None else _sub_pipeline_visit(step, body, load)
+    again = _retry_weight(step, body, attempts)
+    return {last: add_weights(again, weight) for last, weight in attempts.items()}
 
 
-def _task(body: Body, share: float) -> Visit:
+def _task_visit(body: StepBody, share: float) -> Visit:
     seconds = math.inf if body.timeout is None else body.timeout
     return {None: (0, 1, seconds, seconds, seconds, seconds * share if share else 0.0)}
 
 
-def _child(step: Step, body: Body, load: Load) -> Visit:
+def _sub_pipeline_visit(step: Step, body: StepBody, load: SubPipelineCost) -> Visit:
     """Return the weight of a sub-pipeline's visit by outcome.
 
     Inputs that do not fit are an `error`, before the child has begun.
     """
     limits = [body.timeout, body.plan.deadline if body.plan else None]
-    cap = min((limit for limit in limits if limit is not None), default=math.inf) + load.linger
+    cap = (
+        min((limit for limit in limits if limit is not None), default=math.inf) + load.shutdown_time
+    )
     runs = [weight for weight in (load.succeeded, load.failed) if weight is not None]
-    ways: dict[Outcome, Weight | None] = {0: load.succeeded, 1: load.failed, "error": NOTHING}
-    if step.times_out and runs:
-        ways["timeout"] = more(runs[0], runs[-1])
-    found: dict[Outcome | None, Weight] = {}
+    ways: dict[OutcomeCode, Weight | None] = {0: load.succeeded, 1: load.failed, "error": NOTHING}
+    if step.can_time_out and runs:
+        ways["timeout"] = take_maximum(runs[0], runs[-1])
+    found: dict[OutcomeCode | None, Weight] = {}
     for outcome, weight in ways.items():
         if weight is not None:
-            found[outcome] = plus((0, 1, 0.0, 0.0, 0.0, 0.0), capped(weight, cap, load.width))
+            found[outcome] = add_weights(
+                (0, 1, 0.0, 0.0, 0.0, 0.0), cap_weight(weight, cap, load.width)
+            )
     return found
 
 
-def _retries(step: Step, body: Body, attempts: Visit) -> Weight:
+def _retry_weight(step: Step, body: StepBody, attempts: Visit) -> Weight:
     """Return the weight of the visit itself, of all attempts before its last, and of the waits after each."""
     total: Weight = (1, 0, 0.0, 0.0, 0.0, 0.0)
     if not step.retry:
         return total
     told = frozenset(
-        code for clause in step.retry for code in clause.on | clause.but if isinstance(code, int)
+        code
+        for clause in step.retry
+        for code in clause.on | clause.excluded
+        if isinstance(code, int)
     )
-    served: dict[int, list[Outcome]] = {}
-    for outcome in outcomes_of(step, told):
+    served: dict[int, list[OutcomeCode]] = {}
+    for outcome in list_outcomes(step, told):
         if None in attempts or outcome in attempts:
-            first = next((at for at, c in enumerate(step.retry) if c.serves(outcome)), None)
+            first = next((at for at, c in enumerate(step.retry) if c.can_retry(outcome)), None)
             served.setdefault(-1 if first is None else first, []).append(outcome)
     for at, clause in enumerate(step.retry):
         if clause.attempts > 1 and at in served:
-            total = plus(total, _clause(clause, body, attempts, served[at]))
+            total = add_weights(total, _clause_weight(clause, body, attempts, served[at]))
     return total
 
 
-def _clause(clause: Clause, body: Body, attempts: Visit, served: list[Outcome]) -> Weight:
+def _clause_weight(
+    clause: Clause, body: StepBody, attempts: Visit, served: list[OutcomeCode]
+) -> Weight:
     each = NOTHING
     for outcome in served:
-        each = more(each, attempts.get(outcome, attempts.get(None, NOTHING)))
+        each = take_maximum(each, attempts.get(outcome, attempts.get(None, NOTHING)))
     # `timeout` and `interrupted` are the engine's own, so nobody asks for a wait with them
-    asks = body.task is not None and body.task.may_ask and not _UNASKED.issuperset(served)
+    asks = (
+        body.task is not None
+        and body.task.may_request_delay
+        and not _NEVER_DELAYED.issuperset(served)
+    )
     retries = range(1, clause.attempts)
     seconds = math.fsum(_longest_wait(clause, retry, asks) for retry in retries)
-    return plus(times(each, clause.attempts - 1), waiting(seconds))
+    return add_weights(scale_weight(each, clause.attempts - 1), weigh_wait(seconds))
 
 
-_UNASKED: frozenset[Outcome] = frozenset({"timeout", "interrupted"})
+_NEVER_DELAYED: frozenset[OutcomeCode] = frozenset({"timeout", "interrupted"})
 
 
 def _longest_wait(clause: Clause, retry: int, asks: bool) -> float:
     """Return the longest wait in seconds; random draws come as near to 1 as they like."""
-    return clause.wait(retry, lambda: 1.0, math.inf if asks else None)
+    return clause.delay_before(retry, lambda: 1.0, math.inf if asks else None)

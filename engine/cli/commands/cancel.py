@@ -8,10 +8,16 @@ import time
 from typing import TYPE_CHECKING
 
 from engine.cli.console import Console
-from engine.cli.store_arguments import GOING, PAUSE, add_run, opened, store_of
+from engine.cli.store_arguments import (
+    POLL_INTERVAL,
+    UNFINISHED_STATUSES,
+    add_run_argument,
+    open_store,
+    resolve_store,
+)
 
 if TYPE_CHECKING:
-    from engine.journal.records import Kept
+    from engine.journal.records import StoredRun
     from engine.journal.store import Store
 
 __all__ = ["EXAMPLES", "SUMMARY", "configure", "execute"]
@@ -26,7 +32,7 @@ EXAMPLES = """\
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """Add the arguments of `engine cancel`."""
-    add_run(parser)
+    add_run_argument(parser)
     parser.add_argument("--node", metavar="NODE", help="cancel only this node")
     parser.add_argument("--reason", metavar="TEXT", help="the reason to store")
     parser.add_argument(
@@ -46,31 +52,31 @@ def execute(arguments: argparse.Namespace, console: Console) -> int:
     from engine import stored
 
     reason = arguments.reason or f"cancelled by {getpass.getuser()} with `engine cancel`"
-    where = store_of(arguments)
+    where = resolve_store(arguments)
     if arguments.node is not None:
         stored.cancel_node(arguments.run, arguments.node, reason, store=where)
-        console.out(f"run {arguments.run}: `{arguments.node}` has been asked to stop")
+        console.print_output(f"run {arguments.run}: `{arguments.node}` has been asked to stop")
         return 0
     result = stored.cancel(arguments.run, reason, store=where)
     if result is not None:
-        console.out(f"run {result.id} {result.status}")
+        console.print_output(f"run {result.id} {result.status}")
         return 0
-    with opened(arguments) as store:
-        kept = _waited(store, store.run(arguments.run).header.id, arguments.wait)
-    if kept.status in GOING:
-        console.error(
+    with open_store(arguments) as store:
+        kept = _wait_until_ended(store, store.find_run(arguments.run).header.id, arguments.wait)
+    if kept.status in UNFINISHED_STATUSES:
+        console.print_error(
             f"run `{kept.header.id}` has been asked to stop and is still running: {kept.holder}"
         )
         return 1
-    console.out(f"run {kept.header.id} {kept.status}")
+    console.print_output(f"run {kept.header.id} {kept.status}")
     return 0
 
 
-def _waited(store: Store, id: str, seconds: float) -> Kept:
+def _wait_until_ended(store: Store, id: str, seconds: float) -> StoredRun:
     """Return the stored run when it has ended, or after so many seconds."""
     until = time.monotonic() + seconds
     while True:
-        kept = store.run(id)
-        if kept.status not in GOING or time.monotonic() >= until:
+        kept = store.find_run(id)
+        if kept.status not in UNFINISHED_STATUSES or time.monotonic() >= until:
             return kept
-        time.sleep(PAUSE)  # a store tells nobody that it changed
+        time.sleep(POLL_INTERVAL)  # a store tells nobody that it changed

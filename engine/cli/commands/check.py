@@ -15,14 +15,14 @@ from typing import TYPE_CHECKING
 import attrs
 
 from engine.cli.console import Console, is_terminal
-from engine.cli.run_arguments import inputs_of, load_plan, read_secrets
-from engine.cli.spec_files import files_of
+from engine.cli.run_arguments import load_plan_or_report, parse_inputs, read_secrets
+from engine.cli.spec_files import find_spec_files
 
 if TYPE_CHECKING:
-    from engine.cli.parallel_check import Choice, Outcome
+    from engine.cli.parallel_check import CheckedFile, RuleSelection
     from engine.diagnostics import Diagnostic
 
-__all__ = ["EXAMPLES", "FORMATS", "SUMMARY", "configure", "execute", "look"]
+__all__ = ["EXAMPLES", "FORMAT_NAMES", "SUMMARY", "configure", "execute", "print_service_checks"]
 
 SUMMARY = "find mistakes in specs without running them"
 EXAMPLES = """\
@@ -38,7 +38,7 @@ EXAMPLES = """\
   exit status: 0 no errors, 1 errors, 2 a file could not be checked
 """
 
-FORMATS = ("human", "concise", "json", "jsonl", "sarif", "github", "junit")
+FORMAT_NAMES = ("human", "concise", "json", "jsonl", "sarif", "github", "junit")
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -46,7 +46,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "paths", metavar="FILE", nargs="+", help="a spec, or a folder to search for specs"
     )
-    parser.add_argument("--format", choices=FORMATS, default="human", help="default: human")
+    parser.add_argument("--format", choices=FORMAT_NAMES, default="human", help="default: human")
     parser.add_argument(
         "--json", dest="format", action="store_const", const="json", help="same as --format json"
     )
@@ -97,128 +97,130 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def execute(arguments: argparse.Namespace, console: Console) -> int:
     """Check all files, print the findings, and return the exit status."""
-    from engine.cli.parallel_check import Choice, check_all
+    from engine.cli.parallel_check import RuleSelection, check_files
 
-    choice = Choice(arguments.select, arguments.ignore)
+    choice = RuleSelection(arguments.select, arguments.ignore)
     if arguments.watch:
-        return _watch(arguments, console)
-    paths = list(files_of(arguments.paths))
+        return _check_on_change(arguments, console)
+    paths = list(find_spec_files(arguments.paths))
     if arguments.diff:
-        return _diff(paths, choice, arguments, console)
+        return _print_diff(paths, choice, arguments, console)
     if arguments.fix or arguments.unsafe_fixes:
-        _fix(paths, choice, arguments, console)
-    status = _report(check_all(paths, choice), arguments, console)
+        _apply_fixes(paths, choice, arguments, console)
+    status = _print_report(check_files(paths, choice), arguments, console)
     if arguments.live and status == 0:
-        from engine.cli.commands.check import look
+        from engine.cli.commands.check import print_service_checks
 
-        return max(look(path, arguments, console) for path in paths)
+        return max(print_service_checks(path, arguments, console) for path in paths)
     return status
 
 
-def _report(outcomes: Sequence[Outcome], arguments: argparse.Namespace, console: Console) -> int:
+def _print_report(
+    outcomes: Sequence[CheckedFile], arguments: argparse.Namespace, console: Console
+) -> int:
     from engine.diagnostics import Diagnostics, Severity
-    from engine.render.formats import Report, render
+    from engine.render.formats import CheckReport, render_report
 
     given = {os.path.realpath(outcome.path): outcome.path for outcome in outcomes}
-    found = Diagnostics.of(
-        _spelled(each, given) for outcome in outcomes for each in outcome.found or ()
+    found = Diagnostics.collect(
+        _with_given_path(each, given) for outcome in outcomes for each in outcome.diagnostics or ()
     )
-    checked = tuple(outcome.path for outcome in outcomes if outcome.found is not None)
-    unread = tuple((outcome.path, outcome.unread) for outcome in outcomes if outcome.unread)
+    checked = tuple(outcome.path for outcome in outcomes if outcome.diagnostics is not None)
+    unread = tuple((outcome.path, outcome.problem) for outcome in outcomes if outcome.problem)
     for _, message in unread:
-        console.error(message)
-    report = Report(found, checked, unread, console.colored(), console.encoding)
-    text = render(arguments.format, report)
+        console.print_error(message)
+    report = CheckReport(found, checked, unread, console.can_use_color(), console.encoding)
+    text = render_report(arguments.format, report)
     if arguments.worst_case:
-        text = _with_bounds(text, checked, arguments.format, console)
+        text = _add_bounds(text, checked, arguments.format, console)
     if text:
-        console.out(text)
+        console.print_output(text)
     if unread:
         return 2
     warned = arguments.strict and any(each.severity is Severity.WARNING for each in found)
     return 1 if found.errors or warned else 0
 
 
-def _fix(
-    paths: Sequence[str], choice: Choice, arguments: argparse.Namespace, console: Console
+def _apply_fixes(
+    paths: Sequence[str], selection: RuleSelection, arguments: argparse.Namespace, console: Console
 ) -> None:
-    from engine.cli.fix_files import mend_files, write
-    from engine.render.text import plural
+    from engine.cli.fix_files import fix_files, replace_file
+    from engine.render.text import format_count
 
-    mended = mend_files(paths, choice, unsafe=arguments.unsafe_fixes)
+    mended = fix_files(paths, selection, unsafe=arguments.unsafe_fixes)
     for each in mended:
-        write(each.path, each.after.text)
+        replace_file(each.path, each.after.text)
     if mended:
-        fixes = plural(sum(each.fixes for each in mended), "finding")
-        console.note(f"fixed {fixes} in {plural(len(mended), 'file')}")
+        fixes = format_count(sum(each.fix_count for each in mended), "finding")
+        console.print_note(f"fixed {fixes} in {format_count(len(mended), 'file')}")
 
 
-def _diff(
-    paths: Sequence[str], choice: Choice, arguments: argparse.Namespace, console: Console
+def _print_diff(
+    paths: Sequence[str], selection: RuleSelection, arguments: argparse.Namespace, console: Console
 ) -> int:
-    from engine.cli.fix_files import difference, mend_files
+    from engine.cli.fix_files import fix_files, format_diff
 
-    mended = mend_files(paths, choice, unsafe=arguments.unsafe_fixes)
+    mended = fix_files(paths, selection, unsafe=arguments.unsafe_fixes)
     for each in mended:
-        console.out(difference(each.path, each.before.text, each.after.text))
+        console.print_output(format_diff(each.path, each.before.text, each.after.text))
     return 1 if mended else 0
 
 
-def _spelled(found: Diagnostic, given: Mapping[str, str]) -> Diagnostic:
+def _with_given_path(diagnostic: Diagnostic, given_paths: Mapping[str, str]) -> Diagnostic:
     """Return the finding with the path that the user gave for its file, so that no finding is reported twice."""
     from pathlib import Path
 
-    source = found.source
-    path = Path(given.get(os.path.realpath(source.path), source.path))
+    source = diagnostic.source
+    path = Path(given_paths.get(os.path.realpath(source.path), source.path))
     if path == source.path:
-        return found
-    return attrs.evolve(found, source=attrs.evolve(source, path=path))
+        return diagnostic
+    return attrs.evolve(diagnostic, source=attrs.evolve(source, path=path))
 
 
-def _watch(arguments: argparse.Namespace, console: Console) -> int:
+def _check_on_change(arguments: argparse.Namespace, console: Console) -> int:
     """Check again after each change; each check is the same call without `--watch`."""
     import subprocess
 
-    from engine.cli.file_watcher import watch
+    from engine.cli.file_watcher import repeat_on_change
 
     call = [sys.executable, *(each for each in sys.orig_argv[1:] if each != "--watch")]
 
     def check() -> None:
         if is_terminal(console.stdout):
-            console.out("\x1b[H\x1b[2J\x1b[3J")
+            console.print_output("\x1b[H\x1b[2J\x1b[3J")
         subprocess.run(call, check=False, stdout=console.stdout)
-        console.note("watching for changes, press Ctrl-C to stop")
+        console.print_note("watching for changes, press Ctrl-C to stop")
 
-    return watch(arguments.paths, check)
+    return repeat_on_change(arguments.paths, check)
 
 
-def _with_bounds(text: str, paths: Sequence[str], form: str, console: Console) -> str:
+def _add_bounds(text: str, paths: Sequence[str], format: str, console: Console) -> str:
     """Return the text with the worst case of each file added, or print those before it."""
     from engine import api
     from engine.render import bounds as render
 
-    bounds = {path: api.worst_case(path)[0] for path in paths}
-    if form == "json":
-        return render.as_json(text, bounds)
+    bounds = {path: api.compute_worst_case(path)[0] for path in paths}
+    if format == "json":
+        return render.bounds_to_json(text, bounds)
     for path, each in bounds.items():
-        table = render.report(path, each, width=console.width, color=console.colored())
-        tell = console.out if form in ("human", "concise") else console.note
+        table = render.render_bounds(path, each, width=console.width, color=console.can_use_color())
+        tell = console.print_output if format in ("human", "concise") else console.print_note
         tell(table + "\n")
     return text
 
 
-def look(path: str, arguments: argparse.Namespace, console: Console) -> int:
+def print_service_checks(path: str, arguments: argparse.Namespace, console: Console) -> int:
     """Print the services that failed; return 1 if any did, 2 if they could not be checked."""
     from engine import api
-    from engine.render.text import printable
+    from engine.render.text import escape_unprintable
 
-    plan = load_plan(path, console)
+    plan = load_plan_or_report(path, console)
     if plan is None:
         return 2
     secrets = read_secrets(arguments.secrets) if arguments.secrets else {}
-    problems = api.look(plan, inputs_of(plan, arguments), secrets=secrets)
+    problems = api.check_required_services(plan, parse_inputs(plan, arguments), secrets=secrets)
     for problem in problems:
-        console.out(f"{printable(path)}: {problem}")
+        console.print_output(f"{escape_unprintable(path)}: {problem}")
     if not problems:
-        console.out(f"{printable(path)}: all services are healthy")
+        console.print_output(f"{escape_unprintable(path)}: all services are healthy")
     return 1 if problems else 0

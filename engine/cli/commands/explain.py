@@ -35,51 +35,57 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def execute(arguments: argparse.Namespace, console: Console) -> int:
     """Print the pages of the named rules, or the list of all rules."""
-    from engine.rules import ALL
+    from engine.rules import ALL_RULES
 
-    rules = tuple(map(_rule, arguments.rules)) or ALL
+    rules = tuple(map(_find_rule, arguments.rules)) or ALL_RULES
     if arguments.format == "json":
-        console.out(_as_json(rules))
+        console.print_output(_rules_to_json(rules))
     elif arguments.rules:
-        console.out("\n\n".join(_pages(rules)))
+        console.print_output("\n\n".join(_iter_pages(rules)))
     else:
-        console.out(_listing(rules, console))
+        console.print_output(_format_table(rules, console))
     return 0
 
 
-def _rule(asked: str) -> Rule:
-    from engine.base.suggestions import nearest
-    from engine.rules import ALL
+def _find_rule(code_or_name: str) -> Rule:
+    from engine.base.suggestions import closest_match
+    from engine.rules import ALL_RULES
 
-    known = {name: rule for rule in ALL for name in (rule.code, rule.name)}
-    word = asked.replace("_", "-")
+    known = {name: rule for rule in ALL_RULES for name in (rule.code, rule.name)}
+    word = code_or_name.replace("_", "-")
     found = known.get(word.upper()) or known.get(word.lower())
     if found is None:
-        guess = nearest(word.upper(), [rule.code for rule in ALL]) if word[1:].isdigit() else None
-        guess = guess or nearest(word.lower(), [rule.name for rule in ALL])
+        guess = (
+            closest_match(word.upper(), [rule.code for rule in ALL_RULES])
+            if word[1:].isdigit()
+            else None
+        )
+        guess = guess or closest_match(word.lower(), [rule.name for rule in ALL_RULES])
         cure = f", did you mean `{guess}`?" if guess else ": run `engine explain` for a list"
-        raise EngineError(f"there is no rule `{asked}`{cure}")
+        raise EngineError(f"there is no rule `{code_or_name}`{cure}")
     return found
 
 
-def _pages(rules: tuple[Rule, ...]) -> Iterator[str]:
-    from engine.rules import page
+def _iter_pages(rules: tuple[Rule, ...]) -> Iterator[str]:
+    from engine.rules import read_page
 
-    yield from (page(rule).rstrip("\n") for rule in dict.fromkeys(rules))
+    yield from (read_page(rule).rstrip("\n") for rule in dict.fromkeys(rules))
 
 
-def _listing(rules: tuple[Rule, ...], console: Console) -> str:
-    from engine.render.text import painter, table
+def _format_table(rules: tuple[Rule, ...], console: Console) -> str:
+    from engine.render.text import format_table, make_painter
 
     rows = [(rule.code, rule.name, rule.summary) for rule in rules]
     head = ("code", "name", "what is wrong")
-    return "\n".join(table(head, rows, painter(console.colored()), width=console.width))
+    return "\n".join(
+        format_table(head, rows, make_painter(console.can_use_color()), width=console.width)
+    )
 
 
-def _as_json(rules: tuple[Rule, ...]) -> str:
+def _rules_to_json(rules: tuple[Rule, ...]) -> str:
     import json
 
-    from engine.rules import page
+    from engine.rules import read_page
 
     data = [
         {
@@ -87,7 +93,7 @@ def _as_json(rules: tuple[Rule, ...]) -> str:
             "name": rule.name,
             "severity": rule.severity.value,
             "summary": rule.summary,
-            "text": page(rule),
+            "text": read_page(rule),
         }
         for rule in dict.fromkeys(rules)
     ]

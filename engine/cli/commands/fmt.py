@@ -12,7 +12,7 @@ import sys
 from typing import TYPE_CHECKING
 
 from engine.cli.console import Console
-from engine.cli.spec_files import files_of
+from engine.cli.spec_files import find_spec_files
 from engine.errors import EngineError
 
 if TYPE_CHECKING:
@@ -43,63 +43,63 @@ def configure(parser: argparse.ArgumentParser) -> None:
 def execute(arguments: argparse.Namespace, console: Console) -> int:
     """Format all files, and return the exit status."""
     unread = changed = False
-    for path in files_of(arguments.paths):
+    for path in find_spec_files(arguments.paths):
         try:
-            changed |= _one(path, arguments, console)
+            changed |= _format_file(path, arguments, console)
         except EngineError as error:
-            console.error(str(error))
+            console.print_error(str(error))
             unread = True
     if unread:
         return 2
     return 1 if changed and (arguments.check or arguments.diff) else 0
 
 
-def _one(path: str, arguments: argparse.Namespace, console: Console) -> bool:
+def _format_file(path: str, arguments: argparse.Namespace, console: Console) -> bool:
     """Format a file, and return whether it changes."""
-    from engine.toml.formatter import formatted
-    from engine.toml.source import Syntax, parse
+    from engine.toml.formatter import format_toml
+    from engine.toml.source import TomlSyntaxError, parse_toml
 
-    source = _read(path)
+    source = _read_source(path)
     try:
-        parse(source)
-    except Syntax as error:
+        parse_toml(source)
+    except TomlSyntaxError as error:
         place = f"{source.path}:{error.span.line}:{error.span.column}"
         raise EngineError(f"{place}: {error.message}") from None
-    laid = formatted(source.text)
+    laid = format_toml(source.text)
     if arguments.check or arguments.diff:
-        return _told(path, source.text, laid, arguments, console)
-    _put(path, source.text, laid, console)
+        return _print_change(path, source.text, laid, arguments, console)
+    _write_result(path, source.text, laid, console)
     return laid != source.text
 
 
-def _told(
+def _print_change(
     path: str, before: str, after: str, arguments: argparse.Namespace, console: Console
 ) -> bool:
-    from engine.cli.fix_files import difference
+    from engine.cli.fix_files import format_diff
 
     if before != after and arguments.diff:
-        console.out(difference(path, before, after))
+        console.print_output(format_diff(path, before, after))
     elif before != after:
-        console.out(path)
+        console.print_output(path)
     return before != after
 
 
-def _put(path: str, before: str, after: str, console: Console) -> None:
-    from engine.cli.fix_files import write
+def _write_result(path: str, before: str, after: str, console: Console) -> None:
+    from engine.cli.fix_files import replace_file
 
     if path == "-":
-        console.out(after.removesuffix("\n"))
+        console.print_output(after.removesuffix("\n"))
     elif before != after:
-        write(path, after)
+        replace_file(path, after)
 
 
-def _read(path: str) -> Source:
-    from engine.toml.source import Source, read
+def _read_source(path: str) -> Source:
+    from engine.toml.source import Source, read_source
 
     if os.path.isdir(path):
         raise EngineError(f"there is no spec in folder `{path}`")
     try:
-        return Source("-", sys.stdin.read()) if path == "-" else read(path)
+        return Source("-", sys.stdin.read()) if path == "-" else read_source(path)
     except (OSError, UnicodeDecodeError) as error:
         why = getattr(error, "strerror", None) or "the file is not UTF-8 text"
         raise EngineError(f"`{path}` cannot be read: {why}") from None

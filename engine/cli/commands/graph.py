@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 
 from engine.cli.console import Console
-from engine.cli.run_arguments import load_plan
+from engine.cli.run_arguments import load_plan_or_report
 
 __all__ = ["EXAMPLES", "SUMMARY", "configure", "execute"]
 
@@ -26,11 +26,11 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def execute(arguments: argparse.Namespace, console: Console) -> int:
     """Print the drawing of a spec."""
-    plan = load_plan(arguments.spec, console)
+    plan = load_plan_or_report(arguments.spec, console)
     if plan is None:
         return 2
     from engine.render import graphs
 
-    write = {"mermaid": graphs.mermaid, "dot": graphs.dot}[arguments.format]
-    console.out(write(plan))
+    write = {"mermaid": graphs.render_mermaid, "dot": graphs.render_dot}[arguments.format]
+    console.print_output(write(plan))
     return 0

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 
 from engine.cli.console import Console
-from engine.cli.store_arguments import add_run, opened
+from engine.cli.store_arguments import add_run_argument, open_store
 
 __all__ = ["EXAMPLES", "SUMMARY", "configure", "execute"]
 
@@ -18,19 +18,21 @@ EXAMPLES = """\
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """Add the arguments of `engine logs`."""
-    add_run(parser)
+    add_run_argument(parser)
     parser.add_argument("node", metavar="NODE", nargs="?", help="only the output of this node")
 
 
 def execute(arguments: argparse.Namespace, console: Console) -> int:
     """Print the lines, each with its step and attempt."""
-    from engine.record.history import lines_of
-    from engine.render.progress import short
-    from engine.render.text import elapsed, printable
+    from engine.record.history import iter_log_lines
+    from engine.render.progress import shorten_path
+    from engine.render.text import escape_unprintable, format_elapsed
 
-    with opened(arguments) as store:
-        events = store.events(store.run(arguments.run).header.id)
-    for event, attempt, line in lines_of(events, arguments.node):
-        where = f"{short(event.path)} {attempt}"
-        console.out(f"{elapsed(event.time):>7}  {printable(where)}  {printable(line)}")
+    with open_store(arguments) as store:
+        events = store.read_events(store.find_run(arguments.run).header.id)
+    for event, attempt, line in iter_log_lines(events, arguments.node):
+        where = f"{shorten_path(event.path)} {attempt}"
+        console.print_output(
+            f"{format_elapsed(event.time):>7}  {escape_unprintable(where)}  {escape_unprintable(line)}"
+        )
     return 0

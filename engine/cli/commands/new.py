@@ -24,17 +24,19 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def execute(arguments: argparse.Namespace, console: Console) -> int:
     """Create the project and print its files."""
-    from engine.cli.scaffold import make
+    from engine.cli.scaffold import create_project
     from engine.errors import EngineError
-    from engine.render.text import printable
+    from engine.render.text import escape_unprintable
 
     try:
-        for path in make(Path(arguments.folder)):
-            console.out(printable(str(path)))
+        for path in create_project(Path(arguments.folder)):
+            console.print_output(escape_unprintable(str(path)))
     except OSError as error:
         raise EngineError(
             f"`{arguments.folder}` cannot be written: {(error.strerror or '').lower()}"
         ) from None
     name = Path(arguments.folder).resolve().name
-    console.note(printable(f"next: cd {arguments.folder} && engine run specs/{name}.toml"))
+    console.print_note(
+        escape_unprintable(f"next: cd {arguments.folder} && engine run specs/{name}.toml")
+    )
     return 0

@@ -6,7 +6,7 @@ import argparse
 import time
 
 from engine.cli.console import Console
-from engine.cli.store_arguments import add_store, ago, opened
+from engine.cli.store_arguments import add_store_argument, open_store, parse_time_argument
 
 __all__ = ["EXAMPLES", "SUMMARY", "configure", "execute"]
 
@@ -22,31 +22,31 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--before",
         metavar="TIME",
-        type=ago,
+        type=parse_time_argument,
         required=True,
         help="delete runs that ended before this: 30d, 2026-01-01",
     )
     parser.add_argument("--pipeline", metavar="NAME", help="only runs of this pipeline")
     parser.add_argument("--dry-run", action="store_true", help="list the runs and delete nothing")
-    add_store(parser)
+    add_store_argument(parser)
 
 
 def execute(arguments: argparse.Namespace, console: Console) -> int:
     """Delete the matching runs; runs that have not ended stay."""
-    from engine.render.text import plural
+    from engine.render.text import format_count
 
-    with opened(arguments) as store:
+    with open_store(arguments) as store:
         old = [
             kept
-            for kept in store.runs(arguments.pipeline)
+            for kept in store.list_runs(arguments.pipeline)
             if kept.ended is not None and kept.ended < min(arguments.before, time.time())
         ]
         for kept in old:
             if arguments.dry_run:
-                console.out(f"{kept.header.id}  {kept.header.pipeline}  {kept.status}")
+                console.print_output(f"{kept.header.id}  {kept.header.pipeline}  {kept.status}")
             else:
                 store.remove(kept.header.id)
         if not arguments.dry_run and old:
-            store.tidy()
-    console.note(f"{plural(len(old), 'run')} {'would be ' * arguments.dry_run}deleted")
+            store.vacuum()
+    console.print_note(f"{format_count(len(old), 'run')} {'would be ' * arguments.dry_run}deleted")
     return 0

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 
 from engine.cli.console import Console
-from engine.cli.resumed_run import add_again, once_more
+from engine.cli.resumed_run import add_resume_arguments, run_again
 
 __all__ = ["EXAMPLES", "SUMMARY", "configure", "execute"]
 
@@ -21,7 +21,7 @@ EXAMPLES = """\
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """Add the arguments of `engine rerun`."""
-    add_again(parser)
+    add_resume_arguments(parser)
     part = parser.add_mutually_exclusive_group()
     part.add_argument(
         "--from", dest="start", metavar="NODE", help="run this node and all nodes that depend on it"
@@ -34,4 +34,4 @@ def execute(arguments: argparse.Namespace, console: Console) -> int:
     from engine import stored
 
     wish = {"start": arguments.start, "only": arguments.only}
-    return once_more(stored.rerun, wish, arguments, console)
+    return run_again(stored.rerun, wish, arguments, console)

@@ -7,8 +7,8 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from engine.cli.console import Console
-from engine.cli.resumed_run import add_again, once_more
-from engine.cli.store_arguments import store_of
+from engine.cli.resumed_run import add_resume_arguments, run_again
+from engine.cli.store_arguments import resolve_store
 from engine.errors import InputError
 
 if TYPE_CHECKING:
@@ -30,7 +30,7 @@ EXAMPLES = """\
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """Add the arguments of `engine resume`."""
-    add_again(parser)
+    add_resume_arguments(parser)
     parser.add_argument(
         "--from",
         dest="start",
@@ -66,31 +66,31 @@ def execute(arguments: argparse.Namespace, console: Console) -> int:
     """
     from engine import stored
 
-    said = _pairs("--answer", "NODE=OPTION", arguments.answer)
+    said = _parse_pairs("--answer", "NODE=OPTION", arguments.answer)
     answers = {name: stored.Answer(said[name], arguments.feedback) for name in said}
-    if answers and _told(arguments, answers):
-        console.note("answered: the run continues in its process")
+    if answers and _try_deliver_answers(arguments, answers):
+        console.print_note("answered: the run continues in its process")
         return 0
     wish: dict[str, Any] = {
         "start": arguments.start,
-        "marks": _pairs("--mark", "NODE=EXIT", arguments.mark),
+        "marks": _parse_pairs("--mark", "NODE=EXIT", arguments.mark),
         "accept_change": arguments.accept_change,
         "answers": answers,
     }
-    return once_more(stored.resume, wish, arguments, console)
+    return run_again(stored.resume, wish, arguments, console)
 
 
-def _told(arguments: argparse.Namespace, answers: Mapping[str, Answer]) -> bool:
+def _try_deliver_answers(arguments: argparse.Namespace, answers: Mapping[str, Answer]) -> bool:
     """Return whether another process executes the run and has received all answers."""
     from engine import stored
 
-    where = store_of(arguments)
+    where = resolve_store(arguments)
     told = [stored.answer(arguments.run, name, answers[name], store=where) for name in answers]
     return all(told)
 
 
-def _pairs(option: str, form: str, given: list[str]) -> dict[str, str]:
-    problems = [f"`{option} {text}`: expected {form}" for text in given if "=" not in text]
+def _parse_pairs(option: str, pattern: str, texts: list[str]) -> dict[str, str]:
+    problems = [f"`{option} {text}`: expected {pattern}" for text in texts if "=" not in text]
     if problems:
         raise InputError(tuple(problems))
-    return dict(text.split("=", 1) for text in given)
+    return dict(text.split("=", 1) for text in texts)

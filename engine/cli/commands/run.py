@@ -13,20 +13,26 @@ from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING, Any
 
 from engine.cli.console import Console
-from engine.cli.run_arguments import add_inputs, inputs_of, load_plan, read_secrets, seconds
-from engine.cli.store_arguments import add_store, store_of
+from engine.cli.run_arguments import (
+    add_input_arguments,
+    load_plan_or_report,
+    parse_inputs,
+    parse_seconds,
+    read_secrets,
+)
+from engine.cli.store_arguments import add_store_argument, resolve_store
 from engine.errors import EngineError, InputError
-from engine.render.text import plural, printable
+from engine.render.text import escape_unprintable, format_count
 
 if TYPE_CHECKING:
     from engine.cli.live_display import Display
     from engine.plan.plan import Plan
     from engine.record.events import Event
     from engine.record.result import Result
-    from engine.render.progress import Notes
+    from engine.render.progress import LastNotes
     from engine.sinks import Webhook
 
-__all__ = ["EXAMPLES", "STATUS", "SUMMARY", "Both", "configure", "execute", "show"]
+__all__ = ["EXAMPLES", "EXIT_STATUSES", "SUMMARY", "Tee", "configure", "execute", "print_result"]
 
 SUMMARY = "run a spec"
 EXAMPLES = """\
@@ -40,7 +46,7 @@ EXAMPLES = """\
   Ctrl-C cancels the run, a second ends the grace period, a third ends the engine
 """
 
-STATUS = {
+EXIT_STATUSES = {
     "succeeded": 0,
     "failed": 1,
     "waiting": 3,
@@ -52,7 +58,7 @@ STATUS = {
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """Add the arguments of `engine run`."""
-    add_inputs(parser)
+    add_input_arguments(parser)
     parser.add_argument(
         "--secrets",
         metavar="FILE",
@@ -77,7 +83,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
         metavar="URL",
         help="post events as JSON; ENGINE_WEBHOOK_TOKEN of the environment is sent as a bearer token",
     )
-    add_store(parser)
+    add_store_argument(parser)
     parser.add_argument(
         "--durability",
         choices=("full", "batch", "off"),
@@ -93,59 +99,65 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def execute(arguments: argparse.Namespace, console: Console) -> int:
     """Run the spec, print its result, and return the exit status."""
-    plan = load_plan(arguments.spec, console)
+    plan = load_plan_or_report(arguments.spec, console)
     if plan is None:
         return 2
     if arguments.dry_run:
-        from engine.cli.dry_run import rehearse
+        from engine.cli.dry_run import print_dry_run
 
-        return rehearse(plan, _given(plan, arguments), arguments.json, console)
-    from engine.render.progress import Notes
+        return print_dry_run(plan, _collect_arguments(plan, arguments), arguments.json, console)
+    from engine.render.progress import LastNotes
 
-    notes = Notes()
-    result = _run(plan, arguments, console, notes)
-    return show(result, arguments, console, notes)
+    notes = LastNotes()
+    result = _run_plan(plan, arguments, console, notes)
+    return print_result(result, arguments, console, notes)
 
 
-def show(
-    result: Result, arguments: argparse.Namespace, console: Console, notes: Notes | None = None
+def print_result(
+    result: Result, arguments: argparse.Namespace, console: Console, notes: LastNotes | None = None
 ) -> int:
     """Print a result in the requested format, and return its exit status."""
     from engine.render import results
 
     if arguments.json:
-        console.out(results.as_json(result))
+        console.print_output(results.result_to_json(result))
     else:
         lines = notes.by_path if notes else {}
-        console.out(
-            results.report(result, width=console.width, color=console.colored(), notes=lines)
+        console.print_output(
+            results.render_result(
+                result, width=console.width, color=console.can_use_color(), notes=lines
+            )
         )
-    return STATUS[result.status]
+    return EXIT_STATUSES[result.status]
 
 
-def _run(plan: Plan, arguments: argparse.Namespace, console: Console, notes: Notes) -> Result:
+def _run_plan(
+    plan: Plan, arguments: argparse.Namespace, console: Console, notes: LastNotes
+) -> Result:
     from engine import api
-    from engine.cli.live_display import display
-    from engine.cli.prompt import asker
-    from engine.processes.output_capture import hearing
+    from engine.cli.live_display import open_display
+    from engine.cli.prompt import create_prompt
+    from engine.processes.output_capture import capture_output
 
-    given = _given(plan, arguments)
-    shown, block = display(len(plan.known), sys.stderr, console.colored(sys.stderr))
+    given = _collect_arguments(plan, arguments)
+    shown, block = open_display(
+        len(plan.nodes_by_name), sys.stderr, console.can_use_color(sys.stderr)
+    )
     kept = {
-        "store": store_of(arguments, arguments.spec),
+        "store": resolve_store(arguments, arguments.spec),
         "durability": arguments.durability,
         "key": arguments.key,
     }
-    ask = asker(shown, console)
-    with _sinks(arguments, console) as sinks, block, hearing(shown.say):
-        heard = Both(shown, notes)
+    ask = create_prompt(shown, console)
+    with _open_sinks(arguments, console) as sinks, block, capture_output(shown.print_line):
+        heard = Tee(shown, notes)
         return api.run(
             plan, seed=arguments.seed, on_event=heard, sinks=sinks, ask=ask, **kept, **given
         )
 
 
 @contextmanager
-def _sinks(arguments: argparse.Namespace, console: Console) -> Iterator[list[Any]]:
+def _open_sinks(arguments: argparse.Namespace, console: Console) -> Iterator[list[Any]]:
     """Yield the additional sinks of events; events that could not be delivered are reported at the end."""
     with ExitStack() as stack:
         found: list[Any] = []
@@ -157,25 +169,27 @@ def _sinks(arguments: argparse.Namespace, console: Console) -> Iterator[list[Any
             from engine.sinks import Webhook
 
             webhook = Webhook(arguments.webhook, os.environ.get("ENGINE_WEBHOOK_TOKEN"))
-            stack.callback(_tell_lost, webhook, console)
+            stack.callback(_report_lost_events, webhook, console)
             found.append(stack.enter_context(webhook))
         yield found
 
 
-def _tell_lost(webhook: Webhook, console: Console) -> None:
+def _report_lost_events(webhook: Webhook, console: Console) -> None:
     if webhook.lost:
-        events = plural(webhook.lost, "event")
-        console.note(f"warning: {events} could not be delivered to {printable(webhook.host)}")
+        events = format_count(webhook.lost, "event")
+        console.print_note(
+            f"warning: {events} could not be delivered to {escape_unprintable(webhook.host)}"
+        )
 
 
-def _given(plan: Plan, arguments: argparse.Namespace) -> dict[str, Any]:
+def _collect_arguments(plan: Plan, arguments: argparse.Namespace) -> dict[str, Any]:
     """Return inputs and options; raise InputError with all mistakes in any of them."""
     problems: list[str] = []
     found: dict[str, Any] = {"inputs": None}
     for name, read in (
-        ("inputs", lambda: inputs_of(plan, arguments)),
+        ("inputs", lambda: parse_inputs(plan, arguments)),
         ("secrets", lambda: read_secrets(arguments.secrets)),
-        ("grace", lambda: seconds(arguments.grace)),
+        ("grace", lambda: parse_seconds(arguments.grace)),
     ):
         try:
             found |= {name: read()} if getattr(arguments, name) is not None or name in found else {}
@@ -184,19 +198,19 @@ def _given(plan: Plan, arguments: argparse.Namespace) -> dict[str, Any]:
         except EngineError as error:
             problems.append(str(error))
     if problems:
-        from engine.scheduling.values import child_inputs
+        from engine.scheduling.values import resolve_inputs
 
-        more = child_inputs(plan, found["inputs"])[1] if found["inputs"] is not None else ()
+        more = resolve_inputs(plan, found["inputs"])[1] if found["inputs"] is not None else ()
         raise InputError((*more, *problems))
     return found
 
 
-class Both:
+class Tee:
     """Passes each event to the display, and to the notes that the final report needs."""
 
-    def __init__(self, shown: Display, notes: Notes) -> None:
-        self._shown, self._notes = shown, notes
+    def __init__(self, display: Display, notes: LastNotes) -> None:
+        self._display, self._notes = display, notes
 
     def __call__(self, event: Event) -> None:
-        self._shown.feed(event)
-        self._notes.feed(event)
+        self._display.show_event(event)
+        self._notes.add_event(event)

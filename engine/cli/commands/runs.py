@@ -9,10 +9,10 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from engine.cli.console import Console
-from engine.cli.store_arguments import add_store, ago, opened
+from engine.cli.store_arguments import add_store_argument, open_store, parse_time_argument
 
 if TYPE_CHECKING:
-    from engine.journal.records import Kept
+    from engine.journal.records import StoredRun
 
 __all__ = ["EXAMPLES", "SUMMARY", "configure", "execute"]
 
@@ -24,8 +24,8 @@ EXAMPLES = """\
 """
 
 STATUSES = ("running", "interrupted", "waiting", "succeeded", "failed", "cancelled")
-_HEAD = ("run", "pipeline", "status", "started", "time", "why")
-_STYLES = {
+_COLUMNS = ("run", "pipeline", "status", "started", "time", "why")
+_STYLE_BY_STATUS = {
     "succeeded": "good",
     "failed": "bad",
     "cancelled": "odd",
@@ -40,64 +40,79 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--status", choices=STATUSES, help="only runs with this status")
     parser.add_argument("--pipeline", metavar="NAME", help="only runs of this pipeline")
     parser.add_argument(
-        "--since", metavar="TIME", type=ago, help="only runs started since this: 2d, 2026-11-26"
+        "--since",
+        metavar="TIME",
+        type=parse_time_argument,
+        help="only runs started since this: 2d, 2026-11-26",
     )
     parser.add_argument(
         "--limit", metavar="N", type=int, default=20, help="show at most N runs; default 20"
     )
     parser.add_argument("--json", action="store_true", help="print the runs as JSON")
-    add_store(parser)
+    add_store_argument(parser)
 
 
 def execute(arguments: argparse.Namespace, console: Console) -> int:
     """Print the matching runs."""
-    with opened(arguments) as store:
-        found = store.runs(arguments.pipeline, arguments.since)
-    wanted = [kept for kept in found if arguments.status in (None, kept.shown)]
+    with open_store(arguments) as store:
+        found = store.list_runs(arguments.pipeline, arguments.since)
+    wanted = [kept for kept in found if arguments.status in (None, kept.display_status)]
     shown = wanted[: arguments.limit]
     if arguments.json:
-        console.out(json.dumps([as_json(kept) for kept in shown], indent=2))
+        console.print_output(json.dumps([run_to_json(kept) for kept in shown], indent=2))
     elif not shown:
-        console.note("no runs")
+        console.print_note("no runs")
     else:
-        for line in _table(shown, console):
-            console.out(line)
+        for line in _format_table(shown, console):
+            console.print_output(line)
         if len(wanted) > len(shown):
-            console.note(f"{len(wanted) - len(shown)} more: use --limit")
+            console.print_note(f"{len(wanted) - len(shown)} more: use --limit")
     return 0
 
 
-def as_json(kept: Kept) -> dict[str, Any]:
+def run_to_json(stored: StoredRun) -> dict[str, Any]:
     """Return the JSON data that `--json` prints for a run."""
-    header = kept.header
+    header = stored.header
     return {
         "id": header.id,
         "pipeline": header.pipeline,
-        "status": kept.shown,
-        "message": kept.message,
+        "status": stored.display_status,
+        "message": stored.message,
         "started": header.created,
-        "ended": kept.ended,
+        "ended": stored.ended,
         "spec": header.path,
         "key": header.key,
         "origin": header.origin,
-        "holder": str(kept.holder) if kept.holder else None,
+        "holder": str(stored.holder) if stored.holder else None,
     }
 
 
-def _table(shown: list[Kept], console: Console) -> Iterator[str]:
-    from engine.render.text import Styled, duration, painter, printable, table
+def _format_table(stored_runs: list[StoredRun], console: Console) -> Iterator[str]:
+    from engine.render.text import (
+        Styled,
+        escape_unprintable,
+        format_elapsed_short,
+        format_table,
+        make_painter,
+    )
 
     rows = [
         (
             kept.header.id,
-            printable(kept.header.pipeline),
-            Styled(_STYLES[kept.shown], kept.shown),
+            escape_unprintable(kept.header.pipeline),
+            Styled(_STYLE_BY_STATUS[kept.display_status], kept.display_status),
             f"{datetime.fromtimestamp(kept.header.created):%Y-%m-%d %H:%M:%S}",
-            duration(kept.ended - kept.header.created) if kept.ended else "",
-            printable(kept.message),
+            format_elapsed_short(kept.ended - kept.header.created) if kept.ended else "",
+            escape_unprintable(kept.message),
         )
-        for kept in shown
+        for kept in stored_runs
     ]
     return iter(
-        table(_HEAD, rows, painter(console.colored()), width=console.width, right=("time",))
+        format_table(
+            _COLUMNS,
+            rows,
+            make_painter(console.can_use_color()),
+            width=console.width,
+            right=("time",),
+        )
     )

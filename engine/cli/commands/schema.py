@@ -7,7 +7,7 @@ from pathlib import Path
 
 from engine.cli.console import Console
 from engine.errors import EngineError
-from engine.render.text import printable
+from engine.render.text import escape_unprintable
 
 __all__ = ["EXAMPLES", "SUMMARY", "configure", "execute"]
 
@@ -34,24 +34,24 @@ def execute(arguments: argparse.Namespace, console: Console) -> int:
     from engine.sdk.imports import TaskError
 
     try:
-        return _print(arguments, console)
+        return _print_schema(arguments, console)
     except TaskError as error:
         raise EngineError(str(error)) from error
 
 
-def _print(arguments: argparse.Namespace, console: Console) -> int:
+def _print_schema(arguments: argparse.Namespace, console: Console) -> int:
     import json
 
     from engine import api
-    from engine.sdk.editor_schema import schema_with
-    from engine.settings import settings_for
+    from engine.sdk.editor_schema import build_editor_schema
+    from engine.settings import find_settings
 
-    allow = settings_for(arguments.spec or "here").tasks
+    allow = find_settings(arguments.spec or "here").tasks
     registry, folder = api.default_registry(allow=allow), Path(arguments.spec or "").parent
     if arguments.spec is not None and api.analyse(arguments.spec, registry)[1].errors:
-        console.note(f"{printable(arguments.spec)} has errors: see `engine check`")
-    tasks = (registry.find(id, folder) for id in registry.ids())
-    console.out(json.dumps(schema_with(task for task in tasks if task), indent=2))
-    for error in registry.broken():
-        console.error(str(error))
-    return 2 if registry.broken() else 0
+        console.print_note(f"{escape_unprintable(arguments.spec)} has errors: see `engine check`")
+    tasks = (registry.find(id, folder) for id in registry.list_ids())
+    console.print_output(json.dumps(build_editor_schema(task for task in tasks if task), indent=2))
+    for error in registry.find_entry_point_errors():
+        console.print_error(str(error))
+    return 2 if registry.find_entry_point_errors() else 0

@@ -6,7 +6,7 @@ import argparse
 import json
 
 from engine.cli.console import Console
-from engine.cli.store_arguments import add_run, opened, seen
+from engine.cli.store_arguments import add_run_argument, build_current_result, open_store
 
 __all__ = ["EXAMPLES", "SUMMARY", "configure", "execute"]
 
@@ -20,7 +20,7 @@ EXAMPLES = """\
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """Add the arguments of `engine show`."""
-    add_run(parser)
+    add_run_argument(parser)
     form = parser.add_mutually_exclusive_group()
     form.add_argument("--json", action="store_true", help="print the result as JSON")
     form.add_argument(
@@ -32,19 +32,21 @@ def execute(arguments: argparse.Namespace, console: Console) -> int:
     """Print the result or the events of a run."""
     from engine.render import results
 
-    with opened(arguments) as store:
-        kept = store.run(arguments.run)
-        events = store.events(kept.header.id)
+    with open_store(arguments) as store:
+        kept = store.find_run(arguments.run)
+        events = store.read_events(kept.header.id)
     if arguments.events:
         for event in events:
-            console.out(json.dumps(event.to_json()))
+            console.print_output(json.dumps(event.to_json()))
         return 0
-    result = seen(kept, events)
+    result = build_current_result(kept, events)
     if arguments.json:
-        console.out(results.as_json(result))
+        console.print_output(results.result_to_json(result))
     else:
-        notes = results.last_lines(events)
-        console.out(
-            results.report(result, width=console.width, color=console.colored(), notes=notes)
+        notes = results.collect_notes(events)
+        console.print_output(
+            results.render_result(
+                result, width=console.width, color=console.can_use_color(), notes=notes
+            )
         )
     return 0

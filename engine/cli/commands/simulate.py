@@ -9,9 +9,14 @@ import argparse
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from engine.cli.commands.run import show
+from engine.cli.commands.run import print_result
 from engine.cli.console import Console
-from engine.cli.run_arguments import add_inputs, inputs_of, load_plan, read_json
+from engine.cli.run_arguments import (
+    add_input_arguments,
+    load_plan_or_report,
+    parse_inputs,
+    read_json,
+)
 from engine.errors import EngineError, InputError
 
 if TYPE_CHECKING:
@@ -39,7 +44,7 @@ EXAMPLES = """\
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """Add the arguments of `engine simulate`."""
-    add_inputs(parser)
+    add_input_arguments(parser)
     parser.add_argument(
         "--script",
         metavar="FILE",
@@ -63,76 +68,84 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def execute(arguments: argparse.Namespace, console: Console) -> int:
     """Simulate the spec with each script, print the results, and return the exit status."""
-    plan = load_plan(arguments.spec, console)
+    plan = load_plan_or_report(arguments.spec, console)
     if plan is None:
         return 2
-    results = {path: _simulated(plan, arguments, path) for path in arguments.script or [""]}
+    results = {path: _simulate_script(plan, arguments, path) for path in arguments.script or [""]}
     wanted = arguments.coverage or arguments.min_coverage is not None
     if len(results) == 1 and not wanted:
-        return show(next(iter(results.values())), arguments, console)
+        return print_result(next(iter(results.values())), arguments, console)
     from engine.testing.spec_coverage import coverage
 
     found = coverage(plan, results.values())
     if arguments.json:
-        _print_json(results, found, console)
+        _print_coverage_json(results, found, console)
     else:
-        _print(results, found if wanted else None, console)
+        _print_text(results, found if wanted else None, console)
     least = arguments.min_coverage
-    return 1 if least is not None and 100 * found.share < least else 0
+    return 1 if least is not None and 100 * found.fraction < least else 0
 
 
-def _simulated(plan: Plan, arguments: argparse.Namespace, path: str) -> Result:
+def _simulate_script(plan: Plan, arguments: argparse.Namespace, path: str) -> Result:
     from engine import testing
 
-    data = _read(path) if path else {}
+    data = _read_script(path) if path else {}
     own = data.pop("inputs", {}) if isinstance(data, dict) else {}
     if not isinstance(own, dict):
         raise InputError((f"`{path}`: `inputs` must be a table of names and values",))
     seed = arguments.seed if arguments.seed is not None else 0
-    inputs = {**own, **inputs_of(plan, arguments)}
+    inputs = {**own, **parse_inputs(plan, arguments)}
     return testing.simulate(plan, testing.parse_script(data, plan), inputs, seed=seed)
 
 
-def _read(path: str) -> Any:
+def _read_script(path: str) -> Any:
     """Return the data of a script: TOML if the name ends in `.toml`, else JSON."""
     if not path.endswith(".toml"):
         return read_json(path)
     from pathlib import Path
 
-    from engine.toml.source import Syntax, parse, read
+    from engine.toml.source import TomlSyntaxError, parse_toml, read_source
 
     try:
-        return parse(read(Path(path)))
+        return parse_toml(read_source(Path(path)))
     except OSError as error:
         raise EngineError(f"`{path}` cannot be read: {error.strerror}") from None
-    except Syntax as error:
+    except TomlSyntaxError as error:
         raise EngineError(
             f"{path}:{error.span.line}:{error.span.column}: {error.message}"
         ) from None
 
 
-def _print(results: Mapping[str, Result], found: Coverage | None, console: Console) -> None:
-    from engine.render.text import printable
+def _print_text(results: Mapping[str, Result], coverage: Coverage | None, console: Console) -> None:
+    from engine.render.text import escape_unprintable
 
     for path, result in results.items():
         tail = f": {result.message}" if result.message else ""
-        console.out(f"{printable(path or 'without a script')}: {result.status}{printable(tail)}")
-    if found is None:
+        console.print_output(
+            f"{escape_unprintable(path or 'without a script')}: {result.status}{escape_unprintable(tail)}"
+        )
+    if coverage is None:
         return
-    count = len(found.spots)
-    console.out(f"\ncoverage: {count - len(found.missed)} of {count} ({100 * found.share:.0f} %)")
-    for spot in found.missed:
+    count = len(coverage.points)
+    console.print_output(
+        f"\ncoverage: {count - len(coverage.missed_points)} of {count} ({100 * coverage.fraction:.0f} %)"
+    )
+    for spot in coverage.missed_points:
         place = f"{spot.file}:{spot.span.line}:{spot.span.column}"
-        console.out(printable(f"{place}: not covered in `{spot.path}`: {spot.what}"))
+        console.print_output(
+            escape_unprintable(f"{place}: not covered in `{spot.path}`: {spot.description}")
+        )
 
 
-def _print_json(results: Mapping[str, Result], found: Coverage, console: Console) -> None:
+def _print_coverage_json(
+    results: Mapping[str, Result], coverage: Coverage, console: Console
+) -> None:
     import json
 
     missed = [
-        {"path": spot.path, "what": spot.what, "file": spot.file, "line": spot.span.line, "column": spot.span.column}
-        for spot in found.missed
+        {"path": spot.path, "what": spot.description, "file": spot.file, "line": spot.span.line, "column": spot.span.column}
+        for spot in coverage.missed_points
     ]  # fmt: skip
     runs = {path: result.to_json() for path, result in results.items()}
-    data = {"runs": runs, "coverage": {"share": found.share, "missed": missed}}
-    console.out(json.dumps(data, indent=2))
+    data = {"runs": runs, "coverage": {"share": coverage.fraction, "missed": missed}}
+    console.print_output(json.dumps(data, indent=2))

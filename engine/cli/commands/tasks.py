@@ -40,44 +40,44 @@ def execute(arguments: argparse.Namespace, console: Console) -> int:
     from engine.sdk.imports import TaskError
 
     try:
-        return _show(arguments, console)
+        return _print_tasks(arguments, console)
     except TaskError as error:
         raise EngineError(str(error)) from error
 
 
-def _show(arguments: argparse.Namespace, console: Console) -> int:
+def _print_tasks(arguments: argparse.Namespace, console: Console) -> int:
     import json
 
     from engine import api
     from engine.render import tasks as render
-    from engine.settings import settings_for
+    from engine.settings import find_settings
 
-    registry = api.default_registry(allow=settings_for(arguments.spec or "here").tasks)
-    folder = _used(registry, arguments.spec, console)
+    registry = api.default_registry(allow=find_settings(arguments.spec or "here").tasks)
+    folder = _register_tasks_of_spec(registry, arguments.spec, console)
     if folder is None:
         return 2
-    names = registry.ids() if arguments.name is None else (arguments.name,)
-    found = [_find(registry, name, folder, console) for name in names]
-    width, color = console.width, console.colored()
+    names = registry.list_ids() if arguments.name is None else (arguments.name,)
+    found = [_find_task(registry, name, folder, console) for name in names]
+    width, color = console.width, console.can_use_color()
     if arguments.json:
-        data = [render.as_json(task, registry.origin(task.id) or "") for task in found]
-        console.out(json.dumps(data if arguments.name is None else data[0], indent=2))
+        data = [render.task_to_json(task, registry.find_origin(task.id) or "") for task in found]
+        console.print_output(json.dumps(data if arguments.name is None else data[0], indent=2))
     elif arguments.name is None:
-        console.out(render.listing(found, width=width, color=color))
+        console.print_output(render.render_task_list(found, width=width, color=color))
     else:
-        origin = registry.origin(found[0].id) or ""
-        console.out(render.detail(found[0], origin, width=width, color=color))
-    return _told(registry, console) if arguments.name is None else 0
+        origin = registry.find_origin(found[0].id) or ""
+        console.print_output(render.render_task(found[0], origin, width=width, color=color))
+    return _report_broken(registry, console) if arguments.name is None else 0
 
 
-def _told(registry: Registry, console: Console) -> int:
+def _report_broken(registry: Registry, console: Console) -> int:
     """Report the tasks that could not be loaded, and return the exit status."""
-    for error in registry.broken():
-        console.error(str(error))
-    return 2 if registry.broken() else 0
+    for error in registry.find_entry_point_errors():
+        console.print_error(str(error))
+    return 2 if registry.find_entry_point_errors() else 0
 
 
-def _used(registry: Registry, spec: str | None, console: Console) -> Path | None:
+def _register_tasks_of_spec(registry: Registry, spec: str | None, console: Console) -> Path | None:
     """Register the tasks of a spec's modules, and return the directory in which to look for modules.
 
     Compiling the spec registers them. Returns None if the spec has errors, which are printed.
@@ -85,23 +85,23 @@ def _used(registry: Registry, spec: str | None, console: Console) -> Path | None
     if spec is None:
         return Path()
     from engine import api
-    from engine.cli.run_arguments import tell
+    from engine.cli.run_arguments import report_diagnostics
 
     plan, found = api.analyse(spec, registry)
     if plan is None:
-        tell(found, console)
+        report_diagnostics(found, console)
         return None
     return Path(spec).parent
 
 
-def _find(registry: Registry, name: str, folder: Path, console: Console) -> Task:
-    from engine.base.suggestions import nearest
+def _find_task(registry: Registry, name: str, folder: Path, console: Console) -> Task:
+    from engine.base.suggestions import closest_match
 
     task = registry.find(name, folder)
     if task is None:
-        for error in registry.broken():
-            console.error(str(error))
-        guess = nearest(name, registry.ids())
+        for error in registry.find_entry_point_errors():
+            console.print_error(str(error))
+        guess = closest_match(name, registry.list_ids())
         raise EngineError(
             f"there is no task `{name}`" + (f", did you mean `{guess}`?" if guess else "")
         )

@@ -7,7 +7,12 @@ import sys
 import time
 
 from engine.cli.console import Console
-from engine.cli.store_arguments import PAUSE, add_run, opened, seen
+from engine.cli.store_arguments import (
+    POLL_INTERVAL,
+    add_run_argument,
+    build_current_result,
+    open_store,
+)
 
 __all__ = ["EXAMPLES", "SUMMARY", "configure", "execute"]
 
@@ -19,36 +24,38 @@ EXAMPLES = """\
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """Add the arguments of `engine watch`."""
-    add_run(parser)
+    add_run_argument(parser)
 
 
 def execute(arguments: argparse.Namespace, console: Console) -> int:
     """Show the run's events as they come, then its result; return the run's exit status."""
-    from engine.cli.commands.run import STATUS
-    from engine.cli.live_display import display
-    from engine.record.history import node_names
+    from engine.cli.commands.run import EXIT_STATUSES
+    from engine.cli.live_display import open_display
+    from engine.record.history import read_node_names
     from engine.render import results
 
-    with opened(arguments) as store:
-        kept = store.run(arguments.run)
+    with open_store(arguments) as store:
+        kept = store.find_run(arguments.run)
         header = kept.header
-        total = len(node_names(header.files.get(header.path, "")))
-        shown, block = display(total, sys.stderr, console.colored(sys.stderr))
+        total = len(read_node_names(header.files.get(header.path, "")))
+        shown, block = open_display(total, sys.stderr, console.can_use_color(sys.stderr))
         last, events = 0, []
         with block:
             while True:
-                kept = store.run(header.id)
-                for number, new in store.since(header.id, last):
+                kept = store.find_run(header.id)
+                for number, new in store.iter_events_after(header.id, last):
                     last = number
                     events += new
                     for event in new:
-                        shown.feed(event)
+                        shown.show_event(event)
                 if kept.holder is None:
                     break
-                time.sleep(PAUSE)  # a store tells nobody that it changed
-    result = seen(kept, events)
-    console.out(results.report(result, width=console.width, color=console.colored()))
-    if kept.shown == "interrupted":
-        console.note(f"its process died: continue it with `engine resume {header.id}`")
+                time.sleep(POLL_INTERVAL)  # a store tells nobody that it changed
+    result = build_current_result(kept, events)
+    console.print_output(
+        results.render_result(result, width=console.width, color=console.can_use_color())
+    )
+    if kept.display_status == "interrupted":
+        console.print_note(f"its process died: continue it with `engine resume {header.id}`")
         return 1
-    return STATUS[kept.status]
+    return EXIT_STATUSES[kept.status]

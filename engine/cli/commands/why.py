@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import argparse
 
-from engine.base.suggestions import nearest
+from engine.base.suggestions import closest_match
 from engine.cli.console import Console
-from engine.cli.store_arguments import add_run, opened, seen
+from engine.cli.store_arguments import add_run_argument, build_current_result, open_store
 from engine.errors import InputError
 
 __all__ = ["EXAMPLES", "SUMMARY", "configure", "execute"]
@@ -19,21 +19,21 @@ EXAMPLES = """\
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """Add the arguments of `engine why`."""
-    add_run(parser)
+    add_run_argument(parser)
     parser.add_argument("node", metavar="NODE", help="the node")
 
 
 def execute(arguments: argparse.Namespace, console: Console) -> int:
     """Print the chain of causes, the root cause last."""
-    from engine.render.text import printable
+    from engine.render.text import escape_unprintable
 
-    with opened(arguments) as store:
-        kept = store.run(arguments.run)
-        result = seen(kept, store.events(kept.header.id))
+    with open_store(arguments) as store:
+        kept = store.find_run(arguments.run)
+        result = build_current_result(kept, store.read_events(kept.header.id))
     if arguments.node not in result.nodes:
-        guess = nearest(arguments.node, result.nodes)
+        guess = closest_match(arguments.node, result.nodes)
         cure = f", did you mean `{guess}`?" if guess else ""
         raise InputError((f"run `{kept.header.id}` has no node `{arguments.node}`{cure}",))
-    for line in result.why(arguments.node):
-        console.out(printable(line))
+    for line in result.explain(arguments.node):
+        console.print_output(escape_unprintable(line))
     return 0

@@ -11,9 +11,9 @@ import socket
 import ssl
 from collections.abc import Iterator
 
-__all__ = ["reason"]
+__all__ = ["describe_http_error"]
 
-_NAMED = {
+_MESSAGES = {
     "TooManyRedirects": "more redirects than it may follow",
     "UnsupportedProtocol": "not http:// or https://",
     "DecodingError": "the body cannot be decompressed as its headers say",
@@ -25,14 +25,14 @@ _NAMED = {
 }
 
 
-def reason(error: BaseException) -> str:
+def describe_http_error(error: BaseException) -> str:
     """Return one line: the operating system's message if there is one, else the kind of failure."""
-    said = next(filter(None, map(_of_system, _causes(error))), None)
+    said = next(filter(None, map(_describe_system_error, _iter_causes(error))), None)
     kinds = (kind.__name__ for kind in type(error).__mro__)
-    return said or next((_NAMED[kind] for kind in kinds if kind in _NAMED), "no response")
+    return said or next((_MESSAGES[kind] for kind in kinds if kind in _MESSAGES), "no response")
 
 
-def _of_system(error: BaseException) -> str | None:
+def _describe_system_error(error: BaseException) -> str | None:
     if isinstance(error, ssl.SSLCertVerificationError):
         return f"the server's certificate is not valid: {error.verify_message.lower()}"
     if isinstance(error, ssl.SSLError):
@@ -44,7 +44,7 @@ def _of_system(error: BaseException) -> str | None:
     return None
 
 
-def _causes(error: BaseException) -> Iterator[BaseException]:
+def _iter_causes(error: BaseException) -> Iterator[BaseException]:
     """Yield an exception and its causes, innermost first: that one is the most specific."""
     chain: list[BaseException] = []
     at: BaseException | None = error

@@ -14,80 +14,80 @@ from urllib.parse import urljoin, urlsplit
 from engine.sdk.context import Context, Exit, Failure
 from engine.sdk.task import Task
 from engine.tasks.http import request
-from engine.tasks.http.content import CONTENT, EXCLUDED
-from engine.tasks.schema_helpers import table
+from engine.tasks.http.content import CONTENT_SCHEMAS, EXCLUDED_INPUTS
+from engine.tasks.schema_helpers import object_schema
 
-__all__ = ["TASK", "body"]
+__all__ = ["TASK", "fetch_pages"]
 
 _LINK = re.compile(r'<([^>]*)>\s*;[^,]*\brel="?next"?')
 _EXITS = {**request.TASK.exits, "more": 7}
 
 
-async def body(inputs: dict[str, Any], context: Context) -> Exit:
+async def fetch_pages(inputs: dict[str, Any], context: Context) -> Exit:
     """Fetch the pages one after the other, and collect their items."""
     given = {
         key: value for key, value in inputs.items() if key not in ("max_pages", "items", "next")
     }
     found: list[Any] = []
     for number in range(1, inputs["max_pages"] + 1):
-        end = await request.body(given, context)
+        end = await request.send_request(given, context)
         if end.code not in (0, "success"):
             output = {"items": found, "pages": number - 1}
             return Exit(end.code, output, end.permanent, end.retry_after)
-        found += _items(end.output["body"], inputs.get("items"))
-        after = _next(end.output, inputs.get("next"))
+        found += _extract_items(end.output["body"], inputs.get("items"))
+        after = _find_next_url(end.output, inputs.get("next"))
         if after is None:
             return Exit(0, {"items": found, "pages": number})
         url = urljoin(end.output["url"], after)
         # Credentials are for the place that was asked first.
-        keep = given if _place(url) == _place(inputs["url"]) else _without_credentials(given)
+        keep = given if _origin_of(url) == _origin_of(inputs["url"]) else _drop_credentials(given)
         given = {**{key: value for key, value in keep.items() if key != "params"}, "url": url}
         context.note(f"page {number}: {len(found)} items")
     return Exit("more", {"items": found, "pages": inputs["max_pages"]})
 
 
-def _items(page: Any, path: str | None) -> list[Any]:
-    value = page if path is None else _at(page, path)
+def _extract_items(page: Any, path: str | None) -> list[Any]:
+    value = page if path is None else _get_field(page, path)
     if not isinstance(value, list):
         raise Failure(f"a page has no list{f' at `{path}`' if path else ''}")
     return value
 
 
-def _next(output: Mapping[str, Any], path: str | None) -> str | None:
+def _find_next_url(output: Mapping[str, Any], path: str | None) -> str | None:
     if path is None:
         link = _LINK.search(output["headers"].get("link", ""))
         return link[1] if link else None
-    value = _at(output["body"], path)
+    value = _get_field(output["body"], path)
     return value if isinstance(value, str) and value else None
 
 
-def _at(value: Any, path: str) -> Any:
+def _get_field(value: Any, path: str) -> Any:
     for part in path.split("."):
         value = value.get(part) if isinstance(value, dict) else None
     return value
 
 
-def _place(url: str) -> tuple[str, str]:
+def _origin_of(url: str) -> tuple[str, str]:
     parts = urlsplit(url)
     return parts.scheme, parts.netloc.rpartition("@")[2]
 
 
-def _without_credentials(given: Mapping[str, Any]) -> dict[str, Any]:
+def _drop_credentials(given: Mapping[str, Any]) -> dict[str, Any]:
     return {key: value for key, value in given.items() if key not in ("bearer", "basic", "headers")}
 
 
-_OF_HTTP = request.TASK.input_schema or {}
-_TAKEN = ("url", "headers", "params", "verify", "max_bytes")
+_HTTP_SCHEMA = request.TASK.input_schema or {}
+_SHARED_INPUTS = ("url", "headers", "params", "verify", "max_bytes")
 
 TASK = Task(
     id="http.pages",
-    body=body,
+    body=fetch_pages,
     name="All pages of an answer",
     description="Get all pages of a paginated response, up to a maximum. The exit is `more` if there are more pages.",
-    input_schema=table(
+    input_schema=object_schema(
         {
-            **{name: _OF_HTTP["properties"][name] for name in _TAKEN},
-            **{name: CONTENT[name] for name in ("bearer", "basic")},
+            **{name: _HTTP_SCHEMA["properties"][name] for name in _SHARED_INPUTS},
+            **{name: CONTENT_SCHEMAS[name] for name in ("bearer", "basic")},
             "max_pages": {"type": "integer", "minimum": 1, "maximum": 10_000, "description": "The maximum number of pages to request."},
             "items": {
                 "type": "string", "minLength": 1,
@@ -99,16 +99,16 @@ TASK = Task(
             },
         },
         ["url", "max_pages"],
-        dependentSchemas={name: EXCLUDED[name] for name in ("bearer", "basic")},
+        dependentSchemas={name: EXCLUDED_INPUTS[name] for name in ("bearer", "basic")},
     ),
-    output_schema=table(
+    output_schema=object_schema(
         {
             "items": {"type": "array", "description": "The items of all pages, in order."},
             "pages": {"type": "integer", "description": "The number of pages that were read."},
         },
         ["items", "pages"],
     ),
-    output="exact",
+    output_contract="exact",
     exits=_EXITS,
     example="""\
 [nodes.issues]

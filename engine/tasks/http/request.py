@@ -17,25 +17,31 @@ import attrs
 
 from engine.sdk.context import Context, Exit, Failure, Permanent
 from engine.sdk.task import Task
-from engine.tasks.http.content import CONTENT, EXCLUDED, FIELDS, content_of, kept
-from engine.tasks.http.errors import reason
-from engine.tasks.transfer_progress import Progress
+from engine.tasks.http.content import (
+    CONTENT_SCHEMAS,
+    EXCLUDED_INPUTS,
+    FIELD_SCHEMA,
+    build_content,
+    save_body,
+)
+from engine.tasks.http.errors import describe_http_error
+from engine.tasks.transfer_progress import TransferProgress
 
 if TYPE_CHECKING:
     import ssl
 
     import httpx
 
-__all__ = ["TASK", "body"]
+__all__ = ["TASK", "send_request"]
 
-_MAX_BYTES = 16 * 1024 * 1024
-_WORTH_A_RETRY = frozenset({408, 425})
+_MAX_BODY_SIZE = 16 * 1024 * 1024
+_RETRYABLE_CLIENT_ERRORS = frozenset({408, 425})
 """Client errors that are temporary."""
-_FOR_ANYONE = frozenset({"accept", "accept-language", "content-type", "user-agent"})
+_SAFE_HEADERS = frozenset({"accept", "accept-language", "content-type", "user-agent"})
 """Headers of `with` that are kept on a redirect to another origin."""
 
 
-async def body(inputs: dict[str, Any], context: Context) -> Exit:
+async def send_request(inputs: dict[str, Any], context: Context) -> Exit:
     """Send the request and read the response.
 
     Raises if there is no response, or if its body does not match its headers.
@@ -43,65 +49,69 @@ async def body(inputs: dict[str, Any], context: Context) -> Exit:
     import httpx
 
     method = inputs.get("method", "GET").upper()
-    url = _url(inputs, method)
-    what = f"{method} {_plain(url)}"
-    trail = _Trail(url, {**inputs.get("headers", {}), "Authorization": ""})
+    url = _parse_url(inputs, method)
+    what = f"{method} {_redact_url(url)}"
+    trail = _RedirectTracker(url, {**inputs.get("headers", {}), "Authorization": ""})
     client = httpx.AsyncClient(
         timeout=None,
-        verify=_tls() if inputs.get("verify", True) else False,
+        verify=_load_tls_context() if inputs.get("verify", True) else False,
         follow_redirects=inputs.get("follow_redirects", True),
-        event_hooks={"request": [trail.follow]},
+        event_hooks={"request": [trail.strip_private_headers]},
     )
     try:
-        content = await content_of(inputs, context)
+        content = await build_content(inputs, context)
         async with client, client.stream(method, url, **content) as response:
             length = response.headers.get("Content-Length", "")
-            progress = Progress(context, int(length) if length.isdecimal() else None)
-            limit = inputs.get("max_bytes", _MAX_BYTES)
-            data = await _read(response, limit, what + trail.tail, progress)
+            progress = TransferProgress(context, int(length) if length.isdecimal() else None)
+            limit = inputs.get("max_bytes", _MAX_BODY_SIZE)
+            data = await _read_body(response, limit, what + trail.description, progress)
     except httpx.LocalProtocolError:
         raise Permanent(f"{what}: HTTP does not allow this request, check its headers") from None
     except httpx.RequestError as error:
-        raise Failure(f"{what}{trail.tail}: {reason(error)}") from None
-    what += trail.tail
-    end = _exit(response, data, inputs.get("expect"), what)
+        raise Failure(f"{what}{trail.description}: {describe_http_error(error)}") from None
+    what += trail.description
+    end = _resolve_exit(response, data, inputs.get("expect"), what)
     if "to" in inputs and end.code == 0:
         end = attrs.evolve(
-            end, output=end.output | {"body": await kept(inputs["to"], data, context)}
+            end, output=end.output | {"body": await save_body(inputs["to"], data, context)}
         )
     if end.code != 0:
         context.note(f"{what}: {response.status_code} {response.reason_phrase}".rstrip())
     return end
 
 
-class _Trail:
+class _RedirectTracker:
     """The redirects of a request: headers for one origin are not sent to another."""
 
     def __init__(self, url: httpx.URL, headers: Mapping[str, str]) -> None:
-        self._first = self._last = url
-        self._meant = {name.lower() for name in headers} - _FOR_ANYONE
+        self._first_url = self._last_url = url
+        self._private_headers = {name.lower() for name in headers} - _SAFE_HEADERS
 
-    async def follow(self, request: httpx.Request) -> None:
+    async def strip_private_headers(self, request: httpx.Request) -> None:
         """Remove private headers from a request to another origin before it is sent."""
-        self._last = request.url
-        if not _same_place(self._first, request.url):
-            for name in self._meant:
+        self._last_url = request.url
+        if not _is_same_origin(self._first_url, request.url):
+            for name in self._private_headers:
                 request.headers.pop(name, None)
 
     @property
-    def tail(self) -> str:
+    def description(self) -> str:
         """The final URL for messages, if the request was redirected; else empty."""
-        return "" if self._last == self._first else f", redirected to {_plain(self._last)}"
+        return (
+            ""
+            if self._last_url == self._first_url
+            else f", redirected to {_redact_url(self._last_url)}"
+        )
 
 
-def _same_place(first: httpx.URL, other: httpx.URL) -> bool:
+def _is_same_origin(first: httpx.URL, other: httpx.URL) -> bool:
     """Return whether both URLs are of one server; an upgrade from http to https stays there."""
     safer = (first.scheme, other.scheme) == ("http", "https") and first.port is None
     same = (first.host, first.port) == (other.host, other.port)
     return same and (safer or first.scheme == other.scheme)
 
 
-def _url(inputs: Mapping[str, Any], method: str) -> httpx.URL:
+def _parse_url(inputs: Mapping[str, Any], method: str) -> httpx.URL:
     """Return the URL with its parameters; raises Permanent with messages that repeat no part of it."""
     import httpx
 
@@ -112,11 +122,13 @@ def _url(inputs: Mapping[str, Any], method: str) -> httpx.URL:
     if url.scheme not in ("http", "https") or not url.host:
         raise Permanent(f"{method}: `url` does not begin with http:// or https:// and a host")
     if url.port is not None and not 0 < url.port < 65_536:
-        raise Permanent(f"{method} {_plain(url)}: {url.port} is not a valid port")
+        raise Permanent(f"{method} {_redact_url(url)}: {url.port} is not a valid port")
     return url.copy_merge_params(inputs["params"]) if "params" in inputs else url
 
 
-async def _read(response: httpx.Response, limit: int, what: str, progress: Progress) -> bytes:
+async def _read_body(
+    response: httpx.Response, limit: int, what: str, progress: TransferProgress
+) -> bytes:
     """Return the decompressed body of a response.
 
     Nested async generators are closed only by whatever ends the innermost: so it is read to its end or cancelled first,
@@ -133,7 +145,7 @@ async def _read(response: httpx.Response, limit: int, what: str, progress: Progr
             if room < 0:
                 scope.cancel()
     data = bytearray()
-    for chunk in _unpack(response, chunks):
+    for chunk in _decompress(response, chunks):
         data += chunk
         if len(data) > limit:
             room = -1
@@ -143,22 +155,24 @@ async def _read(response: httpx.Response, limit: int, what: str, progress: Progr
     return bytes(data)
 
 
-def _unpack(response: httpx.Response, chunks: list[bytes]) -> Iterator[bytes]:
+def _decompress(response: httpx.Response, chunks: list[bytes]) -> Iterator[bytes]:
     import httpx
 
     packed = httpx.Response(response.status_code, headers=response.headers, content=iter(chunks))
     return packed.iter_bytes()
 
 
-def _exit(response: httpx.Response, data: bytes, expect: list[int] | None, what: str) -> Exit:
+def _resolve_exit(
+    response: httpx.Response, data: bytes, expect: list[int] | None, what: str
+) -> Exit:
     """Return the exit for the status of a response."""
     status = response.status_code
     good = response.is_success if expect is None else status in expect
     output = {
         "status": status,
         "headers": dict(response.headers),
-        "body": body_of(response, data, what if good else None),
-        "url": _plain(response.url, query=True),
+        "body": decode_body(response, data, what if good else None),
+        "url": _redact_url(response.url, query=True),
     }
     if good:
         return Exit(0, output)
@@ -166,17 +180,17 @@ def _exit(response: httpx.Response, data: bytes, expect: list[int] | None, what:
         case 3:
             return Exit("redirect", output, permanent=True)
         case 4 if status == 429:
-            return Exit("rate_limited", output, retry_after=_retry_after(response.headers))
-        case 4 if status not in _WORTH_A_RETRY:
+            return Exit("rate_limited", output, retry_after=_parse_retry_after(response.headers))
+        case 4 if status not in _RETRYABLE_CLIENT_ERRORS:
             return Exit("client_error", output, permanent=True)
         case 4:
-            return Exit("client_error", output, retry_after=_retry_after(response.headers))
+            return Exit("client_error", output, retry_after=_parse_retry_after(response.headers))
         case 5:
-            return Exit("server_error", output, retry_after=_retry_after(response.headers))
+            return Exit("server_error", output, retry_after=_parse_retry_after(response.headers))
     raise Failure(f"{what}: the status {status} is not listed in `expect`")
 
 
-def body_of(response: httpx.Response, data: bytes, what: str | None) -> Any:
+def decode_body(response: httpx.Response, data: bytes, what: str | None) -> Any:
     """Decode a body as JSON if its content type says so, else as text.
 
     Invalid JSON raises Failure; without `what`, for a failed response, it is decoded as text.
@@ -184,7 +198,7 @@ def body_of(response: httpx.Response, data: bytes, what: str | None) -> Any:
     kind = response.headers.get("content-type", "").partition(";")[0].strip().lower()
     if kind == "application/json" or kind.endswith("+json"):
         try:
-            return json.loads(data, parse_constant=_no_constant) if data.strip() else None
+            return json.loads(data, parse_constant=_reject_constant) if data.strip() else None
         except (ValueError, RecursionError) as error:
             why = "the value is nested too deeply" if isinstance(error, RecursionError) else error
             if what is not None:
@@ -197,11 +211,11 @@ def body_of(response: httpx.Response, data: bytes, what: str | None) -> Any:
         return data.decode(errors="replace")
 
 
-def _no_constant(name: str) -> None:
+def _reject_constant(name: str) -> None:
     raise ValueError(f"`{name}` is not a JSON number")
 
 
-def _retry_after(headers: Mapping[str, str]) -> float | None:
+def _parse_retry_after(headers: Mapping[str, str]) -> float | None:
     """Return the delay in seconds that a server requests, or None.
 
     A date is relative to the server's own clock if the response states it.
@@ -209,11 +223,11 @@ def _retry_after(headers: Mapping[str, str]) -> float | None:
     value = headers.get("retry-after", "").strip()
     if value.isascii() and value.isdigit():
         return float(value)
-    until, now = _date(value), _date(headers.get("date", "")) or datetime.now(UTC)
+    until, now = _parse_date(value), _parse_date(headers.get("date", "")) or datetime.now(UTC)
     return None if until is None else max(0.0, (until - now).total_seconds())
 
 
-def _date(text: str) -> datetime | None:
+def _parse_date(text: str) -> datetime | None:
     try:
         found = parsedate_to_datetime(text)
     except ValueError:
@@ -221,14 +235,14 @@ def _date(text: str) -> datetime | None:
     return found if found.tzinfo else found.replace(tzinfo=UTC)
 
 
-def _plain(url: httpx.URL, *, query: bool = False) -> str:
+def _redact_url(url: httpx.URL, *, query: bool = False) -> str:
     """Return a URL for display: without its user part and fragment, and without its query unless asked for."""
     plain = url.copy_with(userinfo=b"", fragment=None)
     return str(plain if query else plain.copy_with(query=None))
 
 
 @lru_cache(maxsize=1)
-def _tls() -> ssl.SSLContext:
+def _load_tls_context() -> ssl.SSLContext:
     """Create the TLS context once: reading the certificates takes longer than most requests."""
     import httpx
 
@@ -237,7 +251,7 @@ def _tls() -> ssl.SSLContext:
 
 TASK = Task(
     id="http",
-    body=body,
+    body=send_request,
     name="HTTP request",
     description="""\
 Send one HTTP request. The class of the response status decides the exit.
@@ -255,7 +269,7 @@ HTTP_PROXY, HTTPS_PROXY, ALL_PROXY, NO_PROXY.""",
         "type": "object",
         "additionalProperties": False,
         "required": ["url"],
-        "dependentSchemas": EXCLUDED,
+        "dependentSchemas": EXCLUDED_INPUTS,
         "properties": {
             "url": {
                 "type": "string",
@@ -276,10 +290,10 @@ HTTP_PROXY, HTTPS_PROXY, ALL_PROXY, NO_PROXY.""",
             },
             "params": {
                 "type": "object",
-                "additionalProperties": FIELDS,
+                "additionalProperties": FIELD_SCHEMA,
                 "description": "Parameters to add to the query of `url`; a list repeats its key.",
             },
-            **CONTENT,
+            **CONTENT_SCHEMAS,
             "follow_redirects": {
                 "type": "boolean",
                 "default": True,
@@ -293,7 +307,7 @@ HTTP_PROXY, HTTPS_PROXY, ALL_PROXY, NO_PROXY.""",
             "max_bytes": {
                 "type": "integer",
                 "minimum": 0,
-                "default": _MAX_BYTES,
+                "default": _MAX_BODY_SIZE,
                 "description": "The maximum size of the response body, in bytes after decompression.",
             },
             "expect": {
@@ -304,7 +318,7 @@ HTTP_PROXY, HTTPS_PROXY, ALL_PROXY, NO_PROXY.""",
             },
         },
     },
-    output="exact",
+    output_contract="exact",
     output_schema={
         "$schema": "https://json-schema.org/draft/2020-12/schema",
         "type": "object",

@@ -13,39 +13,39 @@ from typing import Any
 
 from engine.language.spec import Count, RouteSpec
 from engine.sdk.context import Context, Exit
-from engine.sdk.task import Machinery, Misfit, Routes, Task
+from engine.sdk.task import InvalidInput, StateMachineTask, StepRoutes, Task
 from engine.tasks.llm import chat, tools
-from engine.tasks.llm.client import ask, cost_of
-from engine.tasks.schema_helpers import table
+from engine.tasks.llm.client import complete_chat, compute_cost
+from engine.tasks.schema_helpers import object_schema
 
-__all__ = ["TASK", "act", "exits_of", "routes_of", "think"]
+__all__ = ["TASK", "ask_model", "find_agent_exits", "find_agent_routes", "run_tools"]
 
-_EXITS = {**chat.EXITS, "budget": 6}
-_NOTHING = {"input_tokens": 0, "output_tokens": 0}
-_CHARACTERS = 3
+_AGENT_EXITS = {**chat.CHAT_EXITS, "budget": 6}
+_NO_USAGE = {"input_tokens": 0, "output_tokens": 0}
+_CHARACTERS_PER_TOKEN = 3
 """Estimated characters of a token, for an endpoint that does not count tokens."""
 
 
-async def think(inputs: dict[str, Any], context: Context) -> Exit:
+async def ask_model(inputs: dict[str, Any], context: Context) -> Exit:
     """Run one turn: the model answers, or requests tools."""
     before = context.steps.get("ask")
-    used = before["usage"] if before else _NOTHING
+    used = before["usage"] if before else _NO_USAGE
     left = inputs["max_total_tokens"] - sum(used.values())
     if before and left <= 0:
         return Exit("budget", before)
-    messages = _so_far(inputs, before, context.steps.get("act"))
-    known = await tools.offers(inputs, context)
-    asked = {key: value for key, value in inputs.items() if key in chat.WITH}
-    asked["tools"] = [offer.shown() for offer in known.values()]
+    messages = _build_conversation(inputs, before, context.steps.get("act"))
+    known = await tools.resolve_tools(inputs, context)
+    asked = {key: value for key, value in inputs.items() if key in chat.CHAT_INPUTS}
+    asked["tools"] = [offer.to_json() for offer in known.values()]
     asked["max_tokens"] = min(inputs.get("max_tokens", left), left)
-    end = await ask(asked, messages, context)
-    return _counted(end, used, inputs, messages)
+    end = await complete_chat(asked, messages, context)
+    return _add_usage(end, used, inputs, messages)
 
 
-def _so_far(inputs: Mapping[str, Any], before: Any, acted: Any) -> list[dict[str, Any]]:
+def _build_conversation(inputs: Mapping[str, Any], before: Any, acted: Any) -> list[dict[str, Any]]:
     """Return the messages so far; if a route leads back from an unusable answer, with a message that says so."""
     if before is None:
-        return chat.messages_of(inputs)
+        return chat.build_messages(inputs)
     if before["calls"]:
         said: list[dict[str, Any]] = acted["messages"]
         return said
@@ -53,7 +53,7 @@ def _so_far(inputs: Mapping[str, Any], before: Any, acted: Any) -> list[dict[str
     return [*before["messages"], {"role": "user", "content": f"This answer is not valid: {why}"}]
 
 
-def _counted(
+def _add_usage(
     end: Exit, used: Mapping[str, int], inputs: Mapping[str, Any], messages: list[dict[str, Any]]
 ) -> Exit:
     """Return the answer with the usage of all turns so far.
@@ -63,32 +63,37 @@ def _counted(
     took = end.output["usage"]
     if not any(took.values()):
         sent, came = (len(json.dumps(each)) for each in (messages, end.output["messages"][-1]))
-        took = {"input_tokens": sent // _CHARACTERS, "output_tokens": came // _CHARACTERS}
+        took = {
+            "input_tokens": sent // _CHARACTERS_PER_TOKEN,
+            "output_tokens": came // _CHARACTERS_PER_TOKEN,
+        }
     usage = {name: used[name] + took[name] for name in used}
     over = sum(usage.values()) >= inputs["max_total_tokens"]
     code = "budget" if over and end.code == "tool_calls" else end.code
-    return Exit(code, {**end.output, "usage": usage, "cost": cost_of(usage, inputs.get("prices"))})
+    return Exit(
+        code, {**end.output, "usage": usage, "cost": compute_cost(usage, inputs.get("prices"))}
+    )
 
 
-async def act(inputs: dict[str, Any], context: Context) -> Exit:
+async def run_tools(inputs: dict[str, Any], context: Context) -> Exit:
     """Run the tools that the model requests, and add their results to the messages."""
     asked = context.steps["ask"]
-    known = await tools.offers(inputs, context)
-    told = await tools.called(asked["calls"], known, context)
+    known = await tools.resolve_tools(inputs, context)
+    told = await tools.call_tools(asked["calls"], known, context)
     return Exit("acted", {"messages": [*asked["messages"], *told]})
 
 
-def exits_of(with_: Mapping[str, Any]) -> dict[str, int]:
+def find_agent_exits(with_: Mapping[str, Any]) -> dict[str, int]:
     """Return the exits; raises InvalidInput unless the limit of turns and the tools are written out."""
     turns = with_.get("max_turns", 1)
     if type(turns) is str:
-        raise Misfit(("max_turns",), "`max_turns` must be literal: the check counts with it")
-    tools.check(with_)
-    chat.exits_of(with_)
-    return _EXITS
+        raise InvalidInput(("max_turns",), "`max_turns` must be literal: the check counts with it")
+    tools.validate_tools(with_)
+    chat.find_chat_exits(with_)
+    return _AGENT_EXITS
 
 
-def routes_of(with_: Mapping[str, Any]) -> Routes:
+def find_agent_routes(with_: Mapping[str, Any]) -> StepRoutes:
     """Return the routes of the agent: back from the tools one time less than there are turns."""
     turns = with_.get("max_turns")
     back = turns - 1 if type(turns) is int else 0
@@ -100,7 +105,7 @@ def routes_of(with_: Mapping[str, Any]) -> Routes:
     return {"ask": (asked, ()), "act": ({"acted": RouteSpec("ask")}, ())}
 
 
-_LIMITS = {
+_LIMIT_SCHEMAS = {
     "max_turns": {
         "type": "integer", "minimum": 1, "maximum": 1000,
         "description": "The maximum number of turns, each one answer of the model.",
@@ -111,55 +116,55 @@ _LIMITS = {
         "description": "The maximum number of input and output tokens of all turns. The input of the last turn can exceed it.",
     },
 }  # fmt: skip
-_WITH = {**chat.WITH, "tools": tools.TOOLS, **_LIMITS}
-_SCHEMA = table(
-    _WITH,
-    ["model", *_LIMITS],
+_AGENT_INPUTS = {**chat.CHAT_INPUTS, "tools": tools.TOOLS_SCHEMA, **_LIMIT_SCHEMAS}
+_SCHEMA = object_schema(
+    _AGENT_INPUTS,
+    ["model", *_LIMIT_SCHEMAS],
     anyOf=[{"required": ["prompt"]}, {"required": ["messages"]}],
 )
-_MESSAGES = {"messages": chat.OUTPUT["messages"]}
+_MESSAGES = {"messages": chat.CHAT_OUTPUT["messages"]}
 _STEPS = {
     "ask": Task(
         id="llm.agent/ask",
-        body=think,
-        exits_of=exits_of,
-        names=tools.named,
+        body=ask_model,
+        find_exits=find_agent_exits,
+        find_references=tools.find_tool_references,
         description="One turn of the model.",
         input_schema=_SCHEMA,
-        output_schema=table(chat.OUTPUT, [*chat.OUTPUT]),
-        output="exact",
-        exits=_EXITS,
-        remembers=True,
+        output_schema=object_schema(chat.CHAT_OUTPUT, [*chat.CHAT_OUTPUT]),
+        output_contract="exact",
+        exits=_AGENT_EXITS,
+        reads_steps=True,
     ),
     "act": Task(
         id="llm.agent/act",
-        body=act,
-        names=tools.named,
+        body=run_tools,
+        find_references=tools.find_tool_references,
         description="The tool calls of one turn.",
         input_schema=_SCHEMA,
-        output_schema=table(_MESSAGES, [*_MESSAGES]),
-        output="exact",
+        output_schema=object_schema(_MESSAGES, [*_MESSAGES]),
+        output_contract="exact",
         exits={"acted": 0},
-        remembers=True,
+        reads_steps=True,
     ),
 }
 
 
-async def _never(inputs: dict[str, Any], context: Context) -> None:
+async def _refuse_to_run(inputs: dict[str, Any], context: Context) -> None:
     """Raise AssertionError: a node with this task runs its steps."""
     raise AssertionError
 
 
 TASK = Task(
     id="llm.agent",
-    body=_never,
-    machine=Machinery("ask", _STEPS, routes_of({}), routes_of),
+    body=_refuse_to_run,
+    machine=StateMachineTask("ask", _STEPS, find_agent_routes({}), find_agent_routes),
     name="Ask a language model that may use tools",
     description="Let a language model answer with the help of tools: tasks, pipelines and MCP servers. Turns and tokens are limited.",
     input_schema=_SCHEMA,
-    output_schema=table(chat.OUTPUT, [*chat.OUTPUT]),
-    output="exact",
-    exits=_EXITS,
+    output_schema=object_schema(chat.CHAT_OUTPUT, [*chat.CHAT_OUTPUT]),
+    output_contract="exact",
+    exits=_AGENT_EXITS,
     example="""\
 [resources.files]
 task = "mcp.server"

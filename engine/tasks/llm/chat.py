@@ -14,22 +14,31 @@ from collections.abc import Mapping
 from typing import Any
 
 from engine.sdk.context import Context, Exit, Permanent
-from engine.sdk.task import Misfit, Task
-from engine.tasks.llm.client import OPENAI, ask
-from engine.tasks.schema_helpers import table
+from engine.sdk.task import InvalidInput, Task
+from engine.tasks.llm.client import OPENAI_URL, complete_chat
+from engine.tasks.schema_helpers import object_schema
 
-__all__ = ["EXITS", "OUTPUT", "TASK", "WITH", "body", "exits_of", "filled", "messages_of"]
+__all__ = [
+    "CHAT_EXITS",
+    "CHAT_INPUTS",
+    "CHAT_OUTPUT",
+    "TASK",
+    "ask_once",
+    "build_messages",
+    "fill_prompt",
+    "find_chat_exits",
+]
 
-EXITS = {"success": 0, "invalid": 2, "length": 3, "refused": 4, "tool_calls": 5}
+CHAT_EXITS = {"success": 0, "invalid": 2, "length": 3, "refused": 4, "tool_calls": 5}
 _VARIABLE = re.compile(r"\{\{\s*([A-Za-z_]\w*)\s*\}\}")
 
 
-async def body(inputs: dict[str, Any], context: Context) -> Exit:
+async def ask_once(inputs: dict[str, Any], context: Context) -> Exit:
     """Send the messages to the model, and return its answer."""
-    return await ask(inputs, messages_of(inputs), context)
+    return await complete_chat(inputs, build_messages(inputs), context)
 
 
-def filled(text: str, variables: Mapping[str, Any]) -> str:
+def fill_prompt(text: str, variables: Mapping[str, Any]) -> str:
     """Replace each `{{name}}` in a text by its variable; raises Permanent for an unknown variable."""
 
     def value(found: re.Match[str]) -> str:
@@ -41,41 +50,41 @@ def filled(text: str, variables: Mapping[str, Any]) -> str:
     return _VARIABLE.sub(value, text)
 
 
-def exits_of(with_: Mapping[str, Any]) -> dict[str, int]:
+def find_chat_exits(with_: Mapping[str, Any]) -> dict[str, int]:
     """Return the exits; raises InvalidInput if literal variables and the names in the prompt differ."""
     texts = [with_.get("system", ""), with_.get("prompt", "")]
     variables = with_.get("variables", {})
     if isinstance(variables, dict) and all(isinstance(text, str) for text in texts):
         named = {found[1] for text in texts for found in _VARIABLE.finditer(text)}
         for name in variables.keys() - named if "prompt" in with_ else ():
-            raise Misfit(("variables", name), f"the prompt does not name `{{{{{name}}}}}`")
+            raise InvalidInput(("variables", name), f"the prompt does not name `{{{{{name}}}}}`")
         if missing := sorted(named - variables.keys()):
-            raise Misfit(
+            raise InvalidInput(
                 ("prompt",),
                 f"`{missing[0]}` is not one of the prompt's variables",
                 "add it to `variables`",
             )
-    return EXITS
+    return CHAT_EXITS
 
 
-def messages_of(inputs: Mapping[str, Any]) -> list[dict[str, Any]]:
+def build_messages(inputs: Mapping[str, Any]) -> list[dict[str, Any]]:
     """Build the first messages for the model."""
     variables = inputs.get("variables", {})
     found: list[dict[str, Any]] = []
     if "system" in inputs:
-        found.append({"role": "system", "content": filled(inputs["system"], variables)})
+        found.append({"role": "system", "content": fill_prompt(inputs["system"], variables)})
     found += inputs.get("messages", ())
     if "prompt" in inputs:
-        found.append({"role": "user", "content": filled(inputs["prompt"], variables)})
+        found.append({"role": "user", "content": fill_prompt(inputs["prompt"], variables)})
     return found
 
 
 _TEXT = {"type": "string"}
-WITH = {
+CHAT_INPUTS = {
     "model": {**_TEXT, "minLength": 1, "description": "The name of the model."},
     "base_url": {
         **_TEXT,
-        "default": OPENAI,
+        "default": OPENAI_URL,
         "description": "The URL of the endpoint, without `/chat/completions`.",
     },
     "api_key": {**_TEXT, "description": "The API key, sent as a bearer token: `${secrets.NAME}`."},
@@ -130,7 +139,7 @@ WITH = {
         "type": "integer",
         "description": "A seed for repeatable answers, if the endpoint supports it.",
     },
-    "prices": table(
+    "prices": object_schema(
         {
             "input": {
                 "type": "number",
@@ -152,7 +161,7 @@ WITH = {
     },
 }
 _COUNT = {"type": "integer"}
-OUTPUT = {
+CHAT_OUTPUT = {
     "text": {**_TEXT, "description": "The text of the answer."},
     "value": {
         "description": "With `schema`, the answer as a value; null if it does not fit the schema."
@@ -165,7 +174,9 @@ OUTPUT = {
     "calls": {
         "type": "array",
         "description": "The tool calls of the answer. Arguments that are not valid JSON are null.",
-        "items": table({"id": _TEXT, "name": _TEXT, "arguments": {}}, ["id", "name", "arguments"]),
+        "items": object_schema(
+            {"id": _TEXT, "name": _TEXT, "arguments": {}}, ["id", "name", "arguments"]
+        ),
     },
     "messages": {
         "type": "array",
@@ -173,7 +184,7 @@ OUTPUT = {
         "description": "The whole conversation, which a later attempt can continue.",
     },
     "model": {**_TEXT, "description": "The name of the model that answered."},
-    "usage": table(
+    "usage": object_schema(
         {
             "input_tokens": {**_COUNT, "description": "The number of input tokens."},
             "output_tokens": {**_COUNT, "description": "The number of output tokens."},
@@ -190,16 +201,16 @@ OUTPUT = {
 
 TASK = Task(
     id="llm.chat",
-    body=body,
-    exits_of=exits_of,
+    body=ask_once,
+    find_exits=find_chat_exits,
     name="Ask a language model",
     description="Get one answer from a language model, at any endpoint that supports OpenAI's chat completions.",
-    input_schema=table(
-        WITH, ["model"], anyOf=[{"required": ["prompt"]}, {"required": ["messages"]}]
+    input_schema=object_schema(
+        CHAT_INPUTS, ["model"], anyOf=[{"required": ["prompt"]}, {"required": ["messages"]}]
     ),
-    output_schema=table(OUTPUT, [*OUTPUT]),
-    output="exact",
-    exits=EXITS,
+    output_schema=object_schema(CHAT_OUTPUT, [*CHAT_OUTPUT]),
+    output_contract="exact",
+    exits=CHAT_EXITS,
     example="""\
 [nodes.summary]
 task = "llm.chat"

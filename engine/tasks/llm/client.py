@@ -9,43 +9,49 @@ from typing import TYPE_CHECKING, Any
 import attrs
 
 from engine.sdk.context import Context, Exit, Failure, Permanent, RetryAfter
-from engine.tasks.http.errors import reason
+from engine.tasks.http.errors import describe_http_error
 
 if TYPE_CHECKING:
     import httpx
 
-__all__ = ["OPENAI", "ask", "cost_of"]
+__all__ = ["OPENAI_URL", "complete_chat", "compute_cost"]
 
-OPENAI = "https://api.openai.com/v1"
-_FINISH = {"length": "length", "content_filter": "refused", "tool_calls": "tool_calls"}
-_MOST = 16 * 1024 * 1024
+OPENAI_URL = "https://api.openai.com/v1"
+_EXIT_BY_FINISH_REASON = {
+    "length": "length",
+    "content_filter": "refused",
+    "tool_calls": "tool_calls",
+}
+_MAX_ANSWER_SIZE = 16 * 1024 * 1024
 
 
-async def ask(inputs: Mapping[str, Any], messages: list[dict[str, Any]], context: Context) -> Exit:
+async def complete_chat(
+    inputs: Mapping[str, Any], messages: list[dict[str, Any]], context: Context
+) -> Exit:
     """Send the messages, and return an exit of `llm.chat` with its output."""
     import httpx
 
-    url = f"{inputs.get('base_url', OPENAI).rstrip('/')}/chat/completions"
+    url = f"{inputs.get('base_url', OPENAI_URL).rstrip('/')}/chat/completions"
     headers = {"Accept-Encoding": "identity"}
     if inputs.get("api_key"):
         headers["Authorization"] = f"Bearer {inputs['api_key']}"
-    answer = _Answer(context)
+    answer = _StreamedAnswer(context)
     try:
         async with (
             httpx.AsyncClient(timeout=None, headers=headers) as client,
-            client.stream("POST", url, json=_request(inputs, messages)) as response,
+            client.stream("POST", url, json=_build_request(inputs, messages)) as response,
         ):
-            await _hear(response, answer)
+            await _read_response(response, answer)
     except httpx.InvalidURL:
         raise Permanent("`base_url` is not a valid URL") from None
     except httpx.UnsupportedProtocol:
         raise Permanent("`base_url` does not begin with http:// or https://") from None
     except httpx.RequestError as error:
-        raise Failure(f"{inputs['model']}: {reason(error)}") from None
-    return answer.exit(inputs, messages)
+        raise Failure(f"{inputs['model']}: {describe_http_error(error)}") from None
+    return answer.build_exit(inputs, messages)
 
 
-def _request(inputs: Mapping[str, Any], messages: list[dict[str, Any]]) -> dict[str, Any]:
+def _build_request(inputs: Mapping[str, Any], messages: list[dict[str, Any]]) -> dict[str, Any]:
     found: dict[str, Any] = {
         "model": inputs["model"],
         "messages": messages,
@@ -69,55 +75,55 @@ def _request(inputs: Mapping[str, Any], messages: list[dict[str, Any]]) -> dict[
 # -- the answer ------------------------------------------------------------------------------------
 
 
-async def _hear(response: httpx.Response, answer: _Answer) -> None:
+async def _read_response(response: httpx.Response, answer: _StreamedAnswer) -> None:
     """Read the response to its end; stopping in the middle would leave async generators unclosed."""
     import trio
 
     streams = response.headers.get("Content-Type", "").startswith("text/event-stream")
-    lines = _Lines(answer if streams and response.status_code == 200 else None)
+    lines = _ResponseReader(answer if streams and response.status_code == 200 else None)
     with trio.CancelScope() as scope:
         async for chunk in response.aiter_raw():
             lines.feed(chunk)
-            if lines.wrong is not None:
+            if lines.error is not None:
                 scope.cancel()
-    if lines.wrong is not None:
-        raise lines.wrong
+    if lines.error is not None:
+        raise lines.error
     if response.status_code != 200:
-        raise _refusal(response, bytes(lines.data))
+        raise _status_error(response, bytes(lines.data))
     if not streams:
-        answer.whole(_parsed(lines.data.decode(errors="replace")))
+        answer.add_complete(_parse_object(lines.data.decode(errors="replace")))
 
 
 @attrs.define
-class _Lines:
+class _ResponseReader:
     """A reader of a response: events of an answer, or without one a single block of data."""
 
-    answer: _Answer | None
+    answer: _StreamedAnswer | None
     data: bytearray = attrs.Factory(bytearray)
     size: int = 0
-    wrong: Exception | None = None
+    error: Exception | None = None
 
     def feed(self, chunk: bytes) -> None:
         """Add the next bytes; a Failure is stored in `error`."""
         self.data += chunk
         self.size += len(chunk)
         try:
-            if self.size > _MOST:
+            if self.size > _MAX_ANSWER_SIZE:
                 raise Failure("the answer is longer than 16 MiB")
             if self.answer is not None:
                 *lines, self.data = self.data.split(b"\n")
                 for line in lines:
-                    self._event(self.answer, line.decode(errors="replace").strip())
+                    self._parse_event(self.answer, line.decode(errors="replace").strip())
         except Failure as error:
-            self.wrong = error
+            self.error = error
 
-    def _event(self, answer: _Answer, line: str) -> None:
+    def _parse_event(self, answer: _StreamedAnswer, line: str) -> None:
         data = line.removeprefix("data:").strip()
         if data != line and data != "[DONE]":
-            answer.add(_parsed(data))
+            answer.add(_parse_object(data))
 
 
-def _parsed(text: str) -> dict[str, Any]:
+def _parse_object(text: str) -> dict[str, Any]:
     try:
         found = json.loads(text)
     except (ValueError, RecursionError):
@@ -127,7 +133,7 @@ def _parsed(text: str) -> dict[str, Any]:
     return found
 
 
-def _refusal(response: httpx.Response, data: bytes) -> Exception:
+def _status_error(response: httpx.Response, data: bytes) -> Exception:
     """Return the exception for a status other than 200: 429 and 5xx can be retried."""
     try:
         error = json.loads(data)["error"]
@@ -143,12 +149,12 @@ def _refusal(response: httpx.Response, data: bytes) -> Exception:
 
 
 @attrs.define
-class _Answer:
+class _StreamedAnswer:
     """An answer under construction from its stream."""
 
     context: Context
     text: str = ""
-    told: int = 0
+    reported_length: int = 0
     """The length of the text that was reported as progress."""
     refusal: str = ""
     finish: str = ""
@@ -163,10 +169,10 @@ class _Answer:
         self.model = part.get("model") or self.model
         self.usage = part.get("usage") or self.usage
         for choice in part.get("choices") or ():
-            self._take(choice.get("delta") or {})
+            self._add_delta(choice.get("delta") or {})
             self.finish = choice.get("finish_reason") or self.finish
 
-    def whole(self, part: Mapping[str, Any]) -> None:
+    def add_complete(self, part: Mapping[str, Any]) -> None:
         """Add a complete answer, from a server that does not stream."""
         self.add(
             {
@@ -177,7 +183,7 @@ class _Answer:
             }
         )
 
-    def _take(self, delta: Mapping[str, Any]) -> None:
+    def _add_delta(self, delta: Mapping[str, Any]) -> None:
         self.text += delta.get("content") or ""
         self.refusal += delta.get("refusal") or ""
         for at, call in enumerate(delta.get("tool_calls") or ()):
@@ -187,51 +193,51 @@ class _Answer:
             known["id"] += call.get("id") or ""
             for key in ("name", "arguments"):
                 known[key] += (call.get("function") or {}).get(key) or ""
-        *lines, _ = self.text[self.told :].split("\n")
+        *lines, _ = self.text[self.reported_length :].split("\n")
         for line in lines:
-            self.told += len(line) + 1
+            self.reported_length += len(line) + 1
             self.context.note(line)
 
-    def exit(self, inputs: Mapping[str, Any], messages: list[dict[str, Any]]) -> Exit:
+    def build_exit(self, inputs: Mapping[str, Any], messages: list[dict[str, Any]]) -> Exit:
         """Return the exit of a finished answer; raises Failure if it broke off."""
-        if self.text[self.told :]:
-            self.context.note(self.text[self.told :])
+        if self.text[self.reported_length :]:
+            self.context.note(self.text[self.reported_length :])
         if not self.finish:
             raise Failure("the answer ended early")
-        calls = [self._call(call) for _, call in sorted(self.calls.items())]
+        calls = [self._parse_call(call) for _, call in sorted(self.calls.items())]
         end = (
             "refused"
             if self.refusal
             else "tool_calls"
             if calls
-            else _FINISH.get(self.finish, "success")
+            else _EXIT_BY_FINISH_REASON.get(self.finish, "success")
         )
         value: Any = None
         problems: list[str] = []
         if "schema" in inputs and end == "success":
-            value, problems = _of_schema(self.text, inputs["schema"])
+            value, problems = _parse_value(self.text, inputs["schema"])
             end = "invalid" if problems else end
-        used = {name: int(self.usage.get(key) or 0) for name, key in _USAGE.items()}
+        used = {name: int(self.usage.get(key) or 0) for name, key in _USAGE_KEYS.items()}
         output = {
             "text": self.refusal or self.text,
             "value": value,
             "problems": problems,
             "calls": calls,
-            "messages": [*messages, self._message()],
+            "messages": [*messages, self._build_message()],
             "model": self.model or inputs["model"],
             "usage": used,
-            "cost": cost_of(used, inputs.get("prices")),
+            "cost": compute_cost(used, inputs.get("prices")),
         }
         return Exit(end, output)
 
-    def _call(self, call: Mapping[str, str]) -> dict[str, Any]:
+    def _parse_call(self, call: Mapping[str, str]) -> dict[str, Any]:
         try:
             arguments = json.loads(call["arguments"] or "{}")
         except (ValueError, RecursionError):
             arguments = None
         return {"id": call["id"], "name": call["name"], "arguments": arguments}
 
-    def _message(self) -> dict[str, Any]:
+    def _build_message(self) -> dict[str, Any]:
         found: dict[str, Any] = {"role": "assistant", "content": self.text or None}
         if self.calls:
             found["tool_calls"] = [
@@ -245,25 +251,25 @@ class _Answer:
         return found
 
 
-_USAGE = {"input_tokens": "prompt_tokens", "output_tokens": "completion_tokens"}
+_USAGE_KEYS = {"input_tokens": "prompt_tokens", "output_tokens": "completion_tokens"}
 
 
-def _of_schema(text: str, schema: Mapping[str, Any]) -> tuple[Any, list[str]]:
+def _parse_value(text: str, schema: Mapping[str, Any]) -> tuple[Any, list[str]]:
     """Return the value of an answer, and its schema errors; the value is None if there are any."""
-    from engine.schemas.validation import misfits, schema_error
+    from engine.schemas.validation import find_schema_error, validate_value
 
-    wrong = schema_error(schema)
+    wrong = find_schema_error(schema)
     if wrong is not None:
         raise Permanent(f"`schema` is not a valid JSON Schema: {wrong[1]}")
     try:
         value = json.loads(text)
     except (ValueError, RecursionError) as error:
         return None, [f"it is not valid JSON: {error}"]
-    problems = [str(problem) for problem in misfits(schema, value)]
+    problems = [str(problem) for problem in validate_value(schema, value)]
     return (None if problems else value), problems
 
 
-def cost_of(used: Mapping[str, int], prices: Mapping[str, float] | None) -> float | None:
+def compute_cost(used: Mapping[str, int], prices: Mapping[str, float] | None) -> float | None:
     """Return the cost of the used tokens, at prices of a million tokens; None without prices."""
     if prices is None:
         return None
