@@ -12,6 +12,7 @@ import signal
 import tempfile
 import warnings
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, settings
@@ -35,17 +36,21 @@ signal.signal(signal.SIGINT, signal.default_int_handler)
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "suite"))
 
 
+TESTS = Path(__file__).parent
 SLOW = (
     *("analysis", "checking", "cli", "compile", "journal", "oracle", "processes", "repo", "rules"),
     *("runtime", "scheduling", "sdk", "tasks", "testing"),
+    *("language/test_json_schema.py", "schemas/test_fast_validation.py"),
+    "schemas/test_value_types.py",
 )
-"""Folders whose tests start processes and servers, or try thousands of random specs."""
+"""Folders and files whose tests start processes and servers, or try thousands of random specs."""
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Mark as `quick` the fast tests, which a contributor runs after every change."""
     for item in items:
-        if item.path.parent.name not in SLOW:
+        path = item.path.relative_to(TESTS)
+        if path.parts[0] not in SLOW and path.as_posix() not in SLOW:
             item.add_marker("quick")
 
 
