@@ -8,7 +8,7 @@ anything. Source: docs/language.md, "A document", "Expressions", "State".
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence, Set
+from collections.abc import Iterable, Iterator, Sequence, Set
 from typing import Any
 
 from engine.diagnostics import codes
@@ -24,26 +24,30 @@ _SCHEMAS = frozenset({"inputs", "state"})
 
 
 def find_misplaced(value: Any, path: KeyPath = ()) -> list[StructuringError]:
-    """Yield an error for every string and key that has a `${` but takes no expressions."""
+    """Return an error for every string and key that has a `${` but takes no expressions."""
     found: list[StructuringError] = []
     _search(value, path, found)
     return found
 
 
 def _search(value: Any, path: KeyPath, found: list[StructuringError]) -> None:
-    if isinstance(value, dict):
+    if type(value) is dict:
         if path and path[-1] in _SCHEMAS and len(_path_in_document(path)) == 1:
             for place, initial in _iter_initial_values(value, path) if path[-1] == "state" else ():
                 _search(initial, place, found)
             return
         if "${" in "\n".join(value):
             found += [_build_error((*path, key), None) for key in value if _EXPRESSION.search(key)]
-    for key, item in value.items() if isinstance(value, dict) else enumerate(value):
-        if isinstance(item, (dict, list)):
+        items: Iterable[tuple[Any, Any]] = value.items()
+    else:
+        items = enumerate(value)
+    for key, item in items:
+        kind = type(item)
+        if kind is dict or kind is list:
             _search(item, (*path, key), found)
-        elif isinstance(item, str) and "${" in item and not _may_hold_expression((*path, key)):
-            stray = _EXPRESSION.search(item)
-            found += [_build_error((*path, key), stray.span())] if stray else ()
+        elif kind is str and "${" in item and not _may_hold_expression((*path, key)):
+            misplaced = _EXPRESSION.search(item)
+            found += [_build_error((*path, key), misplaced.span())] if misplaced else ()
 
 
 def _iter_initial_values(table: dict[str, Any], path: KeyPath) -> Iterator[tuple[KeyPath, Any]]:
