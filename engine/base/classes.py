@@ -1,8 +1,11 @@
-"""`frozen` and `define` of attrs, for the modules that a start of `engine` imports.
+"""Decorate classes as attrs does, for the modules that a start of `engine` imports.
 
-attrs writes and compiles `__eq__`, `__hash__` and `__repr__` for each class, which takes more than half of the time
-that the class does; a start makes a hundred. Here these are closures: they do the same, as fast. For a type
-checker the two are those of attrs.
+attrs writes and compiles `__eq__`, `__hash__` and `__repr__` for each class, which takes more than half of the time to
+make one; a start makes a hundred. Here these are closures that do the same. For a type checker `define` and `frozen`
+are those of attrs, and `value` is `frozen`.
+
+At run time a `value` is not frozen: it is for classes with an instance for each attempt, or for each node of a large
+spec, where freezing takes half of the time to make one. The type checker still refuses to assign to its fields.
 """
 
 from __future__ import annotations
@@ -17,21 +20,22 @@ import attrs
 
 if TYPE_CHECKING:
     from attrs import define, frozen
+    from attrs import frozen as value
 
-__all__ = ["define", "frozen"]
+__all__ = ["define", "frozen", "value"]
 
 
-def _decorate(build: Any, cls: type | None = None, **options: Any) -> Any:
+def _decorate(build: Any, hashed: bool, cls: type | None = None, **options: Any) -> Any:
     """As the decorator of attrs, with its options or without."""
     return (
-        partial(_build_class, build, **options)
+        partial(_build_class, build, hashed, **options)
         if cls is None
-        else _build_class(build, cls, **options)
+        else _build_class(build, hashed, cls, **options)
     )
 
 
 def _build_class(
-    build: Any, cls: type, *, eq: bool = True, repr: bool = True, **options: Any
+    build: Any, hashed: bool, cls: type, *, eq: bool = True, repr: bool = True, **options: Any
 ) -> type:
     own = vars(cls).keys()
     made: Any = build(cls, eq=False, repr=False, **options)
@@ -39,10 +43,8 @@ def _build_class(
         made.__repr__ = _format_repr
     if eq and "__eq__" not in own:
         made.__eq__ = _build_eq(_build_getter(made, lambda field: field.eq))
-        hashed = _build_hash(
-            _build_getter(made, lambda field: field.eq if field.hash is None else field.hash)
-        )
-        made.__hash__ = hashed if build is attrs.frozen else None
+        key = _build_getter(made, lambda f: f.eq if f.hash is None else f.hash)
+        made.__hash__ = _build_hash(key) if hashed else None
     return made  # type: ignore[no-any-return]
 
 
@@ -72,4 +74,6 @@ def _format_repr(self: Any) -> str:
 
 
 if not TYPE_CHECKING:
-    define, frozen = partial(_decorate, attrs.define), partial(_decorate, attrs.frozen)
+    define = partial(_decorate, attrs.define, False)
+    frozen = partial(_decorate, attrs.frozen, True)
+    value = partial(_decorate, attrs.define, True)

@@ -11,6 +11,7 @@ from collections.abc import Iterator, Mapping, Sequence
 
 import attrs
 
+from engine.base.classes import value
 from engine.compile.compilation import DocumentCompilation
 from engine.compile.steps import compile_step, resolve_exits
 from engine.language.spec import NodeSpec, StepSpec
@@ -20,7 +21,7 @@ from engine.plan.plan import Plan, StepBody
 __all__ = ["StepParts", "build_machine"]
 
 
-@attrs.frozen
+@value
 class StepParts:
     """The parts of a step of a machine: its table, its body, the exits that the body declares, whether others may occur."""
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import attrs
 
-from engine.base.classes import frozen
+from engine.base.classes import value
 from engine.toml.key_paths import KeyPath, _describe_part, format_path
 
 __all__ = [
@@ -55,7 +55,7 @@ class EvaluationError(ValueError):
     """An expression cannot be evaluated on these values; the message names the part and the reason."""
 
 
-@frozen
+@value
 class Read:
     """One reference of an expression: a path that it reads.
 
@@ -72,7 +72,7 @@ class Read:
     """Whether the path, with its default if any, is the whole expression."""
 
 
-@frozen(eq=False)
+@value(eq=False)
 class Template:
     """A value that may contain expressions; if `is_constant` it has none and `evaluate` returns a copy of the value."""
 

@@ -13,7 +13,7 @@ from typing import Any, Literal, NewType
 
 import attrs
 
-from engine.base.classes import frozen
+from engine.base.classes import frozen, value
 from engine.toml.key_paths import KeyPath
 from engine.toml.source import Source
 
@@ -84,7 +84,7 @@ class RouteSpec:
     delay: Delay | None = None
 
 
-@frozen
+@value
 class StepSpec:
     """One step of a node, in which exactly one of `task` and `pipeline` is set."""
 
@@ -100,7 +100,7 @@ class StepSpec:
     description: str = ""
 
 
-@frozen
+@value
 class NodeSpec:
     """One node; `single` tells that its only step is written in the node's own table."""
 

@@ -14,7 +14,7 @@ from typing import Literal
 
 import attrs
 
-from engine.base.classes import frozen
+from engine.base.classes import frozen, value
 from engine.base.memo import memoize
 
 __all__ = [
@@ -120,7 +120,7 @@ class Clause:
         return seconds
 
 
-@frozen
+@value
 class Step:
     """One step of a machine: the names of its exits and where they lead."""
 
@@ -175,7 +175,7 @@ class Step:
             yield self.default
 
 
-@frozen
+@value
 class Machine:
     """The steps of a node; it starts in `steps[start]` and has `counters` bounded routes."""
 
@@ -187,7 +187,7 @@ class Machine:
 # -- the transition --------------------------------------------------------------------------------------------
 
 
-@frozen
+@value
 class MachineState:
     """The current state of a machine.
 
@@ -206,21 +206,21 @@ class MachineState:
         return self.visits[self.step]
 
 
-@frozen
+@value
 class Retry:
     """Try the same step again after `delay` seconds."""
 
     delay: float
 
 
-@frozen
+@value
 class Enter:
     """Go to a step after `delay` seconds; this is a new visit."""
 
     delay: float
 
 
-@frozen
+@value
 class Stop:
     """The machine has ended.
 

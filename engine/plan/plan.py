@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Literal, get_args
 
 import attrs
 
-from engine.base.classes import frozen
+from engine.base.classes import frozen, value
 from engine.base.graphs import topological_order
 from engine.expressions.model import Read, Template
 from engine.language.spec import Spec
@@ -106,7 +106,7 @@ BASIC_CONDITIONS: Mapping[str, Condition] = {
 """The conditions that name no labels."""
 
 
-@frozen
+@value
 class Edge:
     """An edge: `target` waits for `source`, both by index.
 
@@ -119,7 +119,7 @@ class Edge:
     is_explicit: bool
 
 
-@frozen(eq=False)
+@value(eq=False)
 class StepBody:
     """The task or sub-pipeline that a step runs, with its table of inputs."""
 
@@ -155,7 +155,7 @@ class StepBody:
         return self.with_.is_constant and self.schema is None and self.plan is None
 
 
-@frozen(eq=False, slots=False)
+@value(eq=False, slots=False)
 class Node:
     """One node; `bodies` runs parallel to `machine.steps`."""
 

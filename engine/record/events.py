@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, Literal
 
-from engine.base.classes import frozen
+from engine.base.classes import value
 
 __all__ = ["Event", "EventKind"]
 
@@ -31,7 +31,7 @@ EventKind = Literal[
 ]
 
 
-@frozen
+@value
 class Event:
     """One occurrence in a run, `time` seconds after its start.
 

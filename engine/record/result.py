@@ -14,7 +14,7 @@ from typing import Any, Literal
 
 import attrs
 
-from engine.base.classes import define, frozen
+from engine.base.classes import define, frozen, value
 
 __all__ = [
     "ABSENT",
@@ -49,7 +49,7 @@ class _AbsentType:
 ABSENT = _AbsentType()
 
 
-@frozen
+@value
 class Outcome:
     """The outcome of a body: an exit `code`, or `error` or `interrupted` with a message.
 

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import attrs
 
-from engine.base.classes import frozen
+from engine.base.classes import value
 
 if TYPE_CHECKING:
     import tempfile
@@ -26,7 +26,7 @@ PROGRESS_PREFIX = "\0progress "
 """Prefix of a progress line that carries a number from `Context.report`; it never leaves the engine."""
 
 
-@frozen
+@value
 class Exit:
     """The end of an attempt: `code` is 0 to 255, or an exit name that the task or the step declares.
 
@@ -60,7 +60,7 @@ def _discard(message: str) -> None:
     """Discard a line of progress: the default `note` of a context; unlike a lambda, it can be pickled."""
 
 
-@frozen
+@value
 class Tool:
     """A task or a sub-pipeline that the `with` of an attempt names, for its body to call at will."""
 
@@ -76,7 +76,7 @@ class Tool:
     """
 
 
-@frozen
+@value
 class Context:
     """Facts about the current attempt, passed to a task body.
 

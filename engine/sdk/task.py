@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import attrs
 
-from engine.base.classes import frozen
+from engine.base.classes import frozen, value
 from engine.schemas.validation import SchemaViolation, find_schema_error
 from engine.sdk.context import Context
 from engine.sdk.imports import TaskError, merge_errors
@@ -66,7 +66,7 @@ Returns none where they cannot be known from it. Raises `InvalidInput`.
 """
 
 
-@frozen
+@value
 class ToolReference:
     """A task or pipeline that a body runs, or a resource it needs, as named in a `with`.
 
