@@ -22,7 +22,10 @@ __all__ = ["Hook", "HookContext"]
 
 @attrs.frozen(kw_only=True)
 class HookContext:
-    """What a hook is called for: of a run `path` is empty, of a node it is its path, of an attempt `node/step`."""
+    """The run, node or attempt that a hook is called for.
+
+    `path` is empty for a run, the path of a node, or `node/step` for an attempt.
+    """
 
     run_id: str
     pipeline: str

@@ -148,7 +148,7 @@ class _Query:
 class Effects:
     """The effects of the endings of one node on its edges.
 
-    `distinguished_codes` are the exit codes that its conditions tell apart.
+    `distinguished_codes` are the exit codes that its conditions distinguish.
     """
 
     node: Node
@@ -277,7 +277,7 @@ def find_ending(plan: Plan, choices: Choices, index: int, mask: int) -> Ending:
 
 @memoize
 def iter_success_routes(machine: Machine) -> tuple[tuple[int, OutcomeCode | Literal["*"]], ...]:
-    """Yield the outcomes, by step, that are not exit 0 and that a route may lead to a success."""
+    """Return the outcomes, by step, that are not exit 0 and that a route may lead to a success."""
     return tuple(_find_success_routes(machine))
 
 
@@ -313,7 +313,7 @@ def _possible_results(node: Node) -> tuple[Verdict, ...]:
 
 
 def list_endings(node: Node, conditions: Iterable[Condition]) -> list[Ending]:
-    """Return one ending for each kind that the conditions can tell apart, successes first."""
+    """Return one ending for each kind that the conditions can distinguish, successes first."""
     fan = node.fan
     found = list(
         _iter_fan_out_endings(node, fan)

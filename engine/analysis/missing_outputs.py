@@ -105,7 +105,10 @@ class _ReadsByTarget:
     steps: dict[int, dict[int, list[ReadSite]]] = attrs.Factory(dict)
     """The reads of step outputs, by node and by the step that is read."""
     nodes: dict[Edge, list[ReadSite]] = attrs.Factory(lambda: defaultdict(list))
-    """The reads of node outputs by the edge between reader and source; reads that the edge itself serves are left out."""
+    """The reads of node outputs, by the edge between reader and source.
+
+    Reads that the edge itself serves are left out.
+    """
     outputs: dict[int, list[ReadSite]] = attrs.Factory(lambda: defaultdict(list))
     """The reads of the pipeline's own outputs, by the node that they read."""
     _served_by_edge: dict[object, bool] = attrs.Factory(dict)

@@ -1,6 +1,6 @@
 """Search for runs in which an output is missing at a read, or in which two nodes both start.
 
-The search is that of `engine.analysis.node_reachability`. For the first question a reader is added after all nodes: it
+The search is that of `engine.analysis.search`. For the first question a reader is added after all nodes: it
 starts where the given edges let it, and requires that the node it reads has ended without an output, or is skipped.
 For the second question it requires both nodes to start.
 
@@ -68,8 +68,8 @@ class ScenarioSearch:
     def find_concurrent(self, one: int, other: int) -> Scenario | BudgetExceeded | None:
         """Find a run that starts two nodes of which neither waits for the other.
 
-        Return the nodes of the run that do not simply succeed; None if there is no such run, BudgetExceeded if the search
-        budget does not suffice. How the two nodes end matters to no node that either waits for.
+        Return the nodes of the run that do not simply succeed; None if there is no such run, BudgetExceeded if the
+        search budget does not suffice. How the two nodes end matters to no node that either waits for.
         """
         kept = {node: self.endings[node] for node in (one, other)}
         self.endings[one] = self.endings[other] = (1,)
@@ -106,8 +106,8 @@ class ScenarioSearch:
     def _select_relevant(self, fates: Scenario, source: int) -> Scenario:
         """Select the ends that explain the scenario.
 
-        These are the end of the node that is read and of the nodes that do not simply succeed; where the node is skipped, also
-        those of the nodes it waits for.
+        These are the end of the node that is read and of the nodes that do not simply succeed; where the node is
+        skipped, also those of the nodes it waits for.
         """
         told = {source}
         if fates[source] == "needs":

@@ -1,4 +1,4 @@
-"""Search exactly for a run that starts a node, or for the cause why no run does.
+"""Search exactly for a run that starts a node, or for the reason why no run does.
 
 A search follows one support of the node, in which an ending not yet chosen counts for all conditions it could satisfy.
 If a support requires of one node more than any single ending gives, the endings of that node are tried in turn. Where
@@ -68,9 +68,10 @@ class BlockedBy:
 
 @frozen
 class Conflict:
-    """No ending of `node` keeps all of `paths` live; a path leads from the target back to an edge out of the node.
+    """No ending of `node` makes all of `paths` live.
 
-    With `is_only_way` the target needs all paths. Otherwise they are one way to run it, and the other ways conflict too.
+    A path leads from the target back to an edge out of the node. With `is_only_way` the target needs all paths.
+    Otherwise they are one way to run it, and the other ways conflict too.
     """
 
     node: int
@@ -242,7 +243,10 @@ class Search:
     def _iter_supporting_edges(
         self, node: int, may: ActiveConditions, asked: ActiveConditions, picks: ActiveConditions
     ) -> Iterator[int]:
-        """Yield the edges, by position, that let a node run; of a join `any` one that is compatible with the requirements."""
+        """Yield the edges, by position, that let a node run.
+
+        Of a join `any` that is one edge that is compatible with the requirements.
+        """
         links = self.choices.links[node]
         if not self.choices.any[node]:
             yield from (at for at, (_, bit, _) in enumerate(links) if bit)

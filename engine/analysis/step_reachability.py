@@ -54,8 +54,9 @@ class Ending:
 class StepReachability:
     """The steps that runs of a machine visit, and the bounded routes that they exhaust.
 
-    `exhausted_routes` holds, by counter, the routes whose `then` some run takes. `undecided` are those of `steps` that no
-    run was found to visit before the budget ran out; `open` are those of `exhausted_routes` that none was found to exhaust.
+    `exhausted_routes` holds, by counter, the routes whose `then` some run takes. `undecided` are those of `steps` that
+    no run was found to visit before the budget ran out; `open` are those of `exhausted_routes` that none was found to
+    exhaust.
     """
 
     steps: frozenset[int]
@@ -90,7 +91,7 @@ def reachable_endings(
 
 @memoize
 def _cached_endings(machine: Machine) -> dict[frozenset[int] | None, frozenset[Ending]]:
-    """Return the cache of reachable endings of a machine, by the exit codes told apart."""
+    """Return the cache of reachable endings of a machine, by the exit codes that they distinguish."""
     return {}
 
 

@@ -1,4 +1,4 @@
-"""Where the command line prints: results on standard output, everything else on standard error.
+"""Print for the command line: results on standard output, everything else on standard error.
 
 A closed pipe is not an error: what is written to it is lost, the status stays. The same holds for a
 standard error that cannot be written to, since there is no other place to report it. Colours are for terminals, unless

@@ -1,4 +1,4 @@
-"""What `engine resume` and `engine rerun` share: arguments, secrets, and the display of the run."""
+"""Shared parts of `engine resume` and `engine rerun`: arguments, secrets, and the display of the run."""
 
 from __future__ import annotations
 

@@ -46,7 +46,7 @@ def _find_state_machine(
         try:
             found = registry.find(task, folder)
         except TaskError:
-            found = None  # told where the task is looked for
+            found = None  # reported where the task is resolved
         known[task] = found.machine if found else None
     return known[task]
 

@@ -1,9 +1,9 @@
 """Parses and evaluates CEL expressions with the `cel` library, imported only when a spec has one.
 
 The references of an expression are found by scanning its tokens: a reference is a name that is neither a field, nor a
-function, nor bound by a macro there, with the constant path behind it. For `has()` a node without output is an empty map,
-so that `has(a.x)` is false there; for everything else it is undeclared. Function names are checked when the spec is
-compiled, since the library checks them only when it evaluates. Source: docs/language.md, "Expressions"; the CEL
+function, nor bound by a macro there, with the constant path behind it. For `has()` a node without output is an empty
+map, so that `has(a.x)` is false there; for everything else it is undeclared. Function names are checked when the spec
+is compiled, since the library checks them only when it evaluates. Source: docs/language.md, "Expressions"; the CEL
 specification for the language itself.
 """
 
@@ -48,7 +48,8 @@ _MODULE = "cel.cel"
 def _load_library() -> Any:
     """Import the module that does the work, without its package.
 
-    The package also imports a command line with everything that needs for a terminal: ten times the cost of the library.
+    The package also imports a command line with everything that needs for a terminal: ten times the cost of the
+    library.
     """
     package = None if _MODULE in sys.modules else find_spec("cel")
     folders = package and package.submodule_search_locations
@@ -188,7 +189,7 @@ _PATH_PART = re.compile(
 
 @attrs.frozen
 class _Path:
-    """A path and its position in the expression; `in_has` tells that it is the argument of a `has()`."""
+    """A path and its position in the expression; `in_has` is whether it is the argument of a `has()`."""
 
     parts: tuple[str | int, ...]
     start: int

@@ -59,7 +59,7 @@ class EvaluationError(ValueError):
 class Read:
     """One reference of an expression: a path that it reads.
 
-    `may_be_absent` tells that the path has a default or a `has()`. `start` and `end` are its offsets in the string.
+    `may_be_absent` is whether the path has a default or a `has()`. `start` and `end` are its offsets in the string.
     """
 
     path: tuple[str | int, ...]

@@ -1,8 +1,8 @@
 """Parses values with `${…}` into a `Template`, lists their references and evaluates them.
 
-A string that is one whole `${…}` keeps the type of its value; otherwise the value is put into the text. `$${` is a literal
-`${`. A plain path, with a default or without, is evaluated here and never needs the CEL library; anything else is CEL,
-compiled with the spec and evaluated by that library. Values are JSON. Source: docs/language.md, "Expressions".
+A string that is one whole `${…}` keeps the type of its value; otherwise the value is put into the text. `$${` is a
+literal `${`. A plain path, with a default or without, is evaluated here and never needs the CEL library; anything else
+is CEL, compiled with the spec and evaluated by that library. Values are JSON. Source: docs/language.md, "Expressions".
 """
 
 from __future__ import annotations
@@ -126,7 +126,7 @@ def _parse_value(value: Any, at: KeyPath, reads: list[Read]) -> tuple[Evaluator,
 def _parts(
     items: Iterable[tuple[str | int, Any]], at: KeyPath, reads: list[Read]
 ) -> tuple[list[Evaluator], bool]:
-    """What makes each of the items, and whether all of them are constant."""
+    """Return the evaluator of each item, and whether all items are constant."""
     makes, all_constant = [], True
     for key, item in items:
         if isinstance(item, str) and "${" not in item:
@@ -266,7 +266,7 @@ def _blank_out(found: re.Match[str]) -> str:
 
 
 def _parse_path(text: str) -> tuple[tuple[str | int, ...], int]:
-    """Return the plain path at the start of a text and the offset of its end; the path may be empty."""
+    """Return the plain path at the start of a text, which may be empty, and the offset of its end."""
     found = _NAME.match(text)
     parts: list[str | int] = []
     end = 0

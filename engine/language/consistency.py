@@ -1,7 +1,8 @@
 """Checks rules that span several keys of a spec: keys that exclude or need each other (E103, E105).
 
 Every single value is already right, or has been left out. A key that the loader left out counts as written, so that
-one mistake is reported once. Source: docs/language.md, "Nodes and steps", "Retry", "Routes", "Fan-out", "Sub-pipelines".
+one mistake is reported once. Source: docs/language.md, "Nodes and steps", "Retry", "Routes", "Fan-out",
+"Sub-pipelines".
 """
 
 from __future__ import annotations
@@ -67,7 +68,7 @@ def _check_node(reporter: _Reporter, called: str, node: NodeSpec) -> Iterator[Di
         place: KeyPath = path if node.single else (*path, "steps", name)
         yield from _check_step(reporter, place, step)
         for key, route in step.routes.items():
-            if _is_inconsistent(route):
+            if _has_long_form(route):
                 yield from _check_route(reporter, (*place, "routes", key), route)
         for index, clause in enumerate(step.retry):
             yield from _check_retry(reporter, (*place, "retry", index), clause)
@@ -89,8 +90,8 @@ def _check_step(reporter: _Reporter, path: KeyPath, step: StepSpec) -> Iterator[
         named.setdefault(code, name)
 
 
-def _is_inconsistent(route: RouteSpec) -> bool:
-    """Whether it says more than where it leads: most do not."""
+def _has_long_form(route: RouteSpec) -> bool:
+    """Return whether a route has more keys than its target: most do not."""
     return not (route.max is None and route.then is None and route.delay is None)
 
 

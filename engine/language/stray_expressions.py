@@ -24,7 +24,7 @@ _SCHEMAS = frozenset({"inputs", "state"})
 
 
 def find_misplaced(value: Any, path: KeyPath = ()) -> list[StructuringError]:
-    """Yield an error for every string and key that has a `${` but takes no expressions."""
+    """Return an error for every string and key that has a `${` but takes no expressions."""
     found: list[StructuringError] = []
     _search(value, path, found)
     return found
@@ -47,7 +47,7 @@ def _search(value: Any, path: KeyPath, found: list[StructuringError]) -> None:
 
 
 def _iter_initial_values(table: dict[str, Any], path: KeyPath) -> Iterator[tuple[KeyPath, Any]]:
-    """What states begin with, which is no schema."""
+    """Yield the initial values of states, which are not part of their schemas, with their key paths."""
     for name, schema in table.items():
         if isinstance(schema, dict) and "initial" in schema:
             yield (*path, name), {"initial": schema["initial"]}

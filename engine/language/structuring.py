@@ -81,11 +81,11 @@ class InvalidName(str):
 # -- equal tables are one object -----------------------------------------------------------------
 
 _TABLES: ContextVar[dict[tuple[StructureHook, str], Any]] = ContextVar("_TABLES")
-"""What hooks made in this call of `structure`, by the data that it was made of, written out."""
+"""The values that hooks have built in this call of `structure_spec`, by the hook and the `repr` of the data."""
 
 
 def _share_equal(hook: StructureHook) -> StructureHook:
-    """The hook, which gives one object for equal data."""
+    """Return a hook that returns one object for equal data."""
 
     def read(value: Any, kind: Any) -> Any:
         known, key = _TABLES.get(), (hook, repr(value))
@@ -96,7 +96,7 @@ def _share_equal(hook: StructureHook) -> StructureHook:
     return read
 
 
-# -- what has a short and a long form ----------------------------------------------------------
+# -- values with a short and a long form ----------------------------------------------------------
 
 
 def _expect_table(value: Any, description: str = "a table") -> dict[str, Any]:
@@ -293,7 +293,7 @@ def _register_structure(kind: type, **hooks: StructureHook) -> StructureHook:
 
     @cache
     def made() -> StructureHook:
-        """Written and compiled when the first such table is read: few specs have all of them."""
+        """Build the hook when the first such table is read: few specs have tables of all classes."""
         return make_dict_structure_fn(kind, CONVERTER, **fields)  # type: ignore[arg-type]
 
     def read(value: Any, cls: Any) -> Any:

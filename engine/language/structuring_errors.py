@@ -1,7 +1,7 @@
 """Turns the exceptions of structuring into a list of errors, each with its key path in the file.
 
-cattrs groups the exceptions of its hooks and notes where each arose; here they become messages and help. The module also
-knows which keys a table may have. Source: docs/language.md, "A document", "Nodes and steps", "Diagnostics".
+cattrs groups the exceptions of its hooks and notes where each arose; here they become messages and help. The module
+also knows which keys a table may have. Source: docs/language.md, "A document", "Nodes and steps", "Diagnostics".
 """
 
 from __future__ import annotations
@@ -69,7 +69,7 @@ class InlineStepName(str):
 class StructuringError:
     """An `InvalidValue` with its whole key path.
 
-    `is_key` tells that the key is wrong, not the value.
+    `is_key` is whether the key is wrong, not the value.
     """
 
     path: KeyPath
@@ -164,7 +164,7 @@ def owner_of(path: KeyPath) -> tuple[str | None, str | None]:
 class InvalidValue(Exception):
     """One mistake in the value being structured, or in the value at `subpath` below it.
 
-    `is_key` tells that the key is wrong, not the value; `candidates` are the valid words.
+    `is_key` is whether the key is wrong, not the value; `candidates` are the valid words.
     """
 
     def __init__(

@@ -67,7 +67,7 @@ Target = int | End
 class Route:
     """One route: `max` times to `to` after `delay` seconds, then `then`.
 
-    `counter` is its position in `State.routes_used`.
+    `counter` is its position in `MachineState.routes_used`.
     """
 
     key: str
@@ -125,7 +125,7 @@ class Step:
     """One step of a machine: the names of its exits and where they lead."""
 
     name: str | None
-    """None where it is written in its node's own table: it is called like the node, see `Node.name_of`."""
+    """None for a step that is written in its node's own table: it has the node's name, see `Node.name_of`."""
     codes: frozenset[int] | None = frozenset((0,))
     """The exit codes that can come; None in an open step, where any code can."""
     names: Mapping[int, str] = attrs.field(factory=lambda: {0: "success"})
@@ -255,8 +255,8 @@ def advance(
 ) -> tuple[MachineState, Decision]:
     """Return the state and the decision that follow the outcome of an attempt.
 
-    `requested_delay` is a wait in seconds that the task requested. `permanent` forbids retries; for an exit only where no
-    clause names it, since the author of the spec has the last word.
+    `requested_delay` is a wait in seconds that the task requested. `permanent` forbids retries; for an exit only where
+    no clause names it, since the author of the spec has the last word.
     """
     step = machine.steps[state.step]
     if step.retry and not (permanent and outcome == "error"):

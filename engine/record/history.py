@@ -91,7 +91,7 @@ class _PartialRun:
         return output
 
     def _iter_items(self, name: str, count: int, reason: Reason) -> Iterator[ItemResult]:
-        """Return all items, including those that never started."""
+        """Yield the results of all items, including those that never started."""
         known = self.items.get(name, {})
         kind = "failure" if reason.kind == "tolerance" else reason.kind
         left = ItemResult("cancelled", Reason(kind, reason.message))

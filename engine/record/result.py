@@ -181,7 +181,7 @@ class Result:
 
     @cached_property
     def _cause_chains(self) -> Mapping[str, tuple[int, str]]:
-        """The length of each node's chain of causes, and the node that is the first cause."""
+        """Return, by node, the length of its chain of causes, and the node that is the first cause."""
         found: dict[str, tuple[int, str]] = {}
         for name in self.nodes:
             at: str | None = name

@@ -24,7 +24,7 @@ SARIF_SCHEMA_URL = (
 
 
 DOCUMENTATION = "https://example.org/engine/"
-"""Where the documentation is published: `site_url` in mkdocs.yml."""
+"""The address of the documentation: `site_url` in mkdocs.yml."""
 
 
 def write(report: CheckReport) -> str:

@@ -1,6 +1,6 @@
 """Text that people read in a terminal: what prints, how wide it is, columns, times, colours.
 
-Whatever comes from a file, a task or a name goes through `printable` first: nothing of theirs
+Whatever comes from a file, a task or a name goes through `escape_unprintable` first: nothing of theirs
 steers a terminal. Widths are columns of a terminal, in which some characters take two and some
 none.
 """

@@ -1,8 +1,7 @@
 """E502: a reference whose value can never conform to the schema it is given to.
 
-Literal values are checked by `literal_inputs`. A `when` accepts only booleans. A mismatch is reported only where the two schemas
-certainly exclude each other.
-Source: docs/language.md, "Edges and joins", "Expressions", "Diagnostics".
+Literal values are checked by `literal_inputs`. A `when` accepts only booleans. A mismatch is reported only where the
+two schemas certainly exclude each other. Source: docs/language.md, "Edges and joins", "Expressions", "Diagnostics".
 """
 
 from __future__ import annotations
@@ -172,7 +171,7 @@ class _AcceptedTypes:
         """Return whether the two types exclude each other."""
         key = (id(found), id(wanted))
         if key not in self._disjoint:
-            # Both are kept, so that their ids are not used again.
+            # Both are stored, so that their ids are not used again.
             self._disjoint[key] = (are_disjoint(found, wanted), found, wanted)
         return self._disjoint[key][0]
 

@@ -41,7 +41,7 @@ class HookCaller:
 
     @asynccontextmanager
     async def deliver(self) -> AsyncIterator[None]:
-        """A block around the run, in which `after_node` hooks are called in the background, in order."""
+        """Call `after_node` hooks in the background, in order, while the block around the run is open."""
         async with trio.open_nursery() as nursery:
             nursery.start_soon(self._call_node_hooks)
             try:

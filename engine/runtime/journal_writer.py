@@ -35,7 +35,7 @@ RequestHandler = Callable[[str, Any], None]
 
 @frozen
 class JournalTarget:
-    """Where a run is written: its store, its id, the epoch of its lease, and the number of its last event."""
+    """The place of a run in a journal: its store, its id, the epoch of its lease, and the number of its last event."""
 
     store: str
     run: str
@@ -134,7 +134,7 @@ class JournalWriter:
         """Return the queued events, and the tasks that wait for them; the run may add others meanwhile."""
         found = self._queue[:]
         del self._queue[: len(found)]
-        if not self.is_full:  # nobody waits
+        if not self.is_full:  # no task waits
             return cast("list[Event]", found), []
         events = [each for each in found if isinstance(each, Event)]
         return events, [each for each in found if isinstance(each, trio.Event)]

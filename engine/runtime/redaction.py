@@ -28,8 +28,8 @@ _FREE_TEXT_KEYS = frozenset({"message", "error", "output", "outputs", "prompt", 
 class Redactor:
     """Replaces secrets by `***`, in texts and anywhere in JSON values.
 
-    It finds a secret as it is, its longer lines, and both in the forms that `secret_encodings` lists; before `…`, which marks
-    truncated text, it finds a prefix of one too.
+    It finds a secret as it is, its longer lines, and both in the forms that `secret_encodings` lists; before `…`, which
+    marks truncated text, it finds a prefix of one too.
     """
 
     def __init__(self, secrets: Iterable[str]) -> None:
@@ -121,7 +121,10 @@ def _secret_parts(secret: str) -> list[str]:
 
 
 def _overlap_length(text: str, head: str) -> int:
-    """Return how many characters at the end of a text are a prefix of `head`; 0 if fewer than are worth hiding."""
+    """Return how many characters at the end of a text are a prefix of `head`.
+
+    0 for a prefix that is too short to be hidden.
+    """
     for count in range(min(len(text), len(head)), MIN_SECRET_LENGTH - 1, -1):
         if text.endswith(head[:count]):
             return count

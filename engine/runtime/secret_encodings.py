@@ -1,7 +1,7 @@
 """The encoded forms in which a secret may appear: in URLs, in JSON, in Python's repr, in base64.
 
-A character has a few forms, and a text is found in any mixture of them: which characters of a URL are escaped depends on the
-part of the URL and on the library.
+A character has a few forms, and a text is found in any mixture of them: which characters of a URL are escaped depends
+on the part of the URL and on the library.
 """
 
 from __future__ import annotations
@@ -15,7 +15,10 @@ from urllib.parse import quote, quote_plus
 __all__ = ["build_encoded_patterns", "list_encoded_prefixes"]
 
 _MIN_BASE64_SIZE = 6
-"""The minimal size in bytes of a text to search for in base64; of a shorter one too little is constant there."""
+"""The minimal size in bytes of a text to search for in base64.
+
+Of a shorter one too little is constant there.
+"""
 
 
 def build_encoded_patterns(text: str) -> list[str]:

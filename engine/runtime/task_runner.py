@@ -179,7 +179,7 @@ class TaskRunner:
         share, _, message = text.removeprefix(PROGRESS_PREFIX).partition(" ")
         try:
             progress = float(share) if text.startswith(PROGRESS_PREFIX) else None
-        except ValueError:  # it is no `report`
+        except ValueError:  # the prefix is not from `report`
             progress = None
         told = text if progress is None else f"{progress:.0%} {message}".rstrip()
         self.on_note(attempt, told, progress)

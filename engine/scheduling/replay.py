@@ -132,7 +132,7 @@ class _Replay:
         if event.kind == "attempt_started":
             self.seen.add(known.data["key"])
         if self.at == len(self.events):
-            if self.made:  # what is told from now on is new
+            if self.made:  # events from now on are new
                 self.scheduler.brief = False
         else:
             follow = self.events[self.at]

@@ -87,7 +87,7 @@ class Scheduler:
         self._known = known or CarriedOver()
         self.turn = 0
         self._telling = self.brief = False
-        """Whether the listener needs only the kinds and paths of events."""
+        """`brief` is whether the listener needs only the kinds and paths of events."""
         self.result: Result | None = None
         self.run_id, self._seed, self.listen = run_id, seed, listen
         self._places: SlotQueue[NodeState] = SlotQueue()
@@ -111,7 +111,7 @@ class Scheduler:
             )
         self._start_run(self.root)
 
-    # -- what the runtime tells --------------------------------------------------------------------------------
+    # -- what the runtime reports ------------------------------------------------------------------------------
 
     def attempt_ended(self, attempt: AttemptState, outcome: Outcome | None) -> None:
         """Record that the body of an attempt has ended; None: it was stopped before that."""
@@ -131,8 +131,8 @@ class Scheduler:
     def cancel_node(self, name: str, message: str, now: float) -> None:
         """Request, at `now`, that one node of the outermost run is cancelled.
 
-        What the node runs is stopped, its edges are dead, and the other nodes go on. Nothing happens if the node does not
-        exist, has its result already, or its run is being cancelled.
+        What the node runs is stopped, its edges are dead, and the other nodes go on. Nothing happens if the node does
+        not exist, has its result already, or its run is being cancelled.
         """
         node = next((each for each in self.root.nodes if each.plan.name == name), None)
         if node is None or node.is_over or node.asked or self.root.cause is not None:
@@ -154,7 +154,7 @@ class Scheduler:
     def rerun(self, attempt: AttemptState, now: float) -> AttemptState:
         """Start the same attempt again after its task was lost without a trace.
 
-        Its timeout starts anew at `now`. Return the state of the new attempt, which keeps its inputs and its key.
+        Its timeout starts again at `now`. Return the state of the new attempt, which keeps its inputs and its key.
         """
         self.now = now
         again = AttemptState(attempt.node, attempt.body, attempt.record)
@@ -310,7 +310,10 @@ class Scheduler:
     # -- 1. ends of attempts -----------------------------------------------------------------------------------
 
     def _take_ends(self) -> None:
-        """Ends of runs whose resources are closed, then of attempts, then the nodes that these let decide; until there are none."""
+        """Process the ends of runs with closed resources, then of attempts, until there are none.
+
+        Each end may let nodes decide, which is done at once.
+        """
         while self._ended or self._deciding or self._released:
             while self._released:
                 self._end_run(self._released.pop())
@@ -637,7 +640,7 @@ class Scheduler:
     # -- 4. cancellations --------------------------------------------------------------------------------------
 
     def _cancel_nodes(self) -> None:
-        """Stop the nodes that somebody asked to cancel alone."""
+        """Stop the nodes that were requested to be cancelled alone."""
         for node in self._cut:
             if not node.is_over:
                 node.run.cancelled_node = (
@@ -689,7 +692,7 @@ class Scheduler:
         if attempt.is_over:
             return
         first = not attempt.stopping
-        # A body may take its time to stop, and what ends more than the attempt may strike meanwhile.
+        # A body may take its time to stop, and a stop of more than the attempt may come meanwhile.
         if first or why == "cancelled" or attempt.stopping == "timeout":
             attempt.stopping = why
             self._emit("attempt_stopping", attempt.path, key=attempt.key, why=why)
@@ -766,7 +769,8 @@ class Scheduler:
     def _emit_request(self, path: str, message: str) -> None:
         """Emit a request to cancel.
 
-        If a listener makes the request while it receives an event, it belongs to the current turn, otherwise to the next.
+        If a listener makes the request while it receives an event, it belongs to the current turn, otherwise to the
+        next.
         """
         if self.listen is not None:
             turn = self.turn if self._telling else self.turn + 1

@@ -1,8 +1,8 @@
 """Results of simulations -> which nodes, conditions and routes of a plan they have taken, and which none has.
 
-What can be taken: that a node starts; that its `when` is false; each route that is written, and its `then`; where a step has
-no route for exit 0 or for other outcomes, what follows then. What happened is read off the attempts of a result: the last one of a
-visit is routed. A sub-pipeline counts once, whoever runs it. Source: docs/language.md,
+What can be taken: that a node starts; that its `when` is false; each route that is written, and its `then`; where a
+step has no route for exit 0 or for other outcomes, what follows then. What happened is read off the attempts of a
+result: the last one of a visit is routed. A sub-pipeline counts once, whoever runs it. Source: docs/language.md,
 "Routes", "Edges and joins".
 """
 
@@ -144,7 +144,10 @@ def _taken_in_machine(
 
 
 def _describe_taken(step: Step, last: Attempt, target: int | None, reason: str) -> str | None:
-    """Describe the route that the last attempt of a visit took; `target` is the index of the next step, if any."""
+    """Describe the route that the last attempt of a visit took.
+
+    `target` is the index of the next step, if any.
+    """
     outcome = last.outcome
     if outcome is None or outcome == "cancelled":
         return None

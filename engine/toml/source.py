@@ -210,7 +210,7 @@ def parse_toml(source: Source) -> dict[str, Any]:
     """Return the data of a source: dicts, lists, strings, numbers, booleans, dates and times.
 
     Raises TomlSyntaxError, and nothing else, for every text that is not valid TOML 1.0, and for what no reader could hold:
-    integers of thousands of digits, and nesting deeper than `syntax_errors.MAX_DEPTH`.
+    integers of thousands of digits, and nesting deeper than `limits.MAX_DEPTH`.
     """
     import tomli
 

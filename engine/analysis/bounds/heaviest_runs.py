@@ -37,7 +37,7 @@ __all__ = [
 HEAVIEST_RUN_BUDGET = 300_000
 """The maximum number of copied state facts in one plan."""
 MAX_STATES = 64
-"""The maximum number of states that are kept separate."""
+"""The maximum number of states that are stored separately."""
 
 RunSelection = Literal["any", "succeeded", "failed"]
 """The runs to consider, by status."""
@@ -145,12 +145,12 @@ class _Sweep:
     def _process_node(self, node: int) -> None:
         ways = self._list_useful_options(node)
         many = len(self.states) > 1
-        after = [new for state in self.states for new in self._iter_end_states(state, node, ways)]
+        after = [new for state in self.states for new in self._list_end_states(state, node, ways)]
         self.states = after
         if many or len(after) > 1:
             self._merge_states()
 
-    def _iter_end_states(
+    def _list_end_states(
         self, state: _State, node: int, ways: Sequence[NodeOption]
     ) -> list[_State]:
         """Return the states in which a node may leave a state; the state itself is consumed."""
@@ -231,7 +231,7 @@ class _Sweep:
     # -- many states ---------------------------------------------------------------------------
 
     def _merge_states(self) -> None:
-        """Keep one state for all that agree; beyond the budget, merge more of them."""
+        """Store one state for all that agree; beyond the budget, merge more of them."""
         known: dict[object, _State] = {}
         for state in self.states:
             key = self._state_key(state)

@@ -3,9 +3,9 @@
 A run is a path through states of (step, how often each bounded route was taken). Where two steps do not lead back to
 each other, no count is carried from one to the other: a route between them is never taken twice. States form no cycle
 where the machine is bounded, so one pass in order finds the maximum of each sum. Beyond the budget a run is cut
-where it takes a bounded route. The pieces are paths over the remaining routes, with `then` in place of each bounded route;
-one piece begins at the start, at most `max` pieces at the target of each route. Their sum is never less than the weight
-of a run.
+where it takes a bounded route. The pieces are paths over the remaining routes, with `then` in place of each bounded
+route; one piece begins at the start, at most `max` pieces at the target of each route. Their sum is never less than the
+weight of a run.
 
 Source: docs/language.md, "Routes", "Worst case".
 """
@@ -78,7 +78,7 @@ def machine_cost(
     apart: frozenset[int],
     budget: Budget,
 ) -> MachineCost:
-    """Compute the heaviest runs of a bounded machine; `apart` are the exit codes told apart in endings."""
+    """Compute the heaviest runs of a bounded machine; `apart` are the exit codes that endings distinguish."""
     steps = machine.steps
     reached = sorted(
         find_reachable_steps([_list_next_steps(step) for step in steps], [machine.start])

@@ -1,6 +1,6 @@
 """Compute how a node can end, what that does to its edges, and the maximum weight of its runs then.
 
-Endings are told apart by their effects, not by their names: by the mask of the conditions they satisfy (see
+Endings are distinguished by their effects, not by their names: by the mask of the conditions they satisfy (see
 `engine.analysis.choices`) and by whether the failure goes unhandled. A deadline can expire during any run of the node
 and caps its time. A `when` that cannot be evaluated ends the node before its first attempt.
 

@@ -31,7 +31,7 @@ WEIGHT_FIGURES = 6
 """The index in a weight where the sums of steps begin; each step of `loops` has three."""
 
 EndingKind = Any
-"""A hashable value that tells kinds of endings apart."""
+"""A hashable value that distinguishes kinds of endings."""
 
 EndingKindsOf = Callable[[Ending, bool], Sequence[EndingKind]]
 """Returns the kinds of an ending, given whether its last attempt has an output."""
@@ -41,8 +41,8 @@ EndingKindsOf = Callable[[Ending, bool], Sequence[EndingKind]]
 class Transition:
     """The transition of all outcomes that take one route; None if they take none.
 
-    `weight` is that of the visit, `on` includes the `delay` of the route. `to` and `then` give the weight of the visit by
-    kind of ending, where these targets are ends.
+    `weight` is that of the visit, `on` includes the `delay` of the route. `to` and `then` give the weight of the visit
+    by kind of ending, where these targets are ends.
     """
 
     route: Route | None
@@ -61,7 +61,7 @@ def transitions_of(
     apart: frozenset[int],
     loops: Sequence[int],
 ) -> tuple[Transition, ...]:
-    """Return the transitions of a step in the order of outcomes; codes in `apart` are told apart."""
+    """Return the transitions of a step in the order of outcomes; codes in `apart` are distinguished."""
     taken: dict[str | None, list[tuple[OutcomeCode, Weight]]] = {}
     for outcome in list_outcomes(step, apart):
         weight = visit.get(outcome, visit.get(None))

@@ -40,7 +40,10 @@ __all__ = [
 ]
 
 Weight = tuple[float, ...]
-"""The sums over a run or a part of one, each at its own maximum; the constants below are their positions."""
+"""The sums over a run or a part of one, each at its own maximum.
+
+The constants below are their positions.
+"""
 VISITS, ATTEMPTS, TIME, SERIAL, WORK, CHAIN = range(6)
 """The positions of the sums in a weight: counts of visits and attempts, then times in seconds.
 
@@ -166,7 +169,7 @@ def _clause_weight(
     each = NOTHING
     for outcome in served:
         each = take_maximum(each, attempts.get(outcome, attempts.get(None, NOTHING)))
-    # `timeout` and `interrupted` are the engine's own, so nobody asks for a wait with them
+    # `timeout` and `interrupted` are outcomes of the engine, with which no task requests a wait
     asks = (
         body.task is not None
         and body.task.may_request_delay
