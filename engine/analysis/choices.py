@@ -86,7 +86,7 @@ class Choices:
     when: Sequence[WhenOutcome]
     endings: Sequence[tuple[int, ...]]
     blocking: frozenset[int]
-    """The nodes that never end well, whichever way they end."""
+    """The nodes without an ending after which the run goes on."""
     no_output_bit: Mapping[int, int]
     """For the nodes in question, the bit that says the node ended without an output."""
 
@@ -171,9 +171,9 @@ class Effects:
 
     @property
     def unmapped_ending(self) -> Ending | None:
-        """Return the ending of `outputs` that cannot be evaluated.
+        """Return the ending of `outputs` that cannot be evaluated; None if they always can be.
 
-        None if they always can be, or if no ending has an output to map.
+        None for a fan-out too: there only the item fails.
         """
         return _EVALUATION_ERROR if self.node.end_may_fail else None
 
@@ -202,7 +202,7 @@ def classify_when(node: Node) -> WhenOutcome:
     if when is None:
         return "none"
     if when.reads:
-        return "free"  # the compiler has seen to it that the rest is true or false
+        return "free"  # the compiler has checked that the rest is true or false
     return "none" if when.is_constant or when.evaluate({}) is True else "never"
 
 

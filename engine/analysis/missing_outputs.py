@@ -262,7 +262,7 @@ def _find_always_started(choices: Choices) -> dict[int, int]:
 def _find_direct_counterexample(
     choices: Choices, steady: ActiveConditions, edge: Edge
 ) -> int | None:
-    """Return an ending without an output after which the edge's target starts, however others end.
+    """Return the mask of an ending without an output after which the edge's target starts, however others end.
 
     None if only a search can decide.
     """

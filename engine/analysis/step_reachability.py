@@ -82,11 +82,11 @@ def reachable_endings(
     machine: Machine, distinguished_codes: Iterable[int] | None = None
 ) -> frozenset[Ending]:
     """Return every ending that some run of the node reaches."""
-    told = None if distinguished_codes is None else frozenset(distinguished_codes)
+    distinguished = None if distinguished_codes is None else frozenset(distinguished_codes)
     known = _cached_endings(machine)
-    if told not in known:
-        known[told] = frozenset(_iter_endings(machine, told))
-    return known[told]
+    if distinguished not in known:
+        known[distinguished] = frozenset(_iter_endings(machine, distinguished))
+    return known[distinguished]
 
 
 @memoize
@@ -95,11 +95,11 @@ def _cached_endings(machine: Machine) -> dict[frozenset[int] | None, frozenset[E
     return {}
 
 
-def _iter_endings(machine: Machine, told: frozenset[int] | None) -> Iterator[Ending]:
+def _iter_endings(machine: Machine, distinguished: frozenset[int] | None) -> Iterator[Ending]:
     seen = analyse_steps(machine)
     for at in seen.steps:
         step = machine.steps[at]
-        for outcome in list_outcomes(step, told):
+        for outcome in list_outcomes(step, distinguished):
             code = outcome if isinstance(outcome, int) else None
             route = step.find_route(outcome)
             if route is None:
@@ -158,14 +158,14 @@ def list_outcomes(
     """
     if step.codes is not None or distinguished_codes is None:
         return step.list_outcomes()
-    told = {
+    distinguished = {
         0,
         *distinguished_codes,
         *step.names,
         *(key for key in step.routes if isinstance(key, int)),
     }
-    other = next((code for code in range(1, 256) if code not in told), None)
-    codes = sorted(told if other is None else {*told, other})
+    other = next((code for code in range(1, 256) if code not in distinguished), None)
+    codes = sorted(distinguished if other is None else {*distinguished, other})
     return (*codes, *step.list_reserved_outcomes)
 
 

@@ -82,10 +82,12 @@ def _report_problem(
     elif problem.kind == "unknown":
         message = f"{owner} has no input `{problem.name}`" if len(problem.path) == 1 else told
 
-        def mend(source: Source, written: KeyPath, _: Span) -> Fix | None:
+        def build_fix(source: Source, written: KeyPath, _: Span) -> Fix | None:
             return fix_key(source, written, problem.known_keys)
 
-        draft.report(codes.UNKNOWN_NAME, message, place, problem.help, at_key=True, make_fix=mend)
+        draft.report(
+            codes.UNKNOWN_NAME, message, place, problem.help, at_key=True, make_fix=build_fix
+        )
     else:
         draft.report(codes.TYPE_MISMATCH, told, place, depends_on=(place,))
 

@@ -1,7 +1,8 @@
 """Compile a node of a Spec into a Node of a Plan: the machine and the step bodies.
 
 A step body runs a task or a sub-pipeline, and has the tools that the task calls.
-Source: docs/language.md, "Nodes and steps", "Outcomes", "Retry", "Routes", "Expressions", "Sub-pipelines".
+Source: docs/language.md, "Nodes and steps", "Outcomes", "Retry", "Routes", "Expressions", "Sub-pipelines", "What is
+done at the end".
 """
 
 from __future__ import annotations

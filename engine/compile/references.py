@@ -253,12 +253,18 @@ def _report_unknown(
     cure = f"did you mean `{guess}`?" if guess else None
     root = None if name == read.path[0] else str(read.path[0])
 
-    def mend(source: Source, _: KeyPath, span: Span) -> Fix | None:
+    def build_fix(source: Source, _: KeyPath, span: Span) -> Fix | None:
         return fix_reference(source, span, root, name, known)
 
     told, within = f"{message} (`{format_path(read.path)}`)", (read.start, read.end)
     draft.report(
-        codes.UNKNOWN_NAME, told, where, cure, offsets=within, depends_on=depends_on, make_fix=mend
+        codes.UNKNOWN_NAME,
+        told,
+        where,
+        cure,
+        offsets=within,
+        depends_on=depends_on,
+        make_fix=build_fix,
     )
 
 

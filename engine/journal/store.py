@@ -109,7 +109,7 @@ class Store:
     ) -> None:
         self.close()
 
-    # -- who may write -------------------------------------------------------------------------------------------
+    # -- leases -------------------------------------------------------------------------------------------
 
     def create(self, header: Header, epoch: int = 1, exclusive: bool = False) -> int:
         """Store a new run held by this process, and return the epoch of its lease.
@@ -293,7 +293,7 @@ class Store:
     def _build_no_such_run(self, run: str) -> NoSuchRun:
         return NoSuchRun(f"there is no run `{run}` in `{self.location}`")
 
-    # -- what is asked of a run from outside ------------------------------------------------------------------------
+    # -- requests from outside ------------------------------------------------------------------------
 
     def send_request(self, run: str, kind: str, data: Any) -> None:
         """Send a request to the process that runs a run."""

@@ -3,7 +3,7 @@
 A question is open from the start of its attempt to its end. Its name is the path of its step, or of its node if no
 other step of the node asks.
 
-Source: docs/language.md, "Nodes and steps", "Outcomes".
+Source: docs/language.md, "Outcomes", "Details".
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """Execute a prepared run: open all that a run needs around its scheduler, run it, and close it.
 
-Source: docs/language.md, "Resources", "Cancellation".
+Source: docs/language.md, "Services", "Resources", "Cancellation".
 """
 
 from __future__ import annotations
@@ -105,10 +105,10 @@ async def _check_services(prepared: PreparedRun, control: Control) -> None:
         or not requires_services(prepared.plan)
     ):
         return
-    with control.before_run() as looks:
+    with control.before_run() as checks:
         given = prepared.values.build_scope({})["inputs"]
-        problems = await find_failed_services(execute, prepared.plan, given, options, looks)
-    if problems and not looks.is_cancel_requested:
+        problems = await find_failed_services(execute, prepared.plan, given, options, checks)
+    if problems and not checks.is_cancel_requested:
         raise InputError(problems)
 
 
@@ -124,18 +124,18 @@ async def _run_supervised(
     def note(attempt: AttemptState, message: str, progress: float | None) -> None:
         runner.note(attempt, message, progress)
 
-    def park() -> None:
+    def suspend() -> None:
         runner.suspend()
 
     over = False
 
-    def hears() -> Driver | None:
+    def find_listener() -> Driver | None:
         return None if over else runner
 
     async with (
         Workers() as workers,
         _open_journal(prepared, control) as writer,
-        _open_resources(prepared, hears) as resources,
+        _open_resources(prepared, find_listener) as resources,
         hooking.deliver() if hooking is not None else nullcontext(),
     ):
         unused = resources.release if resources is not None else None
@@ -155,7 +155,7 @@ async def _run_supervised(
             folders,
             said,
         )
-        people = QuestionBoard(options.ask, writer is not None, prepared.given_answers, park)
+        people = QuestionBoard(options.ask, writer is not None, prepared.given_answers, suspend)
         runner = Driver(
             again.scheduler,
             _with_guards(prepared, writer, perform, people, resources, hooking),
@@ -324,8 +324,8 @@ def _redact_events(prepared: PreparedRun, listener: Listener) -> Listener:
 def _owner_token(prepared: PreparedRun) -> str:
     """Return the token of a run's processes.
 
-    For a stored run it is always the same, so that a run whose engine was killed finds its own processes; it is never that of a
-    run with the same id elsewhere.
+    For a stored run it is always the same, so that a run whose engine was killed finds its own processes; it is never
+    that of a run with the same id elsewhere.
     """
     place = prepared.journal_target
     if place is None:

@@ -1,7 +1,6 @@
-"""The environment and the secrets of a run: check that they are set, and redact secrets in all that leaves the run.
+"""Redact the secrets of a run in all that leaves the run.
 
-A secret is a value of the caller's mapping, else the environment variable of its name.
-Source: docs/language.md, "Expressions".
+Source: docs/language.md, "Details".
 """
 
 from __future__ import annotations

@@ -1,8 +1,9 @@
 """Tools of a task: the tasks and sub-pipelines that its `with` names, each call being a run of its own.
 
-Such a run is not stored, since the attempt that makes it is: its progress is reported as that attempt's, and it ends with the
-attempt. Hooks of nodes and attempts are called for it, those of runs are not. Its id is made of the attempt's key, so that the
-keys of its own attempts stay the same when the attempt is run again. Source: docs/language.md, "Details".
+Such a run is not stored, since the attempt that makes it is: its progress is reported as that attempt's, and it ends
+with the attempt. Hooks of nodes and attempts are called for it, those of runs are not. Its id is made of the attempt's
+key, so that the keys of its own attempts stay the same when the attempt is run again. The contract does not define
+tools.
 """
 
 from __future__ import annotations
@@ -77,13 +78,13 @@ async def _call_tool(
     Raises Failure if the tool fails or its inputs are not valid.
     """
 
-    def hear(event: Event) -> None:
+    def on_event(event: Event) -> None:
         if event.kind == "attempt_noted":
             note(f"{name}: {event.data['message']}")
 
     if kind == "task":
         plan, inputs = _with_inputs(plan, dict(inputs)), {}
-    chosen = attrs.evolve(options, run_id=f"{key}/{name}", on_event=hear)
+    chosen = attrs.evolve(options, run_id=f"{key}/{name}", on_event=on_event)
     try:
         result = await execute(prepare(plan, inputs, chosen), Control())
     except InputError as error:

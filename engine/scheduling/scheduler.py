@@ -17,7 +17,7 @@ nothing to stop, then `start_ready`. Their phases, in the order in which they ha
 6. Starts (`start_ready`): wake-ups, then slots: attempts begin in order (`_begin_attempt`).
 
 Source: docs/language.md, "Nodes and steps", "Outcomes", "Retry", "Routes", "Edges and joins", "Results", "Limits",
-"Fan-out", "Sub-pipelines", "Cancellation".
+"Fan-out", "Sub-pipelines", "What is done at the end", "Cancellation".
 """
 
 from __future__ import annotations
@@ -86,7 +86,7 @@ class Scheduler:
         self.now = now
         self._known = known or CarriedOver()
         self.turn = 0
-        self._telling = self.brief = False
+        self._is_delivering = self.brief = False
         """`brief` is whether the listener needs only the kinds and paths of events."""
         self.result: Result | None = None
         self.run_id, self._seed, self.listen = run_id, seed, listen
@@ -196,7 +196,7 @@ class Scheduler:
             for name in sorted(run.held):
                 self.resource_closed(run, name, None, now)
 
-    # -- what the runtime asks ---------------------------------------------------------------------------------
+    # -- what the runtime requests -----------------------------------------------------------------------------
 
     @property
     def has_pending_ends(self) -> bool:
@@ -267,7 +267,7 @@ class Scheduler:
     def _settle_instant(self) -> None:
         """Process all ends and what they cause, in the order of the nodes, then cancellations.
 
-        These are phases 1 to 5 of the module's list. It returns early when attempts have to stop first.
+        These are phases 1 to 4 of the module's list. It returns early when attempts have to stop first.
         """
         while True:
             self._take_ends()
@@ -650,7 +650,7 @@ class Scheduler:
         self._cut = []
 
     def _stop_given_up_fan_outs(self) -> None:
-        """Stop the fan-outs of which an item has failed."""
+        """Stop the fan-outs of which more items have failed than are tolerated."""
         given_up, self._giving_up = self._giving_up, []
         for fan in given_up:
             if not fan.is_over:
@@ -773,7 +773,7 @@ class Scheduler:
         next.
         """
         if self.listen is not None:
-            turn = self.turn if self._telling else self.turn + 1
+            turn = self.turn if self._is_delivering else self.turn + 1
             self.listen(Event("cancel_asked", self.now, path, {"message": message}, turn))
 
     def _emit_for(
@@ -788,9 +788,9 @@ class Scheduler:
 
     def _deliver(self, kind: Any, path: str, data: dict[str, Any]) -> None:
         assert self.listen is not None
-        self._telling = True
+        self._is_delivering = True
         self.listen(Event(kind, self.now, path, data, self.turn))
-        self._telling = False
+        self._is_delivering = False
 
 
 # -- helpers without state -------------------------------------------------------------------------------------

@@ -94,7 +94,7 @@ class AttemptState:
 
 
 class NodeState:
-    """A node of an active run. `settled` counts down the edges that are still open."""
+    """A node of an active run; `open` is the number of its edges that have not settled."""
 
     __slots__ = (
         "asked",

@@ -16,7 +16,7 @@ A route leads to a step, or (None) to the end: a success after exit 0, else a fa
 most `max_attempts` attempts in all: of the step itself, or by way of another step. Only retries are bounded; a loop of
 other routes has no bound, and the check reports it.
 
-Source: docs/language.md, "Nodes and steps", "Retry", "Routes".
+Source: docs/language.md, "Retry", "Routes", "Details".
 """
 
 from __future__ import annotations

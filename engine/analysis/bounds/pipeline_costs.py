@@ -15,8 +15,10 @@ W / m over the limits, plus the longest chain if each second of an attempt count
 the instant its last edge settles. An attempt of a sub-pipeline counts on a chain with the bound of the child by itself:
 the time the child lacks slots of its own limits is in that bound, the time it lacks slots of limits around it is in
 the W around. Limits that are never full while an attempt waits (`concurrency`) are left out. Where a pool is held by a
-sub-pipeline, its seconds depend on those of the others, and the bound is that something always proceeds: the sum of all.
-The `max_parallel` of a fan-out is such a limit (see `fan_outs`); its waits count where that node is on the chain.
+sub-pipeline, its seconds depend on those of the others, and the bound is that something always proceeds: the sum of
+all. The `max_parallel` of a fan-out is such a limit (see `fan_outs`); its waits count where that node is on the chain.
+
+Source: docs/language.md, "Limits", "Worst case".
 """
 
 from __future__ import annotations
@@ -94,7 +96,7 @@ class PipelineCosts:
     # -- the parts -----------------------------------------------------------------------------
 
     def _children(self) -> dict[int, PipelineCosts]:
-        """The costs of all sub-pipelines, by the identity of their plans."""
+        """Return the costs of all sub-pipelines, by the identity of their plans."""
         found: dict[int, PipelineCosts] = {}
         outside = self.outside | self.plan.pools.keys()
         for node in self.plan.nodes:

@@ -146,14 +146,14 @@ def _retry_weight(step: Step, body: StepBody, attempts: Visit) -> Weight:
     total: Weight = (1, 0, 0.0, 0.0, 0.0, 0.0)
     if not step.retry:
         return total
-    told = frozenset(
+    distinguished = frozenset(
         code
         for clause in step.retry
         for code in clause.on | clause.excluded
         if isinstance(code, int)
     )
     served: dict[int, list[OutcomeCode]] = {}
-    for outcome in list_outcomes(step, told):
+    for outcome in list_outcomes(step, distinguished):
         if None in attempts or outcome in attempts:
             first = next((at for at, c in enumerate(step.retry) if c.can_retry(outcome)), None)
             served.setdefault(-1 if first is None else first, []).append(outcome)
