@@ -150,9 +150,9 @@ def _add_suppression(
     rule = rules.get(word)
     if rule is None:
         guess = closest_match(word, rules)
-        cure = f"did you mean `{guess}`?" if guess else None
+        advice = f"did you mean `{guess}`?" if guess else None
         comments.diagnostics.append(
-            _build_diagnostic(comments, f"there is no rule `{word}`", span, cure)
+            _build_diagnostic(comments, f"there is no rule `{word}`", span, advice)
         )
     elif not is_ignorable(rule):
         error = build_not_ignorable_error(word, rule.code)

@@ -123,11 +123,11 @@ class DocumentDraft:
 
         guess = closest_match(name, candidates)
         listed = ", ".join(f"`{k}`" for k in sorted(candidates)[:12])
-        cure = (
+        advice = (
             f"did you mean `{guess}`?" if guess else f"known here: {listed}" if candidates else None
         )
         self.report(
-            rule, message, path, cure, at_key=at_key, depends_on=depends_on, make_fix=build_fix
+            rule, message, path, advice, at_key=at_key, depends_on=depends_on, make_fix=build_fix
         )
 
 

@@ -211,8 +211,8 @@ def _resolve_target(
     word, colon, label = text.partition(":")
     if word in _VERDICTS:
         if colon and not re.fullmatch(NAME_PATTERN, label):
-            message, cure = f"`{label}` is not a label", "letters, digits and `_`, no digit first"
-            draft.report(codes.BAD_NAME, message, place, cure)
+            message, advice = f"`{label}` is not a label", "letters, digits and `_`, no digit first"
+            draft.report(codes.BAD_NAME, message, place, advice)
         return End(_VERDICTS[word], label or None)
     if text in steps:
         return steps.index(text)

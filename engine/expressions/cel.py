@@ -138,8 +138,8 @@ def _build_syntax_error(body: str, start: int, at: KeyPath, message: str) -> Bad
     offset = min(sum(len(line) + 1 for line in before) + int(found[2]), len(body)) - 1
     token = _TOKEN.match(body, offset)
     end = token.end() if token else offset + 1
-    why, cure = translate_syntax_error(_EXPECTING.sub("", found[4]))
-    return BadExpression(f"not a CEL expression: {why}", start + offset, start + end, cure, at)
+    why, advice = translate_syntax_error(_EXPECTING.sub("", found[4]))
+    return BadExpression(f"not a CEL expression: {why}", start + offset, start + end, advice, at)
 
 
 def _describe_failure(body: str, reads: tuple[Read, ...], scope: Scope, error: Exception) -> str:
@@ -218,8 +218,8 @@ def _check_calls(tokens: list[re.Match[str]], start: int, at: KeyPath) -> None:
         place = (start + token.start(), start + token.end())
         if after == "(" and token[0] not in FUNCTIONS:
             guess = closest_match(token[0], FUNCTIONS)
-            cure = f"did you mean `{guess}`?" if guess else None
-            raise BadExpression(f"there is no function `{token[0]}`", *place, cure, at)
+            advice = f"did you mean `{guess}`?" if guess else None
+            raise BadExpression(f"there is no function `{token[0]}`", *place, advice, at)
         if after == "{" and token[0] != "in":
             raise BadExpression("message literals are not supported, only maps", *place, None, at)
         if before == "." and _has_no_operand(texts, token, tokens):

@@ -63,8 +63,11 @@ def parse_condition(text: str) -> Template:
 
 
 def _build_condition_error(text: str) -> BadExpression:
-    message, cure = "a condition must be one expression, not text", "put all of it into one `${…}`"
-    return BadExpression(message, 0, len(text), cure)
+    message, advice = (
+        "a condition must be one expression, not text",
+        "put all of it into one `${…}`",
+    )
+    return BadExpression(message, 0, len(text), advice)
 
 
 def _parse_escaped(text: str, body: str) -> Template:
@@ -200,8 +203,8 @@ def _split(text: str, at: KeyPath) -> Iterator[Piece]:
             yield place, start, text[place:start]
         end = _find_closing_brace(text, start + 2)
         if end < 0:
-            cure = "write `$${` for a literal `${`"
-            raise BadExpression("`${` is not closed", start, start + 2, cure, at)
+            advice = "write `$${` for a literal `${`"
+            raise BadExpression("`${` is not closed", start, start + 2, advice, at)
         yield start + 2, end, None
         place = end + 1
     if place < len(text):
@@ -256,8 +259,8 @@ def _parse_expression(text: str, offset: int, at: KeyPath, reads: list[Read]) ->
             return _build_reader(path, body, value)
     if (where := _BRACE_OR_STRING.sub(_blank_out, body).find("??")) >= 0:
         message = "`??` needs a plain path on its left and a literal on its right"
-        cure = "write `path ?? literal`, or use `has()`"
-        raise BadExpression(message, start + where, start + where + 2, cure, at)
+        advice = "write `path ?? literal`, or use `has()`"
+        raise BadExpression(message, start + where, start + where + 2, advice, at)
     return _parse_cel_expression(body, start, at, reads)
 
 
@@ -286,10 +289,10 @@ def _parse_default(body: str, where: int, start: int, at: KeyPath) -> Any:
     found = _LITERAL.fullmatch(body, where)
     value = None if found is None else _decode_literal(found)
     if found is None or value in (math.inf, -math.inf):
-        cure = "a string in quotes, a number, `true`, `false` or `null`"
+        advice = "a string in quotes, a number, `true`, `false` or `null`"
         begin = where if where < len(body) else body.rindex("??")
         span = (start + begin, start + len(body))
-        raise BadExpression("expected a literal after `??`", *span, cure, at)
+        raise BadExpression("expected a literal after `??`", *span, advice, at)
     return value
 
 

@@ -158,8 +158,8 @@ def _structure_need(_: str, value: Any) -> NeedSpec:
         if value in CONDITIONS:
             return value
         wrong = expected_one_of(value, CONDITIONS)
-        cure = wrong.help or f'write a label in an array: ["{value}"]'
-        raise InvalidValue(wrong.rule, wrong.message, cure, candidates=wrong.candidates)
+        advice = wrong.help or f'write a label in an array: ["{value}"]'
+        raise InvalidValue(wrong.rule, wrong.message, advice, candidates=wrong.candidates)
     if type(value) is not list or not value:
         raise expected("a condition, or an array of labels", value)
     return tuple(structure_each(enumerate(value), _structure_label).values())
@@ -247,8 +247,8 @@ def _structure_object(value: Any, what: str = "a table") -> Any:
 def _structure_state(_: str, value: Any) -> Any:
     schema = _structure_object(value, "a JSON Schema (a table) with `initial`")
     if "initial" not in schema:
-        cure = "set `initial`, its value when a run starts"
-        raise InvalidValue(codes.MISSING_KEY, "`initial` is missing", cure, is_key=True)
+        advice = "set `initial`, its value when a run starts"
+        raise InvalidValue(codes.MISSING_KEY, "`initial` is missing", advice, is_key=True)
     return schema
 
 

@@ -135,14 +135,16 @@ def _build_unknown_key(name: str, cls: type, path: KeyPath) -> StructuringError:
     place = _as_written((*path, name))
     known = list_known_keys(cls)
     if cls is StepSpec and name in list_known_keys(NodeSpec):
-        cure = "this key belongs to the node, not to its steps"
-        return StructuringError(place, codes.UNKNOWN_KEY, f"`{name}` is not a key here", cure, True)
+        advice = "this key belongs to the node, not to its steps"
+        return StructuringError(
+            place, codes.UNKNOWN_KEY, f"`{name}` is not a key here", advice, True
+        )
     guess = closest_match(name, known)
     listed = "known here: " + ", ".join(f"`{key}`" for key in known)
-    cure = f"did you mean `{guess}`?" if guess else listed
+    advice = f"did you mean `{guess}`?" if guess else listed
     message = f"`{name}` is not a key here"
     return StructuringError(
-        place, codes.UNKNOWN_KEY, message, cure, True, guess, candidates=tuple(known)
+        place, codes.UNKNOWN_KEY, message, advice, True, guess, candidates=tuple(known)
     )
 
 

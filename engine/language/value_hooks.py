@@ -218,16 +218,16 @@ _match_name = re.compile(NAME_PATTERN).fullmatch
 def check_name(name: str) -> None:
     """Check that a name is an identifier."""
     if not _match_name(name):
-        cure = "letters, digits and `_`, no digit first"
-        raise InvalidValue(codes.BAD_NAME, f"`{name}` is not a name", cure, is_key=True)
+        advice = "letters, digits and `_`, no digit first"
+        raise InvalidValue(codes.BAD_NAME, f"`{name}` is not a name", advice, is_key=True)
 
 
 def check_identifier(name: str) -> None:
     """Check that a name is an identifier and not reserved, so that expressions can use it."""
     check_name(name)
     if name in RESERVED_NAMES:
-        cure = f"use another name, such as `{name}_`"
-        raise InvalidValue(codes.BAD_NAME, f"`{name}` is a reserved word", cure, is_key=True)
+        advice = f"use another name, such as `{name}_`"
+        raise InvalidValue(codes.BAD_NAME, f"`{name}` is a reserved word", advice, is_key=True)
 
 
 def check_exit_name(name: str) -> None:

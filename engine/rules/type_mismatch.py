@@ -63,8 +63,8 @@ def _check_condition(plan: Plan, node: Node, accepted: _AcceptedTypes) -> Iterat
     if accepted.are_disjoint(found, _BOOLEAN_TYPE):
         source, place = plan.spec.source, (*plan.key_path_of(node), "when")
         message = _build_message(found, _BOOLEAN_TYPE)
-        cure = "a condition must be true or false: compare the value with something"
-        yield Diagnostic(RULE, message, source, source.value_span(place), cure, node.name)
+        advice = "a condition must be true or false: compare the value with something"
+        yield Diagnostic(RULE, message, source, source.value_span(place), advice, node.name)
 
 
 def _check_step(plan: Plan, node: Node, at: int, accepted: _AcceptedTypes) -> Iterator[Diagnostic]:

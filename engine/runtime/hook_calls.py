@@ -76,8 +76,8 @@ class HookCaller:
         self._begun_nodes.add(node)
         for hook in self._hooks:
             for name in ("before_node", "before_attempt") if first else ("before_attempt",):
-                told = self._hook_context(path=node) if name == "before_node" else about
-                problem = await self._call(hook, name, told)
+                subject = self._hook_context(path=node) if name == "before_node" else about
+                problem = await self._call(hook, name, subject)
                 if problem is not None and hook.policy == "fail":
                     message = f"hook `{hook.name}`: {problem}"
                     return Outcome("error", error=message, permanent=True)
@@ -101,9 +101,9 @@ class HookCaller:
             if inspect.isawaitable(found):
                 await found
         except Exception as error:  # the hook's own
-            told = str(self._redact(f"{type(error).__name__}: {error}"))
-            _log.warning("hook `%s` failed in `%s`: %s", hook.name, name, told)
-            return told
+            text = str(self._redact(f"{type(error).__name__}: {error}"))
+            _log.warning("hook `%s` failed in `%s`: %s", hook.name, name, text)
+            return text
         return None
 
     async def _call_node_hooks(self) -> None:

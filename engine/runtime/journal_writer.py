@@ -109,7 +109,7 @@ class JournalWriter:
             self._call_in_trio(self._report_failure)
 
     def _write_until_closed(self, store: Store) -> None:
-        place, seq, heard, over = self._target, self._target.last_event, 0, False
+        place, seq, last_request, over = self._target, self._target.last_event, 0, False
         looked = renewed = time.monotonic()
         while not over:
             self._wakeup.wait(_FLUSH_INTERVAL)
@@ -125,9 +125,9 @@ class JournalWriter:
                 self._call_in_trio(partial(self._wake_waiters, waiting))
             if now - looked > _POLL_INTERVAL:
                 looked = now
-                for number, kind, data in store.pending_requests(place.run, heard):
+                for number, kind, data in store.pending_requests(place.run, last_request):
                     self._call_in_trio(partial(self._on_request, kind, data))
-                    heard = number
+                    last_request = number
         store.release(place.run, place.epoch)
 
     def _take_queued(self) -> tuple[list[Event], list[trio.Event]]:

@@ -258,5 +258,5 @@ def _exit_code(plan: Plan, ends: Mapping[str, Event], node: str, exit: str) -> i
     if exit.isdigit() and int(exit) < 256:
         return int(exit)
     guess = closest_match(exit, aliases)
-    cure = f", did you mean `{guess}`?" if guess else ""
-    raise InputError((f"`{node}` has no exit `{exit}`{cure}",))
+    advice = f", did you mean `{guess}`?" if guess else ""
+    raise InputError((f"`{node}` has no exit `{exit}`{advice}",))

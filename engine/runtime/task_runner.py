@@ -71,7 +71,7 @@ class TaskRunner:
         """Run the attempt's body to its end and return the outcome; a trio checkpoint for bodies that are."""
         task = attempt.body.task
         assert task is not None
-        heard = (
+        capture = (
             output_capture.begin_attempt_output(partial(self._record_note, attempt))
             if output_capture.is_capturing()
             else None
@@ -90,8 +90,8 @@ class TaskRunner:
             _reraise_cancellation(error)
             return self._outcome_of_exception(error)
         finally:
-            if heard is not None:
-                output_capture.end_attempt_output(heard)
+            if capture is not None:
+                output_capture.end_attempt_output(capture)
         return self._outcome_of_value(attempt, task, value)
 
     async def _run_body(self, attempt: AttemptState, task: Task) -> Any:
@@ -181,8 +181,8 @@ class TaskRunner:
             progress = float(share) if text.startswith(PROGRESS_PREFIX) else None
         except ValueError:  # the prefix is not from `report`
             progress = None
-        told = text if progress is None else f"{progress:.0%} {message}".rstrip()
-        self.on_note(attempt, told, progress)
+        shown = text if progress is None else f"{progress:.0%} {message}".rstrip()
+        self.on_note(attempt, shown, progress)
 
     # -- how it ended -----------------------------------------------------------------------------
 

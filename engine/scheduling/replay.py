@@ -142,8 +142,8 @@ class _Replay:
 
     def _mismatch_error(self, event: Event | None) -> JournalError:
         known = self.events[self.at]
-        told = f"`{event.kind}` of `{event.path}`" if event else "nothing"
+        emitted = f"`{event.kind}` of `{event.path}`" if event else "nothing"
         return JournalError(
             f"the journal belongs to another spec or engine version: its event {self.at + 1} is "
-            f"`{known.kind}` of `{known.path}`, but replaying the run gives {told}"
+            f"`{known.kind}` of `{known.path}`, but replaying the run gives {emitted}"
         )

@@ -210,9 +210,9 @@ def _build_missing(error: Any, path: KeyPath) -> SchemaViolation:
 def _build_unknown(name: str, path: KeyPath, known: list[str]) -> SchemaViolation:
     guess = closest_match(name, known)
     listed = ", ".join(f"`{k}`" for k in sorted(known))
-    cure = f"did you mean `{guess}`?" if guess else f"known here: {listed}" if known else None
+    advice = f"did you mean `{guess}`?" if guess else f"known here: {listed}" if known else None
     message = f"`{name}` is not known here"
-    return SchemaViolation("unknown", (*path, name), message, name, cure, tuple(known))
+    return SchemaViolation("unknown", (*path, name), message, name, advice, tuple(known))
 
 
 def _describe_violation(error: Any) -> str:

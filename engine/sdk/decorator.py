@@ -117,8 +117,8 @@ def _declare_task(found: Any, declaration: Declaration, name: str | None = None)
     if not inspect.isroutine(found) and not isinstance(found, type):
         what = f"`{name}`" if name else f"a value of type `{type(found).__name__}`"
         by_place = isinstance(found, str) and name is None
-        cure = f'pass the id as a keyword: `@task(id="{found}")`' if by_place else None
-        raise TaskError(f"{what} is neither a function nor a class", cure)
+        advice = f'pass the id as a keyword: `@task(id="{found}")`' if by_place else None
+        raise TaskError(f"{what} is neither a function nor a class", advice)
     return _task_from_function(found, declaration)
 
 

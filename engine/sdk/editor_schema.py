@@ -36,10 +36,10 @@ def build_editor_schema(tasks: Iterable[Task]) -> dict[str, Any]:
             defs[_definition_name(task)] = _build_input_schema(task)
     defs["taskInputs"] = {"allOf": [_build_task_rule(task) for task in known]}
     for kind in ("node", "step"):
-        told = defs[kind]["properties"]["task"]
+        task_key = defs[kind]["properties"]["task"]
         defs[kind]["properties"]["task"] = {
-            "description": told["description"],
-            "anyOf": [{"enum": [task.id for task in known]}, {"$ref": told["$ref"]}],
+            "description": task_key["description"],
+            "anyOf": [{"enum": [task.id for task in known]}, {"$ref": task_key["$ref"]}],
         }
         defs[kind]["allOf"] = [{"$ref": "#/$defs/taskInputs"}]
     _write_additional_properties(made)
@@ -69,8 +69,10 @@ def _definition_name(task: Task) -> str:
 
 def _build_task_rule(task: Task) -> dict[str, Any]:
     """Return the constraint on a step with this task."""
-    told = task.description or task.name
-    then: dict[str, Any] = {"properties": {"with": {"description": told}}} if told else {}
+    description = task.description or task.name
+    then: dict[str, Any] = (
+        {"properties": {"with": {"description": description}}} if description else {}
+    )
     if task.input_schema is not None:
         then = {
             "properties": {"with": {"$ref": f"#/$defs/{_escape_pointer(_definition_name(task))}"}}

@@ -89,8 +89,8 @@ def _build_step_task(
 ) -> Task:
     method = getattr(cls, f"execute_{name}", None)
     if not inspect.iscoroutinefunction(method):
-        cure = f"define `async def execute_{name}(self, inputs, context)`"
-        raise TaskError(f"step `{name}` of task `{id}` has no method", cure)
+        advice = f"define `async def execute_{name}(self, inputs, context)`"
+        raise TaskError(f"step `{name}` of task `{id}` has no method", advice)
     count = len(inspect.signature(method).parameters)
     if count not in (2, 3):
         raise TaskError(

@@ -119,17 +119,17 @@ def _explain_missing_outputs(plan: Plan, result: Result, script: Script, prefix:
         children = _sub_pipelines_of(plan.nodes_by_name[name])
         inner = f"{prefix}{name}/"
 
-        def told(text: str, own: str = inner) -> str:
+        def explain(text: str, own: str = inner) -> str:
             return _add_cause(plan, text, script, prefix, own)
 
         for attempt in node.all_attempts():
-            attempt.error = None if attempt.error is None else told(attempt.error)
+            attempt.error = None if attempt.error is None else explain(attempt.error)
             if attempt.run is not None:
                 child, within = children[attempt.step], f"{inner}{attempt.step}/"
                 attempt.run = _explain_missing_outputs(child, attempt.run, script, within)
-        reason = attrs.evolve(node.reason, message=told(node.reason.message))
+        reason = attrs.evolve(node.reason, message=explain(node.reason.message))
         items = node.items and tuple(
-            attrs.evolve(i, reason=attrs.evolve(i.reason, message=told(i.reason.message)))
+            attrs.evolve(i, reason=attrs.evolve(i.reason, message=explain(i.reason.message)))
             for i in node.items
         )
         nodes[name] = attrs.evolve(node, reason=reason, items=items)

@@ -137,11 +137,11 @@ def _status_error(response: httpx.Response, data: bytes) -> Exception:
     """Return the exception for a status other than 200: 429 and 5xx can be retried."""
     try:
         error = json.loads(data)["error"]
-        told = str(error.get("message", "")) if isinstance(error, dict) else str(error)
+        detail = str(error.get("message", "")) if isinstance(error, dict) else str(error)
     except (ValueError, KeyError, TypeError, RecursionError):
-        told = ""
+        detail = ""
     status = response.status_code
-    message = f"the model's server answered {status}{f': {told[:500]}' if told else ''}"
+    message = f"the model's server answered {status}{f': {detail[:500]}' if detail else ''}"
     if status != 429 and status < 500:
         return Permanent(message)
     asked = response.headers.get("Retry-After", "")
