@@ -44,7 +44,7 @@ SKIPPED = -1
 """The choice that skips a node: its own `when` is false."""
 
 
-# -- what is found ---------------------------------------------------------------------------------
+# -- results ---------------------------------------------------------------------------------------
 
 
 @frozen
@@ -288,7 +288,7 @@ class Search:
         masks = reversed(self.choices.endings[node])
         yield from sorted(masks, key=lambda mask: (want & mask).bit_count())
 
-    # -- why not -----------------------------------------------------------------------------------
+    # -- reasons -----------------------------------------------------------------------------------
 
     def _iter_required_edges(self, node: int) -> Iterator[int]:
         """Yield the edges, by position, that a node requires and whose condition is not `always`."""
@@ -306,7 +306,7 @@ class Search:
     def _find_conflict(
         self, target: int, follow: Callable[[int], Iterable[int]], only: bool
     ) -> Conflict | None:
-        """Return the nearest node of which the edges followed from the target require too much."""
+        """Return the conflict at the nearest node of which the edges followed from the target require too much."""
         via: dict[int, Edge] = {}
         asks: dict[int, dict[int, Edge]] = {}
         queue = [target]

@@ -39,7 +39,7 @@ STEP_SEARCH_BUDGET = 20_000
 class Ending:
     """One way to end, in `step`.
 
-    The label is that of exit `code`; with a code of None, it comes from a route or is None.
+    The label is that of exit `code`; with a code of None, it comes from a route or is an outcome that is not an exit.
     """
 
     result: Verdict

@@ -123,7 +123,7 @@ def _build_variables(reads: tuple[Read, ...], scope: Scope) -> dict[str, Any]:
     return values
 
 
-# -- what went wrong ---------------------------------------------------------------------------
+# -- errors ------------------------------------------------------------------------------------
 
 _ERROR = re.compile(r"ERROR: <input>:(\d+):(\d+): (Syntax error: )?(.*)")
 _EXPECTING = re.compile(r"\s*expecting [\s\S]*")
@@ -173,7 +173,7 @@ def _to_json(value: Any, body: str) -> Any:
     )
 
 
-# -- what it reads -----------------------------------------------------------------------------
+# -- reads -------------------------------------------------------------------------------------
 
 _TOKEN = re.compile(
     rf"""(?P<skip>\s+|//[^\n]*) | (?P<string>{STRING_PATTERN}) | (?P<number>[0-9][0-9A-Za-z_.]*)

@@ -22,7 +22,7 @@ __all__ = [
     "translate_syntax_error",
 ]
 
-# -- what is written ---------------------------------------------------------------------------
+# -- syntax errors -----------------------------------------------------------------------------
 
 _UNEXPECTED = r"(?:mismatched|extraneous) input|no viable alternative at input"
 _SYNTAX_MESSAGES: tuple[tuple[str, str, str | None], ...] = (
@@ -61,7 +61,7 @@ def translate_syntax_error(message: str) -> tuple[str, str | None]:
     return "the syntax is not valid", None
 
 
-# -- what is evaluated -------------------------------------------------------------------------
+# -- errors of evaluation ----------------------------------------------------------------------
 
 _WRONG_TYPES = "the types do not fit the operation"
 _RUNTIME_MESSAGES: tuple[tuple[str, str], ...] = (

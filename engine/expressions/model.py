@@ -29,7 +29,7 @@ MISSING = object()
 """Stands for a value that is not there; None is one that is."""
 
 Scope = Mapping[str, Any]
-"""Values by root name: `inputs`, `steps`, `run`, `env`, `secrets`, and the nodes that have an output."""
+"""Values by root name: `inputs`, `state`, `steps`, `run`, `env`, `secrets`, and the nodes that have an output."""
 
 
 class BadExpression(ValueError):
@@ -74,7 +74,10 @@ class Read:
 
 @frozen(eq=False)
 class Template:
-    """A value that may contain expressions; if `is_constant` it has none and `evaluate` returns a copy of the value."""
+    """A value that may contain expressions.
+
+    If `is_constant` it has none, and `evaluate` returns a copy of the value.
+    """
 
     reads: tuple[Read, ...]
     is_constant: bool

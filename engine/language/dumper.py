@@ -47,7 +47,7 @@ def dump(spec: Spec | Mapping[str, Any]) -> str:
     return tomli_w.dumps({"engine": LANGUAGE_VERSION, **data})
 
 
-# -- what has a short and a long form ------------------------------------------------------------
+# -- values with a short and a long form ---------------------------------------------------------
 
 
 def _unstructure_route(route: RouteSpec) -> str | dict[str, Any]:

@@ -113,10 +113,10 @@ def _structure_valid_parts(data: dict[str, Any]) -> tuple[Spec, list[Structuring
     while wrong:
         named = {m.path for m in wrong if m.rule is codes.BAD_NAME}
         gone = [m.path for m in wrong if m.rule is not codes.BAD_NAME]
-        mended = _without_errors(data, gone, named)
-        if mended == data and not named:
+        cleaned = _without_errors(data, gone, named)
+        if cleaned == data and not named:
             return attrs.evolve(structure_spec({}), omitted_paths=frozenset({*broken, ()})), found
-        data = mended
+        data = cleaned
         broken |= {restore_indexes(broken, path) for path in gone}
         misnamed |= named
         spec, wrong = _try_structure(data)

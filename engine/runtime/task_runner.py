@@ -184,7 +184,7 @@ class TaskRunner:
         shown = text if progress is None else f"{progress:.0%} {message}".rstrip()
         self.on_note(attempt, shown, progress)
 
-    # -- how it ended -----------------------------------------------------------------------------
+    # -- outcomes ---------------------------------------------------------------------------------
 
     def _outcome_of_value(self, attempt: AttemptState, task: Task, value: Any) -> Outcome:
         """Turn an `Exit` or a plain value into an outcome; a value that the task may not return becomes `error`."""

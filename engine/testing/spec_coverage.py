@@ -71,7 +71,7 @@ def _iter_points(plan: Plan, taken: set[CoverageKey]) -> Iterator[CoveragePoint]
                 yield CoveragePoint(name, what, file, _point_span(part, node, step, key), done)
 
 
-# -- what there is -----------------------------------------------------------------------------
+# -- points of a plan --------------------------------------------------------------------------
 
 
 def _points_of_node(node: Node) -> Iterator[tuple[str, str, KeyPath]]:
@@ -98,7 +98,7 @@ def _point_name(part: Plan, plan: Plan, node: Node, step: str) -> str:
     return own if part is plan or part is plan.finally_plan else f"{part.name}: {own}"
 
 
-# -- what was taken ------------------------------------------------------------------------------
+# -- points that a run takes ---------------------------------------------------------------------
 
 
 def _taken_in_run(plan: Plan, result: Result) -> Iterator[CoverageKey]:

@@ -56,7 +56,7 @@ class OfferedTool:
         return {"name": self.name, "description": self.description, "parameters": self.parameters}
 
 
-# -- what is written -------------------------------------------------------------------------------
+# -- tools in a spec -------------------------------------------------------------------------------
 
 
 def find_tool_references(with_: Mapping[str, Any]) -> Iterator[ToolReference]:
@@ -112,7 +112,7 @@ def _choose_name(tool: Mapping[str, Any], id: str) -> str:
     return name
 
 
-# -- what is offered -------------------------------------------------------------------------------
+# -- tools offered to a model ----------------------------------------------------------------------
 
 
 async def resolve_tools(inputs: Mapping[str, Any], context: Context) -> dict[str, OfferedTool]:
@@ -181,7 +181,7 @@ def _to_text(value: Any) -> str:
     return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
 
 
-# -- what is called --------------------------------------------------------------------------------
+# -- calls -----------------------------------------------------------------------------------------
 
 
 async def call_tools(
