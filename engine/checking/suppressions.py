@@ -60,7 +60,7 @@ def apply_suppressions(root: Source, diagnostics: Iterable[Diagnostic]) -> Diagn
     if own is None:
         return Diagnostics.collect(left)
     left += own.diagnostics
-    # rules say nothing where other errors are: what seems unused beside one may be needed
+    # rules report nothing where other errors are: a comment that seems unused beside one may be needed
     if all(is_ignorable(each.rule) for each in left):
         left += _report_unused(own)
     return Diagnostics.collect(left)

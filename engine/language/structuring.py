@@ -75,7 +75,7 @@ class InvalidName(str):
     __slots__ = ()
 
     def __repr__(self) -> str:
-        return f"Misnamed({super().__repr__()})"
+        return f"InvalidName({super().__repr__()})"
 
 
 # -- equal tables are one object -----------------------------------------------------------------

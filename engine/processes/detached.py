@@ -118,7 +118,7 @@ def state_of(directory: str) -> DetachedState:
     claim = read_claim(directory)
     if claim is None:
         return "free"
-    alive = claim.is_alive  # before the end is looked for: it is written while its process lives
+    alive = claim.is_alive  # before the end is read: it is written while its process lives
     if read_end(directory) is not None:
         return "ended"
     return "running" if alive else "dead"

@@ -1,6 +1,6 @@
 """Recover a resumed run: decide what becomes of each attempt whose end is not recorded.
 
-A detached body is looked for in its attempt's directory: if it still runs, has ended meanwhile or was never begun, the
+A detached body is found by its attempt's directory: if it still runs, has ended meanwhile or was never begun, the
 same attempt goes on, since running it again starts nothing that is already begun. An attempt that was being stopped has ended.
 Every other attempt is lost, and its step says what follows. Source: docs/language.md, "Engines that die".
 """

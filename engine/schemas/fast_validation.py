@@ -48,7 +48,7 @@ def compile_fast_check(schema: Any) -> FastCheck | None:
         validator = jsonschema_rs.Draft202012Validator(
             plain, validate_formats=False, offline=True, keywords={"pattern": _Pattern}
         )
-    except (ValueError, re.error):  # a pattern that is none, a keyword that is not understood
+    except (ValueError, re.error):  # an invalid pattern, or a keyword that is not understood
         return None
     return lambda value, later: (
         _is_json(value)

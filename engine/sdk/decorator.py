@@ -85,7 +85,7 @@ def declared_task(found: object) -> Task | None:
 
     A class does not inherit the declaration of its base class. Never wakes up a lazy proxy.
     """
-    # Looks without asking, as `isinstance` would: a lazy proxy among a module's globals must not wake up.
+    # Not by `isinstance`, which would ask the object: a lazy proxy among a module's globals must not wake up.
     if issubclass(type(found), Task):
         return cast("Task", found)
     own = vars(found) if issubclass(type(found), type) else _read_own_attributes(found)
