@@ -118,7 +118,7 @@ def _build_choices(plan: Plan, on_failure: str, nodes_with_outputs: frozenset[in
         order=plan.order,
         links=tuple(
             tuple(
-                (e.source, _bit_of_condition(bits[e.source], e.condition), e.is_explicit)
+                (e.source, _get_condition_bit(bits[e.source], e.condition), e.is_explicit)
                 for e in node.edges
             )
             for node in plan.nodes
@@ -190,7 +190,7 @@ def _number_conditions(edges: Iterable[Edge]) -> dict[object, Condition]:
     return {e.condition.key: e.condition for e in edges if e.condition.kind != "always"}
 
 
-def _bit_of_condition(bits: Mapping[object, Condition], condition: Condition) -> int:
+def _get_condition_bit(bits: Mapping[object, Condition], condition: Condition) -> int:
     if condition.kind == "always":
         return 0
     return 1 << list(bits).index(condition.key) if len(bits) > 1 else 1
@@ -214,7 +214,7 @@ def _compute_masks(
         return tuple(
             dict(_iter_continuing_endings(node, query, list_endings(node, query.bits.values())))
         )
-    results = _possible_results(node)
+    results = _find_possible_results(node)
     key = (results, node.allow_failure, tuple(query.bits))
     if key not in memo:
         endings = [Ending(result, "", None, 0) for result in results]
@@ -302,7 +302,7 @@ def has_output(node: Node, ending: Ending) -> bool:
     )
 
 
-def _possible_results(node: Node) -> tuple[Verdict, ...]:
+def _find_possible_results(node: Node) -> tuple[Verdict, ...]:
     """Return the results that a node can have; conditions other than labels depend on nothing else."""
     step = node.machine.steps[0]
     if node.fan is None and len(node.machine.steps) == 1 and not step.routes and not step.default:

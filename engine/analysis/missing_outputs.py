@@ -197,18 +197,18 @@ def _check_step_reads(plan: Plan, reads: _ReadsByTarget) -> Iterator[MissingOutp
         if node.name in plan.invalid_nodes:
             continue
         absent = find_missing_step_outputs(
-            node, {at: set(map(_evaluation_point, found)) for at, found in by_step.items()}
+            node, {at: set(map(_get_evaluation_point, found)) for at, found in by_step.items()}
         )
         for watched, found in by_step.items():
             for site in found:
-                at = _evaluation_point(site)
+                at = _get_evaluation_point(site)
                 if at in absent[watched].found:
                     yield MissingOutput(site, absent[watched].found[at])
                 elif at in absent[watched].undecided:
                     yield site
 
 
-def _evaluation_point(site: ReadSite) -> int:
+def _get_evaluation_point(site: ReadSite) -> int:
     if site.step is None:
         return END
     return after_step(site.step) if site.key == "set" else site.step

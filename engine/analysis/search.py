@@ -127,7 +127,7 @@ class Search:
         if not self._join_holds(target):
             return DeadEdges(tuple(self._iter_dead_edges(target)))
         cone = self._find_ancestors(target, bool(self.choices.blocking))
-        perils = self._blocking_ancestors(cone, ())
+        perils = self._find_blocking_ancestors(cone, ())
         if self._find_assignment(cone, perils):
             return None
         clash = self._find_conflict(target, self._iter_required_edges, only=True)
@@ -141,14 +141,18 @@ class Search:
         `skipped` are nodes that the target waits for. Return None if there is no such run.
         """
         cone = self._find_ancestors(target, bool(self.choices.blocking or skipped))
-        return self._find_assignment(cone, self._blocking_ancestors(cone, skipped))
+        return self._find_assignment(cone, self._find_blocking_ancestors(cone, skipped))
 
     def find_guaranteed(self) -> dict[int, int]:
         """Return the nodes that start in every run, with the conditions that they satisfy however they end."""
         return self._find_certain(self.choices.order, {})
 
-    def _blocking_ancestors(self, cone: Sequence[int], shunned: Collection[int]) -> list[int]:
-        bad = [node for node in cone[:-1] if node in self.choices.blocking or node in shunned]
+    def _find_blocking_ancestors(
+        self, cone: Sequence[int], required_skips: Collection[int]
+    ) -> list[int]:
+        bad = [
+            node for node in cone[:-1] if node in self.choices.blocking or node in required_skips
+        ]
         return [node for node in bad if node not in self.skipped]
 
     def _join_holds(self, node: int) -> bool:
@@ -207,7 +211,7 @@ class Search:
             if self._is_skipped(node, picks):
                 continue
             if join_holds(self.choices.links[node], self.choices.any[node], may):
-                may[node] = union_masks(self._masks_of(node, picks))
+                may[node] = union_masks(self._get_masks(node, picks))
         return may
 
     def _find_certain(self, cone: Sequence[int], picks: ActiveConditions) -> dict[int, int]:
@@ -219,13 +223,13 @@ class Search:
             ):
                 continue
             if join_holds(self.choices.links[node], self.choices.any[node], must):
-                must[node] = intersect_masks(self._masks_of(node, picks))
+                must[node] = intersect_masks(self._get_masks(node, picks))
         return must
 
     def _is_skipped(self, node: int, picks: ActiveConditions) -> bool:
         return node in self.skipped or picks.get(node) == SKIPPED
 
-    def _masks_of(self, node: int, picks: ActiveConditions) -> tuple[int, ...]:
+    def _get_masks(self, node: int, picks: ActiveConditions) -> tuple[int, ...]:
         return (picks[node],) if node in picks else self.choices.endings[node]
 
     def _find_support(
@@ -261,14 +265,14 @@ class Search:
     def _is_compatible(
         self, link: IncomingEdge, asked: ActiveConditions, picks: ActiveConditions
     ) -> bool:
-        return is_satisfiable(asked.get(link[0], 0) | link[1], self._masks_of(link[0], picks))
+        return is_satisfiable(asked.get(link[0], 0) | link[1], self._get_masks(link[0], picks))
 
     def _find_conflicting_node(
         self, asked: ActiveConditions, picks: ActiveConditions
     ) -> int | None:
         """Return a node of which more is required than one ending gives, or None."""
         for node, want in asked.items():
-            if want and not is_satisfiable(want, self._masks_of(node, picks)):
+            if want and not is_satisfiable(want, self._get_masks(node, picks)):
                 return node
         return None
 

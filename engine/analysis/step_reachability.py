@@ -83,14 +83,14 @@ def reachable_endings(
 ) -> frozenset[Ending]:
     """Return every ending that some run of the node reaches."""
     distinguished = None if distinguished_codes is None else frozenset(distinguished_codes)
-    known = _cached_endings(machine)
+    known = _get_endings_cache(machine)
     if distinguished not in known:
         known[distinguished] = frozenset(_iter_endings(machine, distinguished))
     return known[distinguished]
 
 
 @memoize
-def _cached_endings(machine: Machine) -> dict[frozenset[int] | None, frozenset[Ending]]:
+def _get_endings_cache(machine: Machine) -> dict[frozenset[int] | None, frozenset[Ending]]:
     """Return the cache of reachable endings of a machine, by the exit codes that they distinguish."""
     return {}
 

@@ -115,25 +115,25 @@ def _parse_value(value: Any, at: KeyPath, reads: list[Read]) -> tuple[Evaluator,
     if isinstance(value, str):
         return _parse_text(value, at, reads)
     if isinstance(value, dict):
-        makes, constant = _parts(value.items(), at, reads)
+        makes, constant = _parse_parts(value.items(), at, reads)
         made = [*zip(value, makes, strict=True)]
         if not made:
             return _evaluate_empty, True
         return (lambda scope: {key: make(scope) for key, make in made}), constant
     if isinstance(value, list):
-        makes, constant = _parts(enumerate(value), at, reads)
+        makes, constant = _parse_parts(enumerate(value), at, reads)
         return (lambda scope: [make(scope) for make in makes]), constant
     return (lambda scope: value), True
 
 
-def _parts(
+def _parse_parts(
     items: Iterable[tuple[str | int, Any]], at: KeyPath, reads: list[Read]
 ) -> tuple[list[Evaluator], bool]:
     """Return the evaluator of each item, and whether all items are constant."""
     makes, all_constant = [], True
     for key, item in items:
         if isinstance(item, str) and "${" not in item:
-            makes.append(_text_of(item))
+            makes.append(_build_text_evaluator(item))
             continue
         make, constant = _parse_value(item, (*at, key), reads)
         makes.append(make)
@@ -141,7 +141,7 @@ def _parts(
     return makes, all_constant
 
 
-def _text_of(text: str) -> Evaluator:
+def _build_text_evaluator(text: str) -> Evaluator:
     return lambda scope: text
 
 

@@ -142,14 +142,14 @@ def _structure_names(value: Any, _: Any) -> tuple[str, ...]:
 def _structure_unique(value: list[Any], what: str) -> tuple[str, ...]:
     named: list[str] = []
 
-    def one(_: int, name: Any) -> None:
+    def structure_one(_: int, name: Any) -> None:
         if type(name) is not str:
             raise expected(what, name)
         if name in named:
             raise InvalidValue(codes.WRONG_TYPE, f"`{name}` is named twice")
         named.append(name)
 
-    structure_each(enumerate(value), one)
+    structure_each(enumerate(value), structure_one)
     return tuple(named)
 
 
@@ -175,12 +175,12 @@ def _build_table_hook(
     hook: StructureHook, check: Callable[[str], None] = lambda name: None
 ) -> StructureHook:
     """Return a hook for tables: each name must pass `check`, each value is structured by `hook(name, value)`."""
-    one = _add_name_check(hook, check)
+    structure_one = _add_name_check(hook, check)
 
     def read(value: Any, _: Any) -> dict[str, Any]:
         return {
             str(name): made
-            for name, made in structure_each(_expect_table(value).items(), one).items()
+            for name, made in structure_each(_expect_table(value).items(), structure_one).items()
         }
 
     return read
@@ -189,7 +189,7 @@ def _build_table_hook(
 def _add_name_check(hook: StructureHook, check: Callable[[str], None]) -> StructureHook:
     """Return the hook with a check of the name added before it."""
 
-    def one(name: str, item: Any) -> Any:
+    def structure_one(name: str, item: Any) -> Any:
         try:
             if type(name) not in (InvalidName, InlineStepName):
                 check(name)
@@ -197,7 +197,7 @@ def _add_name_check(hook: StructureHook, check: Callable[[str], None]) -> Struct
             return _collect_errors([bad], lambda: hook(name, item))
         return hook(str(name), item)
 
-    return one
+    return structure_one
 
 
 def _structure_node(name: str, value: Any) -> NodeSpec:
@@ -292,12 +292,12 @@ def _register_structure(kind: type, **hooks: StructureHook) -> StructureHook:
     }
 
     @cache
-    def made() -> StructureHook:
+    def get_hook() -> StructureHook:
         """Build the hook when the first such table is read: few specs have tables of all classes."""
         return make_dict_structure_fn(kind, CONVERTER, **fields)  # type: ignore[arg-type]
 
     def read(value: Any, cls: Any) -> Any:
-        return made()(_expect_table(value), cls)
+        return get_hook()(_expect_table(value), cls)
 
     CONVERTER.register_structure_hook(kind, read)
     return read

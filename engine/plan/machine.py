@@ -330,7 +330,9 @@ def find_unbounded_loops(machine: Machine) -> tuple[tuple[LoopEdge, ...], ...]:
     """
     reached = _find_reachable_steps(machine)
     hops = {
-        at: [h for route in machine.steps[at].iter_routes() if (h := _unbounded_hop(at, route))]
+        at: [
+            h for route in machine.steps[at].iter_routes() if (h := _find_unbounded_edge(at, route))
+        ]
         for at in reached
     }
     if not any(hops.values()):
@@ -351,12 +353,12 @@ def _find_reachable_steps(machine: Machine) -> dict[int, None]:
     return seen
 
 
-def _unbounded_hop(at: int, route: Route) -> LoopEdge | None:
+def _find_unbounded_edge(at: int, route: Route) -> LoopEdge | None:
     target = route.to if route.max is None else route.then
     return LoopEdge(at, route, route.max is not None) if isinstance(target, int) else None
 
 
-def _target_of_edge(hop: LoopEdge) -> int:
+def _get_target(hop: LoopEdge) -> int:
     target = hop.route.then if hop.is_by_then else hop.route.to
     assert isinstance(target, int)
     return target
@@ -380,7 +382,7 @@ def _iter_loops(hops: Mapping[int, list[LoopEdge]]) -> Iterator[tuple[LoopEdge, 
                 if path:
                     path.pop()
                 continue
-            to = _target_of_edge(hop)
+            to = _get_target(hop)
             if to in place:
                 yield (*path[place[to] :], hop)
             elif to not in done:

@@ -69,7 +69,7 @@ async def execute(
         )
     )
     listen = _redact_events(prepared, listeners) if listeners else None
-    owner, before = _owner_token(prepared), children.OWNER_TOKEN.get()
+    owner, before = _build_owner_token(prepared), children.OWNER_TOKEN.get()
     reset = children.OWNER_TOKEN.set(f"{before}/{owner}" if before else owner)
     done = False
     try:
@@ -80,7 +80,7 @@ async def execute(
         children.OWNER_TOKEN.reset(reset)
         if not done and prepared.options.perform is None:
             await children.kill_escaped(owner)
-    if result.status != "waiting" and (folders := _attempt_directories(prepared)) is not None:
+    if result.status != "waiting" and (folders := _build_attempt_directories(prepared)) is not None:
         await trio.to_thread.run_sync(folders.remove_all)
     if hooking is not None:
         await hooking.after_run(result)
@@ -139,10 +139,10 @@ async def _run_supervised(
         hooking.deliver() if hooking is not None else nullcontext(),
     ):
         unused = resources.release if resources is not None else None
-        again = _build_scheduler(prepared, _listener(prepared, writer, listen), unused)
+        again = _build_scheduler(prepared, _build_listener(prepared, writer, listen), unused)
         if prepared.events:
             again.scheduler.release_resources(again.scheduler.now)
-        folders = _attempt_directories(prepared)
+        folders = _build_attempt_directories(prepared)
         opened, said = await _open_attempts(prepared, again, folders, owner)
         perform = options.perform or TaskRunner(
             workers,
@@ -208,7 +208,7 @@ def _open_resources(
     ).manage()
 
 
-def _attempt_directories(prepared: PreparedRun) -> AttemptDirectories | None:
+def _build_attempt_directories(prepared: PreparedRun) -> AttemptDirectories | None:
     place = prepared.journal_target
     if place is None:
         return None
@@ -296,7 +296,7 @@ def _open_journal(
     )
 
 
-def _listener(
+def _build_listener(
     prepared: PreparedRun, writer: JournalWriter | None, listen: Listener | None
 ) -> Listener | None:
     """Return the function that receives all events; the journal gets them first."""
@@ -321,7 +321,7 @@ def _redact_events(prepared: PreparedRun, listener: Listener) -> Listener:
     )
 
 
-def _owner_token(prepared: PreparedRun) -> str:
+def _build_owner_token(prepared: PreparedRun) -> str:
     """Return the token of a run's processes.
 
     For a stored run it is always the same, so that a run whose engine was killed finds its own processes; it is never

@@ -119,7 +119,7 @@ class JournalWriter:
             seq += len(events)
             now = time.monotonic()
             if events or now - renewed > LEASE_DURATION / 3:
-                store.append(place.run, place.epoch, seq, events, _final_status(events))
+                store.append(place.run, place.epoch, seq, events, _find_final_status(events))
                 renewed = now
             if waiting:
                 self._call_in_trio(partial(self._wake_waiters, waiting))
@@ -157,7 +157,7 @@ class JournalWriter:
         self._on_request("failed", str(self._error))
 
 
-def _final_status(events: list[Event]) -> tuple[str, str] | None:
+def _find_final_status(events: list[Event]) -> tuple[str, str] | None:
     """Return the status and message of the run if these events end it or let it wait, else None."""
     for event in events[::-1]:
         if event.kind == "run_ended":

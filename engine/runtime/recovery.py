@@ -89,7 +89,7 @@ async def recover_attempts(
     places = [directories.directory_of(attempt) if directories else None for attempt in opened]
     going = [p for p, a in zip(places, opened, strict=True) if p and not a.stopping]
     await children.kill_escaped(
-        owner, frozenset(token for p in going for token in _process_tokens(p))
+        owner, frozenset(token for p in going for token in _iter_process_tokens(p))
     )
     here = directories is not None and directories.root.exists()  # else it ran on another machine
     adopted: list[AttemptState] = []
@@ -111,7 +111,7 @@ async def recover_attempts(
     return adopted, begun
 
 
-def _process_tokens(directory: str) -> Iterator[str]:
+def _iter_process_tokens(directory: str) -> Iterator[str]:
     """Yield the tokens of a body's processes: of a detached process, and of a worker that serves many calls."""
     yield detached.token_of_directory(directory)
     claim = detached.read_claim(directory)

@@ -32,7 +32,7 @@ class Redactor:
     """
 
     def __init__(self, secrets: Iterable[str]) -> None:
-        words = sorted({part for secret in secrets for part in _secret_parts(secret)}, key=len)
+        words = sorted({part for secret in secrets for part in _list_secret_parts(secret)}, key=len)
         patterns = [form for word in reversed(words) for form in build_encoded_patterns(word)]
         self._pattern = re.compile("|".join(patterns)) if words else None
         self._prefixes = sorted({form for word in words for form in list_encoded_prefixes(word)})
@@ -86,7 +86,7 @@ class Redactor:
 
     def _redact_prefix(self, text: str) -> str:
         """Return a truncated text without the prefix of a secret at its end."""
-        most = max((_overlap_length(text, head) for head in self._prefixes), default=0)
+        most = max((_measure_overlap(text, head) for head in self._prefixes), default=0)
         return text[: len(text) - most] + REDACTED if most >= MIN_SECRET_LENGTH else text
 
     def _redact_node(self, node: NodeResult) -> NodeResult:
@@ -112,14 +112,14 @@ _MIN_LINE_LENGTH = 8
 """The minimal length of a line of a multi-line secret that is hidden by itself; a brace is not."""
 
 
-def _secret_parts(secret: str) -> list[str]:
+def _list_secret_parts(secret: str) -> list[str]:
     lines = [line for each in secret.splitlines() if (line := each.strip())]
     least = MIN_SECRET_LENGTH if len(lines) == 1 else _MIN_LINE_LENGTH
     parts = [secret, *(line for line in lines if len(line) >= least)]
     return [part for part in parts if part.strip()]
 
 
-def _overlap_length(text: str, head: str) -> int:
+def _measure_overlap(text: str, head: str) -> int:
     """Return how many characters at the end of a text are a prefix of `head`.
 
     0 for a prefix that is too short to be hidden.

@@ -88,7 +88,7 @@ class _Replay:
         else:
             self._replay_turn(event)
         if self.at == before:
-            raise self._mismatch_error(None)
+            raise self._build_mismatch_error(None)
 
     def _replay_cancel(self, event: Event) -> None:
         """Replay a request to cancel the run or one node."""
@@ -100,7 +100,7 @@ class _Replay:
     def _replay_resource(self, event: Event) -> None:
         run, name = self.scheduler.find_run(event.path), event.data["resource"]
         if run is None:
-            raise self._mismatch_error(None)
+            raise self._build_mismatch_error(None)
         if event.kind == "resource_opening":
             self.scheduler.resource_opening(run, name, event.time)
         else:
@@ -127,7 +127,7 @@ class _Replay:
             return
         known = self.events[self.at]
         if known.kind != event.kind or known.path != event.path:
-            raise self._mismatch_error(event)
+            raise self._build_mismatch_error(event)
         self.at += 1
         if event.kind == "attempt_started":
             self.seen.add(known.data["key"])
@@ -140,7 +140,7 @@ class _Replay:
                 # A listener asked in the middle of a turn, which then went on otherwise.
                 self._replay_cancel(follow)
 
-    def _mismatch_error(self, event: Event | None) -> JournalError:
+    def _build_mismatch_error(self, event: Event | None) -> JournalError:
         known = self.events[self.at]
         emitted = f"`{event.kind}` of `{event.path}`" if event else "nothing"
         return JournalError(

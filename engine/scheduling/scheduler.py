@@ -288,7 +288,7 @@ class Scheduler:
         owner = self._alarms.pop_deadline(now)
         if owner is not None:
             while owner is not None:
-                self._deadline_reached(owner)
+                self._apply_deadline(owner)
                 owner = self._alarms.pop_deadline(now)
             self._settle_instant()
 
@@ -366,7 +366,7 @@ class Scheduler:
         after, move = advance(machine, node.state, ends, draw, permanent, asked)
         node.state = after
         if isinstance(move, Stop):
-            self._machine_ended(node, move, at, outcome)
+            self._settle_ended_machine(node, move, at, outcome)
             return
         if self.listen is not None:
             kind, data = event_data.retry_or_route(attempt, after, move)
@@ -404,7 +404,7 @@ class Scheduler:
 
     # -- 2. results of nodes, items and runs -------------------------------------------------------------------
 
-    def _machine_ended(self, node: NodeState, stop: Stop, at: int, outcome: Outcome) -> None:
+    def _settle_ended_machine(self, node: NodeState, stop: Stop, at: int, outcome: Outcome) -> None:
         """Determine the result of a node or item whose machine has ended."""
         output = outcome.output
         if node.plan.outputs is not None and output is not ABSENT:
@@ -706,7 +706,7 @@ class Scheduler:
     def _set_deadline(self, seconds: float, run: RunState, owner: DeadlineOwner) -> None:
         self._alarms.set_deadline(round_to_nanoseconds(self.now + seconds), run, owner)
 
-    def _deadline_reached(self, owner: DeadlineOwner) -> None:
+    def _apply_deadline(self, owner: DeadlineOwner) -> None:
         if owner.is_over:
             return
         if isinstance(owner, RunState):
@@ -736,7 +736,7 @@ class Scheduler:
         node.attempts.append(record)
         node.attempt = attempt
         if first and (plan.deadline is not None or plan.fan is not None):
-            self._first_attempt_started(node)
+            self._note_first_attempt(node)
         if self.listen is not None:
             self._emit_for("attempt_started", attempt.path, event_data.attempt_started, attempt)
         if body.timeout is not None:
@@ -755,7 +755,7 @@ class Scheduler:
             return attempt
         return None
 
-    def _first_attempt_started(self, node: NodeState) -> None:
+    def _note_first_attempt(self, node: NodeState) -> None:
         """Handle the start of the first attempt of a node or an item; the next item may then queue."""
         fan, deadline = node.fan, node.plan.deadline
         if deadline is not None and not (fan and fan.opened_count):

@@ -253,7 +253,7 @@ class RunState:
         self.held: set[str] = set()
         """The resources that are open, or being opened or closed."""
         self.failed = self.cancelled_node = ""
-        """Why the run has failed, and a sentence on the first of its nodes that was cancelled alone; or empty."""
+        """Sentences, or empty: why the run has failed, and which of its nodes was the first to be cancelled alone."""
         self.cause: CancelReason | None = None
         self.asked = False
         self.message = ""

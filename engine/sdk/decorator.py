@@ -129,7 +129,7 @@ def _with_executor(made: Task) -> Task:
     if find_by_qualname(made.target) is made.function:
         return attrs.evolve(made, executor="process")
     if made.executor == "process":
-        raise _not_importable_error(made.id, f"`{made.target}` is not this function")
+        raise _build_not_importable_error(made.id, f"`{made.target}` is not this function")
     return attrs.evolve(made, target=None)
 
 
@@ -179,7 +179,7 @@ def _choose_executor(
     module, qualname = getattr(function, "__module__", None), function.__qualname__
     importable = module not in (None, "__main__") and "<" not in qualname
     if choice == "process" and not importable:
-        raise _not_importable_error(
+        raise _build_not_importable_error(
             declaration.id or function.__name__, f"`{module}:{qualname}` is not an importable name"
         )
     if choice in ("async", "thread"):
@@ -187,7 +187,7 @@ def _choose_executor(
     return choice or "thread", f"{module}:{qualname}" if importable else None
 
 
-def _not_importable_error(id: str, why: str) -> TaskError:
+def _build_not_importable_error(id: str, why: str) -> TaskError:
     return TaskError(
         f"task `{id}` cannot run in a process: a new interpreter cannot import it, {why}",
         "define it at the top level of a module, or set its executor to `thread`",

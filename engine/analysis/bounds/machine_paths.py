@@ -151,7 +151,7 @@ def _compute_exactly(
             total = add_weights(come, weight)
             best[after] = take_maximum(best[after], total) if after in best else total
         for move in moves[state[0]]:
-            for sort, weight in _ending_weights(move, state[1]).items():
+            for sort, weight in _get_ending_weights(move, state[1]).items():
                 total = add_weights(come, weight)
                 endings[sort] = take_maximum(endings[sort], total) if sort in endings else total
     return endings, {state[0] for state, _ in order}
@@ -205,7 +205,7 @@ def _iter_state_edges(
             yield weight, (target, after if part[target] == part[at] else (0,) * len(taken))
 
 
-def _ending_weights(move: Transition, taken: Sequence[int]) -> Mapping[EndingKind, Weight]:
+def _get_ending_weights(move: Transition, taken: Sequence[int]) -> Mapping[EndingKind, Weight]:
     route = move.route
     if route is None or route.max is None:
         return move.to
@@ -222,7 +222,7 @@ def _compute_upper_bound(
     reached: Sequence[int],
 ) -> tuple[dict[EndingKind, Weight], set[int]]:
     """Return an upper bound that holds for every kind of ending, and the steps visited."""
-    longest = _longest_pieces(machine, moves, reached)
+    longest = _find_longest_pieces(machine, moves, reached)
     total = longest[machine.start]
     for at in reached:
         for move in moves[at]:
@@ -236,7 +236,7 @@ def _compute_upper_bound(
     return dict.fromkeys(sorts, total), set(reached)
 
 
-def _longest_pieces(
+def _find_longest_pieces(
     machine: Machine, moves: Sequence[Sequence[Transition]], reached: Sequence[int]
 ) -> dict[int, Weight]:
     """Return the longest path from each step over the remaining routes, wherever it may end."""

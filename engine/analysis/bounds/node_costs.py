@@ -94,7 +94,7 @@ def compute_options(
     """
     effects = build_effects(plan, node)
     if node.fan is not None:
-        return _fan_out_options(effects, node.fan, visits, width, budget, most, linger)
+        return _compute_fan_out_options(effects, node.fan, visits, width, budget, most, linger)
 
     def sorts(ending: Ending, output: bool) -> list[tuple[int, bool]]:
         unmapped = effects.unmapped_ending
@@ -102,10 +102,10 @@ def compute_options(
         return [effects.evaluate(ending), *also]
 
     course = machine_cost(node.machine, visits, sorts, effects.distinguished_codes, budget)
-    return _options_from_cost(effects, course, width, linger)
+    return _build_options(effects, course, width, linger)
 
 
-def _fan_out_options(
+def _compute_fan_out_options(
     effects: Effects,
     fan: FanOut,
     visits: Sequence[Visit],
@@ -132,16 +132,14 @@ def _fan_out_options(
         if ending.label in ("success", "failure") and ending.result in found:
             _record_option(endings, effects.evaluate(ending), found[ending.result].weight)
     steps = tuple(scale_weight(own, most) for own in course.steps)
-    options = _options_from_cost(effects, MachineCost(endings, steps, course.exact), width, linger)
+    options = _build_options(effects, MachineCost(endings, steps, course.exact), width, linger)
     one = _max_weight(each for each in (good, bad) if each is not None)
     return attrs.evolve(
         options, is_time_exact=all(each.is_time_exact for each in found.values()), item=one
     )
 
 
-def _options_from_cost(
-    effects: Effects, course: MachineCost, width: int, linger: float
-) -> NodeOptions:
+def _build_options(effects: Effects, course: MachineCost, width: int, linger: float) -> NodeOptions:
     deadline = effects.node.deadline
     cap = math.inf if deadline is None else deadline + linger
     ways = {sort: cap_weight(weight, cap, width) for sort, weight in course.endings.items()}
