@@ -74,7 +74,7 @@ _StateEdge = tuple[Weight, PathState]
 def machine_cost(
     machine: Machine,
     visits: Sequence[Visit],
-    sorts: EndingKindsOf,
+    kinds_of: EndingKindsOf,
     apart: frozenset[int],
     budget: Budget,
 ) -> MachineCost:
@@ -91,7 +91,8 @@ def machine_cost(
     sizes = Counter(part)
     loops = [at for at in reached if sizes[part[at]] > 1 or at in _list_next_steps(steps[at])]
     moves = [
-        transitions_of(step, at, visits[at], sorts, apart, loops) for at, step in enumerate(steps)
+        transitions_of(step, at, visits[at], kinds_of, apart, loops)
+        for at, step in enumerate(steps)
     ]
     found = _compute_exactly(machine, moves, part, budget)
     endings, visited = found or _compute_upper_bound(machine, moves, part, reached)
@@ -103,7 +104,7 @@ def machine_cost(
         else _NEVER
         for at in range(len(steps))
     ]
-    plain = {sort: weight[:WEIGHT_FIGURES] for sort, weight in endings.items()}
+    plain = {kind: weight[:WEIGHT_FIGURES] for kind, weight in endings.items()}
     return MachineCost(plain, tuple(shares), found is not None)
 
 
@@ -151,9 +152,9 @@ def _compute_exactly(
             total = add_weights(come, weight)
             best[after] = take_maximum(best[after], total) if after in best else total
         for move in moves[state[0]]:
-            for sort, weight in _get_ending_weights(move, state[1]).items():
+            for kind, weight in _get_ending_weights(move, state[1]).items():
                 total = add_weights(come, weight)
-                endings[sort] = take_maximum(endings[sort], total) if sort in endings else total
+                endings[kind] = take_maximum(endings[kind], total) if kind in endings else total
     return endings, {state[0] for state, _ in order}
 
 
@@ -232,8 +233,8 @@ def _compute_upper_bound(
                 total = add_weights(
                     total, scale_weight(add_weights(longest[route.to], move.delay), often)
                 )
-    sorts = [sort for at in reached for move in moves[at] for sort in (*move.to, *move.then)]
-    return dict.fromkeys(sorts, total), set(reached)
+    kinds = [kind for at in reached for move in moves[at] for kind in (*move.to, *move.then)]
+    return dict.fromkeys(kinds, total), set(reached)
 
 
 def _find_longest_pieces(

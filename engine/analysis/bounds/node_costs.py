@@ -96,12 +96,12 @@ def compute_options(
     if node.fan is not None:
         return _compute_fan_out_options(effects, node.fan, visits, width, budget, most, linger)
 
-    def sorts(ending: Ending, output: bool) -> list[tuple[int, bool]]:
+    def kinds_of(ending: Ending, output: bool) -> list[tuple[int, bool]]:
         unmapped = effects.unmapped_ending
         also = [effects.evaluate(unmapped)] if output and unmapped else []
         return [effects.evaluate(ending), *also]
 
-    course = machine_cost(node.machine, visits, sorts, effects.distinguished_codes, budget)
+    course = machine_cost(node.machine, visits, kinds_of, effects.distinguished_codes, budget)
     return _build_options(effects, course, width, linger)
 
 
@@ -118,10 +118,10 @@ def _compute_fan_out_options(
     node = effects.node
     unmapped = may_fail_to_evaluate(node.outputs)
 
-    def sorts(ending: Ending, output: bool) -> list[str]:
+    def kinds_of(ending: Ending, output: bool) -> list[str]:
         return [ending.result, *(["failed"] if output and unmapped else [])]
 
-    course = machine_cost(node.machine, visits, sorts, frozenset(), budget)
+    course = machine_cost(node.machine, visits, kinds_of, frozenset(), budget)
     good, bad = (course.endings.get(result) for result in ("succeeded", "failed"))
     whole = any(body.plan is not None for body in node.bodies)
     items = ItemCosts(fan, most, good, bad, holds_slot(node), whole)
@@ -142,7 +142,7 @@ def _compute_fan_out_options(
 def _build_options(effects: Effects, course: MachineCost, width: int, linger: float) -> NodeOptions:
     deadline = effects.node.deadline
     cap = math.inf if deadline is None else deadline + linger
-    ways = {sort: cap_weight(weight, cap, width) for sort, weight in course.endings.items()}
+    ways = {kind: cap_weight(weight, cap, width) for kind, weight in course.endings.items()}
     most = _max_weight(ways.values())
     if effects.timeout_ending:
         _record_option(ways, effects.evaluate(effects.timeout_ending), most)
@@ -162,6 +162,6 @@ def _max_weight(weights: Iterable[Weight]) -> Weight:
 
 
 def _record_option(
-    ways: dict[tuple[int, bool], Weight], sort: tuple[int, bool], weight: Weight
+    ways: dict[tuple[int, bool], Weight], kind: tuple[int, bool], weight: Weight
 ) -> None:
-    ways[sort] = take_maximum(ways[sort], weight) if sort in ways else weight
+    ways[kind] = take_maximum(ways[kind], weight) if kind in ways else weight
