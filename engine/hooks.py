@@ -3,9 +3,7 @@
 They come from the caller, or from a plug-in that the project names. They observe a run and cannot change it: their
 arguments are values of their own, without secrets. A hook that raises before a run refuses the run; before a node or
 an attempt it makes that attempt the outcome `error`, which is not retried but may be routed. With the policy "warn",
-and always after, the failure is only reported.
-
-Source: docs/language.md, "Outcomes".
+and always after, the failure is only reported. The contract does not define hooks.
 """
 
 from __future__ import annotations
@@ -22,7 +20,10 @@ __all__ = ["Hook", "HookContext"]
 
 @attrs.frozen(kw_only=True)
 class HookContext:
-    """What a hook is called for: of a run `path` is empty, of a node it is its path, of an attempt `node/step`."""
+    """The run, node or attempt that a hook is called for.
+
+    `path` is empty for a run, the path of a node, or `node/step` for an attempt.
+    """
 
     run_id: str
     pipeline: str

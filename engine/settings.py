@@ -141,8 +141,8 @@ class _Reporter:
     ) -> None:
         place = (*_TABLE_PATH, *path)
         span = self.source.key_span(place) if key else self.source.value_span(place)
-        told = f"{message}, {help}" if help else message
-        self.problems.append(_format_problem(self.source, span.line, span.column, told))
+        sentence = f"{message}, {help}" if help else message
+        self.problems.append(_format_problem(self.source, span.line, span.column, sentence))
 
 
 def _format_problem(source: Source, line: int, column: int, message: str) -> str:
@@ -150,22 +150,22 @@ def _format_problem(source: Source, line: int, column: int, message: str) -> str
 
 
 def _structure_settings(source: Source, table: Any) -> Settings:
-    tell, found = _Reporter(source), {}
+    reporter, found = _Reporter(source), {}
     if not isinstance(table, dict):
-        tell((), "expected a table")
+        reporter((), "expected a table")
         table = {}
     for key, value in table.items():
         if key in _KEYS:
             field, read_value = _KEYS[key]
-            found[field] = read_value(tell, (key,), value)
+            found[field] = read_value(reporter, (key,), value)
         else:
             guess = closest_match(key, _KEYS)
-            cure = (
+            advice = (
                 f"did you mean `{guess}`?" if guess else "known: " + ", ".join(map(_quote, _KEYS))
             )
-            tell((key,), f"`{key}` is not a key of `[tool.engine]`", cure, key=True)
-    if tell.problems:
-        raise SettingsError(tuple(tell.problems))
+            reporter((key,), f"`{key}` is not a key of `[tool.engine]`", advice, key=True)
+    if reporter.problems:
+        raise SettingsError(tuple(reporter.problems))
     return Settings(**found)
 
 
@@ -178,94 +178,96 @@ def _build_codes_reader(
 ) -> Callable[[_Reporter, KeyPath, Any], frozenset[str]]:
     """Return a function that reads an array of codes."""
 
-    def hook(tell: _Reporter, path: KeyPath, value: Any) -> frozenset[str]:
+    def hook(reporter: _Reporter, path: KeyPath, value: Any) -> frozenset[str]:
         found: frozenset[str] = frozenset()
         if not isinstance(value, list):
-            tell(path, 'expected an array of codes, such as ["W304"]')
+            reporter(path, 'expected an array of codes, such as ["W304"]')
             return found
         for index, word in enumerate(value):
-            found |= _read_codes(tell, (*path, index), word, find)
+            found |= _read_codes(reporter, (*path, index), word, find)
         return found
 
     return hook
 
 
 def _read_codes(
-    tell: _Reporter,
+    reporter: _Reporter,
     path: KeyPath,
     word: Any,
     find: Callable[[str], frozenset[str]],
     key: bool = False,
 ) -> frozenset[str]:
     if not isinstance(word, str):
-        tell(path, 'expected a code or a name of a rule, such as "W304"')
+        reporter(path, 'expected a code or a name of a rule, such as "W304"')
         return frozenset()
     try:
         return find(word)
     except UnknownRule as error:
-        tell(path, error.message, error.help, key=key)
+        reporter(path, error.message, error.help, key=key)
         return frozenset()
 
 
-def _read_levels(tell: _Reporter, path: KeyPath, value: Any) -> Mapping[str, Severity | None]:
+def _read_levels(reporter: _Reporter, path: KeyPath, value: Any) -> Mapping[str, Severity | None]:
     found: dict[str, Severity | None] = {}
     for word, level in sorted(
-        _iter_table(tell, path, value, "codes to levels"), key=lambda item: len(item[0])
+        _iter_table(reporter, path, value, "codes to levels"), key=lambda item: len(item[0])
     ):
         if not isinstance(level, str) or level not in _LEVELS:
-            tell((*path, word), 'expected "error", "warning" or "off"')
+            reporter((*path, word), 'expected "error", "warning" or "off"')
             continue
         find = find_rule_codes if level == "error" else parse_ignored
         found |= dict.fromkeys(
-            _read_codes(tell, (*path, word), word, find, key=True), _LEVELS[level]
+            _read_codes(reporter, (*path, word), word, find, key=True), _LEVELS[level]
         )
     return found
 
 
 def _read_per_file(
-    tell: _Reporter, path: KeyPath, value: Any
+    reporter: _Reporter, path: KeyPath, value: Any
 ) -> tuple[tuple[str, frozenset[str]], ...]:
     from glob import escape
 
-    folder = Path(os.path.abspath(tell.source.path)).parent
+    folder = Path(os.path.abspath(reporter.source.path)).parent
     read_words = _build_codes_reader(parse_ignored)
     return tuple(
-        (f"{escape(str(folder))}/{glob}", read_words(tell, (*path, glob), words))
-        for glob, words in _iter_table(tell, path, value, "globs to arrays of codes")
+        (f"{escape(str(folder))}/{glob}", read_words(reporter, (*path, glob), words))
+        for glob, words in _iter_table(reporter, path, value, "globs to arrays of codes")
     )
 
 
-def _read_store(tell: _Reporter, path: KeyPath, value: Any) -> str | None:
+def _read_store(reporter: _Reporter, path: KeyPath, value: Any) -> str | None:
     """Read a path, relative to the directory of the file, or a URL."""
     if not isinstance(value, str) or not value:
-        tell(path, "expected a path or a URL")
+        reporter(path, "expected a path or a URL")
         return None
-    folder = Path(os.path.abspath(tell.source.path)).parent
+    folder = Path(os.path.abspath(reporter.source.path)).parent
     return value if "://" in value else str(folder / os.path.expanduser(value))
 
 
-def _read_patterns(tell: _Reporter, path: KeyPath, value: Any) -> tuple[str, ...] | None:
+def _read_patterns(reporter: _Reporter, path: KeyPath, value: Any) -> tuple[str, ...] | None:
     """Read an array of task ids or patterns."""
     if not isinstance(value, list):
-        tell(path, 'expected an array of tasks, such as ["http", "file.*"]')
+        reporter(path, 'expected an array of tasks, such as ["http", "file.*"]')
         return None
     for at, each in enumerate(value):
         if not isinstance(each, str) or not each:
-            tell((*path, at), 'expected the id of a task, or a pattern such as "file.*"')
+            reporter((*path, at), 'expected the id of a task, or a pattern such as "file.*"')
     return tuple(each for each in value if isinstance(each, str))
 
 
-def _read_hook_names(tell: _Reporter, path: KeyPath, value: Any) -> tuple[str, ...]:
+def _read_hook_names(reporter: _Reporter, path: KeyPath, value: Any) -> tuple[str, ...]:
     """Read an array of names of entry points."""
     if not isinstance(value, list) or not all(isinstance(each, str) for each in value):
-        tell(path, 'expected an array of names of hooks, such as ["audit"]')
+        reporter(path, 'expected an array of names of hooks, such as ["audit"]')
         return ()
     return tuple(value)
 
 
-def _iter_table(tell: _Reporter, path: KeyPath, value: Any, what: str) -> Iterator[tuple[str, Any]]:
+def _iter_table(
+    reporter: _Reporter, path: KeyPath, value: Any, what: str
+) -> Iterator[tuple[str, Any]]:
     if not isinstance(value, dict):
-        tell(path, f"expected a table from {what}")
+        reporter(path, f"expected a table from {what}")
         return
     yield from value.items()
 

@@ -86,7 +86,7 @@ class Choices:
     when: Sequence[WhenOutcome]
     endings: Sequence[tuple[int, ...]]
     blocking: frozenset[int]
-    """The nodes that never end well, whichever way they end."""
+    """The nodes without an ending after which the run goes on."""
     no_output_bit: Mapping[int, int]
     """For the nodes in question, the bit that says the node ended without an output."""
 
@@ -118,7 +118,7 @@ def _build_choices(plan: Plan, on_failure: str, nodes_with_outputs: frozenset[in
         order=plan.order,
         links=tuple(
             tuple(
-                (e.source, _bit_of_condition(bits[e.source], e.condition), e.is_explicit)
+                (e.source, _get_condition_bit(bits[e.source], e.condition), e.is_explicit)
                 for e in node.edges
             )
             for node in plan.nodes
@@ -148,7 +148,7 @@ class _Query:
 class Effects:
     """The effects of the endings of one node on its edges.
 
-    `distinguished_codes` are the exit codes that its conditions tell apart.
+    `distinguished_codes` are the exit codes that its conditions distinguish.
     """
 
     node: Node
@@ -171,9 +171,9 @@ class Effects:
 
     @property
     def unmapped_ending(self) -> Ending | None:
-        """Return the ending of `outputs` that cannot be evaluated.
+        """Return the ending of `outputs` that cannot be evaluated; None if they always can be.
 
-        None if they always can be, or if no ending has an output to map.
+        None for a fan-out too: there only the item fails.
         """
         return _EVALUATION_ERROR if self.node.end_may_fail else None
 
@@ -190,7 +190,7 @@ def _number_conditions(edges: Iterable[Edge]) -> dict[object, Condition]:
     return {e.condition.key: e.condition for e in edges if e.condition.kind != "always"}
 
 
-def _bit_of_condition(bits: Mapping[object, Condition], condition: Condition) -> int:
+def _get_condition_bit(bits: Mapping[object, Condition], condition: Condition) -> int:
     if condition.kind == "always":
         return 0
     return 1 << list(bits).index(condition.key) if len(bits) > 1 else 1
@@ -202,7 +202,7 @@ def classify_when(node: Node) -> WhenOutcome:
     if when is None:
         return "none"
     if when.reads:
-        return "free"  # the compiler has seen to it that the rest is true or false
+        return "free"  # the compiler has checked that the rest is true or false
     return "none" if when.is_constant or when.evaluate({}) is True else "never"
 
 
@@ -214,7 +214,7 @@ def _compute_masks(
         return tuple(
             dict(_iter_continuing_endings(node, query, list_endings(node, query.bits.values())))
         )
-    results = _possible_results(node)
+    results = _find_possible_results(node)
     key = (results, node.allow_failure, tuple(query.bits))
     if key not in memo:
         endings = [Ending(result, "", None, 0) for result in results]
@@ -277,7 +277,7 @@ def find_ending(plan: Plan, choices: Choices, index: int, mask: int) -> Ending:
 
 @memoize
 def iter_success_routes(machine: Machine) -> tuple[tuple[int, OutcomeCode | Literal["*"]], ...]:
-    """Yield the outcomes, by step, that are not exit 0 and that a route may lead to a success."""
+    """Return the outcomes, by step, that are not exit 0 and that a route may lead to a success."""
     return tuple(_find_success_routes(machine))
 
 
@@ -302,7 +302,7 @@ def has_output(node: Node, ending: Ending) -> bool:
     )
 
 
-def _possible_results(node: Node) -> tuple[Verdict, ...]:
+def _find_possible_results(node: Node) -> tuple[Verdict, ...]:
     """Return the results that a node can have; conditions other than labels depend on nothing else."""
     step = node.machine.steps[0]
     if node.fan is None and len(node.machine.steps) == 1 and not step.routes and not step.default:
@@ -313,7 +313,7 @@ def _possible_results(node: Node) -> tuple[Verdict, ...]:
 
 
 def list_endings(node: Node, conditions: Iterable[Condition]) -> list[Ending]:
-    """Return one ending for each kind that the conditions can tell apart, successes first."""
+    """Return one ending for each kind that the conditions can distinguish, successes first."""
     fan = node.fan
     found = list(
         _iter_fan_out_endings(node, fan)

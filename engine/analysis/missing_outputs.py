@@ -105,7 +105,10 @@ class _ReadsByTarget:
     steps: dict[int, dict[int, list[ReadSite]]] = attrs.Factory(dict)
     """The reads of step outputs, by node and by the step that is read."""
     nodes: dict[Edge, list[ReadSite]] = attrs.Factory(lambda: defaultdict(list))
-    """The reads of node outputs by the edge between reader and source; reads that the edge itself serves are left out."""
+    """The reads of node outputs, by the edge between reader and source.
+
+    Reads that the edge itself serves are left out.
+    """
     outputs: dict[int, list[ReadSite]] = attrs.Factory(lambda: defaultdict(list))
     """The reads of the pipeline's own outputs, by the node that they read."""
     _served_by_edge: dict[object, bool] = attrs.Factory(dict)
@@ -194,18 +197,18 @@ def _check_step_reads(plan: Plan, reads: _ReadsByTarget) -> Iterator[MissingOutp
         if node.name in plan.invalid_nodes:
             continue
         absent = find_missing_step_outputs(
-            node, {at: set(map(_evaluation_point, found)) for at, found in by_step.items()}
+            node, {at: set(map(_get_evaluation_point, found)) for at, found in by_step.items()}
         )
         for watched, found in by_step.items():
             for site in found:
-                at = _evaluation_point(site)
+                at = _get_evaluation_point(site)
                 if at in absent[watched].found:
                     yield MissingOutput(site, absent[watched].found[at])
                 elif at in absent[watched].undecided:
                     yield site
 
 
-def _evaluation_point(site: ReadSite) -> int:
+def _get_evaluation_point(site: ReadSite) -> int:
     if site.step is None:
         return END
     return after_step(site.step) if site.key == "set" else site.step
@@ -259,7 +262,7 @@ def _find_always_started(choices: Choices) -> dict[int, int]:
 def _find_direct_counterexample(
     choices: Choices, steady: ActiveConditions, edge: Edge
 ) -> int | None:
-    """Return an ending without an output after which the edge's target starts, however others end.
+    """Return the mask of an ending without an output after which the edge's target starts, however others end.
 
     None if only a search can decide.
     """

@@ -315,7 +315,7 @@ class OutputTypes:
             if is_always_text(text):
                 return _TEXT
             reads = parse_template(text).reads
-        except BadExpression:  # it has been told
+        except BadExpression:  # it has been reported
             return ANY
         return self.type_of_string(text, reads[0], node, step) if len(reads) == 1 else ANY
 

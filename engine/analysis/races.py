@@ -96,7 +96,7 @@ def races_with_itself(node: Node) -> bool:
     return node.fan is not None and (node.fan.count is None or node.fan.count > 1)
 
 
-# -- who does what ---------------------------------------------------------------------------------
+# -- accesses --------------------------------------------------------------------------------------
 
 
 @attrs.define
@@ -168,7 +168,7 @@ def _can_visit(node: Node, at: int | None) -> bool:
     return at in found.steps and at not in found.undecided
 
 
-# -- who waits for whom ----------------------------------------------------------------------------
+# -- order -----------------------------------------------------------------------------------------
 
 
 def _find_unordered_pairs(plan: Plan, uses: UsesByNode) -> dict[int, int]:
@@ -215,7 +215,7 @@ def _iter_bits(mask: int) -> Iterator[int]:
         mask &= mask - 1
 
 
-# -- who meets -------------------------------------------------------------------------------------
+# -- runs of two nodes -----------------------------------------------------------------------------
 
 
 def _choose_accesses(one: _StateUse, other: _StateUse) -> tuple[Access, Access]:

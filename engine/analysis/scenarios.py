@@ -1,6 +1,6 @@
 """Search for runs in which an output is missing at a read, or in which two nodes both start.
 
-The search is that of `engine.analysis.node_reachability`. For the first question a reader is added after all nodes: it
+The search is that of `engine.analysis.search`. For the first question a reader is added after all nodes: it
 starts where the given edges let it, and requires that the node it reads has ended without an output, or is skipped.
 For the second question it requires both nodes to start.
 
@@ -68,8 +68,8 @@ class ScenarioSearch:
     def find_concurrent(self, one: int, other: int) -> Scenario | BudgetExceeded | None:
         """Find a run that starts two nodes of which neither waits for the other.
 
-        Return the nodes of the run that do not simply succeed; None if there is no such run, BudgetExceeded if the search
-        budget does not suffice. How the two nodes end matters to no node that either waits for.
+        Return the nodes of the run that do not simply succeed; None if there is no such run, BudgetExceeded if the
+        search budget does not suffice. How the two nodes end matters to no node that either waits for.
         """
         kept = {node: self.endings[node] for node in (one, other)}
         self.endings[one] = self.endings[other] = (1,)
@@ -88,31 +88,31 @@ class ScenarioSearch:
                 self.endings[node] = endings
         if found is None:
             return None
-        fates = self._build_scenario(
+        ends = self._build_scenario(
             attrs.evolve(found, ancestors=[n for n in found.ancestors if n not in kept])
         )
-        return {node: fate for node, fate in fates.items() if _is_notable(fate)}
+        return {node: end for node, end in ends.items() if _is_notable(end)}
 
     def _build_scenario(self, found: RunAssignment) -> Scenario:
         """Return the end of each node of a run that was found."""
         lit: dict[int, int] = {}
-        fates: dict[int, NodeEnd] = {}
+        ends: dict[int, NodeEnd] = {}
         for node in found.ancestors[:-1]:
-            fates[node] = self._find_node_end(found, node, lit)
-            if isinstance(fates[node], Ending):
+            ends[node] = self._find_node_end(found, node, lit)
+            if isinstance(ends[node], Ending):
                 lit[node] = self._find_mask(found, node)
-        return fates
+        return ends
 
-    def _select_relevant(self, fates: Scenario, source: int) -> Scenario:
+    def _select_relevant(self, ends: Scenario, source: int) -> Scenario:
         """Select the ends that explain the scenario.
 
-        These are the end of the node that is read and of the nodes that do not simply succeed; where the node is skipped, also
-        those of the nodes it waits for.
+        These are the end of the node that is read and of the nodes that do not simply succeed; where the node is
+        skipped, also those of the nodes it waits for.
         """
-        told = {source}
-        if fates[source] == "needs":
-            told |= {edge.source for edge in self.plan.nodes[source].edges}
-        return {node: fate for node, fate in fates.items() if node in told or _is_notable(fate)}
+        relevant = {source}
+        if ends[source] == "needs":
+            relevant |= {edge.source for edge in self.plan.nodes[source].edges}
+        return {node: end for node, end in ends.items() if node in relevant or _is_notable(end)}
 
     def _find_node_end(self, found: RunAssignment, node: int, lit: Mapping[int, int]) -> NodeEnd:
         if node in self.never:
@@ -133,11 +133,11 @@ class ScenarioSearch:
         return next(mask for mask in self.choices.endings[node] if is_satisfiable(want, (mask,)))
 
 
-def _is_notable(fate: NodeEnd) -> bool:
+def _is_notable(end: NodeEnd) -> bool:
     """Return whether the end of a node is not the common case.
 
     Common are exit 0, done, and a skip for such a reason.
     """
-    if isinstance(fate, Ending):
-        return fate.result == "failed" or fate.exit != 0
-    return fate == "when"
+    if isinstance(end, Ending):
+        return end.result == "failed" or end.exit != 0
+    return end == "when"

@@ -1,4 +1,4 @@
-"""Search exactly for a run that starts a node, or for the cause why no run does.
+"""Search exactly for a run that starts a node, or for the reason why no run does.
 
 A search follows one support of the node, in which an ending not yet chosen counts for all conditions it could satisfy.
 If a support requires of one node more than any single ending gives, the endings of that node are tried in turn. Where
@@ -44,7 +44,7 @@ SKIPPED = -1
 """The choice that skips a node: its own `when` is false."""
 
 
-# -- what is found ---------------------------------------------------------------------------------
+# -- results ---------------------------------------------------------------------------------------
 
 
 @frozen
@@ -68,9 +68,10 @@ class BlockedBy:
 
 @frozen
 class Conflict:
-    """No ending of `node` keeps all of `paths` live; a path leads from the target back to an edge out of the node.
+    """No ending of `node` makes all of `paths` live.
 
-    With `is_only_way` the target needs all paths. Otherwise they are one way to run it, and the other ways conflict too.
+    A path leads from the target back to an edge out of the node. With `is_only_way` the target needs all paths.
+    Otherwise they are one way to run it, and the other ways conflict too.
     """
 
     node: int
@@ -126,7 +127,7 @@ class Search:
         if not self._join_holds(target):
             return DeadEdges(tuple(self._iter_dead_edges(target)))
         cone = self._find_ancestors(target, bool(self.choices.blocking))
-        perils = self._blocking_ancestors(cone, ())
+        perils = self._find_blocking_ancestors(cone, ())
         if self._find_assignment(cone, perils):
             return None
         clash = self._find_conflict(target, self._iter_required_edges, only=True)
@@ -140,14 +141,18 @@ class Search:
         `skipped` are nodes that the target waits for. Return None if there is no such run.
         """
         cone = self._find_ancestors(target, bool(self.choices.blocking or skipped))
-        return self._find_assignment(cone, self._blocking_ancestors(cone, skipped))
+        return self._find_assignment(cone, self._find_blocking_ancestors(cone, skipped))
 
     def find_guaranteed(self) -> dict[int, int]:
         """Return the nodes that start in every run, with the conditions that they satisfy however they end."""
         return self._find_certain(self.choices.order, {})
 
-    def _blocking_ancestors(self, cone: Sequence[int], shunned: Collection[int]) -> list[int]:
-        bad = [node for node in cone[:-1] if node in self.choices.blocking or node in shunned]
+    def _find_blocking_ancestors(
+        self, cone: Sequence[int], required_skips: Collection[int]
+    ) -> list[int]:
+        bad = [
+            node for node in cone[:-1] if node in self.choices.blocking or node in required_skips
+        ]
         return [node for node in bad if node not in self.skipped]
 
     def _join_holds(self, node: int) -> bool:
@@ -206,7 +211,7 @@ class Search:
             if self._is_skipped(node, picks):
                 continue
             if join_holds(self.choices.links[node], self.choices.any[node], may):
-                may[node] = union_masks(self._masks_of(node, picks))
+                may[node] = union_masks(self._get_masks(node, picks))
         return may
 
     def _find_certain(self, cone: Sequence[int], picks: ActiveConditions) -> dict[int, int]:
@@ -218,13 +223,13 @@ class Search:
             ):
                 continue
             if join_holds(self.choices.links[node], self.choices.any[node], must):
-                must[node] = intersect_masks(self._masks_of(node, picks))
+                must[node] = intersect_masks(self._get_masks(node, picks))
         return must
 
     def _is_skipped(self, node: int, picks: ActiveConditions) -> bool:
         return node in self.skipped or picks.get(node) == SKIPPED
 
-    def _masks_of(self, node: int, picks: ActiveConditions) -> tuple[int, ...]:
+    def _get_masks(self, node: int, picks: ActiveConditions) -> tuple[int, ...]:
         return (picks[node],) if node in picks else self.choices.endings[node]
 
     def _find_support(
@@ -242,7 +247,10 @@ class Search:
     def _iter_supporting_edges(
         self, node: int, may: ActiveConditions, asked: ActiveConditions, picks: ActiveConditions
     ) -> Iterator[int]:
-        """Yield the edges, by position, that let a node run; of a join `any` one that is compatible with the requirements."""
+        """Yield the edges, by position, that let a node run.
+
+        Of a join `any` that is one edge that is compatible with the requirements.
+        """
         links = self.choices.links[node]
         if not self.choices.any[node]:
             yield from (at for at, (_, bit, _) in enumerate(links) if bit)
@@ -257,14 +265,14 @@ class Search:
     def _is_compatible(
         self, link: IncomingEdge, asked: ActiveConditions, picks: ActiveConditions
     ) -> bool:
-        return is_satisfiable(asked.get(link[0], 0) | link[1], self._masks_of(link[0], picks))
+        return is_satisfiable(asked.get(link[0], 0) | link[1], self._get_masks(link[0], picks))
 
     def _find_conflicting_node(
         self, asked: ActiveConditions, picks: ActiveConditions
     ) -> int | None:
         """Return a node of which more is required than one ending gives, or None."""
         for node, want in asked.items():
-            if want and not is_satisfiable(want, self._masks_of(node, picks)):
+            if want and not is_satisfiable(want, self._get_masks(node, picks)):
                 return node
         return None
 
@@ -284,7 +292,7 @@ class Search:
         masks = reversed(self.choices.endings[node])
         yield from sorted(masks, key=lambda mask: (want & mask).bit_count())
 
-    # -- why not -----------------------------------------------------------------------------------
+    # -- reasons -----------------------------------------------------------------------------------
 
     def _iter_required_edges(self, node: int) -> Iterator[int]:
         """Yield the edges, by position, that a node requires and whose condition is not `always`."""
@@ -302,7 +310,7 @@ class Search:
     def _find_conflict(
         self, target: int, follow: Callable[[int], Iterable[int]], only: bool
     ) -> Conflict | None:
-        """Return the nearest node of which the edges followed from the target require too much."""
+        """Return the conflict at the nearest node of which the edges followed from the target require too much."""
         via: dict[int, Edge] = {}
         asks: dict[int, dict[int, Edge]] = {}
         queue = [target]

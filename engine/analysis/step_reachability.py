@@ -39,7 +39,7 @@ STEP_SEARCH_BUDGET = 20_000
 class Ending:
     """One way to end, in `step`.
 
-    The label is that of exit `code`; with a code of None, it comes from a route or is None.
+    The label is that of exit `code`; with a code of None, it comes from a route or is an outcome that is not an exit.
     """
 
     result: Verdict
@@ -54,8 +54,9 @@ class Ending:
 class StepReachability:
     """The steps that runs of a machine visit, and the bounded routes that they exhaust.
 
-    `exhausted_routes` holds, by counter, the routes whose `then` some run takes. `undecided` are those of `steps` that no
-    run was found to visit before the budget ran out; `open` are those of `exhausted_routes` that none was found to exhaust.
+    `exhausted_routes` holds, by counter, the routes whose `then` some run takes. `undecided` are those of `steps` that
+    no run was found to visit before the budget ran out; `open` are those of `exhausted_routes` that none was found to
+    exhaust.
     """
 
     steps: frozenset[int]
@@ -81,24 +82,24 @@ def reachable_endings(
     machine: Machine, distinguished_codes: Iterable[int] | None = None
 ) -> frozenset[Ending]:
     """Return every ending that some run of the node reaches."""
-    told = None if distinguished_codes is None else frozenset(distinguished_codes)
-    known = _cached_endings(machine)
-    if told not in known:
-        known[told] = frozenset(_iter_endings(machine, told))
-    return known[told]
+    distinguished = None if distinguished_codes is None else frozenset(distinguished_codes)
+    known = _get_endings_cache(machine)
+    if distinguished not in known:
+        known[distinguished] = frozenset(_iter_endings(machine, distinguished))
+    return known[distinguished]
 
 
 @memoize
-def _cached_endings(machine: Machine) -> dict[frozenset[int] | None, frozenset[Ending]]:
-    """Return the cache of reachable endings of a machine, by the exit codes told apart."""
+def _get_endings_cache(machine: Machine) -> dict[frozenset[int] | None, frozenset[Ending]]:
+    """Return the cache of reachable endings of a machine, by the exit codes that they distinguish."""
     return {}
 
 
-def _iter_endings(machine: Machine, told: frozenset[int] | None) -> Iterator[Ending]:
+def _iter_endings(machine: Machine, distinguished: frozenset[int] | None) -> Iterator[Ending]:
     seen = analyse_steps(machine)
     for at in seen.steps:
         step = machine.steps[at]
-        for outcome in list_outcomes(step, told):
+        for outcome in list_outcomes(step, distinguished):
             code = outcome if isinstance(outcome, int) else None
             route = step.find_route(outcome)
             if route is None:
@@ -157,14 +158,14 @@ def list_outcomes(
     """
     if step.codes is not None or distinguished_codes is None:
         return step.list_outcomes()
-    told = {
+    distinguished = {
         0,
         *distinguished_codes,
         *step.names,
         *(key for key in step.routes if isinstance(key, int)),
     }
-    other = next((code for code in range(1, 256) if code not in told), None)
-    codes = sorted(told if other is None else {*told, other})
+    other = next((code for code in range(1, 256) if code not in distinguished), None)
+    codes = sorted(distinguished if other is None else {*distinguished, other})
     return (*codes, *step.list_reserved_outcomes)
 
 

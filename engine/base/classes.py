@@ -26,7 +26,7 @@ __all__ = ["define", "frozen", "value"]
 
 
 def _decorate(build: Any, hashed: bool, cls: type | None = None, **options: Any) -> Any:
-    """As the decorator of attrs, with its options or without."""
+    """Decorate a class as attrs does, with options or without."""
     return (
         partial(_build_class, build, hashed, **options)
         if cls is None
@@ -49,7 +49,7 @@ def _build_class(
 
 
 def _build_getter(cls: type, wanted: Callable[[Any], bool]) -> Callable[[Any], Any]:
-    """The values of some fields of an object, or the only one."""
+    """Return a function that gets the values of some fields of an object, or the only one."""
     names = [field.name for field in attrs.fields(cls) if wanted(field)]
     return attrgetter(*names) if names else lambda _: ()
 
@@ -67,7 +67,7 @@ def _build_hash(values: Callable[[Any], Any]) -> Callable[[Any], int]:
 
 @recursive_repr("...")
 def _format_repr(self: Any) -> str:
-    """`Name(field=value, …)`, as attrs has it."""
+    """Return `Name(field=value, …)`, as the method of attrs does."""
     fields = [field for field in type(self).__attrs_attrs__ if field.repr]
     values = ", ".join(f"{field.name}={getattr(self, field.name)!r}" for field in fields)
     return f"{type(self).__qualname__.rpartition('>.')[2]}({values})"

@@ -1,7 +1,7 @@
 """Pauses the garbage collector while a spec is read and checked.
 
-Objects made then are kept, or freed by their reference counts: scanning them again and again finds nothing, and took a
-quarter of the time for large files.
+Objects made then stay alive, or are freed by their reference counts: scanning them again and again finds nothing, and
+took a quarter of the time for large files.
 """
 
 from __future__ import annotations

@@ -46,11 +46,11 @@ def find_cycles(waits: Sequence[Sequence[int]]) -> Iterator[list[int]]:
     if not left:
         return
     knot = strongly_connected_components(waits)
-    told: set[int] = set()
+    reported: set[int] = set()
     for start in sorted(left):
         loops = [source for source in waits[start] if knot[source] == knot[start]]
-        if loops and knot[start] not in told:
-            told.add(knot[start])
+        if loops and knot[start] not in reported:
+            reported.add(knot[start])
             yield _find_cycle_from(waits, knot, start)
 
 

@@ -1,6 +1,6 @@
 """Memoize functions of one value: facts of a plan, facts of a machine.
 
-`memoize` keeps the answer for as long as the value lives. Plans and machines are frozen, so the answer stays true.
+`memoize` stores the answer for as long as the value lives. Plans and machines are frozen, so the answer stays true.
 It goes by identity: equal machines are one object (see `compile.machines`).
 """
 

@@ -47,12 +47,12 @@ def unique_match(word: str, candidates: Iterable[str]) -> str | None:
     if [each for each in known if sorted(each) == sorted(word)] == [guess]:
         return guess
     rival = _find_closest(word, tuple(sorted(known)), guess)
-    alike = _similarity(guess, word)
-    lead = alike - _similarity(rival, word) if rival else 1.0
+    alike = _compute_similarity(guess, word)
+    lead = alike - _compute_similarity(rival, word) if rival else 1.0
     return guess if alike >= MIN_SIMILARITY and lead > MIN_LEAD else None
 
 
-def _similarity(candidate: str, word: str) -> float:
+def _compute_similarity(candidate: str, word: str) -> float:
     from difflib import SequenceMatcher
 
     return SequenceMatcher(None, candidate, word).ratio()
@@ -69,7 +69,7 @@ def _find_closest(word: str, known: tuple[str, ...], excluded: str | None = None
     from difflib import SequenceMatcher
 
     by_letter, shared = _index_by_letter(known), Counter[int]()
-    for letter in _letter_occurrences(word):
+    for letter in _iter_letter_occurrences(word):
         shared.update(by_letter.get(letter, ()))
     bounds = ((2.0 * n / (len(word) + len(known[at])), known[at]) for at, n in shared.items())
     matcher = SequenceMatcher()
@@ -95,12 +95,12 @@ def _index_by_letter(known: tuple[str, ...]) -> Mapping[tuple[str, int], Sequenc
     """
     found: dict[tuple[str, int], list[int]] = {}
     for at, word in enumerate(known):
-        for letter in _letter_occurrences(word):
+        for letter in _iter_letter_occurrences(word):
             found.setdefault(letter, []).append(at)
     return found
 
 
-def _letter_occurrences(word: str) -> Iterator[tuple[str, int]]:
+def _iter_letter_occurrences(word: str) -> Iterator[tuple[str, int]]:
     """Yield each letter with the number of its earlier occurrences in the word.
 
     Two words cannot match in more characters than they share of these pairs.

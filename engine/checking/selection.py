@@ -83,8 +83,8 @@ def find_rule_codes(word: str) -> RuleCodes:
     found |= {code for code, rule in rules.items() if rule.name == word}
     if not found:
         guess = closest_match(word, [*rules, *(rule.name for rule in rules.values())])
-        cure = f"did you mean `{guess}`?" if guess else None
-        raise UnknownRule(f"there is no rule `{word}`", cure)
+        advice = f"did you mean `{guess}`?" if guess else None
+        raise UnknownRule(f"there is no rule `{word}`", advice)
     return frozenset(found)
 
 
@@ -104,8 +104,8 @@ def build_not_ignorable_error(word: str, code: str) -> UnknownRule:
     """Return the error that `code`, which `word` covers, cannot be ignored."""
     same = word in (code, get_rules_by_code()[code].name)
     covers = f"`{word}`" if same else f"`{word}` covers `{code}`, which"
-    cure = f"only warnings and {', '.join(IGNORABLE_ERRORS)} can be"
-    return UnknownRule(f"{covers} cannot be ignored", cure)
+    advice = f"only warnings and {', '.join(IGNORABLE_ERRORS)} can be"
+    return UnknownRule(f"{covers} cannot be ignored", advice)
 
 
 def select_diagnostics(found: Iterable[Diagnostic], settings: Settings) -> Diagnostics:

@@ -60,7 +60,7 @@ def apply_suppressions(root: Source, diagnostics: Iterable[Diagnostic]) -> Diagn
     if own is None:
         return Diagnostics.collect(left)
     left += own.diagnostics
-    # rules say nothing where other errors are: what seems unused beside one may be needed
+    # rules report nothing where other errors are: a comment that seems unused beside one may be needed
     if all(is_ignorable(each.rule) for each in left):
         left += _report_unused(own)
     return Diagnostics.collect(left)
@@ -150,9 +150,9 @@ def _add_suppression(
     rule = rules.get(word)
     if rule is None:
         guess = closest_match(word, rules)
-        cure = f"did you mean `{guess}`?" if guess else None
+        advice = f"did you mean `{guess}`?" if guess else None
         comments.diagnostics.append(
-            _build_diagnostic(comments, f"there is no rule `{word}`", span, cure)
+            _build_diagnostic(comments, f"there is no rule `{word}`", span, advice)
         )
     elif not is_ignorable(rule):
         error = build_not_ignorable_error(word, rule.code)

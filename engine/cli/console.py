@@ -1,4 +1,4 @@
-"""Where the command line prints: results on standard output, everything else on standard error.
+"""Print for the command line: results on standard output, everything else on standard error.
 
 A closed pipe is not an error: what is written to it is lost, the status stays. The same holds for a
 standard error that cannot be written to, since there is no other place to report it. Colours are for terminals, unless
@@ -34,7 +34,7 @@ class Console:
     @contextmanager
     def redirect_foreign_output(self) -> Iterator[None]:
         """While the block runs, send the output of other code and of child processes to standard error."""
-        with _own_stream(sys.stdout) as own, redirect_stdout(sys.stderr):
+        with _open_own_stream(sys.stdout) as own, redirect_stdout(sys.stderr):
             self._is_redirected, self._stdout = True, own
             try:
                 yield
@@ -110,7 +110,7 @@ def _is_tty(stream: TextIO | None) -> bool:
 
 
 @contextmanager
-def _own_stream(stream: TextIO | None) -> Iterator[TextIO | None]:
+def _open_own_stream(stream: TextIO | None) -> Iterator[TextIO | None]:
     """Yield a private copy of a stream, while its descriptor points to standard error.
 
     A stream without a descriptor is yielded as it is.

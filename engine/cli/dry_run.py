@@ -87,8 +87,8 @@ def _quote_command(argv: list[Any]) -> str:
 
 
 def _format_inputs(values: Mapping[str, Any]) -> str:
-    told = ", ".join(f"{name} = {_shorten(value)}" for name, value in values.items())
-    return f"  {told}" if told else ""
+    listed = ", ".join(f"{name} = {_shorten(value)}" for name, value in values.items())
+    return f"  {listed}" if listed else ""
 
 
 def _shorten(value: Any) -> str:

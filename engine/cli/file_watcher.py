@@ -28,7 +28,7 @@ _MODULE_NAMES = re.compile(r"""^\s*tasks\s*=\s*\[([^\]]*)\]|["']python:([\w.]+)"
 
 
 def _sleep_interval() -> None:
-    time.sleep(WATCH_INTERVAL)  # looking again works on every file system, network ones too
+    time.sleep(WATCH_INTERVAL)  # polling works on every file system, network ones too
 
 
 def repeat_on_change(

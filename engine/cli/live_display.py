@@ -49,7 +49,10 @@ class LineDisplay:
 
 
 class LiveDisplay:
-    """Redraws the progress of a run from its own thread, while the block runs; it clears what it drew at the end."""
+    """Redraws the progress of a run from its own thread, while the block runs.
+
+    It clears what it drew at the end.
+    """
 
     def __init__(self, total: int, stream: TextIO, color: bool) -> None:
         self._view, self._stream, self._paint = ProgressView(total), stream, make_painter(color)

@@ -117,7 +117,7 @@ class _Parser(argparse.ArgumentParser):
         return f"examples:\n{self._examples}\n{super().format_help()}"
 
     def _get_formatter(self) -> argparse.HelpFormatter:
-        """argparse makes one for each argument that is added, and would ask for the terminal's width with `shutil`."""
+        """Return a formatter, of fixed width unless help is printed: argparse makes one for each argument."""
         return (
             super()._get_formatter() if self._helps else argparse.HelpFormatter(self.prog, width=80)
         )

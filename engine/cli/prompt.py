@@ -56,8 +56,8 @@ class TerminalPrompt:
                     if option in question.options:
                         break
                     guess = closest_match(option, question.options)
-                    cure = f"did you mean `{guess}`?" if guess else "choose one of the options"
-                    self._print(f"`{escape_unprintable(option)}` is not an option, {cure}")
+                    advice = f"did you mean `{guess}`?" if guess else "choose one of the options"
+                    self._print(f"`{escape_unprintable(option)}` is not an option, {advice}")
                 feedback = None
                 if question.feedback:
                     feedback = (

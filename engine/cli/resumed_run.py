@@ -1,4 +1,4 @@
-"""What `engine resume` and `engine rerun` share: arguments, secrets, and the display of the run."""
+"""Shared parts of `engine resume` and `engine rerun`: arguments, secrets, and the display of the run."""
 
 from __future__ import annotations
 
@@ -54,6 +54,6 @@ def run_again(
     total = len(read_node_names(header.files.get(header.path, "")))
     shown, block = open_display(total, sys.stderr, console.can_use_color(sys.stderr))
     with block, capture_output(shown.print_line):
-        heard = Tee(shown, notes)
-        result = start_run(header.id, on_event=heard, ask=create_prompt(shown, console), **options)
+        tee = Tee(shown, notes)
+        result = start_run(header.id, on_event=tee, ask=create_prompt(shown, console), **options)
     return print_result(result, arguments, console, notes)

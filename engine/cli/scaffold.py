@@ -157,7 +157,10 @@ FILES = {
     ".github/workflows/check.yml": WORKFLOW,
     ".gitignore": "__pycache__/\n.venv/\n",
 }
-"""The text of each file by its path; NAME stands for the project's name, MODULE for that name as a Python identifier."""
+"""The text of each file by its path.
+
+NAME stands for the project's name, MODULE for that name as a Python identifier.
+"""
 
 _match_project_name = re.compile(r"[a-z][a-z0-9_-]*").fullmatch
 
@@ -165,7 +168,8 @@ _match_project_name = re.compile(r"[a-z][a-z0-9_-]*").fullmatch
 def create_project(directory: Path) -> Iterator[Path]:
     """Write a project into a new or empty directory, and yield the paths of its files.
 
-    The directory's name is the project's. Raises EngineError if it is not a valid project name or the directory is not empty.
+    The directory's name is the project's. Raises EngineError if it is not a valid project name or the directory is not
+    empty.
     """
     name = directory.resolve().name
     if not _match_project_name(name) or keyword.iskeyword(name.replace("-", "_")):

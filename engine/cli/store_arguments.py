@@ -1,4 +1,4 @@
-"""What the commands about stored runs share: the store, the run, and its result."""
+"""Shared parts of the commands about stored runs: the store, the run, and its result."""
 
 from __future__ import annotations
 

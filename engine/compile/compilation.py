@@ -36,7 +36,7 @@ CompileDocument = Callable[
 
 @define(eq=False)
 class Compilation:
-    """What all documents of one compilation share: the registry, excess nesting, diagnostics, and compiled plans."""
+    """The state shared by all documents of a compilation: registry, excess nesting, diagnostics, compiled plans."""
 
     registry: Registry
     excess_nesting: frozenset[tuple[int, str]]
@@ -45,7 +45,7 @@ class Compilation:
     diagnostics: list[Any] = attrs.Factory(list)
     compiled_plans: dict[int, Plan] = attrs.Factory(dict)
     machines: dict[object, Machine] = attrs.Factory(dict)
-    """By their values: see `make_machine`."""
+    """The machines built so far, by what they are built from: see `build_machine`."""
     tasks_incomplete: bool = False
     """Whether modules or entry points could not be loaded, so that not all task ids are known."""
     reported_files: set[str] = attrs.Factory(set)

@@ -4,7 +4,7 @@ Names become indexes, exits become numbers, templates become functions, and refe
 reported at once, and a document with errors has no Plan. Whether the plan is good (bounded, reachable) is decided
 by `engine.rules`.
 Source: docs/language.md, "Nodes and steps", "Outcomes", "Retry", "Routes", "Edges and joins", "Results",
-"Expressions", "State", "Sub-pipelines", "Diagnostics".
+"Expressions", "State", "Sub-pipelines", "Services", "Resources", "What is done at the end", "Diagnostics".
 """
 
 from __future__ import annotations

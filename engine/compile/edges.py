@@ -41,7 +41,7 @@ def _build_incoming(
     draft: DocumentDraft, nodes: Sequence[Node], node: Node, indexes: Mapping[str, int]
 ) -> list[Edge]:
     written = list(_compile_needs(draft, nodes, node, indexes))
-    told = {edge.source for edge in written}
+    explicit = {edge.source for edge in written}
     implied = [
         Edge(
             indexes[source],
@@ -52,7 +52,7 @@ def _build_incoming(
         for source, guarded in find_nodes_read(
             draft, [made for *_, made in node.templates()]
         ).items()
-        if indexes[source] not in told
+        if indexes[source] not in explicit
     ]
     return sorted(written, key=_get_source) + sorted(implied, key=_get_source)
 

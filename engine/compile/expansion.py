@@ -1,7 +1,7 @@
 """Expand nodes whose task is a class of several steps into nodes with those steps.
 
 This happens before a document is compiled, so that all checks of machines apply to these too.
-Source: docs/language.md, "Nodes and steps".
+Source: docs/language.md, "Details".
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ def _find_state_machine(
         try:
             found = registry.find(task, folder)
         except TaskError:
-            found = None  # told where the task is looked for
+            found = None  # reported where the task is resolved
         known[task] = found.machine if found else None
     return known[task]
 

@@ -74,20 +74,22 @@ def _report_problem(
     missing = tuple((*place, name) for name in problem.name.split("` or `"))
     if problem.kind != "unknown" and _is_dynamic(spec.with_, problem.path):
         return
-    told = _describe_problem(problem, owner)
+    described = _describe_problem(problem, owner)
     if problem.kind == "missing":
         at = place if problem.path else (*path, "with") if spec.with_ else path
-        message = f"{owner} needs input `{problem.name}`" if not problem.path else told
+        message = f"{owner} needs input `{problem.name}`" if not problem.path else described
         draft.report(codes.MISSING_INPUT, message, at, at_key=True, depends_on=missing)
     elif problem.kind == "unknown":
-        message = f"{owner} has no input `{problem.name}`" if len(problem.path) == 1 else told
+        message = f"{owner} has no input `{problem.name}`" if len(problem.path) == 1 else described
 
-        def mend(source: Source, written: KeyPath, _: Span) -> Fix | None:
+        def build_fix(source: Source, written: KeyPath, _: Span) -> Fix | None:
             return fix_key(source, written, problem.known_keys)
 
-        draft.report(codes.UNKNOWN_NAME, message, place, problem.help, at_key=True, make_fix=mend)
+        draft.report(
+            codes.UNKNOWN_NAME, message, place, problem.help, at_key=True, make_fix=build_fix
+        )
     else:
-        draft.report(codes.TYPE_MISMATCH, told, place, depends_on=(place,))
+        draft.report(codes.TYPE_MISMATCH, described, place, depends_on=(place,))
 
 
 def _describe_problem(problem: SchemaViolation, owner: str) -> str:

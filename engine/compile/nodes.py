@@ -1,7 +1,8 @@
 """Compile a node of a Spec into a Node of a Plan: the machine and the step bodies.
 
 A step body runs a task or a sub-pipeline, and has the tools that the task calls.
-Source: docs/language.md, "Nodes and steps", "Outcomes", "Retry", "Routes", "Expressions", "Sub-pipelines".
+Source: docs/language.md, "Nodes and steps", "Outcomes", "Retry", "Routes", "Expressions", "Sub-pipelines", "What is
+done at the end".
 """
 
 from __future__ import annotations
@@ -100,7 +101,7 @@ def compile_node(work: DocumentCompilation, index: int, name: str, spec: NodeSpe
 def _compile_step_parts(
     work: DocumentCompilation, node: str, name: str, spec: StepSpec
 ) -> StepParts:
-    """A step's body, its declared exits, and whether others may come (an unknown task tells nothing)."""
+    """Compile a step's body and its declared exits; a step with an unknown task may have any exit."""
     path, give = work.draft.step_path(node, name), partial(StepParts, name, spec)
     place = TemplateContext((*path, "with"), node, "attempt", work.draft.spec.nodes[node].uses)
     with_ = compile_template(work.draft, place, dict(spec.with_))

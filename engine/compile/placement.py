@@ -85,8 +85,8 @@ def check_sub_pipeline(
         _check_service_inputs(draft, path, plan.service_plan)
     if spec.on_interrupt != "rerun":
         message = "a sub-pipeline is never interrupted: only the attempts inside it are"
-        cure = "set `on_interrupt` on its steps"
-        draft.report(codes.WRONG_TYPE, message, (*path, "on_interrupt"), cure)
+        advice = "set `on_interrupt` on its steps"
+        draft.report(codes.WRONG_TYPE, message, (*path, "on_interrupt"), advice)
 
 
 def check_task(draft: DocumentDraft, path: KeyPath, node: str, spec: StepSpec, task: Task) -> None:
@@ -120,8 +120,8 @@ def check_named_resource(draft: DocumentDraft, place: KeyPath, node: str, name: 
         known, relies = list(draft.spec.resources), [("resources", name)]
         draft.report_unknown(codes.UNKNOWN_NAME, message, place, name, known, depends_on=relies)
     elif name not in draft.spec.nodes[node].uses:
-        message, cure = f"`{node}` does not use resource `{name}`", f'add it: `uses = ["{name}"]`'
-        draft.report(codes.UNKNOWN_NAME, message, place, cure)
+        message, advice = f"`{node}` does not use resource `{name}`", f'add it: `uses = ["{name}"]`'
+        draft.report(codes.UNKNOWN_NAME, message, place, advice)
 
 
 def check_callable(

@@ -77,7 +77,7 @@ def _build_diagnostic(
     )
 
 
-# -- who holds what, and wants what ------------------------------------------------------------
+# -- pools held and pools wanted ---------------------------------------------------------------
 
 
 def _iter_sub_pipelines(spec: Spec, nodes: Iterable[Node]) -> Iterator[tuple[Node, Plan, KeyPath]]:

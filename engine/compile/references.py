@@ -199,9 +199,9 @@ def _check_resource(
     elif name not in draft.spec.resources:
         _check_known(draft, where, read, read.path[1:], list(draft.spec.resources), "resource")
     elif name not in place.open_resources:
-        cure = f'add it to `{place.node}`: `uses = ["{name}"]`'
+        advice = f'add it to `{place.node}`: `uses = ["{name}"]`'
         message = f"`{place.node}` does not use resource `{name}`"
-        draft.report(codes.UNKNOWN_NAME, message, where, cure, offsets=within)
+        draft.report(codes.UNKNOWN_NAME, message, where, advice, offsets=within)
 
 
 def _has_items(draft: DocumentDraft, place: TemplateContext) -> bool:
@@ -250,15 +250,21 @@ def _report_unknown(
     depends_on: tuple[KeyPath, ...] = (),
 ) -> None:
     guess = closest_match(name, known)
-    cure = f"did you mean `{guess}`?" if guess else None
+    advice = f"did you mean `{guess}`?" if guess else None
     root = None if name == read.path[0] else str(read.path[0])
 
-    def mend(source: Source, _: KeyPath, span: Span) -> Fix | None:
+    def build_fix(source: Source, _: KeyPath, span: Span) -> Fix | None:
         return fix_reference(source, span, root, name, known)
 
-    told, within = f"{message} (`{format_path(read.path)}`)", (read.start, read.end)
+    shown, within = f"{message} (`{format_path(read.path)}`)", (read.start, read.end)
     draft.report(
-        codes.UNKNOWN_NAME, told, where, cure, offsets=within, depends_on=depends_on, make_fix=mend
+        codes.UNKNOWN_NAME,
+        shown,
+        where,
+        advice,
+        offsets=within,
+        depends_on=depends_on,
+        make_fix=build_fix,
     )
 
 

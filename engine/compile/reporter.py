@@ -50,7 +50,7 @@ class DocumentDraft:
 
     @cached_property
     def with_placeholders(self) -> Callable[[TemplateParser], TemplateParser]:
-        """The function that parses templates with placeholders for reserved names; see `with_placeholders`."""
+        """The decorator that makes a template parser accept references to invalid names."""
         return with_placeholders(self.spec)
 
     @cached_property
@@ -82,8 +82,8 @@ class DocumentDraft:
     ) -> None:
         """Report a diagnostic at the value, or with `at_key` at the key, of a key path.
 
-        `offsets` select a part of the string there. Nothing is reported unless all paths in `depends_on` are complete in
-        the Spec: otherwise the loader has already reported why not. `make_fix` makes the fix from the location.
+        `offsets` select a part of the string there. Nothing is reported unless all paths in `depends_on` are complete
+        in the Spec: otherwise the loader has already reported why not. `make_fix` makes the fix from the location.
         """
         if not all(is_complete(self.spec, part) for part in depends_on):
             return
@@ -116,17 +116,19 @@ class DocumentDraft:
     ) -> None:
         """Report an unknown name, and suggest the closest known one."""
 
-        def mend(source: Source, place: KeyPath, span: Span) -> Fix | None:
+        def build_fix(source: Source, place: KeyPath, span: Span) -> Fix | None:
             if at_key:
                 return fix_key(source, place, candidates)
             return fix_value(source, span, name, _without_siblings(source, place, candidates))
 
         guess = closest_match(name, candidates)
         listed = ", ".join(f"`{k}`" for k in sorted(candidates)[:12])
-        cure = (
+        advice = (
             f"did you mean `{guess}`?" if guess else f"known here: {listed}" if candidates else None
         )
-        self.report(rule, message, path, cure, at_key=at_key, depends_on=depends_on, make_fix=mend)
+        self.report(
+            rule, message, path, advice, at_key=at_key, depends_on=depends_on, make_fix=build_fix
+        )
 
 
 def _without_siblings(source: Source, place: KeyPath, known: list[str]) -> list[str]:

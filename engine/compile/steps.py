@@ -158,7 +158,10 @@ def _resolve_outcome(
     *,
     at_key: bool = False,
 ) -> OutcomeCode | None:
-    """Resolve a name or number to an outcome of the step at `path`; report an error and return None if there is none."""
+    """Resolve a name or number to an outcome of the step at `path`.
+
+    If there is none, report an error and return None.
+    """
     if text in _RESERVED_OUTCOMES:
         return _RESERVED_OUTCOMES[text]
     if text in _UNSUPPORTED_OUTCOMES:
@@ -201,12 +204,15 @@ def _compile_route(
 def _resolve_target(
     draft: DocumentDraft, node: str, steps: Sequence[str], text: str, place: KeyPath
 ) -> Target | None:
-    """Resolve a route's target to a step index or an end; report an error and return None if there is none."""
+    """Resolve a route's target to a step index or an end.
+
+    If there is none, report an error and return None.
+    """
     word, colon, label = text.partition(":")
     if word in _VERDICTS:
         if colon and not re.fullmatch(NAME_PATTERN, label):
-            message, cure = f"`{label}` is not a label", "letters, digits and `_`, no digit first"
-            draft.report(codes.BAD_NAME, message, place, cure)
+            message, advice = f"`{label}` is not a label", "letters, digits and `_`, no digit first"
+            draft.report(codes.BAD_NAME, message, place, advice)
         return End(_VERDICTS[word], label or None)
     if text in steps:
         return steps.index(text)

@@ -18,7 +18,7 @@ __all__ = ["Diagnostic", "Diagnostics", "Edit", "Fix", "RelatedSpan", "Rule", "S
 
 
 class Severity(StrEnum):
-    """How serious a finding is.
+    """The severity of a finding.
 
     An error keeps a spec from compiling or running, a warning does not; a note says what the check left undecided and
     never affects the exit code.

@@ -28,7 +28,7 @@ def apply_all(source: Source, check: SourceCheck, *, unsafe: bool) -> tuple[Sour
     made = 0
     for _ in range(MAX_ROUNDS):
         fixes = list(
-            _non_overlapping(source, applicable_fixes(source, check(source), unsafe=unsafe))
+            _select_non_overlapping(source, applicable_fixes(source, check(source), unsafe=unsafe))
         )
         for tried in (fixes, fixes[:1]):  # two of a round may want the same name
             mended = apply_edits(source, tried)
@@ -57,7 +57,7 @@ def apply_edits(source: Source, fixes: Sequence[Fix]) -> Source:
     return attrs.evolve(source, text="".join(reversed([*text, source.text[:end]])))
 
 
-def _non_overlapping(source: Source, fixes: Iterable[Fix]) -> Iterator[Fix]:
+def _select_non_overlapping(source: Source, fixes: Iterable[Fix]) -> Iterator[Fix]:
     """Yield the fixes that touch none of those yielded before."""
     taken: list[tuple[int, int]] = []
     for fix in fixes:

@@ -1,9 +1,9 @@
 """Parses and evaluates CEL expressions with the `cel` library, imported only when a spec has one.
 
 The references of an expression are found by scanning its tokens: a reference is a name that is neither a field, nor a
-function, nor bound by a macro there, with the constant path behind it. For `has()` a node without output is an empty map,
-so that `has(a.x)` is false there; for everything else it is undeclared. Function names are checked when the spec is
-compiled, since the library checks them only when it evaluates. Source: docs/language.md, "Expressions"; the CEL
+function, nor bound by a macro there, with the constant path behind it. For `has()` a node without output is an empty
+map, so that `has(a.x)` is false there; for everything else it is undeclared. Function names are checked when the spec
+is compiled, since the library checks them only when it evaluates. Source: docs/language.md, "Expressions"; the CEL
 specification for the language itself.
 """
 
@@ -48,7 +48,8 @@ _MODULE = "cel.cel"
 def _load_library() -> Any:
     """Import the module that does the work, without its package.
 
-    The package also imports a command line with everything that needs for a terminal: ten times the cost of the library.
+    The package also imports a command line with everything that needs for a terminal: ten times the cost of the
+    library.
     """
     package = None if _MODULE in sys.modules else find_spec("cel")
     folders = package and package.submodule_search_locations
@@ -122,7 +123,7 @@ def _build_variables(reads: tuple[Read, ...], scope: Scope) -> dict[str, Any]:
     return values
 
 
-# -- what went wrong ---------------------------------------------------------------------------
+# -- errors ------------------------------------------------------------------------------------
 
 _ERROR = re.compile(r"ERROR: <input>:(\d+):(\d+): (Syntax error: )?(.*)")
 _EXPECTING = re.compile(r"\s*expecting [\s\S]*")
@@ -137,8 +138,8 @@ def _build_syntax_error(body: str, start: int, at: KeyPath, message: str) -> Bad
     offset = min(sum(len(line) + 1 for line in before) + int(found[2]), len(body)) - 1
     token = _TOKEN.match(body, offset)
     end = token.end() if token else offset + 1
-    why, cure = translate_syntax_error(_EXPECTING.sub("", found[4]))
-    return BadExpression(f"not a CEL expression: {why}", start + offset, start + end, cure, at)
+    why, advice = translate_syntax_error(_EXPECTING.sub("", found[4]))
+    return BadExpression(f"not a CEL expression: {why}", start + offset, start + end, advice, at)
 
 
 def _describe_failure(body: str, reads: tuple[Read, ...], scope: Scope, error: Exception) -> str:
@@ -172,7 +173,7 @@ def _to_json(value: Any, body: str) -> Any:
     )
 
 
-# -- what it reads -----------------------------------------------------------------------------
+# -- reads -------------------------------------------------------------------------------------
 
 _TOKEN = re.compile(
     rf"""(?P<skip>\s+|//[^\n]*) | (?P<string>{STRING_PATTERN}) | (?P<number>[0-9][0-9A-Za-z_.]*)
@@ -188,7 +189,7 @@ _PATH_PART = re.compile(
 
 @attrs.frozen
 class _Path:
-    """A path and its position in the expression; `in_has` tells that it is the argument of a `has()`."""
+    """A path and its position in the expression; `in_has` is whether it is the argument of a `has()`."""
 
     parts: tuple[str | int, ...]
     start: int
@@ -217,8 +218,8 @@ def _check_calls(tokens: list[re.Match[str]], start: int, at: KeyPath) -> None:
         place = (start + token.start(), start + token.end())
         if after == "(" and token[0] not in FUNCTIONS:
             guess = closest_match(token[0], FUNCTIONS)
-            cure = f"did you mean `{guess}`?" if guess else None
-            raise BadExpression(f"there is no function `{token[0]}`", *place, cure, at)
+            advice = f"did you mean `{guess}`?" if guess else None
+            raise BadExpression(f"there is no function `{token[0]}`", *place, advice, at)
         if after == "{" and token[0] != "in":
             raise BadExpression("message literals are not supported, only maps", *place, None, at)
         if before == "." and _has_no_operand(texts, token, tokens):

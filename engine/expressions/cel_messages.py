@@ -22,7 +22,7 @@ __all__ = [
     "translate_syntax_error",
 ]
 
-# -- what is written ---------------------------------------------------------------------------
+# -- syntax errors -----------------------------------------------------------------------------
 
 _UNEXPECTED = r"(?:mismatched|extraneous) input|no viable alternative at input"
 _SYNTAX_MESSAGES: tuple[tuple[str, str, str | None], ...] = (
@@ -55,13 +55,13 @@ _SYNTAX_MESSAGES: tuple[tuple[str, str, str | None], ...] = (
 
 def translate_syntax_error(message: str) -> tuple[str, str | None]:
     """Return the message for a syntax error of the library, and the help if there is any."""
-    for pattern, words, cure in _SYNTAX_MESSAGES:
+    for pattern, words, advice in _SYNTAX_MESSAGES:
         if found := re.fullmatch(pattern, message):
-            return words.format(*(part.strip("'").strip() for part in found.groups())), cure
+            return words.format(*(part.strip("'").strip() for part in found.groups())), advice
     return "the syntax is not valid", None
 
 
-# -- what is evaluated -------------------------------------------------------------------------
+# -- errors of evaluation ----------------------------------------------------------------------
 
 _WRONG_TYPES = "the types do not fit the operation"
 _RUNTIME_MESSAGES: tuple[tuple[str, str], ...] = (
@@ -89,9 +89,9 @@ def translate_runtime_error(
     """Return why an expression cannot be evaluated; a type error also lists the types involved."""
     for pattern, words in _RUNTIME_MESSAGES:
         if found := re.match(pattern, message, re.IGNORECASE):
-            told = words.format(*found.groups())
+            translated = words.format(*found.groups())
             if "types" not in words:
-                return told
+                return translated
             kinds = {
                 format_path(read.path): _describe_type(_get_value(scope, read)) for read in reads
             }
@@ -99,7 +99,7 @@ def translate_runtime_error(
                 t[0]: _literal_type(t) for t in tokens if t.lastgroup in ("string", "number")
             }
             return (
-                told
+                translated
                 + _describe_types(kinds | literals)
                 + (_suggest_conversion(kinds, literals) if words is _WRONG_TYPES else "")
             )

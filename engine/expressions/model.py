@@ -29,7 +29,7 @@ MISSING = object()
 """Stands for a value that is not there; None is one that is."""
 
 Scope = Mapping[str, Any]
-"""Values by root name: `inputs`, `steps`, `run`, `env`, `secrets`, and the nodes that have an output."""
+"""Values by root name: `inputs`, `state`, `steps`, `run`, `env`, `secrets`, and the nodes that have an output."""
 
 
 class BadExpression(ValueError):
@@ -59,7 +59,7 @@ class EvaluationError(ValueError):
 class Read:
     """One reference of an expression: a path that it reads.
 
-    `may_be_absent` tells that the path has a default or a `has()`. `start` and `end` are its offsets in the string.
+    `may_be_absent` is whether the path has a default or a `has()`. `start` and `end` are its offsets in the string.
     """
 
     path: tuple[str | int, ...]
@@ -74,7 +74,10 @@ class Read:
 
 @value(eq=False)
 class Template:
-    """A value that may contain expressions; if `is_constant` it has none and `evaluate` returns a copy of the value."""
+    """A value that may contain expressions.
+
+    If `is_constant` it has none, and `evaluate` returns a copy of the value.
+    """
 
     reads: tuple[Read, ...]
     is_constant: bool

@@ -1,8 +1,8 @@
 """Parses values with `${…}` into a `Template`, lists their references and evaluates them.
 
-A string that is one whole `${…}` keeps the type of its value; otherwise the value is put into the text. `$${` is a literal
-`${`. A plain path, with a default or without, is evaluated here and never needs the CEL library; anything else is CEL,
-compiled with the spec and evaluated by that library. Values are JSON. Source: docs/language.md, "Expressions".
+A string that is one whole `${…}` keeps the type of its value; otherwise the value is put into the text. `$${` is a
+literal `${`. A plain path, with a default or without, is evaluated here and never needs the CEL library; anything else
+is CEL, compiled with the spec and evaluated by that library. Values are JSON. Source: docs/language.md, "Expressions".
 """
 
 from __future__ import annotations
@@ -63,8 +63,11 @@ def parse_condition(text: str) -> Template:
 
 
 def _build_condition_error(text: str) -> BadExpression:
-    message, cure = "a condition must be one expression, not text", "put all of it into one `${…}`"
-    return BadExpression(message, 0, len(text), cure)
+    message, advice = (
+        "a condition must be one expression, not text",
+        "put all of it into one `${…}`",
+    )
+    return BadExpression(message, 0, len(text), advice)
 
 
 def _parse_escaped(text: str, body: str) -> Template:
@@ -112,25 +115,25 @@ def _parse_value(value: Any, at: KeyPath, reads: list[Read]) -> tuple[Evaluator,
     if isinstance(value, str):
         return _parse_text(value, at, reads)
     if isinstance(value, dict):
-        makes, constant = _parts(value.items(), at, reads)
+        makes, constant = _parse_parts(value.items(), at, reads)
         made = [*zip(value, makes, strict=True)]
         if not made:
             return _evaluate_empty, True
         return (lambda scope: {key: make(scope) for key, make in made}), constant
     if isinstance(value, list):
-        makes, constant = _parts(enumerate(value), at, reads)
+        makes, constant = _parse_parts(enumerate(value), at, reads)
         return (lambda scope: [make(scope) for make in makes]), constant
     return (lambda scope: value), True
 
 
-def _parts(
+def _parse_parts(
     items: Iterable[tuple[str | int, Any]], at: KeyPath, reads: list[Read]
 ) -> tuple[list[Evaluator], bool]:
-    """What makes each of the items, and whether all of them are constant."""
+    """Return the evaluator of each item, and whether all items are constant."""
     makes, all_constant = [], True
     for key, item in items:
         if isinstance(item, str) and "${" not in item:
-            makes.append(_text_of(item))
+            makes.append(_build_text_evaluator(item))
             continue
         make, constant = _parse_value(item, (*at, key), reads)
         makes.append(make)
@@ -138,7 +141,7 @@ def _parts(
     return makes, all_constant
 
 
-def _text_of(text: str) -> Evaluator:
+def _build_text_evaluator(text: str) -> Evaluator:
     return lambda scope: text
 
 
@@ -200,8 +203,8 @@ def _split(text: str, at: KeyPath) -> Iterator[Piece]:
             yield place, start, text[place:start]
         end = _find_closing_brace(text, start + 2)
         if end < 0:
-            cure = "write `$${` for a literal `${`"
-            raise BadExpression("`${` is not closed", start, start + 2, cure, at)
+            advice = "write `$${` for a literal `${`"
+            raise BadExpression("`${` is not closed", start, start + 2, advice, at)
         yield start + 2, end, None
         place = end + 1
     if place < len(text):
@@ -256,8 +259,8 @@ def _parse_expression(text: str, offset: int, at: KeyPath, reads: list[Read]) ->
             return _build_reader(path, body, value)
     if (where := _BRACE_OR_STRING.sub(_blank_out, body).find("??")) >= 0:
         message = "`??` needs a plain path on its left and a literal on its right"
-        cure = "write `path ?? literal`, or use `has()`"
-        raise BadExpression(message, start + where, start + where + 2, cure, at)
+        advice = "write `path ?? literal`, or use `has()`"
+        raise BadExpression(message, start + where, start + where + 2, advice, at)
     return _parse_cel_expression(body, start, at, reads)
 
 
@@ -266,7 +269,7 @@ def _blank_out(found: re.Match[str]) -> str:
 
 
 def _parse_path(text: str) -> tuple[tuple[str | int, ...], int]:
-    """Return the plain path at the start of a text and the offset of its end; the path may be empty."""
+    """Return the plain path at the start of a text, which may be empty, and the offset of its end."""
     found = _NAME.match(text)
     parts: list[str | int] = []
     end = 0
@@ -286,10 +289,10 @@ def _parse_default(body: str, where: int, start: int, at: KeyPath) -> Any:
     found = _LITERAL.fullmatch(body, where)
     value = None if found is None else _decode_literal(found)
     if found is None or value in (math.inf, -math.inf):
-        cure = "a string in quotes, a number, `true`, `false` or `null`"
+        advice = "a string in quotes, a number, `true`, `false` or `null`"
         begin = where if where < len(body) else body.rindex("??")
         span = (start + begin, start + len(body))
-        raise BadExpression("expected a literal after `??`", *span, cure, at)
+        raise BadExpression("expected a literal after `??`", *span, advice, at)
     return value
 
 

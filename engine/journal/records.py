@@ -1,7 +1,7 @@
 """The records of a store: the header of a run, its lease holder, its events, and their JSON encoding.
 
-An output larger than `MAX_INLINE_SIZE` is stored as a blob named by its hash, and the event holds that name in its place.
-Source: docs/language.md, "Engines that die".
+An output larger than `MAX_INLINE_SIZE` is stored as a blob named by its hash, and the event holds that name in its
+place. Source: docs/language.md, "Engines that die".
 """
 
 from __future__ import annotations
@@ -47,8 +47,8 @@ _OUTPUT_KEYS = ("output", "outputs")
 class Header:
     """The properties of a run that are known before its first event.
 
-    `files` are the spec and the files it includes, by path; `created` is in seconds since 1970; `origin` is the run whose
-    successes this one carries over.
+    `files` are the spec and the files it includes, by path; `created` is in seconds since 1970; `origin` is the run
+    whose successes this one carries over.
     """
 
     id: str
@@ -81,7 +81,7 @@ class LeaseHolder:
 
     @property
     def is_alive(self) -> bool | None:
-        """Whether the process is alive; None if it is on another host, where only the lease can tell."""
+        """Whether the process is alive; None if it is on another host, where only the lease shows it."""
         me = this_process()
         if self.host != me.host:
             return None

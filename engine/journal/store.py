@@ -109,7 +109,7 @@ class Store:
     ) -> None:
         self.close()
 
-    # -- who may write -------------------------------------------------------------------------------------------
+    # -- leases -------------------------------------------------------------------------------------------
 
     def create(self, header: Header, epoch: int = 1, exclusive: bool = False) -> int:
         """Store a new run held by this process, and return the epoch of its lease.
@@ -185,8 +185,8 @@ class Store:
     ) -> None:
         """Append events, all or none, and renew the lease.
 
-        `last` is the number of the last event; `final_status` is the run's status and message if the events end it. Raises
-        LeaseLost if another process has taken the run over.
+        `last` is the number of the last event; `final_status` is the run's status and message if the events end it.
+        Raises LeaseLost if another process has taken the run over.
         """
         data = encode_events(events, self.put_blob) if events else ""
         with self._transaction():
@@ -205,7 +205,7 @@ class Store:
                     "UPDATE run SET status = ?, message = ?, ended = ? WHERE id = ?",
                     (*final_status, end, run),
                 )
-                if end is not None:  # nobody asks anything of it any more
+                if end is not None:  # no process sends it requests any more
                     self._execute("DELETE FROM request WHERE run = ?", (run,))
 
     def reopen(self, header: Header, epoch: int, last: int, events: Sequence[Event]) -> None:
@@ -293,7 +293,7 @@ class Store:
     def _build_no_such_run(self, run: str) -> NoSuchRun:
         return NoSuchRun(f"there is no run `{run}` in `{self.location}`")
 
-    # -- what is asked of a run from outside ------------------------------------------------------------------------
+    # -- requests from outside ------------------------------------------------------------------------
 
     def send_request(self, run: str, kind: str, data: Any) -> None:
         """Send a request to the process that runs a run."""

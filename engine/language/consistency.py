@@ -1,7 +1,8 @@
 """Checks rules that span several keys of a spec: keys that exclude or need each other (E103, E105).
 
 Every single value is already right, or has been left out. A key that the loader left out counts as written, so that
-one mistake is reported once. Source: docs/language.md, "Nodes and steps", "Retry", "Routes", "Fan-out", "Sub-pipelines".
+one mistake is reported once. Source: docs/language.md, "Nodes and steps", "Retry", "Routes", "Fan-out",
+"Sub-pipelines".
 """
 
 from __future__ import annotations
@@ -46,28 +47,28 @@ class _Reporter:
 
 def check_consistency(spec: Spec) -> Iterator[Diagnostic]:
     """Yield the diagnostics of a document whose values are each valid but contradict one another."""
-    tell = _Reporter(spec)
+    reporter = _Reporter(spec)
     if spec.key_path and spec.pipelines:
         message = "a pipeline inside a file cannot contain pipelines"
-        yield tell(codes.WRONG_TYPE, message, ("pipelines",))
+        yield reporter(codes.WRONG_TYPE, message, ("pipelines",))
     for name in spec.finished_nodes & spec.nodes.keys():
         message = f"`[nodes]` already has a node `{name}`"
-        yield tell(codes.BAD_NAME, message, (spec.table, name), "give one of them another name")
+        yield reporter(codes.BAD_NAME, message, (spec.table, name), "give one of them another name")
     for name, node in spec.nodes.items():
-        yield from _check_node(tell, name, node)
+        yield from _check_node(reporter, name, node)
 
 
 def _check_node(reporter: _Reporter, called: str, node: NodeSpec) -> Iterator[Diagnostic]:
     path = (reporter.spec.table, called)
     for key in ("max_parallel", "tolerate") if node.for_each is None else ():
         if getattr(node, key) is not None and reporter.is_missing(path, "for_each"):
-            cure = "add `for_each` with the list to run it for"
-            yield reporter(codes.WRONG_TYPE, f"`{key}` requires `for_each`", (*path, key), cure)
+            advice = "add `for_each` with the list to run it for"
+            yield reporter(codes.WRONG_TYPE, f"`{key}` requires `for_each`", (*path, key), advice)
     for name, step in node.steps.items():
         place: KeyPath = path if node.single else (*path, "steps", name)
         yield from _check_step(reporter, place, step)
         for key, route in step.routes.items():
-            if _is_inconsistent(route):
+            if _has_long_form(route):
                 yield from _check_route(reporter, (*place, "routes", key), route)
         for index, clause in enumerate(step.retry):
             yield from _check_retry(reporter, (*place, "retry", index), clause)
@@ -76,8 +77,8 @@ def _check_node(reporter: _Reporter, called: str, node: NodeSpec) -> Iterator[Di
 def _check_step(reporter: _Reporter, path: KeyPath, step: StepSpec) -> Iterator[Diagnostic]:
     bodies = _BODIES_OF_NODES if len(path) == 2 else _BODIES
     if step.task is None and step.pipeline is None and reporter.is_missing(path, *bodies):
-        message, cure = f"`{path[-1]}` has no body", "give it a `task` or a `pipeline`"
-        yield reporter(codes.MISSING_KEY, message, path, cure)
+        message, advice = f"`{path[-1]}` has no body", "give it a `task` or a `pipeline`"
+        yield reporter(codes.MISSING_KEY, message, path, advice)
     if step.task is not None and step.pipeline is not None:
         message = "`task` and `pipeline` exclude each other"
         yield reporter(codes.WRONG_TYPE, message, (*path, "pipeline"))
@@ -89,16 +90,16 @@ def _check_step(reporter: _Reporter, path: KeyPath, step: StepSpec) -> Iterator[
         named.setdefault(code, name)
 
 
-def _is_inconsistent(route: RouteSpec) -> bool:
-    """Whether it says more than where it leads: most do not."""
+def _has_long_form(route: RouteSpec) -> bool:
+    """Return whether a route has more keys than its target: most do not."""
     return not (route.max is None and route.then is None and route.delay is None)
 
 
 def _check_route(reporter: _Reporter, path: KeyPath, route: RouteSpec) -> Iterator[Diagnostic]:
     ends = route.to.partition(":")[0] in ("done", "fail")
     if route.max is None and route.then is not None and reporter.is_missing(path, "max"):
-        cure = "set `max`, how often `to` is taken"
-        yield reporter(codes.WRONG_TYPE, "`then` requires `max`", (*path, "then"), cure)
+        advice = "set `max`, how often `to` is taken"
+        yield reporter(codes.WRONG_TYPE, "`then` requires `max`", (*path, "then"), advice)
     if ends and route.max is not None:
         yield reporter(
             codes.WRONG_TYPE, "`max` is not allowed on a route that ends the node", (*path, "max")

@@ -34,12 +34,12 @@ __all__ = ["dump"]
 
 
 def dump(spec: Spec | Mapping[str, Any]) -> str:
-    """The TOML text of a spec, or of the tables of one, as importers and scaffolds make them.
+    """Return the TOML text of a spec, or of the tables of one, as importers and scaffolds make them.
 
-    The tables stand in their order, after `engine = 1` where they do not say it: `dump({"nodes": {"a": {"task": "pass"}}})` is
-    `engine = 1`, then `[nodes.a]` with `task = "pass"`. What the text of a Spec loads to is equal to it; it has the pipelines inside
-    the spec and not those in other files, and of broken nodes what was understood. Tables are not checked: a
-    value that TOML cannot hold, such as None, raises TypeError.
+    The tables stand in their order, after `engine = 1` where they do not say it: `dump({"nodes": {"a": {"task": "pass"}}})`
+    is `engine = 1`, then `[nodes.a]` with `task = "pass"`. The text of a Spec loads to an equal Spec; it has the
+    pipelines inside the spec and not those in other files, and of broken nodes the parts that were understood. Tables
+    are not checked: a value that TOML cannot hold, such as None, raises TypeError.
     """
     import tomli_w
 
@@ -47,7 +47,7 @@ def dump(spec: Spec | Mapping[str, Any]) -> str:
     return tomli_w.dumps({"engine": LANGUAGE_VERSION, **data})
 
 
-# -- what has a short and a long form ------------------------------------------------------------
+# -- values with a short and a long form ---------------------------------------------------------
 
 
 def _unstructure_route(route: RouteSpec) -> str | dict[str, Any]:
@@ -86,7 +86,10 @@ _CONVERTER = Converter()
 def _register_unstructure(
     kind: type, **hooks: Callable[[Any], Any]
 ) -> Callable[[Any], dict[str, Any]]:
-    """Register and return the function that turns one class into a table; `hooks` serve fields with a form of their own."""
+    """Register and return the function that turns one class into a table.
+
+    `hooks` serve fields with a form of their own.
+    """
     fields: dict[str, Any] = {
         field.name: override(
             omit=(field.name in DERIVED_FIELDS.get(kind, ())) or None,

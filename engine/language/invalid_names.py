@@ -56,18 +56,18 @@ def with_placeholders(spec: Spec) -> Callable[[TemplateParser], TemplateParser]:
     names = {word: name for name, word in words.items()}
     pattern = re.compile(_build_pattern(spec.misnamed_paths) or "(?!)")
 
-    def replaced(value: Any) -> Any:
+    def replace_names(value: Any) -> Any:
         if isinstance(value, str):
             return pattern.sub(lambda found: words[found[0]], value)
         if isinstance(value, dict):
-            return {key: replaced(item) for key, item in value.items()}
-        return list(map(replaced, value)) if isinstance(value, list) else value
+            return {key: replace_names(item) for key, item in value.items()}
+        return list(map(replace_names, value)) if isinstance(value, list) else value
 
-    def meant(make: TemplateParser, value: Any) -> Template:
-        made = make(replaced(value))
+    def parse_with_placeholders(make: TemplateParser, value: Any) -> Template:
+        made = make(replace_names(value))
         return attrs.evolve(made, reads=tuple(_restore_names(read, names) for read in made.reads))
 
-    return lambda make: lambda value: meant(make, value)
+    return lambda make: lambda value: parse_with_placeholders(make, value)
 
 
 def _choose_placeholders(spec: Spec) -> dict[str, str]:

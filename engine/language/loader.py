@@ -80,8 +80,8 @@ def _check_version(source: Source, data: Mapping[str, Any]) -> Iterator[Diagnost
     version = data.get("engine")
     if version is None:
         message = "`engine`, the version of the language, is missing"
-        cure = f"begin with `engine = {LANGUAGE_VERSION}`"
-        yield Diagnostic(codes.MISSING_KEY, message, source, source.key_span(()), cure)
+        advice = f"begin with `engine = {LANGUAGE_VERSION}`"
+        yield Diagnostic(codes.MISSING_KEY, message, source, source.key_span(()), advice)
     elif version != LANGUAGE_VERSION or type(version) is not int:
         message = f"`engine` must be {LANGUAGE_VERSION}, the version of the language that this engine supports"
         yield Diagnostic(codes.WRONG_TYPE, message, source, source.value_span(("engine",)))
@@ -92,8 +92,8 @@ def _check_nodes_present(source: Source, data: Mapping[str, Any]) -> Iterator[Di
     named = inner.items() if isinstance(inner, dict) else ()
     for path, table in [((), data), *((("pipelines", name), table) for name, table in named)]:
         if isinstance(table, dict) and table.get("nodes", {}) == {}:
-            message, cure = "a pipeline needs at least one node", "write `[nodes.NAME]`"
-            yield Diagnostic(codes.MISSING_KEY, message, source, source.key_span(path), cure)
+            message, advice = "a pipeline needs at least one node", "write `[nodes.NAME]`"
+            yield Diagnostic(codes.MISSING_KEY, message, source, source.key_span(path), advice)
 
 
 def _structure_valid_parts(data: dict[str, Any]) -> tuple[Spec, list[StructuringError]]:
@@ -113,10 +113,10 @@ def _structure_valid_parts(data: dict[str, Any]) -> tuple[Spec, list[Structuring
     while wrong:
         named = {m.path for m in wrong if m.rule is codes.BAD_NAME}
         gone = [m.path for m in wrong if m.rule is not codes.BAD_NAME]
-        mended = _without_errors(data, gone, named)
-        if mended == data and not named:
+        cleaned = _without_errors(data, gone, named)
+        if cleaned == data and not named:
             return attrs.evolve(structure_spec({}), omitted_paths=frozenset({*broken, ()})), found
-        data = mended
+        data = cleaned
         broken |= {restore_indexes(broken, path) for path in gone}
         misnamed |= named
         spec, wrong = _try_structure(data)
@@ -271,15 +271,17 @@ def _with_loaded_files(
     here = Path(spec.source.path).resolve()
     files: dict[str, Spec] = {}
     for path, name in _iter_file_references(spec):
-        tell = partial(_build_pipeline_diagnostic, spec.source, path)
+        build_diagnostic = partial(_build_pipeline_diagnostic, spec.source, path)
         try:
             target = (here.parent / name).resolve()
             if target in (*chain, here):
                 found.append(
-                    tell(codes.PIPELINE_RECURSION, _describe_recursion((*chain, here), target))
+                    build_diagnostic(
+                        codes.PIPELINE_RECURSION, _describe_recursion((*chain, here), target)
+                    )
                 )
             elif len(chain) + 2 > MAX_NESTING:
-                found.append(tell(codes.WRONG_TYPE, *describe_excess_nesting(name)))
+                found.append(build_diagnostic(codes.WRONG_TYPE, *describe_excess_nesting(name)))
             elif name not in files:
                 written = _shorten_path(Path(spec.source.path).parent / name, target)
                 child, other = _load_file(written, target, reader, known, (*chain, here))
@@ -287,9 +289,11 @@ def _with_loaded_files(
                 files |= {name: child} if child else {}
         except OSError as error:
             why = (error.strerror or str(error)).lower()
-            found.append(tell(codes.UNKNOWN_NAME, f"`{name}` cannot be read: {why}"))
+            found.append(build_diagnostic(codes.UNKNOWN_NAME, f"`{name}` cannot be read: {why}"))
         except ValueError:  # what it says of a null character is another thing in each Python
-            found.append(tell(codes.UNKNOWN_NAME, f"`{name}` cannot be read: it is not a path"))
+            found.append(
+                build_diagnostic(codes.UNKNOWN_NAME, f"`{name}` cannot be read: it is not a path")
+            )
     if not files:
         return spec
     inner = {key: attrs.evolve(child, files=files) for key, child in spec.pipelines.items()}

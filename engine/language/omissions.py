@@ -1,8 +1,8 @@
-"""Maps parts of a Spec to their key paths in the file, and tells whether they are complete.
+"""Maps parts of a Spec to their key paths in the file, and decides whether they are complete.
 
-The loader leaves out what is wrong (`Spec.omitted_paths`), and findings about the rest must not follow from such gaps: a
-rule names the parts that its finding depends on. Paths are below the document; arrays of a Spec are shorter than in the
-file where items were left out.
+The loader leaves out what is wrong (`Spec.omitted_paths`), and findings about the rest must not follow from such gaps:
+a rule names the parts that its finding depends on. Paths are below the document; arrays of a Spec are shorter than in
+the file where items were left out.
 """
 
 from __future__ import annotations

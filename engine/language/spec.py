@@ -102,7 +102,7 @@ class StepSpec:
 
 @value
 class NodeSpec:
-    """One node; `single` tells that its only step is written in the node's own table."""
+    """One node; `single` is whether its only step is written in the node's own table."""
 
     steps: Mapping[str, StepSpec]
     start: str

@@ -51,14 +51,14 @@ def _search(value: Any, path: KeyPath, found: list[StructuringError]) -> None:
 
 
 def _iter_initial_values(table: dict[str, Any], path: KeyPath) -> Iterator[tuple[KeyPath, Any]]:
-    """What states begin with, which is no schema."""
+    """Yield the initial values of states, which are not part of their schemas, with their key paths."""
     for name, schema in table.items():
         if isinstance(schema, dict) and "initial" in schema:
             yield (*path, name), {"initial": schema["initial"]}
 
 
 def merge_misplaced(
-    found: Sequence[StructuringError], stray: Sequence[StructuringError]
+    found: Sequence[StructuringError], misplaced: Sequence[StructuringError]
 ) -> list[StructuringError]:
     """Merge the errors of structuring with those of misplaced expressions, without follow-ups.
 
@@ -66,14 +66,14 @@ def merge_misplaced(
     """
     keys = {m.path for m in found if m.is_key and m.rule is not codes.MISSING_KEY}
     whole = {m.path for m in found if m.rule not in (codes.MISSING_KEY, codes.BAD_NAME)}
-    shown = [s for s in stray if not (s.path in keys or _is_inside(s, whole))]
+    shown = [s for s in misplaced if not (s.path in keys or _is_inside(s, whole))]
     explained = {s.path for s in shown}
     kept = [m for m in found if m.rule is codes.MISSING_KEY or m.path not in explained]
     return [*kept, *shown]
 
 
-def _is_inside(stray: StructuringError, wrong: Set[KeyPath]) -> bool:
-    return any(stray.path[:end] in wrong for end in range(len(stray.path)))
+def _is_inside(misplaced: StructuringError, wrong: Set[KeyPath]) -> bool:
+    return any(misplaced.path[:end] in wrong for end in range(len(misplaced.path)))
 
 
 def _build_error(path: KeyPath, within: tuple[int, int] | None) -> StructuringError:
@@ -83,9 +83,9 @@ def _build_error(path: KeyPath, within: tuple[int, int] | None) -> StructuringEr
         else "an expression is not allowed here"
     )
     takers = "only `with`, `when`, `for_each`, `set` and `outputs` take expressions"
-    cure = f"{takers}; `$${{` is a literal `${{`"
+    advice = f"{takers}; `$${{` is a literal `${{`"
     key = within is None
-    return StructuringError(path, codes.BAD_EXPRESSION, message, cure, key, offsets=within)
+    return StructuringError(path, codes.BAD_EXPRESSION, message, advice, key, offsets=within)
 
 
 def _path_in_document(path: KeyPath) -> KeyPath:

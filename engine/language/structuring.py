@@ -75,17 +75,17 @@ class InvalidName(str):
     __slots__ = ()
 
     def __repr__(self) -> str:
-        return f"Misnamed({super().__repr__()})"
+        return f"InvalidName({super().__repr__()})"
 
 
 # -- equal tables are one object -----------------------------------------------------------------
 
 _TABLES: ContextVar[dict[tuple[StructureHook, str], Any]] = ContextVar("_TABLES")
-"""What hooks made in this call of `structure`, by the data that it was made of, written out."""
+"""The values that hooks have built in this call of `structure_spec`, by the hook and the `repr` of the data."""
 
 
 def _share_equal(hook: StructureHook) -> StructureHook:
-    """The hook, which gives one object for equal data."""
+    """Return a hook that returns one object for equal data."""
 
     def read(value: Any, kind: Any) -> Any:
         known, key = _TABLES.get(), (hook, repr(value))
@@ -96,7 +96,7 @@ def _share_equal(hook: StructureHook) -> StructureHook:
     return read
 
 
-# -- what has a short and a long form ----------------------------------------------------------
+# -- values with a short and a long form ----------------------------------------------------------
 
 
 def _expect_table(value: Any, description: str = "a table") -> dict[str, Any]:
@@ -142,14 +142,14 @@ def _structure_names(value: Any, _: Any) -> tuple[str, ...]:
 def _structure_unique(value: list[Any], what: str) -> tuple[str, ...]:
     named: list[str] = []
 
-    def one(_: int, name: Any) -> None:
+    def structure_one(_: int, name: Any) -> None:
         if type(name) is not str:
             raise expected(what, name)
         if name in named:
             raise InvalidValue(codes.WRONG_TYPE, f"`{name}` is named twice")
         named.append(name)
 
-    structure_each(enumerate(value), one)
+    structure_each(enumerate(value), structure_one)
     return tuple(named)
 
 
@@ -158,8 +158,8 @@ def _structure_need(_: str, value: Any) -> NeedSpec:
         if value in CONDITIONS:
             return value
         wrong = expected_one_of(value, CONDITIONS)
-        cure = wrong.help or f'write a label in an array: ["{value}"]'
-        raise InvalidValue(wrong.rule, wrong.message, cure, candidates=wrong.candidates)
+        advice = wrong.help or f'write a label in an array: ["{value}"]'
+        raise InvalidValue(wrong.rule, wrong.message, advice, candidates=wrong.candidates)
     if type(value) is not list or not value:
         raise expected("a condition, or an array of labels", value)
     return tuple(structure_each(enumerate(value), _structure_label).values())
@@ -175,12 +175,12 @@ def _build_table_hook(
     hook: StructureHook, check: Callable[[str], None] = lambda name: None
 ) -> StructureHook:
     """Return a hook for tables: each name must pass `check`, each value is structured by `hook(name, value)`."""
-    one = _add_name_check(hook, check)
+    structure_one = _add_name_check(hook, check)
 
     def read(value: Any, _: Any) -> dict[str, Any]:
         return {
             str(name): made
-            for name, made in structure_each(_expect_table(value).items(), one).items()
+            for name, made in structure_each(_expect_table(value).items(), structure_one).items()
         }
 
     return read
@@ -189,7 +189,7 @@ def _build_table_hook(
 def _add_name_check(hook: StructureHook, check: Callable[[str], None]) -> StructureHook:
     """Return the hook with a check of the name added before it."""
 
-    def one(name: str, item: Any) -> Any:
+    def structure_one(name: str, item: Any) -> Any:
         try:
             if type(name) not in (InvalidName, InlineStepName):
                 check(name)
@@ -197,7 +197,7 @@ def _add_name_check(hook: StructureHook, check: Callable[[str], None]) -> Struct
             return _collect_errors([bad], lambda: hook(name, item))
         return hook(str(name), item)
 
-    return one
+    return structure_one
 
 
 def _structure_node(name: str, value: Any) -> NodeSpec:
@@ -247,8 +247,8 @@ def _structure_object(value: Any, what: str = "a table") -> Any:
 def _structure_state(_: str, value: Any) -> Any:
     schema = _structure_object(value, "a JSON Schema (a table) with `initial`")
     if "initial" not in schema:
-        cure = "set `initial`, its value when a run starts"
-        raise InvalidValue(codes.MISSING_KEY, "`initial` is missing", cure, is_key=True)
+        advice = "set `initial`, its value when a run starts"
+        raise InvalidValue(codes.MISSING_KEY, "`initial` is missing", advice, is_key=True)
     return schema
 
 
@@ -292,12 +292,12 @@ def _register_structure(kind: type, **hooks: StructureHook) -> StructureHook:
     }
 
     @cache
-    def made() -> StructureHook:
-        """Written and compiled when the first such table is read: few specs have all of them."""
+    def get_hook() -> StructureHook:
+        """Build the hook when the first such table is read: few specs have tables of all classes."""
         return make_dict_structure_fn(kind, CONVERTER, **fields)  # type: ignore[arg-type]
 
     def read(value: Any, cls: Any) -> Any:
-        return made()(_expect_table(value), cls)
+        return get_hook()(_expect_table(value), cls)
 
     CONVERTER.register_structure_hook(kind, read)
     return read

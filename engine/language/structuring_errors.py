@@ -1,7 +1,7 @@
 """Turns the exceptions of structuring into a list of errors, each with its key path in the file.
 
-cattrs groups the exceptions of its hooks and notes where each arose; here they become messages and help. The module also
-knows which keys a table may have. Source: docs/language.md, "A document", "Nodes and steps", "Diagnostics".
+cattrs groups the exceptions of its hooks and notes where each arose; here they become messages and help. The module
+also knows which keys a table may have. Source: docs/language.md, "A document", "Nodes and steps", "Diagnostics".
 """
 
 from __future__ import annotations
@@ -69,7 +69,7 @@ class InlineStepName(str):
 class StructuringError:
     """An `InvalidValue` with its whole key path.
 
-    `is_key` tells that the key is wrong, not the value.
+    `is_key` is whether the key is wrong, not the value.
     """
 
     path: KeyPath
@@ -135,14 +135,16 @@ def _build_unknown_key(name: str, cls: type, path: KeyPath) -> StructuringError:
     place = _as_written((*path, name))
     known = list_known_keys(cls)
     if cls is StepSpec and name in list_known_keys(NodeSpec):
-        cure = "this key belongs to the node, not to its steps"
-        return StructuringError(place, codes.UNKNOWN_KEY, f"`{name}` is not a key here", cure, True)
+        advice = "this key belongs to the node, not to its steps"
+        return StructuringError(
+            place, codes.UNKNOWN_KEY, f"`{name}` is not a key here", advice, True
+        )
     guess = closest_match(name, known)
     listed = "known here: " + ", ".join(f"`{key}`" for key in known)
-    cure = f"did you mean `{guess}`?" if guess else listed
+    advice = f"did you mean `{guess}`?" if guess else listed
     message = f"`{name}` is not a key here"
     return StructuringError(
-        place, codes.UNKNOWN_KEY, message, cure, True, guess, candidates=tuple(known)
+        place, codes.UNKNOWN_KEY, message, advice, True, guess, candidates=tuple(known)
     )
 
 
@@ -164,7 +166,7 @@ def owner_of(path: KeyPath) -> tuple[str | None, str | None]:
 class InvalidValue(Exception):
     """One mistake in the value being structured, or in the value at `subpath` below it.
 
-    `is_key` tells that the key is wrong, not the value; `candidates` are the valid words.
+    `is_key` is whether the key is wrong, not the value; `candidates` are the valid words.
     """
 
     def __init__(

@@ -1,7 +1,7 @@
 """Hooks that check single values and names of a spec; each returns the value or raises `InvalidValue`.
 
-Nothing is coerced, except that dates and times become the text they are in JSON. The hooks take a value and its type, as
-cattrs calls them. Source: docs/language.md, "A document", "Outcomes", "Expressions".
+Nothing is coerced, except that dates and times become the text they are in JSON. The hooks take a value and its type,
+as cattrs calls them. Source: docs/language.md, "A document", "Outcomes", "Expressions".
 """
 
 from __future__ import annotations
@@ -61,7 +61,7 @@ _CEL_WORDS = """
     getMinutes getSeconds getMilliseconds max min optional
 """  # literals and operators, reserved words, types, functions
 RESERVED_NAMES = frozenset((_ENGINE_WORDS + _CEL_WORDS).split())
-"""Names that an expression could not tell from a word of the language or of CEL."""
+"""Names that an expression could not distinguish from a word of the language or of CEL."""
 
 ENGINE_OUTCOMES = frozenset({"error", "timeout", "lost", "interrupted"})
 """Outcomes of an attempt that are not exits; no exit may have such a name."""
@@ -218,16 +218,16 @@ _match_name = re.compile(NAME_PATTERN).fullmatch
 def check_name(name: str) -> None:
     """Check that a name is an identifier."""
     if not _match_name(name):
-        cure = "letters, digits and `_`, no digit first"
-        raise InvalidValue(codes.BAD_NAME, f"`{name}` is not a name", cure, is_key=True)
+        advice = "letters, digits and `_`, no digit first"
+        raise InvalidValue(codes.BAD_NAME, f"`{name}` is not a name", advice, is_key=True)
 
 
 def check_identifier(name: str) -> None:
     """Check that a name is an identifier and not reserved, so that expressions can use it."""
     check_name(name)
     if name in RESERVED_NAMES:
-        cure = f"use another name, such as `{name}_`"
-        raise InvalidValue(codes.BAD_NAME, f"`{name}` is a reserved word", cure, is_key=True)
+        advice = f"use another name, such as `{name}_`"
+        raise InvalidValue(codes.BAD_NAME, f"`{name}` is a reserved word", advice, is_key=True)
 
 
 def check_exit_name(name: str) -> None:

@@ -18,7 +18,7 @@ __all__ = ["FanOut", "Tolerance", "parse_tolerance"]
 
 @frozen
 class Tolerance:
-    """How many items may fail: `count` of them or, where it is not None, `share` of all."""
+    """The number of items that may fail: `count` or, where it is not None, the `share` of all."""
 
     count: int = 0
     share: Fraction | None = None

@@ -67,7 +67,7 @@ Target = int | End
 class Route:
     """One route: `max` times to `to` after `delay` seconds, then `then`.
 
-    `counter` is its position in `State.routes_used`.
+    `counter` is its position in `MachineState.routes_used`.
     """
 
     key: str
@@ -125,7 +125,7 @@ class Step:
     """One step of a machine: the names of its exits and where they lead."""
 
     name: str | None
-    """None where it is written in its node's own table: it is called like the node, see `Node.name_of`."""
+    """None for a step that is written in its node's own table: it has the node's name, see `Node.name_of`."""
     codes: frozenset[int] | None = frozenset((0,))
     """The exit codes that can come; None in an open step, where any code can."""
     names: Mapping[int, str] = attrs.field(factory=lambda: {0: "success"})
@@ -255,8 +255,8 @@ def advance(
 ) -> tuple[MachineState, Decision]:
     """Return the state and the decision that follow the outcome of an attempt.
 
-    `requested_delay` is a wait in seconds that the task requested. `permanent` forbids retries; for an exit only where no
-    clause names it, since the author of the spec has the last word.
+    `requested_delay` is a wait in seconds that the task requested. `permanent` forbids retries; for an exit only where
+    no clause names it, since the author of the spec has the last word.
     """
     step = machine.steps[state.step]
     if step.retry and not (permanent and outcome == "error"):
@@ -309,7 +309,7 @@ def _follow_route(
     )
 
 
-# -- is it bounded? --------------------------------------------------------------------------------------------
+# -- loops -----------------------------------------------------------------------------------------------------
 
 
 @frozen
@@ -330,7 +330,9 @@ def find_unbounded_loops(machine: Machine) -> tuple[tuple[LoopEdge, ...], ...]:
     """
     reached = _find_reachable_steps(machine)
     hops = {
-        at: [h for route in machine.steps[at].iter_routes() if (h := _unbounded_hop(at, route))]
+        at: [
+            h for route in machine.steps[at].iter_routes() if (h := _find_unbounded_edge(at, route))
+        ]
         for at in reached
     }
     if not any(hops.values()):
@@ -351,12 +353,12 @@ def _find_reachable_steps(machine: Machine) -> dict[int, None]:
     return seen
 
 
-def _unbounded_hop(at: int, route: Route) -> LoopEdge | None:
+def _find_unbounded_edge(at: int, route: Route) -> LoopEdge | None:
     target = route.to if route.max is None else route.then
     return LoopEdge(at, route, route.max is not None) if isinstance(target, int) else None
 
 
-def _target_of_edge(hop: LoopEdge) -> int:
+def _get_target(hop: LoopEdge) -> int:
     target = hop.route.then if hop.is_by_then else hop.route.to
     assert isinstance(target, int)
     return target
@@ -380,7 +382,7 @@ def _iter_loops(hops: Mapping[int, list[LoopEdge]]) -> Iterator[tuple[LoopEdge, 
                 if path:
                     path.pop()
                 continue
-            to = _target_of_edge(hop)
+            to = _get_target(hop)
             if to in place:
                 yield (*path[place[to] :], hop)
             elif to not in done:

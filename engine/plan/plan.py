@@ -187,17 +187,17 @@ class Node:
     description: str = ""
 
     def with_edges(self, edges: tuple[Edge, ...]) -> Node:
-        """The same node with these incoming edges."""
+        """Return the same node with these incoming edges."""
         return Node(**vars(self) | {"edges": edges})
 
     def name_of(self, step: int) -> str:
-        """What a step is called."""
+        """Return the name of a step."""
         name = self.machine.steps[step].name
         return self.name if name is None else name
 
     @property
     def step_names(self) -> tuple[str, ...]:
-        """What its steps are called."""
+        """Return the names of the steps, in order."""
         return tuple(map(self.name_of, range(len(self.machine.steps))))
 
     def templates(self) -> Iterator[tuple[int | None, Key, Template]]:

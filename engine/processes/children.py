@@ -63,8 +63,8 @@ _CHUNK_SIZE = 65_536
 _MAX_LINE_BYTES = 4_096
 _POLL_INTERVAL = 0.01
 _MIN_QUIET_SCANS = 3
-_AGAIN = 0.1
-"""Seconds till a second SIGTERM."""
+_SECOND_SIGTERM_DELAY = 0.1
+"""Seconds before a second SIGTERM."""
 _MAX_UNCLEAR_SCANS = 100
 """Scans that see a process amid `exec` before its state is accepted as it appears."""
 
@@ -101,10 +101,10 @@ async def run_child(
     """Run a child process to its end.
 
     `env` is its whole environment; without `stdin` it reads nothing. `on_line` is called with each line of stderr as it
-    comes, cut at 4096 bytes and marked with `…` if it is longer; lines of stdout go there too if `merged`. After the child
-    has ended, the rest of its group is killed, even if it still holds the pipes. On cancellation the group gets SIGTERM,
-    after `grace` seconds SIGKILL, and the call returns when none of the child's descendants is left. Raises OSError,
-    naming the file, if the child cannot be started, and OutputTooLarge.
+    comes, cut at 4096 bytes and marked with `…` if it is longer; lines of stdout go there too if `merged`. After the
+    child has ended, the rest of its group is killed, even if it still holds the pipes. On cancellation the group gets
+    SIGTERM, after `grace` seconds SIGKILL, and the call returns when none of the child's descendants is left. Raises
+    OSError, naming the file, if the child cannot be started, and OutputTooLarge.
     """
     token = make_token()
     env = with_token(env, token)
@@ -195,7 +195,7 @@ async def stop(process: trio.Process, grace: float, *, twice: bool = False) -> N
         terminate(process.pid)
         with trio.move_on_after(grace):
             if twice:
-                with trio.move_on_after(_AGAIN):
+                with trio.move_on_after(_SECOND_SIGTERM_DELAY):
                     await wait_until_exited(process)
                 os.kill(process.pid, signal.SIGTERM)  # a zombie takes it too
             await wait_until_exited(process)
@@ -224,9 +224,9 @@ async def kill_escaped(
 
     Processes that carry one of `except_tokens` are left alone, and with `group` those outside that group.
 
-    It reads /proc, so it does nothing where there is none. A scan can miss a child whose parent died meanwhile: hence the
-    whole group of each found process is killed, which no fork escapes, and only several empty scans in a row are the
-    end. A process amid `exec` shows no environment for a moment: it is scanned again.
+    It reads /proc, so it does nothing where there is none. A scan can miss a child whose parent died meanwhile: hence
+    the whole group of each found process is killed, which no fork escapes, and only several empty scans in a row are
+    the end. A process amid `exec` shows no environment for a moment: it is scanned again.
     """
     import trio
 

@@ -118,7 +118,7 @@ def state_of(directory: str) -> DetachedState:
     claim = read_claim(directory)
     if claim is None:
         return "free"
-    alive = claim.is_alive  # before the end is looked for: it is written while its process lives
+    alive = claim.is_alive  # before the end is read: it is written while its process lives
     if read_end(directory) is not None:
         return "ended"
     return "running" if alive else "dead"
@@ -162,7 +162,7 @@ async def run_detached(
             raise OSError(f"the folder of the attempt cannot be written: `{directory}`")
         if claim.pid == child.process.pid:
             status = child.status
-    if status is None:  # somebody else began it
+    if status is None:  # another process began it
         await supervise(AdoptedProcess(claim, directory), tails, check, grace)
     end = read_end(directory)
     status = end if isinstance(end, int) else status
@@ -253,7 +253,7 @@ def _is_identifier(name: str) -> bool:
     return name.isidentifier() and name.isascii()
 
 
-# -- who is waited for ---------------------------------------------------------------------------
+# -- processes to wait for ---------------------------------------------------------------------------
 
 
 class ClaimHolder(Protocol):
@@ -384,7 +384,7 @@ async def _wait_for_end(
         raise wrong
 
 
-# -- what it says --------------------------------------------------------------------------------
+# -- the output --------------------------------------------------------------------------------
 
 
 class Tail:

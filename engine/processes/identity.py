@@ -1,6 +1,6 @@
 """Identify a process by its number and its start time.
 
-The start time tells it from a later process that got the same number. Without /proc, only whether the
+The start time distinguishes it from a later process that got the same number. Without /proc, only whether the
 number is in use is known.
 """
 

@@ -1,7 +1,7 @@
 """Capture the text that task bodies print, and emit it line by line.
 
-Text is captured while `capture_output` is open. The context of the printing code, which its tasks and threads
-inherit, tells the attempt. The language does not define this: the command line must own its streams.
+Text is captured while `capture_output` is open. The context of the printing code, which its tasks and threads inherit,
+identifies the attempt. The language does not define this: the command line must own its streams.
 """
 
 from __future__ import annotations

@@ -67,7 +67,7 @@ class _PartialRun:
         count, output = data.get("items"), data.get("output", self._take_output(name, data))
         items = None if count is None else tuple(self._iter_items(name, count, reason))
         if data.get("gathered"):
-            output = [_gathered_output(item) for item in items or ()]
+            output = [_get_gathered_output(item) for item in items or ()]
         attempts = tuple(self.attempts.get(name, ()))
         label = data["label"]
         self.nodes[name] = NodeResult(name, data["result"], reason, label, output, attempts, items)
@@ -91,7 +91,7 @@ class _PartialRun:
         return output
 
     def _iter_items(self, name: str, count: int, reason: Reason) -> Iterator[ItemResult]:
-        """Return all items, including those that never started."""
+        """Yield the results of all items, including those that never started."""
         known = self.items.get(name, {})
         kind = "failure" if reason.kind == "tolerance" else reason.kind
         left = ItemResult("cancelled", Reason(kind, reason.message))
@@ -106,7 +106,7 @@ _RESULTS_WITHOUT_OUTPUT = ("cancelled", "skipped")
 """Results that carry no output."""
 
 
-def _gathered_output(item: ItemResult) -> Any:
+def _get_gathered_output(item: ItemResult) -> Any:
     """Return the value that an item adds to the output of its node."""
     succeeded = item.result == "succeeded" and item.output is not ABSENT
     return item.output if succeeded else None

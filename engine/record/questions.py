@@ -3,7 +3,7 @@
 A question is open from the start of its attempt to its end. Its name is the path of its step, or of its node if no
 other step of the node asks.
 
-Source: docs/language.md, "Nodes and steps", "Outcomes".
+Source: docs/language.md, "Outcomes", "Details".
 """
 
 from __future__ import annotations
@@ -75,10 +75,10 @@ def find_question(questions: Iterable[Question], name: str) -> Question:
     if len(matching) == 1:
         return matching[0]
     guess = closest_match(name, [*asked, *(path.rpartition("/")[0] for path in asked)])
-    cure = f", did you mean `{guess}`?" if guess else ""
+    advice = f", did you mean `{guess}`?" if guess else ""
     listed = ", ".join(f"`{path}`" for path in asked) or "no questions are open"
     what = "more than one step asks a question" if matching else "no question is open"
-    raise InputError((f"`{name}`: {what} there{cure}" + ("" if guess else f"; open: {listed}"),))
+    raise InputError((f"`{name}`: {what} there{advice}" + ("" if guess else f"; open: {listed}"),))
 
 
 def resolve_answer(question: Question, answer: Answer) -> Outcome:
@@ -86,7 +86,7 @@ def resolve_answer(question: Question, answer: Answer) -> Outcome:
     if answer.option not in question.options:
         guess = closest_match(answer.option, question.options)
         known = ", ".join(f"`{option}`" for option in question.options)
-        cure = f"did you mean `{guess}`?" if guess else f"choose one of {known}"
-        raise InputError((f"`{question.path}` has no option `{answer.option}`, {cure}",))
+        advice = f"did you mean `{guess}`?" if guess else f"choose one of {known}"
+        raise InputError((f"`{question.path}` has no option `{answer.option}`, {advice}",))
     output = {"option": answer.option, "feedback": answer.feedback}
     return Outcome(question.options.index(answer.option), output)

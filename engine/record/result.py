@@ -181,7 +181,7 @@ class Result:
 
     @cached_property
     def _cause_chains(self) -> Mapping[str, tuple[int, str]]:
-        """The length of each node's chain of causes, and the node that is the first cause."""
+        """Return, by node, the length of its chain of causes, and the node that is the first cause."""
         found: dict[str, tuple[int, str]] = {}
         for name in self.nodes:
             at: str | None = name
@@ -233,8 +233,8 @@ def _iter_items_json(node: NodeResult) -> Iterator[dict[str, Any]]:
     for item in node.items or ():
         reason = {"kind": item.reason.kind, "message": item.reason.message}
         found: dict[str, Any] = {"result": item.result, "label": item.label, "reason": reason}
-        told = node.output is not ABSENT and item.result == "succeeded"
-        if item.output is not ABSENT and not told:
+        is_included = node.output is not ABSENT and item.result == "succeeded"
+        if item.output is not ABSENT and not is_included:
             found["output"] = item.output
         yield found | {"attempts": [attempt.to_json() for attempt in item.attempts]}
 

@@ -155,7 +155,7 @@ def _describe_fixable(diagnostics: Iterable[Diagnostic]) -> Iterator[str]:
 
 def _format_finding(diagnostic: Diagnostic, paint: _Painter) -> Iterator[str]:
     severity = diagnostic.severity.value
-    marks = _underlines_of(diagnostic)
+    marks = _list_underlines(diagnostic)
     margin = " " * len(str(marks[-1].span.line))
     head = paint(severity, f"{severity}[{diagnostic.rule.code} {diagnostic.rule.name}]")
     yield head + paint("strong", f": {paint.escape(diagnostic.message)}")
@@ -167,7 +167,7 @@ def _format_finding(diagnostic: Diagnostic, paint: _Painter) -> Iterator[str]:
         yield f"{margin} {paint('note', '=')} {label}: {paint.escape(diagnostic.help)}"
 
 
-def _underlines_of(diagnostic: Diagnostic) -> list[_Underline]:
+def _list_underlines(diagnostic: Diagnostic) -> list[_Underline]:
     """Return the underlines in the order of lines; in one line the finding comes before its notes."""
     finding = _Underline(diagnostic.span, diagnostic.severity.value, "^")
     notes = [_Underline(note.span, "note", "-", note.message) for note in diagnostic.notes]

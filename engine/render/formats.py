@@ -1,6 +1,6 @@
 """The formats of `engine check`; FORMATS is the table of them all.
 
-A format turns a Report into text, without a newline at the end; empty text is not printed. Each is
+A format turns a CheckReport into text, without a newline at the end; empty text is not printed. Each is
 imported when it is first used.
 """
 

@@ -30,12 +30,12 @@ def _format_finding(diagnostic: Diagnostic) -> str:
     help = f" ({diagnostic.help})" if diagnostic.help else ""
     return _format_command(
         _COMMANDS[diagnostic.severity],
-        dict(_location_properties(diagnostic)),
+        dict(_iter_location_properties(diagnostic)),
         f"{diagnostic.message}{help}",
     )
 
 
-def _location_properties(diagnostic: Diagnostic) -> Iterator[tuple[str, str]]:
+def _iter_location_properties(diagnostic: Diagnostic) -> Iterator[tuple[str, str]]:
     span = diagnostic.span
     yield "file", str(diagnostic.source.path)
     yield "line", str(span.line)

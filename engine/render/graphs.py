@@ -26,7 +26,7 @@ _MAX_LABEL_WIDTH = 48
 _DONE = End("succeeded")
 
 
-# -- what is drawn ---------------------------------------------------------------------------------
+# -- the drawing -----------------------------------------------------------------------------------
 
 
 @attrs.frozen
@@ -68,11 +68,11 @@ def _build_drawing(plan: Plan) -> _Drawing:
     arrows += [
         arrow for node in plan.nodes if not _needs_frame(node) for arrow in _draw_loops(node)
     ]
-    inside = [*_iter_nodes_and_groups(plan), *_finally_cluster(plan)]
+    inside = [*_iter_nodes_and_groups(plan), *_iter_finally_clusters(plan)]
     return _Drawing(plan.name, tuple(inside), tuple(arrows))
 
 
-def _finally_cluster(plan: Plan) -> Iterator[_Cluster]:
+def _iter_finally_clusters(plan: Plan) -> Iterator[_Cluster]:
     """Yield the frame of the nodes in `[finally]`, if there are any."""
     if plan.finally_plan is not None:
         found = _build_drawing(plan.finally_plan)
@@ -121,7 +121,7 @@ def _draw_node(plan: Plan, node: Node) -> _Box | _Cluster:
     start = _Box(f"{base}_start", (), "start")
     boxes = [_draw_step(f"{base}_{at}", node, at, ()) for at in range(len(steps))]
     ends = [
-        _Box(_target_id(base, node.machine, end), (str(end),), "end")
+        _Box(_build_target_id(base, node.machine, end), (str(end),), "end")
         for end in _list_ends(node.machine)
     ]
     arrows = [_Arrow(start.id, f"{base}_{node.machine.start}"), *_draw_routes(base, node.machine)]
@@ -193,7 +193,7 @@ def _draw_loops(node: Node) -> Iterator[_Arrow]:
     own, step = f"n{node.index}", node.machine.steps[0]
     for route in step.iter_routes():
         if route.to == 0:
-            yield _Arrow(own, own, _format_route_label(route), _line_style(step, route))
+            yield _Arrow(own, own, _format_route_label(route), _choose_line_style(step, route))
 
 
 def _draw_routes(base: str, machine: Machine) -> Iterator[_Arrow]:
@@ -201,18 +201,18 @@ def _draw_routes(base: str, machine: Machine) -> Iterator[_Arrow]:
     for at, step in enumerate(machine.steps):
         source = f"{base}_{at}"
         if 0 not in step.routes:
-            yield _Arrow(source, _target_id(base, machine, _DONE), step.describe_outcome(0))
+            yield _Arrow(source, _build_target_id(base, machine, _DONE), step.describe_outcome(0))
         for route in step.iter_routes():
             yield _Arrow(
                 source,
-                _target_id(base, machine, route.to),
+                _build_target_id(base, machine, route.to),
                 _format_route_label(route),
-                _line_style(step, route),
+                _choose_line_style(step, route),
             )
             if route.max is not None:
                 yield _Arrow(
                     source,
-                    _target_id(base, machine, route.then),
+                    _build_target_id(base, machine, route.then),
                     f"{_format_route_key(route)}, then",
                     "dotted",
                 )
@@ -229,7 +229,7 @@ def _list_ends(machine: Machine) -> list[End]:
     return sorted(found, key=lambda end: end.result == "succeeded")
 
 
-def _target_id(base: str, machine: Machine, target: Target) -> str:
+def _build_target_id(base: str, machine: Machine, target: Target) -> str:
     return (
         f"{base}_end{_list_ends(machine).index(target)}"
         if isinstance(target, End)
@@ -248,7 +248,7 @@ def _format_route_label(route: Route) -> str:
     return ", ".join(parts)
 
 
-def _line_style(step: Step, route: Route) -> LineStyle:
+def _choose_line_style(step: Step, route: Route) -> LineStyle:
     return "solid" if step.routes.get(0) is route else "dashed"
 
 

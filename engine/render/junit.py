@@ -20,10 +20,10 @@ _NOT_XML = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 
 def write(report: CheckReport) -> str:
     """Render the document, in ASCII."""
-    told = [each for each in report.diagnostics if each.severity is not Severity.NOTE]
-    root = _build_element("testsuites", "engine check", len(told), len(report.unreadable))
+    findings = [each for each in report.diagnostics if each.severity is not Severity.NOTE]
+    root = _build_element("testsuites", "engine check", len(findings), len(report.unreadable))
     for path in _iter_paths(report):
-        found = [each for each in told if str(each.source.path) == path]
+        found = [each for each in findings if str(each.source.path) == path]
         errors = [message for unread, message in report.unreadable if unread == path]
         suite = _build_element("testsuite", path, len(found), len(errors))
         suite.extend(

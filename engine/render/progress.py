@@ -266,7 +266,7 @@ def _clip_pieces(pieces: list[TextPiece], width: int) -> list[TextPiece]:
     return found
 
 
-# -- what is left of it ----------------------------------------------------------------------------
+# -- the last messages -----------------------------------------------------------------------------
 
 
 class LastNotes:

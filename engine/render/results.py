@@ -82,7 +82,7 @@ def render_nodes(result: Result, *, width: int | None = None, color: bool = Fals
     rows = [dict(zip(_COLUMNS, row, strict=True)) for row in _iter_rows(result, 0)]
     head = list(_COLUMNS)
     for name in _OPTIONAL_COLUMNS:
-        if width is not None and _fixed_width(head, rows) > width:
+        if width is not None and _compute_fixed_width(head, rows) > width:
             head.remove(name)
     cells = [[row[name] for name in head] for row in rows]
     return "\n".join(
@@ -105,12 +105,12 @@ def _iter_rows(result: Result, depth: int) -> Iterator[tuple[TextPiece, ...]]:
             str(sum(1 for _ in node.all_attempts())),
             escape_unprintable(node.reason.message),
         )
-        inner = _last_sub_run(node)
+        inner = _find_last_sub_run(node)
         if inner is not None:
             yield from _iter_rows(inner, depth + 1)
 
 
-def _fixed_width(head: list[str], rows: list[dict[str, TextPiece]]) -> int:
+def _compute_fixed_width(head: list[str], rows: list[dict[str, TextPiece]]) -> int:
     """Return the total width of all but the last column."""
     texts = ([name, *(plain_text(row[name]) for row in rows)] for name in head[:-1])
     return sum(max(map(text_width, column)) + 2 for column in texts) - 2
@@ -122,7 +122,7 @@ def _format_time(node: NodeResult) -> str:
     return format_elapsed_short(max(ends) - min(each.started for each in ran)) if ends else ""
 
 
-def _last_sub_run(node: NodeResult) -> Result | None:
+def _find_last_sub_run(node: NodeResult) -> Result | None:
     runs = [attempt.run for attempt in node.attempts if attempt.run]
     return runs[-1] if runs else None
 
@@ -131,12 +131,12 @@ def _format_failures(
     result: Result, prefix: str, notes: NotesByPath, paint: Painter, width: int | None
 ) -> Iterator[list[str]]:
     """Yield a block for each failed node: the reason, its last progress messages, and the nodes skipped because of it."""
-    skipped = _skipped_by_failed(result)
+    skipped = _group_skipped_by_failed(result)
     for node in result.nodes.values():
         if node.result != "failed":
             continue
         path = f"{prefix}{node.name}/{node.attempts[-1].step}" if node.attempts else ""
-        inner = _last_sub_run(node)
+        inner = _find_last_sub_run(node)
         why = ": ".join([f"{prefix}{node.name} failed", *filter(None, [node.reason.message])])
         lines = _wrap_lines(escape_unprintable(why), "bad", paint, width)
         for note in notes.get(path, ()):
@@ -171,7 +171,7 @@ def _format_failed_items(
         )
 
 
-def _skipped_by_failed(result: Result) -> dict[str, list[str]]:
+def _group_skipped_by_failed(result: Result) -> dict[str, list[str]]:
     """Return, by failed node, the nodes that were skipped because of it, directly or through others."""
     roots: dict[str, str] = {}
     found: dict[str, list[str]] = {}

@@ -24,7 +24,7 @@ SARIF_SCHEMA_URL = (
 
 
 DOCUMENTATION = "https://example.org/engine/"
-"""Where the documentation is published: `site_url` in mkdocs.yml."""
+"""The address of the documentation: `site_url` in mkdocs.yml."""
 
 
 def write(report: CheckReport) -> str:
@@ -53,7 +53,7 @@ def _driver_to_json(rules: list[Rule]) -> dict[str, Any]:
 
 
 def _rule_to_json(rule: Rule) -> dict[str, Any]:
-    page = _rule_page(rule)
+    page = _get_rule_page(rule)
     return {
         "id": rule.code,
         "name": "".join(part.title() for part in rule.name.split("-")),
@@ -64,7 +64,7 @@ def _rule_to_json(rule: Rule) -> dict[str, Any]:
     }
 
 
-def _rule_page(rule: Rule) -> str:
+def _get_rule_page(rule: Rule) -> str:
     """Return the page of a rule, or its summary if it has none."""
     from engine.rules import ALL_RULES, read_page
 

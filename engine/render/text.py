@@ -1,6 +1,6 @@
 """Text that people read in a terminal: what prints, how wide it is, columns, times, colours.
 
-Whatever comes from a file, a task or a name goes through `printable` first: nothing of theirs
+Whatever comes from a file, a task or a name goes through `escape_unprintable` first: nothing of theirs
 steers a terminal. Widths are columns of a terminal, in which some characters take two and some
 none.
 """
@@ -81,7 +81,7 @@ def plain_text(piece: TextPiece) -> str:
 
 def text_width(text: str) -> int:
     """Return the number of columns that a printable text takes."""
-    return len(text) if text.isascii() else sum(map(_character_width, text))
+    return len(text) if text.isascii() else sum(map(_measure_character, text))
 
 
 def clip_text(text: str, width: int) -> str:
@@ -91,8 +91,8 @@ def clip_text(text: str, width: int) -> str:
     if width <= 0:
         return ""
     end, used = 0, 0
-    while used + _character_width(text[end]) < width:
-        used += _character_width(text[end])
+    while used + _measure_character(text[end]) < width:
+        used += _measure_character(text[end])
         end += 1
     return text[:end] + "…"
 
@@ -186,15 +186,15 @@ def _break_word(word: str, width: int) -> list[str]:
     """Break a word into parts of at most `width` columns."""
     parts, used = [""], 0
     for char in word:
-        if used + _character_width(char) > width and parts[-1]:
+        if used + _measure_character(char) > width and parts[-1]:
             parts.append("")
             used = 0
         parts[-1] += char
-        used += _character_width(char)
+        used += _measure_character(char)
     return parts
 
 
-def _character_width(char: str) -> int:
+def _measure_character(char: str) -> int:
     if char.isascii():
         return 1
     if category(char) in ("Mn", "Me"):

@@ -28,7 +28,7 @@ def check(plan: Plan) -> Iterator[Diagnostic]:
     """Report each unbounded route that closes a loop."""
     for index, loop in plan.loops:
         node = plan.nodes[index]
-        # What was left out, or written without `max`, may be the bound: the loader has told.
+        # What was left out, or written without `max`, may be the bound: the loader has reported it.
         if _is_complete(plan, node, loop) and not any(
             _has_then_without_max(plan, node, hop) for hop in loop
         ):

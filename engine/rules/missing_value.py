@@ -31,10 +31,10 @@ def check(plan: Plan) -> Iterator[Diagnostic]:
             message = f"a run may be cancelled before `{site.read.path[0]}` has an output"
             yield _build_diagnostic(plan, site, message, ())
     missing = find_missing_outputs(plan).missing
-    told = {id(each.site.read) for each in missing}
+    reported = {id(each.site.read) for each in missing}
     yield from (_report_missing_output(plan, each) for each in missing)
     for site, wrong in check_paths(plan):
-        if wrong.kind == "optional" and not (site.read.may_be_absent or id(site.read) in told):
+        if wrong.kind == "optional" and not (site.read.may_be_absent or id(site.read) in reported):
             inside, part = site.read.path[: wrong.at], site.read.path[wrong.at]
             message = f"`{format_path(inside)}` does not always have `{part}`: its schema allows it"
             yield _build_diagnostic(plan, site, f"{message}, but does not require it", ())
@@ -61,11 +61,11 @@ def _build_diagnostic(
 ) -> Diagnostic:
     node = None if site.node is None else plan.nodes[site.node]
     step = None if node is None or site.step is None else node.name_of(site.step)
-    cure = f"give a default, `${{{format_path(site.read.path)} ?? '…'}}`"
+    advice = f"give a default, `${{{format_path(site.read.path)} ?? '…'}}`"
     more = _suggest_edge(plan, site)
     name = None if node is None else node.name
     place = span_of_site(plan, site)
-    help = f"{cure}, or {more}" if more else cure
+    help = f"{advice}, or {more}" if more else advice
     return Diagnostic(RULE, message, plan.spec.source, place, help, name, step, notes)
 
 
@@ -85,20 +85,20 @@ def _suggest_edge(plan: Plan, site: ReadSite) -> str | None:
 
 def _describe_node_scenario(plan: Plan, site: ReadSite, scenario: Scenario) -> str:
     read = plan.index[str(site.read.path[0])]
-    name, fate = plan.nodes[read].name, scenario[read]
+    name, end = plan.nodes[read].name, scenario[read]
     others = [describe_end(plan, node, other) for node, other in scenario.items() if node != read][
         :MAX_SHOWN
     ]
     tail = ", and the run still succeeds" if site.node is None else ""
-    if isinstance(fate, Ending):
+    if isinstance(end, Ending):
         bare = (
             ""
-            if fate.label in ("error", "timeout", "interrupted") or fate.exit
+            if end.label in ("error", "timeout", "interrupted") or end.exit
             else " without an exit code"
         )
-        when = " and ".join([f"it ends with `{fate.label}`{bare}", *others])
+        when = " and ".join([f"it ends with `{end.label}`{bare}", *others])
         return f"`{name}` has no output when {when}{tail}"
-    why = "its `when` is false" if fate == "when" else " and ".join(others)
+    why = "its `when` is false" if end == "when" else " and ".join(others)
     return f"`{name}` has no output when it is skipped{f', as {why}' if why else ''}{tail}"
 
 

@@ -32,10 +32,10 @@ def _check_node(plan: Plan, node: Node) -> Iterator[Diagnostic]:
         return
     trapped = find_steps_without_exit(node.machine)
     if trapped:
-        told = _find_steps_in_loops(
+        reported = _find_steps_in_loops(
             node.machine, [loop for at, loop in plan.loops if at == node.index]
         )
-        yield from (_build_diagnostic(plan, node, at) for at in sorted(trapped - told))
+        yield from (_build_diagnostic(plan, node, at) for at in sorted(trapped - reported))
 
 
 def _build_diagnostic(plan: Plan, node: Node, at: int) -> Diagnostic:

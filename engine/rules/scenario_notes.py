@@ -25,8 +25,8 @@ def describe_end(plan: Plan, node: int, end: NodeEnd) -> str:
 
 def build_scenario_notes(plan: Plan, scenario: Scenario) -> Iterator[RelatedSpan]:
     """Yield a note at each of the last nodes of a scenario."""
-    for node, fate in [*scenario.items()][-MAX_SHOWN:]:
+    for node, end in [*scenario.items()][-MAX_SHOWN:]:
         yield RelatedSpan(
-            describe_end(plan, node, fate),
+            describe_end(plan, node, end),
             plan.spec.source.key_span(plan.key_path_of(plan.nodes[node])),
         )

@@ -72,8 +72,8 @@ def _describe_scenario(plan: Plan, race: Race) -> str:
     """Describe the scenario in which both nodes run; empty if every successful run has both."""
     if not race.run:
         return ""
-    fates = [describe_end(plan, node, fate) for node, fate in race.run.items()][-MAX_SHOWN:]
-    return f": both run when {' and '.join(fates)}"
+    ends = [describe_end(plan, node, end) for node, end in race.run.items()][-MAX_SHOWN:]
+    return f": both run when {' and '.join(ends)}"
 
 
 def _iter_notes(plan: Plan, race: Race) -> Iterator[RelatedSpan]:

@@ -1,8 +1,7 @@
 """E502: a reference whose value can never conform to the schema it is given to.
 
-Literal values are checked by `literal_inputs`. A `when` accepts only booleans. A mismatch is reported only where the two schemas
-certainly exclude each other.
-Source: docs/language.md, "Edges and joins", "Expressions", "Diagnostics".
+Literal values are checked by `literal_inputs`. A `when` accepts only booleans. A mismatch is reported only where the
+two schemas certainly exclude each other. Source: docs/language.md, "Edges and joins", "Expressions", "Diagnostics".
 """
 
 from __future__ import annotations
@@ -64,8 +63,8 @@ def _check_condition(plan: Plan, node: Node, accepted: _AcceptedTypes) -> Iterat
     if accepted.are_disjoint(found, _BOOLEAN_TYPE):
         source, place = plan.spec.source, (*plan.key_path_of(node), "when")
         message = _build_message(found, _BOOLEAN_TYPE)
-        cure = "a condition must be true or false: compare the value with something"
-        yield Diagnostic(RULE, message, source, source.value_span(place), cure, node.name)
+        advice = "a condition must be true or false: compare the value with something"
+        yield Diagnostic(RULE, message, source, source.value_span(place), advice, node.name)
 
 
 def _check_step(plan: Plan, node: Node, at: int, accepted: _AcceptedTypes) -> Iterator[Diagnostic]:
@@ -172,7 +171,7 @@ class _AcceptedTypes:
         """Return whether the two types exclude each other."""
         key = (id(found), id(wanted))
         if key not in self._disjoint:
-            # Both are kept, so that their ids are not used again.
+            # Both are stored, so that their ids are not used again.
             self._disjoint[key] = (are_disjoint(found, wanted), found, wanted)
         return self._disjoint[key][0]
 

@@ -38,12 +38,12 @@ async def admit(prepared: PreparedRun) -> PreparedRun | Result:
         try:
             return await trio.to_thread.run_sync(store_run, prepared)
         except DuplicateKey as same:
-            return await trio.to_thread.run_sync(_existing_run, prepared, same.stored)
+            return await trio.to_thread.run_sync(_find_existing_run, prepared, same.stored)
         except PipelineBusy as busy:
             await _wait_for_others(prepared, busy, asked)
 
 
-def _existing_run(prepared: PreparedRun, stored: StoredRun) -> PreparedRun | Result:
+def _find_existing_run(prepared: PreparedRun, stored: StoredRun) -> PreparedRun | Result:
     """Return the existing run with the same key, or its result."""
     store = prepared.options.store
     assert store is not None

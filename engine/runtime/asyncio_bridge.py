@@ -191,8 +191,8 @@ async def open_bridged_run(
 async def run_bridged(plan: Plan, inputs: Mapping[str, Any] | None, options: Options) -> Result:
     """Run a plan to its end and return the result; the asyncio counterpart of `run_plan`."""
     prepared, on_event = _prepare_bridged(plan, inputs, options)
-    hear = Listeners([on_event]) if on_event is not None else None
-    return await _TrioThread(prepared, hear).run()
+    caller_listener = Listeners([on_event]) if on_event is not None else None
+    return await _TrioThread(prepared, caller_listener).run()
 
 
 def _prepare_bridged(

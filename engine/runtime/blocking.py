@@ -114,7 +114,7 @@ def _handle_signals(control: Control, nursery: trio.Nursery) -> Iterator[None]:
 def check_services(
     plan: Plan, inputs: Mapping[str, Any] | None, options: Options
 ) -> tuple[str, ...]:
-    """Check the services as `failed_services` does, blocking; raise InputError where a run would."""
+    """Check the services as `find_failed_services` does, blocking; raise InputError where a run would."""
     prepared = prepare(plan, inputs, options)
     given = prepared.values.build_scope({})["inputs"]
     return trio.run(find_failed_services, execute, plan, given, options, Control())

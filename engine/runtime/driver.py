@@ -1,10 +1,10 @@
 """Drive a `Scheduler` on trio: start and stop bodies, and report their ends and the time to the scheduler.
 
-Attempts run as tasks of one nursery; a task whose attempt has ended goes on with one that may start now. What can be stopped
-while the run goes on has a cancel scope, which attempts that follow each other in one task share until it is used. One more task
-sleeps until the scheduler's next deadline or wake-up. Under a virtual clock only that task takes turns, after every other task
-is idle, so that all that happens at one instant is processed in the defined order. The driver does not know what a body does
-(`perform`). Source: docs/language.md, "Limits", "Cancellation".
+Attempts run as tasks of one nursery; a task whose attempt has ended goes on with one that may start now. What can be
+stopped while the run goes on has a cancel scope, which attempts that follow each other in one task share until it is
+used. One more task sleeps until the scheduler's next deadline or wake-up. Under a virtual clock only that task takes
+turns, after every other task is idle, so that all that happens at one instant is processed in the defined order. The
+driver does not know what a body does (`perform`). Source: docs/language.md, "Limits", "Cancellation".
 """
 
 from __future__ import annotations
@@ -28,18 +28,19 @@ RunAttempt = Callable[[AttemptState], Awaitable[Outcome]]
 
 _CANCELLED_FROM_OUTSIDE = "the scope around the run was cancelled"
 _MAX_ATTEMPTS_BEFORE_CHECKPOINT = 512
-"""How many attempts a task runs in a row before a checkpoint: some milliseconds of the shortest ones.
+"""The number of attempts that a task runs in a row before a checkpoint: some milliseconds of the shortest ones.
 
-A thread that waits for the interpreter gets it after 5 ms in which no other thread released it: more checkpoints would starve it.
+A thread that waits for the interpreter gets it after 5 ms in which no other thread released it: more checkpoints would
+starve it.
 """
 
 
 class Driver:
     """Drives one run: await `run()` once, and call `cancel` from the same trio thread.
 
-    The run's time continues from the scheduler's, plus `waited` seconds. `open_attempts` were started earlier, and their bodies
-    are run first. `may_suspend` returns whether that number of questions are all still open: if nothing else goes on, the run then
-    ends with the status `waiting`.
+    The run's time continues from the scheduler's, plus `waited` seconds. `open_attempts` were started earlier, and
+    their bodies are run first. `may_suspend` returns whether that number of questions are all still open: if nothing
+    else goes on, the run then ends with the status `waiting`.
     """
 
     def __init__(

@@ -1,4 +1,9 @@
-"""The variables of the environment that a run is given, and its secrets."""
+"""The environment variables and the secrets of a run: collect them, and check that they are set.
+
+Each is a value of the caller's mapping, else the variable of its name in the process's environment.
+
+Source: docs/language.md, "Expressions", "Details".
+"""
 
 from __future__ import annotations
 
@@ -18,7 +23,8 @@ def collect_variables(
 ) -> tuple[dict[str, str], list[str]]:
     """Return the values of `env` or `secrets` that a plan reads, and errors for missing names.
 
-    A value comes from the first mapping that has its name; a name without a value is an error only if the plan requires it.
+    A value comes from the first mapping that has its name; a name without a value is an error only if the plan requires
+    it.
     """
     sources = list(mappings)
     found: dict[str, str] = {}

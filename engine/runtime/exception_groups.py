@@ -30,5 +30,7 @@ def unwrap_groups(
     """While the block runs, replace each exception group that is raised by what `unwrap` returns for it."""
     try:
         yield
-    except BaseExceptionGroup as group:  # nothing is kept: it, or what is in it, is raised again
+    except (
+        BaseExceptionGroup
+    ) as group:  # nothing is swallowed: it, or its only exception, is raised again
         raise unwrap(group) from None

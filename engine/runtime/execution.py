@@ -1,6 +1,6 @@
 """Execute a prepared run: open all that a run needs around its scheduler, run it, and close it.
 
-Source: docs/language.md, "Resources", "Cancellation".
+Source: docs/language.md, "Services", "Resources", "Cancellation".
 """
 
 from __future__ import annotations
@@ -69,7 +69,7 @@ async def execute(
         )
     )
     listen = _redact_events(prepared, listeners) if listeners else None
-    owner, before = _owner_token(prepared), children.OWNER_TOKEN.get()
+    owner, before = _build_owner_token(prepared), children.OWNER_TOKEN.get()
     reset = children.OWNER_TOKEN.set(f"{before}/{owner}" if before else owner)
     done = False
     try:
@@ -80,7 +80,7 @@ async def execute(
         children.OWNER_TOKEN.reset(reset)
         if not done and prepared.options.perform is None:
             await children.kill_escaped(owner)
-    if result.status != "waiting" and (folders := _attempt_directories(prepared)) is not None:
+    if result.status != "waiting" and (folders := _build_attempt_directories(prepared)) is not None:
         await trio.to_thread.run_sync(folders.remove_all)
     if hooking is not None:
         await hooking.after_run(result)
@@ -105,10 +105,10 @@ async def _check_services(prepared: PreparedRun, control: Control) -> None:
         or not requires_services(prepared.plan)
     ):
         return
-    with control.before_run() as looks:
+    with control.before_run() as checks:
         given = prepared.values.build_scope({})["inputs"]
-        problems = await find_failed_services(execute, prepared.plan, given, options, looks)
-    if problems and not looks.is_cancel_requested:
+        problems = await find_failed_services(execute, prepared.plan, given, options, checks)
+    if problems and not checks.is_cancel_requested:
         raise InputError(problems)
 
 
@@ -124,25 +124,25 @@ async def _run_supervised(
     def note(attempt: AttemptState, message: str, progress: float | None) -> None:
         runner.note(attempt, message, progress)
 
-    def park() -> None:
+    def suspend() -> None:
         runner.suspend()
 
     over = False
 
-    def hears() -> Driver | None:
+    def find_listener() -> Driver | None:
         return None if over else runner
 
     async with (
         Workers() as workers,
         _open_journal(prepared, control) as writer,
-        _open_resources(prepared, hears) as resources,
+        _open_resources(prepared, find_listener) as resources,
         hooking.deliver() if hooking is not None else nullcontext(),
     ):
         unused = resources.release if resources is not None else None
-        again = _build_scheduler(prepared, _listener(prepared, writer, listen), unused)
+        again = _build_scheduler(prepared, _build_listener(prepared, writer, listen), unused)
         if prepared.events:
             again.scheduler.release_resources(again.scheduler.now)
-        folders = _attempt_directories(prepared)
+        folders = _build_attempt_directories(prepared)
         opened, said = await _open_attempts(prepared, again, folders, owner)
         perform = options.perform or TaskRunner(
             workers,
@@ -155,7 +155,7 @@ async def _run_supervised(
             folders,
             said,
         )
-        people = QuestionBoard(options.ask, writer is not None, prepared.given_answers, park)
+        people = QuestionBoard(options.ask, writer is not None, prepared.given_answers, suspend)
         runner = Driver(
             again.scheduler,
             _with_guards(prepared, writer, perform, people, resources, hooking),
@@ -208,7 +208,7 @@ def _open_resources(
     ).manage()
 
 
-def _attempt_directories(prepared: PreparedRun) -> AttemptDirectories | None:
+def _build_attempt_directories(prepared: PreparedRun) -> AttemptDirectories | None:
     place = prepared.journal_target
     if place is None:
         return None
@@ -296,7 +296,7 @@ def _open_journal(
     )
 
 
-def _listener(
+def _build_listener(
     prepared: PreparedRun, writer: JournalWriter | None, listen: Listener | None
 ) -> Listener | None:
     """Return the function that receives all events; the journal gets them first."""
@@ -321,11 +321,11 @@ def _redact_events(prepared: PreparedRun, listener: Listener) -> Listener:
     )
 
 
-def _owner_token(prepared: PreparedRun) -> str:
+def _build_owner_token(prepared: PreparedRun) -> str:
     """Return the token of a run's processes.
 
-    For a stored run it is always the same, so that a run whose engine was killed finds its own processes; it is never that of a
-    run with the same id elsewhere.
+    For a stored run it is always the same, so that a run whose engine was killed finds its own processes; it is never
+    that of a run with the same id elsewhere.
     """
     place = prepared.journal_target
     if place is None:

@@ -41,7 +41,7 @@ class HookCaller:
 
     @asynccontextmanager
     async def deliver(self) -> AsyncIterator[None]:
-        """A block around the run, in which `after_node` hooks are called in the background, in order."""
+        """Call `after_node` hooks in the background, in order, while the block around the run is open."""
         async with trio.open_nursery() as nursery:
             nursery.start_soon(self._call_node_hooks)
             try:
@@ -57,7 +57,7 @@ class HookCaller:
 
     async def before_run(self, inputs: Any) -> None:
         """Call the `before_run` hooks; raise InputError if one refuses the run."""
-        about = self._hook_context(inputs=self._redact(dict(inputs)))
+        about = self._build_context(inputs=self._redact(dict(inputs)))
         for hook in self._hooks:
             problem = await self._call(hook, "before_run", about)
             if problem is not None and hook.policy == "fail":
@@ -70,14 +70,14 @@ class HookCaller:
 
     async def before_attempt(self, attempt: AttemptState) -> Outcome | None:
         """Call the hooks before an attempt; return the outcome `error` if one refuses it, else None."""
-        about = self._attempt_context(attempt)
+        about = self._build_attempt_context(attempt)
         node = attempt.node.run.prefix + attempt.node.plan.name
         first = node not in self._begun_nodes
         self._begun_nodes.add(node)
         for hook in self._hooks:
             for name in ("before_node", "before_attempt") if first else ("before_attempt",):
-                told = self._hook_context(path=node) if name == "before_node" else about
-                problem = await self._call(hook, name, told)
+                subject = self._build_context(path=node) if name == "before_node" else about
+                problem = await self._call(hook, name, subject)
                 if problem is not None and hook.policy == "fail":
                     message = f"hook `{hook.name}`: {problem}"
                     return Outcome("error", error=message, permanent=True)
@@ -85,7 +85,7 @@ class HookCaller:
 
     async def after_attempt(self, attempt: AttemptState, outcome: Outcome) -> None:
         """Call all `after_attempt` hooks; an exception in one does not stop the others."""
-        about = self._attempt_context(attempt)
+        about = self._build_attempt_context(attempt)
         for hook in self._hooks:
             await self._call(hook, "after_attempt", about, outcome)
 
@@ -101,20 +101,20 @@ class HookCaller:
             if inspect.isawaitable(found):
                 await found
         except Exception as error:  # the hook's own
-            told = str(self._redact(f"{type(error).__name__}: {error}"))
-            _log.warning("hook `%s` failed in `%s`: %s", hook.name, name, told)
-            return told
+            text = str(self._redact(f"{type(error).__name__}: {error}"))
+            _log.warning("hook `%s` failed in `%s`: %s", hook.name, name, text)
+            return text
         return None
 
     async def _call_node_hooks(self) -> None:
         async for event in self._receive:
-            about = self._hook_context(path=event.path)
+            about = self._build_context(path=event.path)
             for hook in self._hooks:
                 await self._call(hook, "after_node", about, dict(event.data))
 
-    def _attempt_context(self, attempt: AttemptState) -> HookContext:
+    def _build_attempt_context(self, attempt: AttemptState) -> HookContext:
         record, task = attempt.record, attempt.body.task
-        return self._hook_context(
+        return self._build_context(
             path=attempt.path,
             task=task.id if task else None,
             visit=record.visit,
@@ -122,5 +122,5 @@ class HookCaller:
             inputs=self._redact(dict(attempt.inputs)),
         )
 
-    def _hook_context(self, **more: Any) -> HookContext:
+    def _build_context(self, **more: Any) -> HookContext:
         return HookContext(run_id=self._run.run_id, pipeline=self._run.pipeline, **more)

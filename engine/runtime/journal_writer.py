@@ -35,7 +35,7 @@ RequestHandler = Callable[[str, Any], None]
 
 @frozen
 class JournalTarget:
-    """Where a run is written: its store, its id, the epoch of its lease, and the number of its last event."""
+    """The place of a run in a journal: its store, its id, the epoch of its lease, and the number of its last event."""
 
     store: str
     run: str
@@ -109,7 +109,7 @@ class JournalWriter:
             self._call_in_trio(self._report_failure)
 
     def _write_until_closed(self, store: Store) -> None:
-        place, seq, heard, over = self._target, self._target.last_event, 0, False
+        place, seq, last_request, over = self._target, self._target.last_event, 0, False
         looked = renewed = time.monotonic()
         while not over:
             self._wakeup.wait(_FLUSH_INTERVAL)
@@ -119,22 +119,22 @@ class JournalWriter:
             seq += len(events)
             now = time.monotonic()
             if events or now - renewed > LEASE_DURATION / 3:
-                store.append(place.run, place.epoch, seq, events, _final_status(events))
+                store.append(place.run, place.epoch, seq, events, _find_final_status(events))
                 renewed = now
             if waiting:
                 self._call_in_trio(partial(self._wake_waiters, waiting))
             if now - looked > _POLL_INTERVAL:
                 looked = now
-                for number, kind, data in store.pending_requests(place.run, heard):
+                for number, kind, data in store.pending_requests(place.run, last_request):
                     self._call_in_trio(partial(self._on_request, kind, data))
-                    heard = number
+                    last_request = number
         store.release(place.run, place.epoch)
 
     def _take_queued(self) -> tuple[list[Event], list[trio.Event]]:
         """Return the queued events, and the tasks that wait for them; the run may add others meanwhile."""
         found = self._queue[:]
         del self._queue[: len(found)]
-        if not self.is_full:  # nobody waits
+        if not self.is_full:  # no task waits
             return cast("list[Event]", found), []
         events = [each for each in found if isinstance(each, Event)]
         return events, [each for each in found if isinstance(each, trio.Event)]
@@ -157,7 +157,7 @@ class JournalWriter:
         self._on_request("failed", str(self._error))
 
 
-def _final_status(events: list[Event]) -> tuple[str, str] | None:
+def _find_final_status(events: list[Event]) -> tuple[str, str] | None:
     """Return the status and message of the run if these events end it or let it wait, else None."""
     for event in events[::-1]:
         if event.kind == "run_ended":

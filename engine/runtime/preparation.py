@@ -56,16 +56,16 @@ class PreparedRun:
     cancel_reason: str | None = None
     """The reason for cancelling the run before anything of it runs, or None."""
     restarts: int = 0
-    """How often the run was started again and carried over earlier outcomes."""
+    """The number of times that the run was started again and carried over earlier outcomes."""
     journal_target: JournalTarget | None = None
-    """Where the events are written; None for a run that is not stored."""
+    """The place where the events are written; None for a run that is not stored."""
 
 
 def prepare(plan: Plan, raw_inputs: Mapping[str, Any] | None, options: Options) -> PreparedRun:
     """Validate all that a run needs before its first attempt, and return the prepared run.
 
-    Raises InputError, which lists every input that does not match and every name that is not set; TypeError for what is not
-    a Plan; EngineError for a plan with unbounded loops.
+    Raises InputError, which lists every input that does not match and every name that is not set; TypeError for what is
+    not a Plan; EngineError for a plan with unbounded loops.
     """
     if not isinstance(plan, Plan):
         raise TypeError(
@@ -86,7 +86,7 @@ def prepare(plan: Plan, raw_inputs: Mapping[str, Any] | None, options: Options) 
         raise InputError(wrong)
     run_id = options.run_id or random_source.token_hex(8)
     redactor = Redactor(hidden.values())
-    # What the run reads is what is kept of it: else a resumed run would read something else.
+    # The run reads the values that are stored: otherwise a resumed run would read others.
     values = RunValues(redactor.redact_value(inputs), env, hidden)
     return PreparedRun(
         plan,

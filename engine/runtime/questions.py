@@ -24,7 +24,7 @@ Ask = Callable[[Question], Awaitable[Answer]]
 class QuestionBoard:
     """Holds the open questions of one run; call it with the attempt of a step that asks.
 
-    `given_answers` are answers that exist before their questions, by node or step. `when_open` is called when a
+    `given_answers` are answers that exist before their questions, by node or step. `on_open` is called when a
     question becomes open.
     """
 

@@ -1,6 +1,6 @@
 """Recover a resumed run: decide what becomes of each attempt whose end is not recorded.
 
-A detached body is looked for in its attempt's directory: if it still runs, has ended meanwhile or was never begun, the
+A detached body is found by its attempt's directory: if it still runs, has ended meanwhile or was never begun, the
 same attempt goes on, since running it again starts nothing that is already begun. An attempt that was being stopped has ended.
 Every other attempt is lost, and its step says what follows. Source: docs/language.md, "Engines that die".
 """
@@ -89,7 +89,7 @@ async def recover_attempts(
     places = [directories.directory_of(attempt) if directories else None for attempt in opened]
     going = [p for p, a in zip(places, opened, strict=True) if p and not a.stopping]
     await children.kill_escaped(
-        owner, frozenset(token for p in going for token in _process_tokens(p))
+        owner, frozenset(token for p in going for token in _iter_process_tokens(p))
     )
     here = directories is not None and directories.root.exists()  # else it ran on another machine
     adopted: list[AttemptState] = []
@@ -111,7 +111,7 @@ async def recover_attempts(
     return adopted, begun
 
 
-def _process_tokens(directory: str) -> Iterator[str]:
+def _iter_process_tokens(directory: str) -> Iterator[str]:
     """Yield the tokens of a body's processes: of a detached process, and of a worker that serves many calls."""
     yield detached.token_of_directory(directory)
     claim = detached.read_claim(directory)

@@ -1,7 +1,6 @@
-"""The environment and the secrets of a run: check that they are set, and redact secrets in all that leaves the run.
+"""Redact the secrets of a run in all that leaves the run.
 
-A secret is a value of the caller's mapping, else the environment variable of its name.
-Source: docs/language.md, "Expressions".
+Source: docs/language.md, "Details".
 """
 
 from __future__ import annotations
@@ -28,12 +27,12 @@ _FREE_TEXT_KEYS = frozenset({"message", "error", "output", "outputs", "prompt", 
 class Redactor:
     """Replaces secrets by `***`, in texts and anywhere in JSON values.
 
-    It finds a secret as it is, its longer lines, and both in the forms that `secret_encodings` lists; before `…`, which marks
-    truncated text, it finds a prefix of one too.
+    It finds a secret as it is, its longer lines, and both in the forms that `secret_encodings` lists; before `…`, which
+    marks truncated text, it finds a prefix of one too.
     """
 
     def __init__(self, secrets: Iterable[str]) -> None:
-        words = sorted({part for secret in secrets for part in _secret_parts(secret)}, key=len)
+        words = sorted({part for secret in secrets for part in _list_secret_parts(secret)}, key=len)
         patterns = [form for word in reversed(words) for form in build_encoded_patterns(word)]
         self._pattern = re.compile("|".join(patterns)) if words else None
         self._prefixes = sorted({form for word in words for form in list_encoded_prefixes(word)})
@@ -87,7 +86,7 @@ class Redactor:
 
     def _redact_prefix(self, text: str) -> str:
         """Return a truncated text without the prefix of a secret at its end."""
-        most = max((_overlap_length(text, head) for head in self._prefixes), default=0)
+        most = max((_measure_overlap(text, head) for head in self._prefixes), default=0)
         return text[: len(text) - most] + REDACTED if most >= MIN_SECRET_LENGTH else text
 
     def _redact_node(self, node: NodeResult) -> NodeResult:
@@ -113,15 +112,18 @@ _MIN_LINE_LENGTH = 8
 """The minimal length of a line of a multi-line secret that is hidden by itself; a brace is not."""
 
 
-def _secret_parts(secret: str) -> list[str]:
+def _list_secret_parts(secret: str) -> list[str]:
     lines = [line for each in secret.splitlines() if (line := each.strip())]
     least = MIN_SECRET_LENGTH if len(lines) == 1 else _MIN_LINE_LENGTH
     parts = [secret, *(line for line in lines if len(line) >= least)]
     return [part for part in parts if part.strip()]
 
 
-def _overlap_length(text: str, head: str) -> int:
-    """Return how many characters at the end of a text are a prefix of `head`; 0 if fewer than are worth hiding."""
+def _measure_overlap(text: str, head: str) -> int:
+    """Return how many characters at the end of a text are a prefix of `head`.
+
+    0 for a prefix that is too short to be hidden.
+    """
     for count in range(min(len(text), len(head)), MIN_SECRET_LENGTH - 1, -1):
         if text.endswith(head[:count]):
             return count

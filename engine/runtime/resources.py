@@ -1,8 +1,8 @@
 """Resources of a run: each is opened before its first user, held in its own trio task, and closed after its last user.
 
 An async context manager is entered and left in one task, which no cancellation of the run reaches: it is
-requested to close, and has `CLOSING_TIMEOUT` seconds for it. Resources that are due at one time are closed one after the other,
-the last one opened first. Source: docs/language.md, "Resources".
+requested to close, and has `CLOSING_TIMEOUT` seconds for it. Resources that are due at one time are closed one after
+the other, the last one opened first. Source: docs/language.md, "Resources".
 """
 
 from __future__ import annotations
@@ -56,12 +56,15 @@ class _OpenResource:
     """
     value: Any = None
     error: str | None = None
-    """Why the resource could not be opened, or not be closed."""
+    """The reason why the resource could not be opened, or not be closed."""
     is_open: bool = False
 
 
 class Resources:
-    """The resources of one run and its sub-pipelines. `hears` gives who listens at that moment, if anything does."""
+    """The resources of one run and its sub-pipelines.
+
+    `find_listener` returns the receiver of openings and closings at that moment, or None.
+    """
 
     def __init__(
         self,
@@ -79,7 +82,7 @@ class Resources:
 
     @asynccontextmanager
     async def manage(self) -> AsyncIterator[Resources]:
-        """A block around the run; leaving it closes all resources that are still open."""
+        """Serve requests while the block around the run is open, and close all open resources at its end."""
         async with trio.open_nursery() as self._nursery:
             self._nursery.start_soon(self._close_queued)
             try:

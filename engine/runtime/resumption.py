@@ -90,8 +90,8 @@ def prepare_resume(
                     events=tuple(own),
                     journal_target=place,
                     carried_over=known,
-                    start_time=_part_start_time(events, own),
-                    waited=_waited_for_people(events),
+                    start_time=_find_part_start(events, own),
+                    waited=_compute_waited_seconds(events),
                     given_answers=request.given_answers,
                     cancel_reason=request.cancel_reason,
                     restarts=_count_restarts(events),
@@ -120,7 +120,7 @@ def prepare_rerun(
     with Store(options.store) as store:
         events = store.read_events(stored.header.id)
         request = attrs.evolve(
-            request, changed_nodes=request.changed_nodes | _nodes_without_success(events)
+            request, changed_nodes=request.changed_nodes | _find_nodes_without_success(events)
         )
         more = [attrs.evolve(event, time=0.0) for event in _carry_over(plan, events, request)]
         header = build_header(prepared, stored.header.id)
@@ -146,12 +146,12 @@ def _prepare_stored(plan: Plan, stored: StoredRun, options: Options) -> Prepared
     return prepare(plan, inputs, attrs.evolve(options, env=env, seed=seed))
 
 
-def _part_start_time(events: Sequence[Event], own_events: Sequence[Event]) -> float:
+def _find_part_start(events: Sequence[Event], own_events: Sequence[Event]) -> float:
     """Return the time at which the latest part of a run began."""
     return own_events[0].time if own_events else (events[-1].time if events else 0.0)
 
 
-def _waited_for_people(events: Sequence[Event]) -> float:
+def _compute_waited_seconds(events: Sequence[Event]) -> float:
     """Return the seconds since a run began to wait for people; 0 if it does not wait."""
     last = events[-1] if events else None
     if last is None or last.kind != "run_waiting":
@@ -176,7 +176,7 @@ def _require_unchanged(
     plan: Plan, stored: StoredRun, events: Sequence[Event], request: ResumeRequest
 ) -> None:
     begun = {main_node_of(event.path) for event in events if event.kind == "attempt_started"}
-    wrong = sorted((begun & request.changed_nodes) - _descendants(plan, request.start))
+    wrong = sorted((begun & request.changed_nodes) - _find_descendants(plan, request.start))
     if wrong and not request.accepts_changes:
         names = ", ".join(f"`{name}`" for name in wrong)
         raise JournalError(
@@ -184,7 +184,7 @@ def _require_unchanged(
         )
 
 
-def _nodes_without_success(events: Iterable[Event]) -> frozenset[str]:
+def _find_nodes_without_success(events: Iterable[Event]) -> frozenset[str]:
     """Return the nodes that ran and did not succeed."""
     found: dict[str, str] = {}
     for event in events:
@@ -200,15 +200,15 @@ def _carry_over(plan: Plan, events: Sequence[Event], request: ResumeRequest) -> 
     ended = recorded_ends(events)
     time = events[-1].time if events else 0.0
     _validate_names(plan, [*filter(None, (request.start, request.only)), *request.marks])
-    again = _descendants(plan, request.start)
+    again = _find_descendants(plan, request.start)
     if not request.accepts_changes:
-        again |= _descendants(plan, *(request.changed_nodes & plan.index.keys()))
+        again |= _find_descendants(plan, *(request.changed_nodes & plan.index.keys()))
     only = None
     if request.only is not None:
         again = {request.only}
         only = {main_node_of(key) for key in ended} | {request.only}
     marks = {
-        _last_attempt_key(ended, node): _exit_code(plan, ended, node, exit)
+        _find_last_attempt_key(ended, node): _resolve_exit_code(plan, ended, node, exit)
         for node, exit in request.marks.items()
     }
     again -= request.marks.keys()
@@ -224,7 +224,7 @@ def _describe_reason(request: ResumeRequest) -> str:
     return "the spec has changed" if request.has_changed_spec else "again"
 
 
-def _descendants(plan: Plan, *roots: str | None) -> set[str]:
+def _find_descendants(plan: Plan, *roots: str | None) -> set[str]:
     """Return these nodes and all their descendants."""
     return {
         plan.nodes[at].name
@@ -239,7 +239,7 @@ def _validate_names(plan: Plan, names: Iterable[str]) -> None:
         raise InputError(problems)
 
 
-def _last_attempt_key(ends: Mapping[str, Event], node: str) -> str:
+def _find_last_attempt_key(ends: Mapping[str, Event], node: str) -> str:
     """Return the key of a node's last attempt."""
     keys = [key for key in ends if main_node_of(key) == node and key.count("/") == 2]
     if not keys:
@@ -247,9 +247,9 @@ def _last_attempt_key(ends: Mapping[str, Event], node: str) -> str:
     return keys[-1]
 
 
-def _exit_code(plan: Plan, ends: Mapping[str, Event], node: str, exit: str) -> int:
+def _resolve_exit_code(plan: Plan, ends: Mapping[str, Event], node: str, exit: str) -> int:
     """Return the code of an exit of a node's last step, by name or number."""
-    name = _last_attempt_key(ends, node).split("/")[1]
+    name = _find_last_attempt_key(ends, node).split("/")[1]
     own = plan.nodes[plan.index[node]]
     steps = dict(zip(own.step_names, own.machine.steps, strict=True))
     aliases = steps[name].aliases if name in steps else {}
@@ -258,5 +258,5 @@ def _exit_code(plan: Plan, ends: Mapping[str, Event], node: str, exit: str) -> i
     if exit.isdigit() and int(exit) < 256:
         return int(exit)
     guess = closest_match(exit, aliases)
-    cure = f", did you mean `{guess}`?" if guess else ""
-    raise InputError((f"`{node}` has no exit `{exit}`{cure}",))
+    advice = f", did you mean `{guess}`?" if guess else ""
+    raise InputError((f"`{node}` has no exit `{exit}`{advice}",))

@@ -1,7 +1,7 @@
 """The encoded forms in which a secret may appear: in URLs, in JSON, in Python's repr, in base64.
 
-A character has a few forms, and a text is found in any mixture of them: which characters of a URL are escaped depends on the
-part of the URL and on the library.
+A character has a few forms, and a text is found in any mixture of them: which characters of a URL are escaped depends
+on the part of the URL and on the library.
 """
 
 from __future__ import annotations
@@ -15,12 +15,15 @@ from urllib.parse import quote, quote_plus
 __all__ = ["build_encoded_patterns", "list_encoded_prefixes"]
 
 _MIN_BASE64_SIZE = 6
-"""The minimal size in bytes of a text to search for in base64; of a shorter one too little is constant there."""
+"""The minimal size in bytes of a text to search for in base64.
+
+Of a shorter one too little is constant there.
+"""
 
 
 def build_encoded_patterns(text: str) -> list[str]:
     """Return regular expressions that match a text in each of its encoded forms."""
-    return ["".join(map(_character_pattern, text)), *_base64_patterns(text)]
+    return ["".join(map(_build_character_pattern, text)), *_iter_base64_patterns(text)]
 
 
 def list_encoded_prefixes(text: str) -> set[str]:
@@ -36,7 +39,7 @@ def list_encoded_prefixes(text: str) -> set[str]:
     }
 
 
-def _character_pattern(character: str) -> str:
+def _build_character_pattern(character: str) -> str:
     """Return a pattern for one character in any of its forms, longer ones first."""
     if character.isascii() and (character.isalnum() or character in "_-~"):
         return re.escape(character)
@@ -47,7 +50,7 @@ def _character_pattern(character: str) -> str:
     return f"(?:(?i:{percent})|{'|'.join(map(re.escape, longest))})"
 
 
-def _base64_patterns(text: str) -> Iterator[str]:
+def _iter_base64_patterns(text: str) -> Iterator[str]:
     """Yield patterns for the constant part of a text in base64, at each of its three alignments."""
     data = text.encode(errors="replace")
     if len(data) < _MIN_BASE64_SIZE:

@@ -24,7 +24,7 @@ __all__ = ["find_failed_services", "requires_services"]
 
 def requires_services(plan: Plan) -> bool:
     """Return whether a run of the plan requires any service."""
-    return any(needed for _, needed in _services_by_plan(plan))
+    return any(needed for _, needed in _iter_services_by_plan(plan))
 
 
 async def find_failed_services(
@@ -40,7 +40,7 @@ async def find_failed_services(
     """
     found: list[str] = []
     chosen = Options(env=options.env, secrets=options.secrets, grace=options.grace)
-    for part, needed in _services_by_plan(plan):
+    for part, needed in _iter_services_by_plan(plan):
         if needed:
             probes = _build_checks(part, needed, part is plan)
             given = inputs if part is plan else {}
@@ -49,7 +49,7 @@ async def find_failed_services(
     return tuple(found)
 
 
-def _services_by_plan(plan: Plan) -> Iterator[tuple[Plan, Mapping[str, list[str]]]]:
+def _iter_services_by_plan(plan: Plan) -> Iterator[tuple[Plan, Mapping[str, list[str]]]]:
     """Yield the plan and its sub-pipelines, each once, with the services they require and the nodes that require them."""
     for part in plan.walk_plans():
         needed: dict[str, list[str]] = defaultdict(list)

@@ -71,7 +71,7 @@ class TaskRunner:
         """Run the attempt's body to its end and return the outcome; a trio checkpoint for bodies that are."""
         task = attempt.body.task
         assert task is not None
-        heard = (
+        capture = (
             output_capture.begin_attempt_output(partial(self._record_note, attempt))
             if output_capture.is_capturing()
             else None
@@ -88,11 +88,11 @@ class TaskRunner:
                 value = await self._run_body(attempt, task)
         except BaseException as error:  # a task may raise anything, and here it becomes `error`
             _reraise_cancellation(error)
-            return self._outcome_of_exception(error)
+            return self._convert_exception(error)
         finally:
-            if heard is not None:
-                output_capture.end_attempt_output(heard)
-        return self._outcome_of_value(attempt, task, value)
+            if capture is not None:
+                output_capture.end_attempt_output(capture)
+        return self._convert_value(attempt, task, value)
 
     async def _run_body(self, attempt: AttemptState, task: Task) -> Any:
         executor = resolve_attempt_executor(attempt)
@@ -179,27 +179,27 @@ class TaskRunner:
         share, _, message = text.removeprefix(PROGRESS_PREFIX).partition(" ")
         try:
             progress = float(share) if text.startswith(PROGRESS_PREFIX) else None
-        except ValueError:  # it is no `report`
+        except ValueError:  # the prefix is not from `report`
             progress = None
-        told = text if progress is None else f"{progress:.0%} {message}".rstrip()
-        self.on_note(attempt, told, progress)
+        shown = text if progress is None else f"{progress:.0%} {message}".rstrip()
+        self.on_note(attempt, shown, progress)
 
-    # -- how it ended -----------------------------------------------------------------------------
+    # -- outcomes ---------------------------------------------------------------------------------
 
-    def _outcome_of_value(self, attempt: AttemptState, task: Task, value: Any) -> Outcome:
+    def _convert_value(self, attempt: AttemptState, task: Task, value: Any) -> Outcome:
         """Turn an `Exit` or a plain value into an outcome; a value that the task may not return becomes `error`."""
         if isinstance(value, Outcome):
-            return self._error_outcome(value.error or "", value.permanent, value.retry_after)
+            return self._build_error_outcome(value.error or "", value.permanent, value.retry_after)
         end = value if isinstance(value, Exit) else Exit(0, value)
-        code = end.code if type(end.code) is int else _exit_code(attempt, end.code)
+        code = end.code if type(end.code) is int else _resolve_exit_code(attempt, end.code)
         if code is None or not 0 <= code <= 255:
-            return self._error_outcome(
+            return self._build_error_outcome(
                 f"`{task.id}` has no exit `{end.code}`{_suggest_exit(attempt, end.code)}"
             )
         try:
             output = None if end.output is None else to_json_value(end.output)
         except ValueError as error:
-            return self._error_outcome(f"the output is not JSON: {error}")
+            return self._build_error_outcome(f"the output is not JSON: {error}")
         if (
             task.output_contract == "checked"
             and task.output_schema is not None
@@ -207,20 +207,20 @@ class TaskRunner:
         ):
             problems = validate_value(task.output_schema, output)
             if problems:
-                return self._error_outcome("output: " + "; ".join(map(str, problems)))
+                return self._build_error_outcome("output: " + "; ".join(map(str, problems)))
         if end.retry_after is not None and _is_invalid_delay(end.retry_after):
-            return self._error_outcome(_INVALID_DELAY)
+            return self._build_error_outcome(_INVALID_DELAY)
         return Outcome(code, output, None, bool(end.permanent), end.retry_after)
 
-    def _outcome_of_exception(self, error: BaseException) -> Outcome:
+    def _convert_exception(self, error: BaseException) -> Outcome:
         message = describe_exception(error)
         if isinstance(error, RetryAfter):
             if _is_invalid_delay(error.seconds):
-                return self._error_outcome(f"{message}: {_INVALID_DELAY}")
-            return self._error_outcome(message, retry_after=error.seconds)
-        return self._error_outcome(message, permanent=isinstance(error, Permanent))
+                return self._build_error_outcome(f"{message}: {_INVALID_DELAY}")
+            return self._build_error_outcome(message, retry_after=error.seconds)
+        return self._build_error_outcome(message, permanent=isinstance(error, Permanent))
 
-    def _error_outcome(
+    def _build_error_outcome(
         self, message: str, permanent: bool = False, retry_after: float | None = None
     ) -> Outcome:
         message = self.redact(message)
@@ -249,21 +249,21 @@ def _reraise_cancellation(error: BaseException) -> None:
         raise error
 
 
-def _exit_code(attempt: AttemptState, code: object) -> int | None:
+def _resolve_exit_code(attempt: AttemptState, code: object) -> int | None:
     """Return the code of an exit that a task named or numbered; None if there is none."""
     if isinstance(code, str):
-        return _exits_of_attempt(attempt).get(code)
+        return _get_exits(attempt).get(code)
     if isinstance(code, bool) or not isinstance(code, int):
         return None
     return int(code)
 
 
 def _suggest_exit(attempt: AttemptState, code: object) -> str:
-    guess = closest_match(code, _exits_of_attempt(attempt)) if isinstance(code, str) else None
+    guess = closest_match(code, _get_exits(attempt)) if isinstance(code, str) else None
     return f", did you mean `{guess}`?" if guess else ""
 
 
-def _exits_of_attempt(attempt: AttemptState) -> Mapping[str, int]:
+def _get_exits(attempt: AttemptState) -> Mapping[str, int]:
     state = attempt.node.state
     assert state is not None
     return attempt.node.plan.machine.steps[state.step].aliases

@@ -70,7 +70,7 @@ class _Call:
             try:
                 with self.lock:
                     self.ident = None
-                time.sleep(0)  # a strike arrives at the end of a call
+                time.sleep(0)  # an exception arrives at the end of a call
                 arrived = True
             except ThreadStopped:
                 pass

@@ -1,8 +1,9 @@
 """Tools of a task: the tasks and sub-pipelines that its `with` names, each call being a run of its own.
 
-Such a run is not stored, since the attempt that makes it is: its progress is reported as that attempt's, and it ends with the
-attempt. Hooks of nodes and attempts are called for it, those of runs are not. Its id is made of the attempt's key, so that the
-keys of its own attempts stay the same when the attempt is run again. Source: docs/language.md, "Details".
+Such a run is not stored, since the attempt that makes it is: its progress is reported as that attempt's, and it ends
+with the attempt. Hooks of nodes and attempts are called for it, those of runs are not. Its id is made of the attempt's
+key, so that the keys of its own attempts stay the same when the attempt is run again. The contract does not define
+tools.
 """
 
 from __future__ import annotations
@@ -58,7 +59,7 @@ def _build_tool(
     call = partial(_call_tool, execute, kind, plan, options, key, note)
     task = plan.nodes[0].bodies[0].task if kind == "task" else None
     if task is None:
-        return Tool(id, plan.spec.pipeline.description, _input_schema(plan), call)
+        return Tool(id, plan.spec.pipeline.description, _build_input_schema(plan), call)
     return Tool(id, task.description, task.input_schema or {"type": "object"}, call)
 
 
@@ -77,18 +78,18 @@ async def _call_tool(
     Raises Failure if the tool fails or its inputs are not valid.
     """
 
-    def hear(event: Event) -> None:
+    def on_event(event: Event) -> None:
         if event.kind == "attempt_noted":
             note(f"{name}: {event.data['message']}")
 
     if kind == "task":
         plan, inputs = _with_inputs(plan, dict(inputs)), {}
-    chosen = attrs.evolve(options, run_id=f"{key}/{name}", on_event=hear)
+    chosen = attrs.evolve(options, run_id=f"{key}/{name}", on_event=on_event)
     try:
         result = await execute(prepare(plan, inputs, chosen), Control())
     except InputError as error:
         raise Failure("; ".join(error.problems)) from None
-    return _exit_of_task(result) if kind == "task" else _exit_of_pipeline(result)
+    return _get_task_exit(result) if kind == "task" else _get_pipeline_exit(result)
 
 
 def _with_inputs(plan: Plan, inputs: dict[str, Any]) -> Plan:
@@ -102,7 +103,7 @@ def _with_inputs(plan: Plan, inputs: dict[str, Any]) -> Plan:
     return attrs.evolve(plan, nodes=(attrs.evolve(node, bodies=bodies),))
 
 
-def _exit_of_task(result: Result) -> Exit:
+def _get_task_exit(result: Result) -> Exit:
     [node] = result.nodes.values()
     last = node.attempts[-1] if node.attempts else None
     if last is None or not isinstance(last.outcome, int):
@@ -110,12 +111,12 @@ def _exit_of_task(result: Result) -> Exit:
     return Exit(last.outcome, None if node.output is ABSENT else node.output)
 
 
-def _exit_of_pipeline(result: Result) -> Exit:
+def _get_pipeline_exit(result: Result) -> Exit:
     if result.status != "succeeded":
         raise Failure(result.message or result.status)
     return Exit(0, dict(result.outputs))
 
 
-def _input_schema(plan: Plan) -> dict[str, Any]:
+def _build_input_schema(plan: Plan) -> dict[str, Any]:
     required = [name for name, schema in plan.inputs.items() if "default" not in schema]
     return {"type": "object", "properties": dict(plan.inputs), "required": required, "additionalProperties": False}  # fmt: skip

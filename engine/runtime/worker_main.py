@@ -135,7 +135,7 @@ def _run_detached(
     finally:
         os.close(notes)
     end = os.path.join(directory, "end")
-    with contextlib.suppress(OSError):  # the engine hears it all the same
+    with contextlib.suppress(OSError):  # the engine receives it all the same
         with open(f"{end}.{os.getpid()}", "w", encoding="utf-8") as file:
             json.dump(reply, file)
         os.rename(file.name, end)

@@ -46,7 +46,7 @@ def evaluate_inputs(attempt: AttemptState, run_id: str) -> str | None:
 def record_outcome(attempt: AttemptState, outcome: Outcome | None) -> Outcome | None:
     """Record the outcome of an attempt; return None if it was cancelled.
 
-    An attempt is cancelled by its node's deadline or together with its run.
+    An attempt is cancelled by its node's deadline, or together with its node or run.
     """
     record = attempt.record
     if attempt.stopping == "timeout":

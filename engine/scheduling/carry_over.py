@@ -84,8 +84,8 @@ def carry_over_events(
 
     `overrides` gives attempts, by key, another exit.
     """
-    told = None if only is None else sorted(only)
-    yield Event("taken_over", time, "", {"only": told, "why": why})
+    names = None if only is None else sorted(only)
+    yield Event("taken_over", time, "", {"only": names, "why": why})
     for key, event in ended.items():
         if key in overrides:
             yield _override_end(event, key, overrides[key], time)

@@ -33,14 +33,14 @@ def run_started(plan: Plan) -> dict[str, Any]:
 def attempt_started(attempt: AttemptState) -> dict[str, Any]:
     """Return the data of the event that an attempt starts; an attempt of a sub-pipeline begins a run."""
     record, plan = attempt.record, attempt.body.plan
-    told = {"key": attempt.key, "visit": record.visit, "attempt": record.attempt}
-    return told if plan is None else told | run_started(plan)
+    data = {"key": attempt.key, "visit": record.visit, "attempt": record.attempt}
+    return data if plan is None else data | run_started(plan)
 
 
 def attempt_ended(attempt: AttemptState, outcome: Outcome | None) -> dict[str, Any]:
     """Return the data of the event that an attempt has ended."""
     record, run = attempt.record, attempt.record.run
-    told = {
+    data = {
         "key": attempt.key,
         "visit": record.visit,
         "attempt": record.attempt,
@@ -49,12 +49,12 @@ def attempt_ended(attempt: AttemptState, outcome: Outcome | None) -> dict[str, A
         "output": outcome.output if outcome and outcome.output is not ABSENT else None,
     }
     if outcome is not None and (outcome.permanent or outcome.retry_after is not None):
-        told |= {"permanent": outcome.permanent, "retry_after": outcome.retry_after}
+        data |= {"permanent": outcome.permanent, "retry_after": outcome.retry_after}
     if run is not None:
-        told |= {"status": run.status, "message": run.message}
+        data |= {"status": run.status, "message": run.message}
         if outcome is None and run.outputs:
-            told["outputs"] = run.outputs
-    return told
+            data["outputs"] = run.outputs
+    return data
 
 
 def retry_or_route(
@@ -89,16 +89,16 @@ def item_settled(item: ItemState, fan: FanOutState) -> dict[str, Any]:
 def node_settled(node: NodeState, found: NodeResult) -> dict[str, Any]:
     """Return the data of the event that a node has its result."""
     reason = found.reason
-    told: dict[str, Any] = {
+    data: dict[str, Any] = {
         "result": found.result,
         "reason": reason.kind,
         "message": reason.message,
         "label": found.label,
     }
     if reason.caused_by:
-        told["because"] = list(reason.caused_by)
+        data["because"] = list(reason.caused_by)
     if node.fan is not None:
-        told |= {"items": len(node.fan.values), "gathered": found.output is not ABSENT}
+        data |= {"items": len(node.fan.values), "gathered": found.output is not ABSENT}
     elif node.plan.outputs is not None and found.output is not ABSENT:
-        told["output"] = found.output
-    return told
+        data["output"] = found.output
+    return data

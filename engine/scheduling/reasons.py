@@ -56,8 +56,8 @@ def fan_out_reason(fan: FanOutState) -> Reason:
         return COMPLETED
     why = fan.results[first].reason.message[:_MAX_MESSAGE_LENGTH]
     allowed = f"{fan.allowed} {'are' if fan.allowed != 1 else 'is'} tolerated"
-    told = f"{fan.failed} of {len(fan.values)} items failed, and {allowed}; item {first}: {why}"
-    return Reason("tolerance" if fan.has_failed else "completed", told)
+    sentence = f"{fan.failed} of {len(fan.values)} items failed, and {allowed}; item {first}: {why}"
+    return Reason("tolerance" if fan.has_failed else "completed", sentence)
 
 
 def cancel_reason(node: NodeState) -> Reason:

@@ -88,7 +88,7 @@ class _Replay:
         else:
             self._replay_turn(event)
         if self.at == before:
-            raise self._mismatch_error(None)
+            raise self._build_mismatch_error(None)
 
     def _replay_cancel(self, event: Event) -> None:
         """Replay a request to cancel the run or one node."""
@@ -100,7 +100,7 @@ class _Replay:
     def _replay_resource(self, event: Event) -> None:
         run, name = self.scheduler.find_run(event.path), event.data["resource"]
         if run is None:
-            raise self._mismatch_error(None)
+            raise self._build_mismatch_error(None)
         if event.kind == "resource_opening":
             self.scheduler.resource_opening(run, name, event.time)
         else:
@@ -127,12 +127,12 @@ class _Replay:
             return
         known = self.events[self.at]
         if known.kind != event.kind or known.path != event.path:
-            raise self._mismatch_error(event)
+            raise self._build_mismatch_error(event)
         self.at += 1
         if event.kind == "attempt_started":
             self.seen.add(known.data["key"])
         if self.at == len(self.events):
-            if self.made:  # what is told from now on is new
+            if self.made:  # events from now on are new
                 self.scheduler.brief = False
         else:
             follow = self.events[self.at]
@@ -140,10 +140,10 @@ class _Replay:
                 # A listener asked in the middle of a turn, which then went on otherwise.
                 self._replay_cancel(follow)
 
-    def _mismatch_error(self, event: Event | None) -> JournalError:
+    def _build_mismatch_error(self, event: Event | None) -> JournalError:
         known = self.events[self.at]
-        told = f"`{event.kind}` of `{event.path}`" if event else "nothing"
+        emitted = f"`{event.kind}` of `{event.path}`" if event else "nothing"
         return JournalError(
             f"the journal belongs to another spec or engine version: its event {self.at + 1} is "
-            f"`{known.kind}` of `{known.path}`, but replaying the run gives {told}"
+            f"`{known.kind}` of `{known.path}`, but replaying the run gives {emitted}"
         )

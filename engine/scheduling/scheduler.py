@@ -17,7 +17,7 @@ nothing to stop, then `start_ready`. Their phases, in the order in which they ha
 6. Starts (`start_ready`): wake-ups, then slots: attempts begin in order (`_begin_attempt`).
 
 Source: docs/language.md, "Nodes and steps", "Outcomes", "Retry", "Routes", "Edges and joins", "Results", "Limits",
-"Fan-out", "Sub-pipelines", "Cancellation".
+"Fan-out", "Sub-pipelines", "What is done at the end", "Cancellation".
 """
 
 from __future__ import annotations
@@ -86,8 +86,8 @@ class Scheduler:
         self.now = now
         self._known = known or CarriedOver()
         self.turn = 0
-        self._telling = self.brief = False
-        """Whether the listener needs only the kinds and paths of events."""
+        self._is_delivering = self.brief = False
+        """`brief` is whether the listener needs only the kinds and paths of events."""
         self.result: Result | None = None
         self.run_id, self._seed, self.listen = run_id, seed, listen
         self._places: SlotQueue[NodeState] = SlotQueue()
@@ -111,7 +111,7 @@ class Scheduler:
             )
         self._start_run(self.root)
 
-    # -- what the runtime tells --------------------------------------------------------------------------------
+    # -- what the runtime reports ------------------------------------------------------------------------------
 
     def attempt_ended(self, attempt: AttemptState, outcome: Outcome | None) -> None:
         """Record that the body of an attempt has ended; None: it was stopped before that."""
@@ -131,8 +131,8 @@ class Scheduler:
     def cancel_node(self, name: str, message: str, now: float) -> None:
         """Request, at `now`, that one node of the outermost run is cancelled.
 
-        What the node runs is stopped, its edges are dead, and the other nodes go on. Nothing happens if the node does not
-        exist, has its result already, or its run is being cancelled.
+        What the node runs is stopped, its edges are dead, and the other nodes go on. Nothing happens if the node does
+        not exist, has its result already, or its run is being cancelled.
         """
         node = next((each for each in self.root.nodes if each.plan.name == name), None)
         if node is None or node.is_over or node.asked or self.root.cause is not None:
@@ -154,7 +154,7 @@ class Scheduler:
     def rerun(self, attempt: AttemptState, now: float) -> AttemptState:
         """Start the same attempt again after its task was lost without a trace.
 
-        Its timeout starts anew at `now`. Return the state of the new attempt, which keeps its inputs and its key.
+        Its timeout starts again at `now`. Return the state of the new attempt, which keeps its inputs and its key.
         """
         self.now = now
         again = AttemptState(attempt.node, attempt.body, attempt.record)
@@ -196,7 +196,7 @@ class Scheduler:
             for name in sorted(run.held):
                 self.resource_closed(run, name, None, now)
 
-    # -- what the runtime asks ---------------------------------------------------------------------------------
+    # -- what the runtime requests -----------------------------------------------------------------------------
 
     @property
     def has_pending_ends(self) -> bool:
@@ -267,7 +267,7 @@ class Scheduler:
     def _settle_instant(self) -> None:
         """Process all ends and what they cause, in the order of the nodes, then cancellations.
 
-        These are phases 1 to 5 of the module's list. It returns early when attempts have to stop first.
+        These are phases 1 to 4 of the module's list. It returns early when attempts have to stop first.
         """
         while True:
             self._take_ends()
@@ -288,7 +288,7 @@ class Scheduler:
         owner = self._alarms.pop_deadline(now)
         if owner is not None:
             while owner is not None:
-                self._deadline_reached(owner)
+                self._apply_deadline(owner)
                 owner = self._alarms.pop_deadline(now)
             self._settle_instant()
 
@@ -310,7 +310,10 @@ class Scheduler:
     # -- 1. ends of attempts -----------------------------------------------------------------------------------
 
     def _take_ends(self) -> None:
-        """Ends of runs whose resources are closed, then of attempts, then the nodes that these let decide; until there are none."""
+        """Process the ends of runs with closed resources, then of attempts, until there are none.
+
+        Each end may let nodes decide, which is done at once.
+        """
         while self._ended or self._deciding or self._released:
             while self._released:
                 self._end_run(self._released.pop())
@@ -363,7 +366,7 @@ class Scheduler:
         after, move = advance(machine, node.state, ends, draw, permanent, asked)
         node.state = after
         if isinstance(move, Stop):
-            self._machine_ended(node, move, at, outcome)
+            self._settle_ended_machine(node, move, at, outcome)
             return
         if self.listen is not None:
             kind, data = event_data.retry_or_route(attempt, after, move)
@@ -401,7 +404,7 @@ class Scheduler:
 
     # -- 2. results of nodes, items and runs -------------------------------------------------------------------
 
-    def _machine_ended(self, node: NodeState, stop: Stop, at: int, outcome: Outcome) -> None:
+    def _settle_ended_machine(self, node: NodeState, stop: Stop, at: int, outcome: Outcome) -> None:
         """Determine the result of a node or item whose machine has ended."""
         output = outcome.output
         if node.plan.outputs is not None and output is not ABSENT:
@@ -637,7 +640,7 @@ class Scheduler:
     # -- 4. cancellations --------------------------------------------------------------------------------------
 
     def _cancel_nodes(self) -> None:
-        """Stop the nodes that somebody asked to cancel alone."""
+        """Stop the nodes that were requested to be cancelled alone."""
         for node in self._cut:
             if not node.is_over:
                 node.run.cancelled_node = (
@@ -647,7 +650,7 @@ class Scheduler:
         self._cut = []
 
     def _stop_given_up_fan_outs(self) -> None:
-        """Stop the fan-outs of which an item has failed."""
+        """Stop the fan-outs of which more items have failed than are tolerated."""
         given_up, self._giving_up = self._giving_up, []
         for fan in given_up:
             if not fan.is_over:
@@ -689,7 +692,7 @@ class Scheduler:
         if attempt.is_over:
             return
         first = not attempt.stopping
-        # A body may take its time to stop, and what ends more than the attempt may strike meanwhile.
+        # A body may take its time to stop, and a stop of more than the attempt may come meanwhile.
         if first or why == "cancelled" or attempt.stopping == "timeout":
             attempt.stopping = why
             self._emit("attempt_stopping", attempt.path, key=attempt.key, why=why)
@@ -703,7 +706,7 @@ class Scheduler:
     def _set_deadline(self, seconds: float, run: RunState, owner: DeadlineOwner) -> None:
         self._alarms.set_deadline(round_to_nanoseconds(self.now + seconds), run, owner)
 
-    def _deadline_reached(self, owner: DeadlineOwner) -> None:
+    def _apply_deadline(self, owner: DeadlineOwner) -> None:
         if owner.is_over:
             return
         if isinstance(owner, RunState):
@@ -733,7 +736,7 @@ class Scheduler:
         node.attempts.append(record)
         node.attempt = attempt
         if first and (plan.deadline is not None or plan.fan is not None):
-            self._first_attempt_started(node)
+            self._note_first_attempt(node)
         if self.listen is not None:
             self._emit_for("attempt_started", attempt.path, event_data.attempt_started, attempt)
         if body.timeout is not None:
@@ -752,7 +755,7 @@ class Scheduler:
             return attempt
         return None
 
-    def _first_attempt_started(self, node: NodeState) -> None:
+    def _note_first_attempt(self, node: NodeState) -> None:
         """Handle the start of the first attempt of a node or an item; the next item may then queue."""
         fan, deadline = node.fan, node.plan.deadline
         if deadline is not None and not (fan and fan.opened_count):
@@ -766,10 +769,11 @@ class Scheduler:
     def _emit_request(self, path: str, message: str) -> None:
         """Emit a request to cancel.
 
-        If a listener makes the request while it receives an event, it belongs to the current turn, otherwise to the next.
+        If a listener makes the request while it receives an event, it belongs to the current turn, otherwise to the
+        next.
         """
         if self.listen is not None:
-            turn = self.turn if self._telling else self.turn + 1
+            turn = self.turn if self._is_delivering else self.turn + 1
             self.listen(Event("cancel_asked", self.now, path, {"message": message}, turn))
 
     def _emit_for(
@@ -784,9 +788,9 @@ class Scheduler:
 
     def _deliver(self, kind: Any, path: str, data: dict[str, Any]) -> None:
         assert self.listen is not None
-        self._telling = True
+        self._is_delivering = True
         self.listen(Event(kind, self.now, path, data, self.turn))
-        self._telling = False
+        self._is_delivering = False
 
 
 # -- helpers without state -------------------------------------------------------------------------------------

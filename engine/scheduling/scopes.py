@@ -18,18 +18,20 @@ __all__ = ["attempt_scope", "node_scope", "run_scope", "state_scope"]
 
 def run_scope(run: RunState, id: str) -> LayeredScope:
     """Return the scope of the outputs of a run."""
-    return run.values.build_scope(_run_fields(run, id))
+    return run.values.build_scope(_build_run_fields(run, id))
 
 
 def node_scope(node: NodeState, id: str) -> LayeredScope:
     """Return the scope of a node's `when`, before its first attempt, and of its `outputs`, after its last."""
-    return node.run.values.build_scope(_node_fields(node, id), node.steps, node.own_names)
+    return node.run.values.build_scope(_build_node_fields(node, id), node.steps, node.own_names)
 
 
 def attempt_scope(attempt: AttemptState, id: str) -> LayeredScope:
     """Return the scope of the `with` of an attempt."""
     node = attempt.node
-    return node.run.values.build_scope(_attempt_fields(attempt, id), node.steps, node.own_names)
+    return node.run.values.build_scope(
+        _build_attempt_fields(attempt, id), node.steps, node.own_names
+    )
 
 
 def state_scope(attempt: AttemptState, output: Any, id: str) -> LayeredScope:
@@ -38,19 +40,19 @@ def state_scope(attempt: AttemptState, output: Any, id: str) -> LayeredScope:
     steps = {name: value for name, value in (node.steps or {}).items() if name != step}
     if output is not ABSENT:
         steps[step] = output
-    return node.run.values.build_scope(_attempt_fields(attempt, id), steps, node.own_names)
+    return node.run.values.build_scope(_build_attempt_fields(attempt, id), steps, node.own_names)
 
 
-def _attempt_fields(attempt: AttemptState, id: str) -> dict[str, Any]:
-    return _node_fields(attempt.node, id) | {"key": f"{id}/{attempt.key}"}
+def _build_attempt_fields(attempt: AttemptState, id: str) -> dict[str, Any]:
+    return _build_node_fields(attempt.node, id) | {"key": f"{id}/{attempt.key}"}
 
 
-def _run_fields(run: RunState, id: str) -> dict[str, Any]:
+def _build_run_fields(run: RunState, id: str) -> dict[str, Any]:
     return {"id": id, "pipeline": run.plan.name}
 
 
-def _node_fields(node: NodeState, id: str) -> dict[str, Any]:
-    fields = _run_fields(node.run, id)
+def _build_node_fields(node: NodeState, id: str) -> dict[str, Any]:
+    fields = _build_run_fields(node.run, id)
     if node.attempts:
         last = node.attempts[-1]
         fields |= {

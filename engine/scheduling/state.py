@@ -47,15 +47,15 @@ class AttemptState:
         self.inputs: dict[str, Any] = {}
         self.resources: dict[str, Any] = {}
         self.scope: LayeredScope | None = None
-        """What its `with` is evaluated in once the resources that it reads are open."""
+        """The scope in which its `with` is evaluated once the resources that it reads are open."""
         self.child: RunState | None = None
         self.stopping: StopReason = ""
         self.is_over = self.runs = False
-        """`runs`: whether it was given to the runtime."""
+        """`is_over` is whether it has ended; `runs` is whether it was given to the runtime."""
         self.execution = 1
-        """Which time its body is run, one more for each that was lost."""
+        """The number of times that its body was run: one more for each body that was lost."""
         self.handle: Any = None
-        """The runtime's own, to stop the body by."""
+        """An object of the runtime, by which it stops the body."""
         self._key = ""
 
     @property
@@ -94,7 +94,7 @@ class AttemptState:
 
 
 class NodeState:
-    """A node of an active run. `settled` counts down the edges that are still open."""
+    """A node of an active run; `open` is the number of its edges that have not settled."""
 
     __slots__ = (
         "asked",
@@ -133,11 +133,11 @@ class NodeState:
         self.wake_ticket = 0
         self.is_deadline_expired = False
         self.asked = ""
-        """Why it is to be cancelled, alone."""
+        """The reason why the node alone is to be cancelled."""
         self.ends_run = False
         """Whether its failure ends the run, or that of a node before it."""
         self.fan: FanOutState | None = None
-        """Of a fan-out, once it has its list; of an item, the one that it is of."""
+        """For a fan-out, its state once it has its list; for an item, the fan-out that it belongs to."""
 
     def attempt_key(self, step: str, visit: int, attempt: int) -> str:
         """Return the key of an attempt of this node."""
@@ -228,9 +228,9 @@ class RunState:
     ) -> None:
         self.plan, self.parent, self.values = plan, parent, values
         self.main_run = of
-        """Of the nodes in `[finally]`: the run that they are the end of; they share its places."""
+        """For the nodes in `[finally]`: the run that they end; they share its slots."""
         self.closing: RunState | None = None
-        """Those nodes, once all others have their results."""
+        """The run of the nodes in `[finally]`, once all others have their results."""
         if plan.initial is not None:
             values.set_state(plan.initial.evaluate({}))
         outer = parent.node.run if parent else None
@@ -249,11 +249,11 @@ class RunState:
         self.nodes = [NodeState(self, node) for node in plan.nodes]
         self.left = len(self.nodes)
         self.users = Counter(each for node in plan.nodes_by_name.values() for each in node.uses)
-        """How many nodes have no result yet that use a resource, by its name."""
+        """By resource, the number of nodes that use it and have no result yet."""
         self.held: set[str] = set()
         """The resources that are open, or being opened or closed."""
         self.failed = self.cancelled_node = ""
-        """Why it has failed; which of its nodes was cancelled, and why."""
+        """Sentences, or empty: why the run has failed, and which of its nodes was the first to be cancelled alone."""
         self.cause: CancelReason | None = None
         self.asked = False
         self.message = ""
@@ -296,8 +296,8 @@ class FanOutState:
     """The state of a fan-out; `owner_node` is the node that runs it.
 
     `values` are the items of the list, and `results` stand in the same order. `active_items` are the opened items that
-    have no result yet. `allowed` items may fail. `is_halted` is set when no further item is opened, `is_given_up` where the
-    reason is that too many have failed.
+    have no result yet. `allowed` items may fail. `is_halted` is set when no further item is opened, `is_given_up` where
+    the reason is that too many have failed.
     """
 
     __slots__ = (

@@ -48,7 +48,7 @@ def compile_fast_check(schema: Any) -> FastCheck | None:
         validator = jsonschema_rs.Draft202012Validator(
             plain, validate_formats=False, offline=True, keywords={"pattern": _Pattern}
         )
-    except (ValueError, re.error):  # a pattern that is none, a keyword that is not understood
+    except (ValueError, re.error):  # an invalid pattern, or a keyword that is not understood
         return None
     return lambda value, later: (
         _is_json(value)
@@ -60,7 +60,7 @@ def compile_fast_check(schema: Any) -> FastCheck | None:
 
 
 def is_known_valid_schema(value: Any) -> bool:
-    """Whether a value is certainly a JSON Schema; False: it may or may not be one."""
+    """Return whether a value is certainly a JSON Schema; False: it may or may not be one."""
     if not _is_known(value):
         return False
     import jsonschema_rs
@@ -71,7 +71,7 @@ def is_known_valid_schema(value: Any) -> bool:
 
 
 def _is_known(schema: Any) -> bool:
-    """Whether both libraries read everything in a schema in the same way."""
+    """Return whether both libraries read everything in a schema in the same way."""
     return (
         type(schema) in (dict, bool)
         and _is_json(schema)
@@ -81,7 +81,7 @@ def _is_known(schema: Any) -> bool:
 
 
 def _is_json(value: Any) -> bool:
-    """Whether a value is plain JSON: jsonschema-rs takes a tuple for an array, a Decimal for a number."""
+    """Return whether a value is plain JSON: jsonschema-rs takes a tuple for an array, a Decimal for a number."""
     kind = type(value)
     if kind is dict:
         return all(type(key) is str for key in value) and all(map(_is_json, value.values()))
@@ -108,7 +108,7 @@ def _is_valid(fits: Callable[[Any], bool], value: Any) -> bool:
 
 
 def _fails_only(validator: Draft202012Validator, value: Any, later: Later) -> bool:
-    """Whether all values that are not valid are known only later."""
+    """Return whether all values that are not valid are known only later."""
     try:
         return all(later((*error.instance_path,)) for error in validator.iter_errors(value))
     except ValueError:
@@ -116,7 +116,7 @@ def _fails_only(validator: Draft202012Validator, value: Any, later: Later) -> bo
 
 
 def _has_pattern(table: Mapping[str, Any]) -> bool:
-    """Whether the pattern of a table, if it has one, is valid in Python."""
+    """Return whether the pattern of a table, if it has one, is valid in Python."""
     try:
         return not isinstance(table.get("pattern"), str) or bool(re.compile(table["pattern"]))
     except (re.error, OverflowError, RecursionError):

@@ -1,8 +1,8 @@
 """Validates JSON values with JSON Schema and explains each violation in the engine's words.
 
 Implements draft 2020-12 through jsonschema, which is imported when the first schema is used. `true` is not a number and
-`"3"` is not an integer. A schema may name what a pattern expects: `x-expected = "a URL"`. A `$ref` is resolved in its own
-schema and nowhere else; nothing is ever fetched. Source: docs/language.md, "Expressions"; JSON Schema 2020-12.
+`"3"` is not an integer. A schema may name what a pattern expects: `x-expected = "a URL"`. A `$ref` is resolved in its
+own schema and nowhere else; nothing is ever fetched. Source: docs/language.md, "A document"; JSON Schema 2020-12.
 """
 
 from __future__ import annotations
@@ -210,9 +210,9 @@ def _build_missing(error: Any, path: KeyPath) -> SchemaViolation:
 def _build_unknown(name: str, path: KeyPath, known: list[str]) -> SchemaViolation:
     guess = closest_match(name, known)
     listed = ", ".join(f"`{k}`" for k in sorted(known))
-    cure = f"did you mean `{guess}`?" if guess else f"known here: {listed}" if known else None
+    advice = f"did you mean `{guess}`?" if guess else f"known here: {listed}" if known else None
     message = f"`{name}` is not known here"
-    return SchemaViolation("unknown", (*path, name), message, name, cure, tuple(known))
+    return SchemaViolation("unknown", (*path, name), message, name, advice, tuple(known))
 
 
 def _describe_violation(error: Any) -> str:

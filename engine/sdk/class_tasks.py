@@ -2,7 +2,7 @@
 
 Classes of several steps are compiled by `state_machine_tasks`. Each attempt gets a fresh instance.
 
-Source: docs/language.md, "Nodes and steps", "Outcomes".
+Source: docs/language.md, "Outcomes", "Details".
 """
 
 from __future__ import annotations

@@ -85,7 +85,7 @@ def declared_task(found: object) -> Task | None:
 
     A class does not inherit the declaration of its base class. Never wakes up a lazy proxy.
     """
-    # Looks without asking, as `isinstance` would: a lazy proxy among a module's globals must not wake up.
+    # Not by `isinstance`, which would ask the object: a lazy proxy among a module's globals must not wake up.
     if issubclass(type(found), Task):
         return cast("Task", found)
     own = vars(found) if issubclass(type(found), type) else _read_own_attributes(found)
@@ -117,8 +117,8 @@ def _declare_task(found: Any, declaration: Declaration, name: str | None = None)
     if not inspect.isroutine(found) and not isinstance(found, type):
         what = f"`{name}`" if name else f"a value of type `{type(found).__name__}`"
         by_place = isinstance(found, str) and name is None
-        cure = f'pass the id as a keyword: `@task(id="{found}")`' if by_place else None
-        raise TaskError(f"{what} is neither a function nor a class", cure)
+        advice = f'pass the id as a keyword: `@task(id="{found}")`' if by_place else None
+        raise TaskError(f"{what} is neither a function nor a class", advice)
     return _task_from_function(found, declaration)
 
 
@@ -129,7 +129,7 @@ def _with_executor(made: Task) -> Task:
     if find_by_qualname(made.target) is made.function:
         return attrs.evolve(made, executor="process")
     if made.executor == "process":
-        raise _not_importable_error(made.id, f"`{made.target}` is not this function")
+        raise _build_not_importable_error(made.id, f"`{made.target}` is not this function")
     return attrs.evolve(made, target=None)
 
 
@@ -179,7 +179,7 @@ def _choose_executor(
     module, qualname = getattr(function, "__module__", None), function.__qualname__
     importable = module not in (None, "__main__") and "<" not in qualname
     if choice == "process" and not importable:
-        raise _not_importable_error(
+        raise _build_not_importable_error(
             declaration.id or function.__name__, f"`{module}:{qualname}` is not an importable name"
         )
     if choice in ("async", "thread"):
@@ -187,7 +187,7 @@ def _choose_executor(
     return choice or "thread", f"{module}:{qualname}" if importable else None
 
 
-def _not_importable_error(id: str, why: str) -> TaskError:
+def _build_not_importable_error(id: str, why: str) -> TaskError:
     return TaskError(
         f"task `{id}` cannot run in a process: a new interpreter cannot import it, {why}",
         "define it at the top level of a module, or set its executor to `thread`",

@@ -33,13 +33,13 @@ def build_editor_schema(tasks: Iterable[Task]) -> dict[str, Any]:
     defs = made["$defs"]
     for task in known:
         if task.input_schema is not None:
-            defs[_definition_name(task)] = _build_input_schema(task)
+            defs[_build_definition_name(task)] = _build_input_schema(task)
     defs["taskInputs"] = {"allOf": [_build_task_rule(task) for task in known]}
     for kind in ("node", "step"):
-        told = defs[kind]["properties"]["task"]
+        task_key = defs[kind]["properties"]["task"]
         defs[kind]["properties"]["task"] = {
-            "description": told["description"],
-            "anyOf": [{"enum": [task.id for task in known]}, {"$ref": told["$ref"]}],
+            "description": task_key["description"],
+            "anyOf": [{"enum": [task.id for task in known]}, {"$ref": task_key["$ref"]}],
         }
         defs[kind]["allOf"] = [{"$ref": "#/$defs/taskInputs"}]
     _write_additional_properties(made)
@@ -63,17 +63,21 @@ def _write_additional_properties(said: Any) -> None:
             _write_additional_properties(each)
 
 
-def _definition_name(task: Task) -> str:
+def _build_definition_name(task: Task) -> str:
     return f"inputs of {task.id}"
 
 
 def _build_task_rule(task: Task) -> dict[str, Any]:
     """Return the constraint on a step with this task."""
-    told = task.description or task.name
-    then: dict[str, Any] = {"properties": {"with": {"description": told}}} if told else {}
+    description = task.description or task.name
+    then: dict[str, Any] = (
+        {"properties": {"with": {"description": description}}} if description else {}
+    )
     if task.input_schema is not None:
         then = {
-            "properties": {"with": {"$ref": f"#/$defs/{_escape_pointer(_definition_name(task))}"}}
+            "properties": {
+                "with": {"$ref": f"#/$defs/{_escape_pointer(_build_definition_name(task))}"}
+            }
         }
         then |= {"required": ["with"]} if task.input_schema.get("required") else {}
     named = {"properties": {"task": {"const": task.id}}, "required": ["task"]}
@@ -83,7 +87,7 @@ def _build_task_rule(task: Task) -> dict[str, Any]:
 def _build_input_schema(task: Task) -> dict[str, Any]:
     """Return the schema of a task's `with`; the table itself is never an expression."""
     found: dict[str, Any] = _allow_expressions_inside(
-        task.input_schema, f"#/$defs/{_escape_pointer(_definition_name(task))}"
+        task.input_schema, f"#/$defs/{_escape_pointer(_build_definition_name(task))}"
     )
     return found
 

@@ -38,9 +38,10 @@ __all__ = ["Registry", "TaskError"]
 class Registry:
     """The tasks that a spec may name: built-in, from entry points, and of the project's modules.
 
-    `builtin` maps ids to functions that return the task; each is called once, when its id is first requested. Entry points
-    are loaded when a project's task is registered, or when an id is not found without them; `find_entry_point_errors` reports
-    those that fail. `allow` is a list of patterns like "llm.*" (of `fnmatch`, case-sensitive): any other id is refused.
+    `builtin` maps ids to functions that return the task; each is called once, when its id is first requested. Entry
+    points are loaded when a project's task is registered, or when an id is not found without them;
+    `find_entry_point_errors` reports those that fail. `allow` is a list of patterns like "llm.*" (of `fnmatch`,
+    case-sensitive): any other id is refused.
     """
 
     def __init__(
@@ -79,8 +80,8 @@ class Registry:
     def find(self, id: str, folder: Path) -> Task | None:
         """Return the task `id`, or None if there is none.
 
-        `python:module:function` is imported, also from `folder`. Raises `TaskError` for an id that is not allowed, and for a
-        function that cannot be imported.
+        `python:module:function` is imported, also from `folder`. Raises `TaskError` for an id that is not allowed, and
+        for a function that cannot be imported.
         """
         whole, slash, step = id.partition("/")
         if slash:
@@ -175,7 +176,10 @@ def _build_entry(source: object, origin: str | None = None) -> _Entry:
 
 
 def _resolve_task(source: object) -> tuple[Task, object]:
-    """A task, and what makes it the same when it is registered again; what is one already needs no signature read."""
+    """Return the task of an object, and the object that identifies it when it is registered again.
+
+    For a Task no signature is read.
+    """
     if issubclass(type(source), Task) and cast("Task", source).function is None:
         return cast("Task", source), source
     from engine.sdk.decorator import as_task, declared_task

@@ -75,9 +75,9 @@ def read_signature(function: Callable[..., Any]) -> Signature:
 
 def _add_descriptions(schema: dict[str, Any], function: Callable[..., Any]) -> dict[str, Any]:
     """Add the docstring's description of each parameter whose hint has none."""
-    told = parse_parameters(inspect.getdoc(function))
+    described = parse_parameters(inspect.getdoc(function))
     properties = {
-        name: {"description": told[name]} | part if told.get(name) else part
+        name: {"description": described[name]} | part if described.get(name) else part
         for name, part in schema.get("properties", {}).items()
     }
     return schema | {"properties": properties} if properties else schema

@@ -16,7 +16,7 @@ A route leads to a step, or (None) to the end: a success after exit 0, else a fa
 most `max_attempts` attempts in all: of the step itself, or by way of another step. Only retries are bounded; a loop of
 other routes has no bound, and the check reports it.
 
-Source: docs/language.md, "Nodes and steps", "Retry", "Routes".
+Source: docs/language.md, "Retry", "Routes", "Details".
 """
 
 from __future__ import annotations
@@ -89,8 +89,8 @@ def _build_step_task(
 ) -> Task:
     method = getattr(cls, f"execute_{name}", None)
     if not inspect.iscoroutinefunction(method):
-        cure = f"define `async def execute_{name}(self, inputs, context)`"
-        raise TaskError(f"step `{name}` of task `{id}` has no method", cure)
+        advice = f"define `async def execute_{name}(self, inputs, context)`"
+        raise TaskError(f"step `{name}` of task `{id}` has no method", advice)
     count = len(inspect.signature(method).parameters)
     if count not in (2, 3):
         raise TaskError(

@@ -40,7 +40,7 @@ TASK_ATTRIBUTE = "__engine_task__"
 
 
 Executor = Literal["async", "thread", "process"]
-"""Where a body runs: in the run's own thread, in a worker thread, or in a worker process, which can be killed."""
+"""The executor of a body: the run's own thread, a worker thread, or a worker process, which can be killed."""
 
 
 class InvalidInput(Exception):
@@ -98,10 +98,10 @@ class Task:
     """A JSON Schema of the whole `with` table (an object), or None if any table is valid."""
     output_schema: Mapping[str, Any] | None = None
     output_contract: Literal["checked", "exact", "inputs"] = "checked"
-    """How far `output_schema` holds.
+    """The extent to which `output_schema` holds.
 
-    "checked": it is validated at run time, and null may come with exits other than 0; "exact": it is true by construction
-    whatever the exit, and not validated; "inputs": the output is the inputs unchanged.
+    "checked": it is validated at run time, and null may come with exits other than 0; "exact": it is true by
+    construction whatever the exit, and not validated; "inputs": the output is the inputs unchanged.
     """
     exits: Mapping[str, int] = attrs.field(factory=lambda: {"success": 0})
     open_exits: bool = False
@@ -120,7 +120,7 @@ class Task:
     needs_person: bool = False
     """Whether a person is asked instead of running a body: the exits are the `options` of the `with`."""
     executor: Executor = "async"
-    """Where the task runs.
+    """The executor of the task.
 
     Only "async" runs `body`; a "thread" or "process" task runs `function`, and its `body` raises.
     """

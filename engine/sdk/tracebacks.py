@@ -26,11 +26,11 @@ def find_user_location(error: BaseException) -> str | None:
 
 def is_user_code(filename: str) -> bool:
     """Return whether a file belongs to the user: to neither the engine nor a library, and a real file."""
-    return not filename.startswith(("<", _ENGINE_PREFIX, *_library_prefixes()))
+    return not filename.startswith(("<", _ENGINE_PREFIX, *_list_library_prefixes()))
 
 
 @lru_cache(maxsize=1)
-def _library_prefixes() -> tuple[str, ...]:
+def _list_library_prefixes() -> tuple[str, ...]:
     names = ("stdlib", "platstdlib", "purelib", "platlib")
     paths = (sysconfig.get_paths().get(name) for name in names)
     return tuple(os.path.join(path, "") for path in paths if path)

@@ -3,7 +3,7 @@
 The body never runs: the run itself asks, on a terminal, through a function of its caller, or by suspending until the
 answer comes.
 
-Source: docs/language.md, "Outcomes".
+Source: docs/language.md, "Outcomes", "Details".
 """
 
 from __future__ import annotations

@@ -118,13 +118,15 @@ async def call_tool(
 ) -> tuple[bool, dict[str, Any]]:
     """Call a tool, and return whether it succeeded, and its output."""
 
-    async def heard(progress: float, total: float | None, message: str | None) -> None:
+    async def on_progress(progress: float, total: float | None, message: str | None) -> None:
         if total and 0 <= progress <= total:
             context.report(progress / total, message or tool)
         elif message:
             context.note(message)
 
-    given = await _await_reply(server.call_tool(tool, dict(arguments), progress_callback=heard))
+    given = await _await_reply(
+        server.call_tool(tool, dict(arguments), progress_callback=on_progress)
+    )
     content = [each.model_dump(mode="json", by_alias=True, exclude_none=True) for each in given.content]  # fmt: skip
     text = "\n".join(each["text"] for each in content if each["type"] == "text")
     return not given.is_error, {"text": text, "value": given.structured_content, "content": content}

@@ -61,7 +61,7 @@ def _iter_docker_options(inputs: Mapping[str, Any], context: Context) -> Iterato
         yield from (
             "--env",
             name,
-        )  # its value goes by the client's environment, where nobody sees it
+        )  # its value goes by the client's environment, which the command line does not show
     for volume in inputs.get("volumes", ()):
         source = os.path.abspath(os.path.join(context.folder, volume["from"]))
         mode = ",readonly" if volume.get("read_only", True) else ""
@@ -111,7 +111,7 @@ def _build_remote_command(inputs: Mapping[str, Any], name: str) -> str:
 
 def _build_kill_command(name: str, grace: float) -> str:
     """Return the line that stops the remote command: SIGTERM, and SIGKILL after half the grace period."""
-    itself = f"[{name[0]}]{name[1:]}"  # which is no part of this line
+    itself = f"[{name[0]}]{name[1:]}"  # which this line does not contain
     return f"""\
 for g in $(ps -A -o pgid= -o args= | sed -n 's/^ *\\([0-9]*\\) .*{itself} .*/\\1/p' | sort -u); do
   kill -s TERM -- -$g; n=0

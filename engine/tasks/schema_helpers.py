@@ -67,7 +67,7 @@ async def run_write_in_thread(function: Callable[[threading.Event], T]) -> T:
     try:
         return await run_in_abandonable_thread(partial(function, stop))
     finally:
-        stop.set()  # a thread that was left behind comes to nothing
+        stop.set()  # an abandoned thread has no effect
 
 
 def describe_os_error(error: OSError) -> str:

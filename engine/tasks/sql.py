@@ -89,9 +89,9 @@ def _open_connection(
     except exc.ArgumentError as error:
         raise Permanent(str(error)) from None
     except exc.StatementError as error:
-        told = " ".join(str(error.orig).split()) if error.orig else str(error).splitlines()[0]
+        message = " ".join(str(error.orig).split()) if error.orig else str(error).splitlines()[0]
         kind = Failure if isinstance(error, exc.OperationalError) else Permanent
-        raise kind(told) from None
+        raise kind(message) from None
     except (exc.SQLAlchemyError, ModuleNotFoundError) as error:
         raise Permanent(str(error).splitlines()[0]) from None
 

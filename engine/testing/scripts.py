@@ -50,7 +50,8 @@ def parse_script(data: Any, plan: Plan) -> Script:
     for written, endings in data.items():
         path = _ITEM_INDEX.sub("", written)
         problems += (
-            f"`{node}` is not a fan-out: it has no items" for node in _indexed_nodes(written) - fans
+            f"`{node}` is not a fan-out: it has no items"
+            for node in _find_indexed_nodes(written) - fans
         )
         if any(step.startswith(f"{path}/") for step in known):
             inner = next(step for step in known if step.startswith(f"{path}/"))
@@ -105,7 +106,7 @@ def _iter_fan_out_paths(plan: Plan, prefix: str) -> Iterator[str]:
 _ITEM_INDEX = re.compile(r"\[[0-9]+\](?=/|$)")
 
 
-def _indexed_nodes(path: str) -> set[str]:
+def _find_indexed_nodes(path: str) -> set[str]:
     """Return the nodes of which a path names an item."""
     return {_ITEM_INDEX.sub("", path[: found.start()]) for found in _ITEM_INDEX.finditer(path)}
 

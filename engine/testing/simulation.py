@@ -37,7 +37,7 @@ def build_scripted_bodies(script: Script) -> Callable[[AttemptState], Any]:
     async def perform(attempt: AttemptState) -> Outcome:
         import trio
 
-        ending = _next_end(script, used, attempt.path)
+        ending = _take_next_end(script, used, attempt.path)
         if ending.outcome == "hang":
             await trio.sleep_forever()
         # times are whole nanoseconds, as the scheduler's are, so that what is due at one instant is
@@ -57,7 +57,7 @@ def build_scripted_bodies(script: Script) -> Callable[[AttemptState], Any]:
     return perform
 
 
-def _next_end(script: Script, used: dict[str, int], path: str) -> ScriptedEnd:
+def _take_next_end(script: Script, used: dict[str, int], path: str) -> ScriptedEnd:
     endings = next(
         (script[each] for each in iter_script_keys(path) if each in script), (ScriptedEnd(),)
     )
@@ -116,20 +116,20 @@ def _explain_missing_outputs(plan: Plan, result: Result, script: Script, prefix:
     """Return the result with a cause added to each message about an output that the script does not give."""
     nodes = {}
     for name, node in result.nodes.items():
-        children = _sub_pipelines_of(plan.nodes_by_name[name])
+        children = _find_sub_pipelines(plan.nodes_by_name[name])
         inner = f"{prefix}{name}/"
 
-        def told(text: str, own: str = inner) -> str:
+        def explain(text: str, own: str = inner) -> str:
             return _add_cause(plan, text, script, prefix, own)
 
         for attempt in node.all_attempts():
-            attempt.error = None if attempt.error is None else told(attempt.error)
+            attempt.error = None if attempt.error is None else explain(attempt.error)
             if attempt.run is not None:
                 child, within = children[attempt.step], f"{inner}{attempt.step}/"
                 attempt.run = _explain_missing_outputs(child, attempt.run, script, within)
-        reason = attrs.evolve(node.reason, message=told(node.reason.message))
+        reason = attrs.evolve(node.reason, message=explain(node.reason.message))
         items = node.items and tuple(
-            attrs.evolve(i, reason=attrs.evolve(i.reason, message=told(i.reason.message)))
+            attrs.evolve(i, reason=attrs.evolve(i.reason, message=explain(i.reason.message)))
             for i in node.items
         )
         nodes[name] = attrs.evolve(node, reason=reason, items=items)
@@ -137,7 +137,7 @@ def _explain_missing_outputs(plan: Plan, result: Result, script: Script, prefix:
     return attrs.evolve(result, nodes=nodes, message=message)
 
 
-def _sub_pipelines_of(node: Node) -> dict[str, Plan]:
+def _find_sub_pipelines(node: Node) -> dict[str, Plan]:
     """Return the sub-pipelines of a node by step."""
     bodies = zip(node.step_names, node.bodies, strict=True)
     return {name: body.plan for name, body in bodies if body.plan is not None}

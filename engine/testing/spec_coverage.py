@@ -1,8 +1,8 @@
 """Results of simulations -> which nodes, conditions and routes of a plan they have taken, and which none has.
 
-What can be taken: that a node starts; that its `when` is false; each route that is written, and its `then`; where a step has
-no route for exit 0 or for other outcomes, what follows then. What happened is read off the attempts of a result: the last one of a
-visit is routed. A sub-pipeline counts once, whoever runs it. Source: docs/language.md,
+What can be taken: that a node starts; that its `when` is false; each route that is written, and its `then`; where a
+step has no route for exit 0 or for other outcomes, what follows then. What happened is read off the attempts of a
+result: the last one of a visit is routed. A sub-pipeline counts once, whoever runs it. Source: docs/language.md,
 "Routes", "Edges and joins".
 """
 
@@ -56,7 +56,7 @@ class Coverage:
 
 def coverage(plan: Plan, results: Iterable[Result]) -> Coverage:
     """Return the coverage of a plan by all these results together."""
-    taken = {key for result in results for key in _taken_in_run(plan, result)}
+    taken = {key for result in results for key in _iter_taken_in_run(plan, result)}
     return Coverage(tuple(_iter_points(plan, taken)))
 
 
@@ -65,16 +65,16 @@ def _iter_points(plan: Plan, taken: set[CoverageKey]) -> Iterator[CoveragePoint]
         if part.spec.table not in ("nodes", "finally"):
             continue
         for node in part.nodes:
-            for step, what, key in _points_of_node(node):
-                name, file = _point_name(part, plan, node, step), str(part.spec.source.path)
+            for step, what, key in _iter_points_of_node(node):
+                name, file = _build_point_name(part, plan, node, step), str(part.spec.source.path)
                 done = (id(part), node.name, step, what) in taken
-                yield CoveragePoint(name, what, file, _point_span(part, node, step, key), done)
+                yield CoveragePoint(name, what, file, _find_point_span(part, node, step, key), done)
 
 
-# -- what there is -----------------------------------------------------------------------------
+# -- points of a plan --------------------------------------------------------------------------
 
 
-def _points_of_node(node: Node) -> Iterator[tuple[str, str, KeyPath]]:
+def _iter_points_of_node(node: Node) -> Iterator[tuple[str, str, KeyPath]]:
     """Yield the step, the description, and the key path in the node, for each point of a node."""
     yield "", "it starts", ()
     if node.when is not None:
@@ -88,28 +88,28 @@ def _points_of_node(node: Node) -> Iterator[tuple[str, str, KeyPath]]:
             yield name, f"`{step.describe_outcome(0)}`", ()
 
 
-def _point_span(plan: Plan, node: Node, step: str, key: KeyPath) -> Span:
+def _find_point_span(plan: Plan, node: Node, step: str, key: KeyPath) -> Span:
     place = (*plan.key_path_of(node, step or None), *key)
     return plan.spec.source.key_span(place)
 
 
-def _point_name(part: Plan, plan: Plan, node: Node, step: str) -> str:
+def _build_point_name(part: Plan, plan: Plan, node: Node, step: str) -> str:
     own = node.name if step in ("", node.name) else f"{node.name}/{step}"
     return own if part is plan or part is plan.finally_plan else f"{part.name}: {own}"
 
 
-# -- what was taken ------------------------------------------------------------------------------
+# -- points that a run takes ---------------------------------------------------------------------
 
 
-def _taken_in_run(plan: Plan, result: Result) -> Iterator[CoverageKey]:
+def _iter_taken_in_run(plan: Plan, result: Result) -> Iterator[CoverageKey]:
     for name, found in result.nodes.items():
         node = plan.nodes_by_name[name]
         part = plan if name in plan.index else plan.finally_plan
         assert part is not None
-        yield from _taken_in_node(part, node, found)
+        yield from _iter_taken_in_node(part, node, found)
 
 
-def _taken_in_node(plan: Plan, node: Node, node_result: NodeResult) -> Iterator[CoverageKey]:
+def _iter_taken_in_node(plan: Plan, node: Node, node_result: NodeResult) -> Iterator[CoverageKey]:
     if node_result.reason.kind == "when":
         yield id(plan), node.name, "", "its `when` is false"
     if node_result.attempts or node_result.items is not None:
@@ -118,16 +118,16 @@ def _taken_in_node(plan: Plan, node: Node, node_result: NodeResult) -> Iterator[
         (node_result.attempts, node_result.reason.kind),
         *((item.attempts, item.reason.kind) for item in node_result.items or ()),
     ]:
-        yield from _taken_in_machine(plan, node, attempts, reason)
+        yield from _iter_taken_in_machine(plan, node, attempts, reason)
     for attempt in node_result.all_attempts():
         if attempt.run is not None:
             at = node.step_names.index(attempt.step)
             child = node.bodies[at].plan
             assert child is not None
-            yield from _taken_in_run(child, attempt.run)
+            yield from _iter_taken_in_run(child, attempt.run)
 
 
-def _taken_in_machine(
+def _iter_taken_in_machine(
     plan: Plan, node: Node, attempts: Sequence[Attempt], reason: str
 ) -> Iterator[CoverageKey]:
     """Yield the keys of the routes that one machine's visits have taken."""
@@ -144,7 +144,10 @@ def _taken_in_machine(
 
 
 def _describe_taken(step: Step, last: Attempt, target: int | None, reason: str) -> str | None:
-    """Describe the route that the last attempt of a visit took; `target` is the index of the next step, if any."""
+    """Describe the route that the last attempt of a visit took.
+
+    `target` is the index of the next step, if any.
+    """
     outcome = last.outcome
     if outcome is None or outcome == "cancelled":
         return None

@@ -19,8 +19,8 @@ __all__ = ["TaskRun", "run_task"]
 class TaskRun:
     """The outcome of a task that was run by itself.
 
-    `code` is the exit code (None for the outcome `error`), `label` the name of the outcome, `error` the error message, `notes`
-    the progress messages.
+    `code` is the exit code (None for the outcome `error`), `label` the name of the outcome, `error` the error message,
+    `notes` the progress messages.
     """
 
     code: int | None
@@ -39,8 +39,8 @@ def run_task(
 ) -> TaskRun:
     """Run one task once, for real, under a clock that skips waiting.
 
-    `task` is a function declared with `@task`, a class, a `Task`, or an id. Inputs and output are validated as in a run. Raises
-    SpecError for inputs that the task's schema rejects. Blocks.
+    `task` is a function declared with `@task`, a class, a `Task`, or an id. Inputs and output are validated as in a
+    run. Raises SpecError for inputs that the task's schema rejects. Blocks.
     """
     import tomli_w
     import trio
@@ -63,11 +63,11 @@ def run_task(
     plan = load_plan(source, tasks=() if own is None else (own,))
     notes: list[str] = []
 
-    def hear(event: Event) -> None:
+    def on_event(event: Event) -> None:
         if event.kind == "attempt_noted":
             notes.append(event.data["message"])
 
-    options = Options(secrets=secrets or {}, on_event=hear)
+    options = Options(secrets=secrets or {}, on_event=on_event)
     clock = MockClock(autojump_threshold=0.05)
     result = trio.run(run_plan, plan, None, options, clock=clock)
     found = result.nodes["task"]

@@ -1,9 +1,9 @@
 """Formats TOML into one layout; only white space and blank lines change.
 
 Keys and headers start at the margin, `=` has a single space on both sides, a header follows one blank line (with the
-comments right above it), and there are never two blank lines in a row. An array on one line stays there; one over several
-lines keeps its lines, indented by two. Comments keep their text and their distance. Values, keys and their order, quotes
-and commas stay as they are.
+comments right above it), and there are never two blank lines in a row. An array on one line stays there; one over
+several lines keeps its lines, indented by two. Comments keep their text and their distance. Values, keys and their
+order, quotes and commas stay as they are.
 """
 
 from __future__ import annotations
@@ -77,7 +77,7 @@ class _Cursor:
 
 @attrs.frozen
 class _Statement:
-    """A comment, header or key/value pair; `has_blank_before` tells that an empty line precedes it."""
+    """A comment, header or key/value pair; `has_blank_before` is whether an empty line precedes it."""
 
     kind: str
     text: str

@@ -12,7 +12,10 @@ if TYPE_CHECKING:
 __all__ = ["KeyPath", "format_path"]
 
 KeyPath = tuple[str | int, ...]
-"""The keys that lead to a value; an int is an index into an array, or into an array of tables."""
+"""The keys that lead to a value.
+
+An int is an index into an array, or into an array of tables.
+"""
 
 
 def _describe_part(part: str | int) -> str:

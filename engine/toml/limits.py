@@ -1,4 +1,7 @@
-"""What a TOML text may not hold beyond TOML's own rules, and whether one may. Why and where it does, `syntax_errors` says."""
+"""Limits of a TOML text beyond TOML's own rules, and a quick check of them.
+
+`syntax_errors` finds and describes the value that exceeds a limit.
+"""
 
 from __future__ import annotations
 

@@ -1,9 +1,9 @@
 """Scans TOML text into a tree of the positions of its keys and values.
 
-Offsets count characters of the text as it stands, CR before LF included. The scanner finds where tokens end and validates
-nothing; where it cannot continue it stops and keeps what it has, so it also serves to explain a text that the parser
-rejected. Each character is read once, and open arrays wait on a list, not on Python's stack: length and depth are no
-concern. Source: TOML 1.0.
+Offsets count characters of the text as it stands, CR before LF included. The scanner finds where tokens end and
+validates nothing; where it cannot continue it stops and returns what it has, so it also serves to explain a text that
+the parser rejected. Each character is read once, and open arrays wait on a list, not on Python's stack: length and
+depth are no concern. Source: TOML 1.0.
 """
 
 from __future__ import annotations
@@ -134,7 +134,7 @@ def iter_characters(text: str, literal: Extent) -> Iterator[Extent]:
 def iter_comments(text: str) -> Iterator[Extent]:
     """Yield the extent of each comment of valid TOML, `#` included.
 
-    Valid TOML has quotes only around strings and keys, so quotes suffice to tell comments from text.
+    Valid TOML has quotes only around strings and keys, so quotes suffice to distinguish comments from text.
     """
     for match in _COMMENTS.finditer(text):
         if match.lastgroup:

@@ -210,7 +210,7 @@ def parse_toml(source: Source) -> dict[str, Any]:
     """Return the data of a source: dicts, lists, strings, numbers, booleans, dates and times.
 
     Raises TomlSyntaxError, and nothing else, for every text that is not valid TOML 1.0, and for what no reader could hold:
-    integers of thousands of digits, and nesting deeper than `syntax_errors.MAX_DEPTH`.
+    integers of thousands of digits, and nesting deeper than `limits.MAX_DEPTH`.
     """
     import tomli
 
@@ -222,15 +222,15 @@ def parse_toml(source: Source) -> dict[str, Any]:
         first, *more = _iter_errors(source, error)
         raise TomlSyntaxError(first.message, first.span, tuple(more)) from None
     except (ValueError, RecursionError):
-        raise _build_syntax_error(source, _beyond_limits(source)) from None
+        raise _build_syntax_error(source, _locate_excess(source)) from None
     if may_exceed_limits(source.text, data):
-        found = _beyond_limits(source)
+        found = _locate_excess(source)
         if found is not None:
             raise _build_syntax_error(source, found)
     return data
 
 
-def _beyond_limits(source: Source) -> tuple[str, scanner.Extent] | None:
+def _locate_excess(source: Source) -> tuple[str, scanner.Extent] | None:
     from engine.toml.syntax_errors import find_excess
 
     return find_excess(source.text)

@@ -101,11 +101,11 @@ def _has_unknown_cost(plan: Plan) -> bool:
 
 def _compute_bounds(measure: PipelineCosts) -> Bounds:
     """Compute all figures for the outermost run, its `[finally]` included."""
-    found = _bounds_without_finally(measure)
+    found = _compute_bounds_without_finally(measure)
     return (
         found
         if measure.closing is None
-        else _add_finally(found, _bounds_without_finally(measure.closing))
+        else _add_finally(found, _compute_bounds_without_finally(measure.closing))
     )
 
 
@@ -133,7 +133,7 @@ def _add_bounds(one: Bound, other: Bound) -> Bound:
     )
 
 
-def _bounds_without_finally(measure: PipelineCosts) -> Bounds:
+def _compute_bounds_without_finally(measure: PipelineCosts) -> Bounds:
     """Return the figures of the nodes without those of `[finally]`."""
     most = measure.heaviest_run("any")
     assert most is not None
@@ -173,13 +173,13 @@ def _bound_node(measure: PipelineCosts, node: Node, most: HeaviestRun) -> NodeBo
     exact, timed = measure.is_sound(node)
     whole = _make_bound(found.weight, found.weight[TIME], exact, timed)
     steps = tuple(_make_bound(own, own[TIME], exact, timed) for own in found.steps)
-    children = tuple(_sub_pipeline_seconds(measure, body) for body in node.bodies)
+    children = tuple(_compute_sub_pipeline_seconds(measure, body) for body in node.bodies)
     each, items = found.item, measure.items[node.index]
     item = None if each is None else _make_bound(each, each[TIME], exact, timed)
     return NodeBound(node, node.index in most.ran, whole, steps, found.full, children, item, items)
 
 
-def _sub_pipeline_seconds(measure: PipelineCosts, body: StepBody) -> float | None:
+def _compute_sub_pipeline_seconds(measure: PipelineCosts, body: StepBody) -> float | None:
     """Return the seconds of the longest run of a step's sub-pipeline."""
     load = measure.load_of_body(body)
     if load is None:

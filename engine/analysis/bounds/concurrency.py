@@ -2,6 +2,8 @@
 
 Nodes on one path of edges never run at once. So, with the graph covered by chains, at most one node of each chain
 runs. A limit with that many slots is never full while an attempt waits for it.
+
+Source: docs/language.md, "Limits", "Worst case".
 """
 
 from __future__ import annotations

@@ -37,7 +37,7 @@ __all__ = [
 HEAVIEST_RUN_BUDGET = 300_000
 """The maximum number of copied state facts in one plan."""
 MAX_STATES = 64
-"""The maximum number of states that are kept separate."""
+"""The maximum number of states that are stored separately."""
 
 RunSelection = Literal["any", "succeeded", "failed"]
 """The runs to consider, by status."""
@@ -137,7 +137,7 @@ class _Sweep:
             return None
         total, best = ended[0].total, ended[0].best
         for state in ended[1:]:
-            total, best = take_maximum(total, state.total), _longer_chain(best, state.best)
+            total, best = take_maximum(total, state.total), _choose_longer_chain(best, state.best)
         return HeaviestRun(total, best, frozenset(self.ran), self.exact)
 
     # -- one node ------------------------------------------------------------------------------
@@ -145,20 +145,20 @@ class _Sweep:
     def _process_node(self, node: int) -> None:
         ways = self._list_useful_options(node)
         many = len(self.states) > 1
-        after = [new for state in self.states for new in self._iter_end_states(state, node, ways)]
+        after = [new for state in self.states for new in self._list_end_states(state, node, ways)]
         self.states = after
         if many or len(after) > 1:
             self._merge_states()
 
-    def _iter_end_states(
+    def _list_end_states(
         self, state: _State, node: int, ways: Sequence[NodeOption]
     ) -> list[_State]:
         """Return the states in which a node may leave a state; the state itself is consumed."""
-        trail, lit, held = self._find_start(state, node)
+        trail, active, held = self._find_start(state, node)
         if held:
             return [self._with_fact(state, node, BLOCKED, trail)]
         links, when = self.choices.links[node], self.choices.when[node]
-        if when == "never" or not join_holds(links, self.choices.any[node], lit):
+        if when == "never" or not join_holds(links, self.choices.any[node], active):
             return [self._with_fact(state, node, 0, trail)]
         if ways:
             self.ran.add(node)
@@ -169,21 +169,21 @@ class _Sweep:
             new.total = add_weights(state.total, way.weight)
             new.lost = state.lost or way.is_unhandled
             longer = (add_weights(trail[0], way.weight), (node, trail[1]))
-            new.best = _longer_chain(state.best, longer)
+            new.best = _choose_longer_chain(state.best, longer)
             mask = BLOCKED if way.mask == BLOCKED else way.mask & self.useful[node]
             found.append(self._with_fact(new, node, mask, longer))
         return [*found, self._with_fact(self._copy(state), node, 0, trail)] if skips else found
 
     def _find_start(self, state: _State, node: int) -> tuple[ChainCost, dict[int, int], bool]:
         """Return what a node starts from: its longest chain, the conditions at its sources, whether it is blocked."""
-        trail, held, lit = _START, False, {}
+        trail, held, active = _START, False, {}
         own, base = state.own, self.base
         for source, _, _ in self.choices.links[node]:
             mask, before = own[source] if source in own else base[source]
-            trail = before if trail is _START else _longer_chain(trail, before)
+            trail = before if trail is _START else _choose_longer_chain(trail, before)
             held = held or mask == BLOCKED
-            lit[source] = mask
-        return trail, lit, held
+            active[source] = mask
+        return trail, active, held
 
     def _with_fact(self, state: _State, node: int, mask: int, trail: ChainCost) -> _State:
         state.own[node] = (mask, trail)
@@ -203,7 +203,7 @@ class _Sweep:
         if self.cancels:
             ways = [attrs.evolve(way, mask=BLOCKED) if way.is_unhandled else way for way in ways]
         if len(ways) > 1 and not self.perils:
-            ways = self._undominated(ways, self.useful[node])
+            ways = self._drop_dominated(ways, self.useful[node])
         if len(ways) > 1 and self.width == 1:
             if self.perils:
                 raise _MergeUnsound
@@ -211,7 +211,7 @@ class _Sweep:
             return [_unite_options(ways)]
         return ways
 
-    def _undominated(self, ways: Sequence[NodeOption], useful: int) -> list[NodeOption]:
+    def _drop_dominated(self, ways: Sequence[NodeOption], useful: int) -> list[NodeOption]:
         kept: list[NodeOption] = []
         for way in ways:
             if not any(self._dominates(other, way, useful) for other in kept):
@@ -231,10 +231,10 @@ class _Sweep:
     # -- many states ---------------------------------------------------------------------------
 
     def _merge_states(self) -> None:
-        """Keep one state for all that agree; beyond the budget, merge more of them."""
+        """Store one state for all that agree; beyond the budget, merge more of them."""
         known: dict[object, _State] = {}
         for state in self.states:
-            key = self._state_key(state)
+            key = self._build_state_key(state)
             if key in known:
                 known[key] = _merge_pair(known[key], state)
             else:
@@ -246,7 +246,7 @@ class _Sweep:
         if len(self.states) > self.width:
             self._shrink()
 
-    def _state_key(self, state: _State) -> object:
+    def _build_state_key(self, state: _State) -> object:
         lost = state.lost and self.status == "failed"
         return lost, tuple(mask for mask, _ in state.own.values())
 
@@ -286,10 +286,13 @@ def _unite_options(ways: Sequence[NodeOption]) -> NodeOption:
 def _merge_pair(one: _State, other: _State) -> _State:
     """Return the union of two states' conditions, with the maximum of each sum."""
     own = {
-        node: (_merge_masks(mask, other.own[node][0]), _longer_chain(trail, other.own[node][1]))
+        node: (
+            _merge_masks(mask, other.own[node][0]),
+            _choose_longer_chain(trail, other.own[node][1]),
+        )
         for node, (mask, trail) in one.own.items()
     }
-    best = _longer_chain(one.best, other.best)
+    best = _choose_longer_chain(one.best, other.best)
     return _State(own, take_maximum(one.total, other.total), best, one.lost or other.lost)
 
 
@@ -312,12 +315,12 @@ def _is_covering(one: _State, other: _State) -> bool:
     return True
 
 
-def _longer_chain(one: ChainCost, other: ChainCost) -> ChainCost:
+def _choose_longer_chain(one: ChainCost, other: ChainCost) -> ChainCost:
     weight = take_maximum(one[0], other[0])
-    return weight, one[1] if _chain_rank(one) >= _chain_rank(other) else other[1]
+    return weight, one[1] if _rank_chain(one) >= _rank_chain(other) else other[1]
 
 
-def _chain_rank(trail: ChainCost) -> tuple[float, float]:
+def _rank_chain(trail: ChainCost) -> tuple[float, float]:
     """Return the sort key of a chain: its time or, where time is zero, its attempts."""
     return trail[0][TIME], trail[0][1]
 

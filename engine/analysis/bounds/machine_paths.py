@@ -3,9 +3,9 @@
 A run is a path through states of (step, how often each bounded route was taken). Where two steps do not lead back to
 each other, no count is carried from one to the other: a route between them is never taken twice. States form no cycle
 where the machine is bounded, so one pass in order finds the maximum of each sum. Beyond the budget a run is cut
-where it takes a bounded route. The pieces are paths over the remaining routes, with `then` in place of each bounded route;
-one piece begins at the start, at most `max` pieces at the target of each route. Their sum is never less than the weight
-of a run.
+where it takes a bounded route. The pieces are paths over the remaining routes, with `then` in place of each bounded
+route; one piece begins at the start, at most `max` pieces at the target of each route. Their sum is never less than the
+weight of a run.
 
 Source: docs/language.md, "Routes", "Worst case".
 """
@@ -74,11 +74,11 @@ _StateEdge = tuple[Weight, PathState]
 def machine_cost(
     machine: Machine,
     visits: Sequence[Visit],
-    sorts: EndingKindsOf,
+    kinds_of: EndingKindsOf,
     apart: frozenset[int],
     budget: Budget,
 ) -> MachineCost:
-    """Compute the heaviest runs of a bounded machine; `apart` are the exit codes told apart in endings."""
+    """Compute the heaviest runs of a bounded machine; `apart` are the exit codes that endings distinguish."""
     steps = machine.steps
     reached = sorted(
         find_reachable_steps([_list_next_steps(step) for step in steps], [machine.start])
@@ -91,7 +91,8 @@ def machine_cost(
     sizes = Counter(part)
     loops = [at for at in reached if sizes[part[at]] > 1 or at in _list_next_steps(steps[at])]
     moves = [
-        transitions_of(step, at, visits[at], sorts, apart, loops) for at, step in enumerate(steps)
+        transitions_of(step, at, visits[at], kinds_of, apart, loops)
+        for at, step in enumerate(steps)
     ]
     found = _compute_exactly(machine, moves, part, budget)
     endings, visited = found or _compute_upper_bound(machine, moves, part, reached)
@@ -103,7 +104,7 @@ def machine_cost(
         else _NEVER
         for at in range(len(steps))
     ]
-    plain = {sort: weight[:WEIGHT_FIGURES] for sort, weight in endings.items()}
+    plain = {kind: weight[:WEIGHT_FIGURES] for kind, weight in endings.items()}
     return MachineCost(plain, tuple(shares), found is not None)
 
 
@@ -151,9 +152,9 @@ def _compute_exactly(
             total = add_weights(come, weight)
             best[after] = take_maximum(best[after], total) if after in best else total
         for move in moves[state[0]]:
-            for sort, weight in _ending_weights(move, state[1]).items():
+            for kind, weight in _get_ending_weights(move, state[1]).items():
                 total = add_weights(come, weight)
-                endings[sort] = take_maximum(endings[sort], total) if sort in endings else total
+                endings[kind] = take_maximum(endings[kind], total) if kind in endings else total
     return endings, {state[0] for state, _ in order}
 
 
@@ -205,7 +206,7 @@ def _iter_state_edges(
             yield weight, (target, after if part[target] == part[at] else (0,) * len(taken))
 
 
-def _ending_weights(move: Transition, taken: Sequence[int]) -> Mapping[EndingKind, Weight]:
+def _get_ending_weights(move: Transition, taken: Sequence[int]) -> Mapping[EndingKind, Weight]:
     route = move.route
     if route is None or route.max is None:
         return move.to
@@ -222,7 +223,7 @@ def _compute_upper_bound(
     reached: Sequence[int],
 ) -> tuple[dict[EndingKind, Weight], set[int]]:
     """Return an upper bound that holds for every kind of ending, and the steps visited."""
-    longest = _longest_pieces(machine, moves, reached)
+    longest = _find_longest_pieces(machine, moves, reached)
     total = longest[machine.start]
     for at in reached:
         for move in moves[at]:
@@ -232,11 +233,11 @@ def _compute_upper_bound(
                 total = add_weights(
                     total, scale_weight(add_weights(longest[route.to], move.delay), often)
                 )
-    sorts = [sort for at in reached for move in moves[at] for sort in (*move.to, *move.then)]
-    return dict.fromkeys(sorts, total), set(reached)
+    kinds = [kind for at in reached for move in moves[at] for kind in (*move.to, *move.then)]
+    return dict.fromkeys(kinds, total), set(reached)
 
 
-def _longest_pieces(
+def _find_longest_pieces(
     machine: Machine, moves: Sequence[Sequence[Transition]], reached: Sequence[int]
 ) -> dict[int, Weight]:
     """Return the longest path from each step over the remaining routes, wherever it may end."""

@@ -1,6 +1,6 @@
 """Compute how a node can end, what that does to its edges, and the maximum weight of its runs then.
 
-Endings are told apart by their effects, not by their names: by the mask of the conditions they satisfy (see
+Endings are distinguished by their effects, not by their names: by the mask of the conditions they satisfy (see
 `engine.analysis.choices`) and by whether the failure goes unhandled. A deadline can expire during any run of the node
 and caps its time. A `when` that cannot be evaluated ends the node before its first attempt.
 
@@ -94,18 +94,18 @@ def compute_options(
     """
     effects = build_effects(plan, node)
     if node.fan is not None:
-        return _fan_out_options(effects, node.fan, visits, width, budget, most, linger)
+        return _compute_fan_out_options(effects, node.fan, visits, width, budget, most, linger)
 
-    def sorts(ending: Ending, output: bool) -> list[tuple[int, bool]]:
+    def kinds_of(ending: Ending, output: bool) -> list[tuple[int, bool]]:
         unmapped = effects.unmapped_ending
         also = [effects.evaluate(unmapped)] if output and unmapped else []
         return [effects.evaluate(ending), *also]
 
-    course = machine_cost(node.machine, visits, sorts, effects.distinguished_codes, budget)
-    return _options_from_cost(effects, course, width, linger)
+    course = machine_cost(node.machine, visits, kinds_of, effects.distinguished_codes, budget)
+    return _build_options(effects, course, width, linger)
 
 
-def _fan_out_options(
+def _compute_fan_out_options(
     effects: Effects,
     fan: FanOut,
     visits: Sequence[Visit],
@@ -118,10 +118,10 @@ def _fan_out_options(
     node = effects.node
     unmapped = may_fail_to_evaluate(node.outputs)
 
-    def sorts(ending: Ending, output: bool) -> list[str]:
+    def kinds_of(ending: Ending, output: bool) -> list[str]:
         return [ending.result, *(["failed"] if output and unmapped else [])]
 
-    course = machine_cost(node.machine, visits, sorts, frozenset(), budget)
+    course = machine_cost(node.machine, visits, kinds_of, frozenset(), budget)
     good, bad = (course.endings.get(result) for result in ("succeeded", "failed"))
     whole = any(body.plan is not None for body in node.bodies)
     items = ItemCosts(fan, most, good, bad, holds_slot(node), whole)
@@ -132,19 +132,17 @@ def _fan_out_options(
         if ending.label in ("success", "failure") and ending.result in found:
             _record_option(endings, effects.evaluate(ending), found[ending.result].weight)
     steps = tuple(scale_weight(own, most) for own in course.steps)
-    options = _options_from_cost(effects, MachineCost(endings, steps, course.exact), width, linger)
+    options = _build_options(effects, MachineCost(endings, steps, course.exact), width, linger)
     one = _max_weight(each for each in (good, bad) if each is not None)
     return attrs.evolve(
         options, is_time_exact=all(each.is_time_exact for each in found.values()), item=one
     )
 
 
-def _options_from_cost(
-    effects: Effects, course: MachineCost, width: int, linger: float
-) -> NodeOptions:
+def _build_options(effects: Effects, course: MachineCost, width: int, linger: float) -> NodeOptions:
     deadline = effects.node.deadline
     cap = math.inf if deadline is None else deadline + linger
-    ways = {sort: cap_weight(weight, cap, width) for sort, weight in course.endings.items()}
+    ways = {kind: cap_weight(weight, cap, width) for kind, weight in course.endings.items()}
     most = _max_weight(ways.values())
     if effects.timeout_ending:
         _record_option(ways, effects.evaluate(effects.timeout_ending), most)
@@ -164,6 +162,6 @@ def _max_weight(weights: Iterable[Weight]) -> Weight:
 
 
 def _record_option(
-    ways: dict[tuple[int, bool], Weight], sort: tuple[int, bool], weight: Weight
+    ways: dict[tuple[int, bool], Weight], kind: tuple[int, bool], weight: Weight
 ) -> None:
-    ways[sort] = take_maximum(ways[sort], weight) if sort in ways else weight
+    ways[kind] = take_maximum(ways[kind], weight) if kind in ways else weight

@@ -15,8 +15,10 @@ W / m over the limits, plus the longest chain if each second of an attempt count
 the instant its last edge settles. An attempt of a sub-pipeline counts on a chain with the bound of the child by itself:
 the time the child lacks slots of its own limits is in that bound, the time it lacks slots of limits around it is in
 the W around. Limits that are never full while an attempt waits (`concurrency`) are left out. Where a pool is held by a
-sub-pipeline, its seconds depend on those of the others, and the bound is that something always proceeds: the sum of all.
-The `max_parallel` of a fan-out is such a limit (see `fan_outs`); its waits count where that node is on the chain.
+sub-pipeline, its seconds depend on those of the others, and the bound is that something always proceeds: the sum of
+all. The `max_parallel` of a fan-out is such a limit (see `fan_outs`); its waits count where that node is on the chain.
+
+Source: docs/language.md, "Limits", "Worst case".
 """
 
 from __future__ import annotations
@@ -59,13 +61,15 @@ class PipelineCosts:
     def __init__(self, plan: Plan, outside: frozenset[str]) -> None:
         self.plan, self.outside = plan, outside
         self.choices = build_choices(plan)
-        self.items = [self._items(node) for node in plan.nodes]
-        self.children = self._children()
+        self.items = [self._count_items(node) for node in plan.nodes]
+        self.children = self._build_children()
         chains = cover_with_chains(plan, self.choices.order)
-        widths = [self._width(node) for node in plan.nodes]
+        widths = [self._compute_width(node) for node in plan.nodes]
         self.uses = {
-            pool: max_concurrent(chains, [self._slots_held(node, pool) for node in plan.nodes])
-            for pool in sorted(set(self._pools()))
+            pool: max_concurrent(
+                chains, [self._count_slots_held(node, pool) for node in plan.nodes]
+            )
+            for pool in sorted(set(self._iter_pools()))
         }
         width = max_concurrent(chains, widths)
         self.width = min(width, plan.max_parallel)
@@ -78,9 +82,9 @@ class PipelineCosts:
         budget = Budget(COST_BUDGET, COST_BUDGET // 10)
         known: dict[object, NodeOptions] = {}
         self.options = [
-            self._options(node, widths[node.index], budget, known) for node in plan.nodes
+            self._find_options(node, widths[node.index], budget, known) for node in plan.nodes
         ]
-        self.entangled = any(self._pools_interact(node) for node in plan.nodes)
+        self.entangled = any(self._has_interacting_pools(node) for node in plan.nodes)
         self.closing = (
             None if plan.finally_plan is None else PipelineCosts(plan.finally_plan, outside)
         )
@@ -93,8 +97,8 @@ class PipelineCosts:
 
     # -- the parts -----------------------------------------------------------------------------
 
-    def _children(self) -> dict[int, PipelineCosts]:
-        """The costs of all sub-pipelines, by the identity of their plans."""
+    def _build_children(self) -> dict[int, PipelineCosts]:
+        """Return the costs of all sub-pipelines, by the identity of their plans."""
         found: dict[int, PipelineCosts] = {}
         outside = self.outside | self.plan.pools.keys()
         for node in self.plan.nodes:
@@ -103,7 +107,7 @@ class PipelineCosts:
                     found[id(body.plan)] = PipelineCosts(body.plan, outside)
         return found
 
-    def _items(self, node: Node) -> float:
+    def _count_items(self, node: Node) -> float:
         """Return the maximum number of items of a node: 1 without a fan-out, infinity if nothing bounds it."""
         most = build_output_types(self.plan).max_items(node) if node.fan is not None else 1
         return math.inf if most is None else most
@@ -119,22 +123,22 @@ class PipelineCosts:
     def inner(self, node: Node) -> Iterator[PipelineCosts]:
         yield from (self.children[id(body.plan)] for body in node.bodies if body.plan)
 
-    def _width(self, node: Node) -> int:
+    def _compute_width(self, node: Node) -> int:
         width = max([1, *(child.width for child in self.inner(node))])
         return width * self._max_concurrent_items(node)
 
-    def _pools(self) -> Iterator[str]:
+    def _iter_pools(self) -> Iterator[str]:
         for node in self.plan.nodes:
             if node.pool is not None:
                 yield node.pool
             for child in self.inner(node):
                 yield from (pool for pool in child.uses if pool in child.outside)
 
-    def _slots_held(self, node: Node, pool: str) -> int:
+    def _count_slots_held(self, node: Node, pool: str) -> int:
         inner = [child.uses.get(pool, 0) for child in self.inner(node) if pool in child.outside]
         return max([int(node.pool == pool), *inner]) * self._max_concurrent_items(node)
 
-    def _pools_interact(self, node: Node) -> bool:
+    def _has_interacting_pools(self, node: Node) -> bool:
         """Return whether the seconds of a contended pool depend on those of others."""
         inner = list(self.inner(node))
         return bool(inner) and (
@@ -147,32 +151,32 @@ class PipelineCosts:
         """Return whether a pool is held while a sub-pipeline waits for another pool."""
         return node.pool is not None and any(child.uses for child in self.inner(node))
 
-    def _options(
+    def _find_options(
         self, node: Node, width: int, budget: Budget, known: dict[object, NodeOptions]
     ) -> NodeOptions:
-        share = self._share(node)
+        share = self._compute_share(node)
         key = cost_key(self.plan, node)
         if key is None:
-            return self._searched(node, width, budget, share)
+            return self._compute_options(node, width, budget, share)
         if (key, share) not in known:
-            known[key, share] = self._searched(node, width, budget, share)
+            known[key, share] = self._compute_options(node, width, budget, share)
         return known[key, share]
 
-    def _searched(self, node: Node, width: int, budget: Budget, share: float) -> NodeOptions:
+    def _compute_options(self, node: Node, width: int, budget: Budget, share: float) -> NodeOptions:
         visits = [
             weigh_visit(step, body, self.load_of_body(body), share)
             for step, body in zip(node.machine.steps, node.bodies, strict=True)
         ]
-        linger, items = self._shutdown_time(node), self.items[node.index]
+        linger, items = self._compute_shutdown_time(node), self.items[node.index]
         return compute_options(self.plan, node, visits, width, budget, items, linger)
 
-    def _shutdown_time(self, node: Node) -> float:
+    def _compute_shutdown_time(self, node: Node) -> float:
         """Return the seconds that a node may take to end after a stop request, its children one after another."""
         return self._max_concurrent_items(node) * max(
             [0.0, *(child.shutdown_time for child in self.inner(node))]
         )
 
-    def _share(self, node: Node) -> float:
+    def _compute_share(self, node: Node) -> float:
         """Return how much a second of a task counts on a chain under limits."""
         places = [self.plan.max_parallel] if self.crowded else []
         if node.pool in self.tight:
@@ -195,8 +199,8 @@ class PipelineCosts:
     def load(self) -> SubPipelineCost:
         """Return the cost of a run as the run around it sees it."""
         good, bad = self.heaviest_run("succeeded"), self.heaviest_run("failed")
-        succeeded = self._weight_of_run(good) if good else None
-        failed = self._weight_of_run(bad) if bad else None
+        succeeded = self._weigh_run(good) if good else None
+        failed = self._weigh_run(bad) if bad else None
         if succeeded and self.plan.outputs is not None and not self.plan.outputs.is_constant:
             failed = take_maximum(failed, succeeded) if failed else succeeded
         exact = all(each is None or self.is_exact(each) for each in (good, bad))
@@ -211,7 +215,7 @@ class PipelineCosts:
 
         These are those of its sub-pipelines, one after another, and those of its own `[finally]`.
         """
-        inside = math.fsum(map(self._shutdown_time, self.plan.nodes))
+        inside = math.fsum(map(self._compute_shutdown_time, self.plan.nodes))
         if self.closing is None:
             return inside
         load = self.closing.load
@@ -233,7 +237,7 @@ class PipelineCosts:
         """Return whether no attempt ever waits for a slot of this run's own limits."""
         return not (self.crowded or self.tight)
 
-    def _weight_of_run(self, most: HeaviestRun) -> Weight:
+    def _weigh_run(self, most: HeaviestRun) -> Weight:
         seconds = self.seconds(most)
         total = most.total
         cap = self.deadline
@@ -251,7 +255,7 @@ class PipelineCosts:
         """
         if self.plan.deadline is None:
             return math.inf
-        return self.plan.deadline + math.fsum(map(self._shutdown_time, self.plan.nodes))
+        return self.plan.deadline + math.fsum(map(self._compute_shutdown_time, self.plan.nodes))
 
     def seconds(self, most: HeaviestRun) -> float:
         """Return the seconds of the longest run, without regard to its deadline."""

@@ -31,7 +31,7 @@ WEIGHT_FIGURES = 6
 """The index in a weight where the sums of steps begin; each step of `loops` has three."""
 
 EndingKind = Any
-"""A hashable value that tells kinds of endings apart."""
+"""A hashable value that distinguishes kinds of endings."""
 
 EndingKindsOf = Callable[[Ending, bool], Sequence[EndingKind]]
 """Returns the kinds of an ending, given whether its last attempt has an output."""
@@ -41,8 +41,8 @@ EndingKindsOf = Callable[[Ending, bool], Sequence[EndingKind]]
 class Transition:
     """The transition of all outcomes that take one route; None if they take none.
 
-    `weight` is that of the visit, `on` includes the `delay` of the route. `to` and `then` give the weight of the visit by
-    kind of ending, where these targets are ends.
+    `weight` is that of the visit, `on` includes the `delay` of the route. `to` and `then` give the weight of the visit
+    by kind of ending, where these targets are ends.
     """
 
     route: Route | None
@@ -57,11 +57,11 @@ def transitions_of(
     step: Step,
     at: int,
     visit: Visit,
-    sorts: EndingKindsOf,
+    kinds_of: EndingKindsOf,
     apart: frozenset[int],
     loops: Sequence[int],
 ) -> tuple[Transition, ...]:
-    """Return the transitions of a step in the order of outcomes; codes in `apart` are told apart."""
+    """Return the transitions of a step in the order of outcomes; codes in `apart` are distinguished."""
     taken: dict[str | None, list[tuple[OutcomeCode, Weight]]] = {}
     for outcome in list_outcomes(step, apart):
         weight = visit.get(outcome, visit.get(None))
@@ -71,7 +71,7 @@ def transitions_of(
             taken.setdefault(key, []).append((outcome, _extend_weight(weight, at, loops)))
     child = None not in visit
     return tuple(
-        _build_transition(step, at, found, sorts, child, loops) for found in taken.values()
+        _build_transition(step, at, found, kinds_of, child, loops) for found in taken.values()
     )
 
 
@@ -79,7 +79,7 @@ def _build_transition(
     step: Step,
     at: int,
     taken: list[tuple[OutcomeCode, Weight]],
-    sorts: EndingKindsOf,
+    kinds_of: EndingKindsOf,
     child: bool,
     loops: Sequence[int],
 ) -> Transition:
@@ -91,8 +91,8 @@ def _build_transition(
         weight = take_maximum(weight, each)
         output = isinstance(outcome, int) and not (child and outcome == 1)
         for found, ending in _record_endings(step, at, outcome, route, to, then):
-            for sort in sorts(ending, output):
-                found[sort] = take_maximum(found[sort], each) if sort in found else each
+            for kind in kinds_of(ending, output):
+                found[kind] = take_maximum(found[kind], each) if kind in found else each
     delay = _extend_weight(weigh_wait(route.delay if route else 0.0), at, loops)
     return Transition(route, weight, delay, add_weights(weight, delay), to, then)
 

@@ -40,7 +40,10 @@ __all__ = [
 ]
 
 Weight = tuple[float, ...]
-"""The sums over a run or a part of one, each at its own maximum; the constants below are their positions."""
+"""The sums over a run or a part of one, each at its own maximum.
+
+The constants below are their positions.
+"""
 VISITS, ATTEMPTS, TIME, SERIAL, WORK, CHAIN = range(6)
 """The positions of the sums in a weight: counts of visits and attempts, then times in seconds.
 
@@ -106,17 +109,21 @@ def weigh_visit(step: Step, body: StepBody, load: SubPipelineCost | None, share:
 
     `load` is that of the step's sub-pipeline; `share` is how much a task's seconds count on a chain under limits.
     """
-    attempts = _task_visit(body, share) if load is None else _sub_pipeline_visit(step, body, load)
-    again = _retry_weight(step, body, attempts)
+    attempts = (
+        _weigh_task_visit(body, share)
+        if load is None
+        else _weigh_sub_pipeline_visit(step, body, load)
+    )
+    again = _weigh_retries(step, body, attempts)
     return {last: add_weights(again, weight) for last, weight in attempts.items()}
 
 
-def _task_visit(body: StepBody, share: float) -> Visit:
+def _weigh_task_visit(body: StepBody, share: float) -> Visit:
     seconds = math.inf if body.timeout is None else body.timeout
     return {None: (0, 1, seconds, seconds, seconds, seconds * share if share else 0.0)}
 
 
-def _sub_pipeline_visit(step: Step, body: StepBody, load: SubPipelineCost) -> Visit:
+def _weigh_sub_pipeline_visit(step: Step, body: StepBody, load: SubPipelineCost) -> Visit:
     """Return the weight of a sub-pipeline's visit by outcome.
 
     Inputs that do not fit are an `error`, before the child has begun.
@@ -138,48 +145,48 @@ def _sub_pipeline_visit(step: Step, body: StepBody, load: SubPipelineCost) -> Vi
     return found
 
 
-def _retry_weight(step: Step, body: StepBody, attempts: Visit) -> Weight:
+def _weigh_retries(step: Step, body: StepBody, attempts: Visit) -> Weight:
     """Return the weight of the visit itself, of all attempts before its last, and of the waits after each."""
     total: Weight = (1, 0, 0.0, 0.0, 0.0, 0.0)
     if not step.retry:
         return total
-    told = frozenset(
+    distinguished = frozenset(
         code
         for clause in step.retry
         for code in clause.on | clause.excluded
         if isinstance(code, int)
     )
     served: dict[int, list[OutcomeCode]] = {}
-    for outcome in list_outcomes(step, told):
+    for outcome in list_outcomes(step, distinguished):
         if None in attempts or outcome in attempts:
             first = next((at for at, c in enumerate(step.retry) if c.can_retry(outcome)), None)
             served.setdefault(-1 if first is None else first, []).append(outcome)
     for at, clause in enumerate(step.retry):
         if clause.attempts > 1 and at in served:
-            total = add_weights(total, _clause_weight(clause, body, attempts, served[at]))
+            total = add_weights(total, _weigh_clause(clause, body, attempts, served[at]))
     return total
 
 
-def _clause_weight(
+def _weigh_clause(
     clause: Clause, body: StepBody, attempts: Visit, served: list[OutcomeCode]
 ) -> Weight:
     each = NOTHING
     for outcome in served:
         each = take_maximum(each, attempts.get(outcome, attempts.get(None, NOTHING)))
-    # `timeout` and `interrupted` are the engine's own, so nobody asks for a wait with them
+    # `timeout` and `interrupted` are outcomes of the engine, with which no task requests a wait
     asks = (
         body.task is not None
         and body.task.may_request_delay
         and not _NEVER_DELAYED.issuperset(served)
     )
     retries = range(1, clause.attempts)
-    seconds = math.fsum(_longest_wait(clause, retry, asks) for retry in retries)
+    seconds = math.fsum(_compute_longest_wait(clause, retry, asks) for retry in retries)
     return add_weights(scale_weight(each, clause.attempts - 1), weigh_wait(seconds))
 
 
 _NEVER_DELAYED: frozenset[OutcomeCode] = frozenset({"timeout", "interrupted"})
 
 
-def _longest_wait(clause: Clause, retry: int, asks: bool) -> float:
+def _compute_longest_wait(clause: Clause, retry: int, asks: bool) -> float:
     """Return the longest wait in seconds; random draws come as near to 1 as they like."""
     return clause.delay_before(retry, lambda: 1.0, math.inf if asks else None)

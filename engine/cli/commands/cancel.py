@@ -79,4 +79,4 @@ def _wait_until_ended(store: Store, id: str, seconds: float) -> StoredRun:
         kept = store.find_run(id)
         if kept.status not in UNFINISHED_STATUSES or time.monotonic() >= until:
             return kept
-        time.sleep(POLL_INTERVAL)  # a store tells nobody that it changed
+        time.sleep(POLL_INTERVAL)  # a store sends no notifications

@@ -204,8 +204,8 @@ def _add_bounds(text: str, paths: Sequence[str], format: str, console: Console) 
         return render.bounds_to_json(text, bounds)
     for path, each in bounds.items():
         table = render.render_bounds(path, each, width=console.width, color=console.can_use_color())
-        tell = console.print_output if format in ("human", "concise") else console.print_note
-        tell(table + "\n")
+        print_text = console.print_output if format in ("human", "concise") else console.print_note
+        print_text(table + "\n")
     return text
 
 

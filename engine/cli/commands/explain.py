@@ -61,8 +61,8 @@ def _find_rule(code_or_name: str) -> Rule:
             else None
         )
         guess = guess or closest_match(word.lower(), [rule.name for rule in ALL_RULES])
-        cure = f", did you mean `{guess}`?" if guess else ": run `engine explain` for a list"
-        raise EngineError(f"there is no rule `{code_or_name}`{cure}")
+        advice = f", did you mean `{guess}`?" if guess else ": run `engine explain` for a list"
+        raise EngineError(f"there is no rule `{code_or_name}`{advice}")
     return found
 
 

@@ -85,8 +85,8 @@ def _try_deliver_answers(arguments: argparse.Namespace, answers: Mapping[str, An
     from engine import stored
 
     where = resolve_store(arguments)
-    told = [stored.answer(arguments.run, name, answers[name], store=where) for name in answers]
-    return all(told)
+    delivered = [stored.answer(arguments.run, name, answers[name], store=where) for name in answers]
+    return all(delivered)
 
 
 def _parse_pairs(option: str, pattern: str, texts: list[str]) -> dict[str, str]:

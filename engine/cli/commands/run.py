@@ -150,9 +150,9 @@ def _run_plan(
     }
     ask = create_prompt(shown, console)
     with _open_sinks(arguments, console) as sinks, block, capture_output(shown.print_line):
-        heard = Tee(shown, notes)
+        tee = Tee(shown, notes)
         return api.run(
-            plan, seed=arguments.seed, on_event=heard, sinks=sinks, ask=ask, **kept, **given
+            plan, seed=arguments.seed, on_event=tee, sinks=sinks, ask=ask, **kept, **given
         )
 
 

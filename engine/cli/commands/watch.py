@@ -50,7 +50,7 @@ def execute(arguments: argparse.Namespace, console: Console) -> int:
                         shown.show_event(event)
                 if kept.holder is None:
                     break
-                time.sleep(POLL_INTERVAL)  # a store tells nobody that it changed
+                time.sleep(POLL_INTERVAL)  # a store sends no notifications
     result = build_current_result(kept, events)
     console.print_output(
         results.render_result(result, width=console.width, color=console.can_use_color())

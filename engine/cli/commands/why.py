@@ -32,8 +32,8 @@ def execute(arguments: argparse.Namespace, console: Console) -> int:
         result = build_current_result(kept, store.read_events(kept.header.id))
     if arguments.node not in result.nodes:
         guess = closest_match(arguments.node, result.nodes)
-        cure = f", did you mean `{guess}`?" if guess else ""
-        raise InputError((f"run `{kept.header.id}` has no node `{arguments.node}`{cure}",))
+        advice = f", did you mean `{guess}`?" if guess else ""
+        raise InputError((f"run `{kept.header.id}` has no node `{arguments.node}`{advice}",))
     for line in result.explain(arguments.node):
         console.print_output(escape_unprintable(line))
     return 0

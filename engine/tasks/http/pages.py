@@ -40,7 +40,7 @@ async def fetch_pages(inputs: dict[str, Any], context: Context) -> Exit:
             return Exit(0, {"items": found, "pages": number})
         url = urljoin(end.output["url"], after)
         # Credentials are for the place that was asked first.
-        keep = given if _origin_of(url) == _origin_of(inputs["url"]) else _drop_credentials(given)
+        keep = given if _get_origin(url) == _get_origin(inputs["url"]) else _drop_credentials(given)
         given = {**{key: value for key, value in keep.items() if key != "params"}, "url": url}
         context.note(f"page {number}: {len(found)} items")
     return Exit("more", {"items": found, "pages": inputs["max_pages"]})
@@ -67,7 +67,7 @@ def _get_field(value: Any, path: str) -> Any:
     return value
 
 
-def _origin_of(url: str) -> tuple[str, str]:
+def _get_origin(url: str) -> tuple[str, str]:
     parts = urlsplit(url)
     return parts.scheme, parts.netloc.rpartition("@")[2]
 

@@ -38,7 +38,7 @@ _MAX_BODY_SIZE = 16 * 1024 * 1024
 _RETRYABLE_CLIENT_ERRORS = frozenset({408, 425})
 """Client errors that are temporary."""
 _SAFE_HEADERS = frozenset({"accept", "accept-language", "content-type", "user-agent"})
-"""Headers of `with` that are kept on a redirect to another origin."""
+"""Headers of `with` that are sent again on a redirect to another origin."""
 
 
 async def send_request(inputs: dict[str, Any], context: Context) -> Exit:

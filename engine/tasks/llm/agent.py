@@ -79,8 +79,8 @@ async def run_tools(inputs: dict[str, Any], context: Context) -> Exit:
     """Run the tools that the model requests, and add their results to the messages."""
     asked = context.steps["ask"]
     known = await tools.resolve_tools(inputs, context)
-    told = await tools.call_tools(asked["calls"], known, context)
-    return Exit("acted", {"messages": [*asked["messages"], *told]})
+    results = await tools.call_tools(asked["calls"], known, context)
+    return Exit("acted", {"messages": [*asked["messages"], *results]})
 
 
 def find_agent_exits(with_: Mapping[str, Any]) -> dict[str, int]:

@@ -89,7 +89,7 @@ async def _read_response(response: httpx.Response, answer: _StreamedAnswer) -> N
     if lines.error is not None:
         raise lines.error
     if response.status_code != 200:
-        raise _status_error(response, bytes(lines.data))
+        raise _build_status_error(response, bytes(lines.data))
     if not streams:
         answer.add_complete(_parse_object(lines.data.decode(errors="replace")))
 
@@ -133,15 +133,15 @@ def _parse_object(text: str) -> dict[str, Any]:
     return found
 
 
-def _status_error(response: httpx.Response, data: bytes) -> Exception:
+def _build_status_error(response: httpx.Response, data: bytes) -> Exception:
     """Return the exception for a status other than 200: 429 and 5xx can be retried."""
     try:
         error = json.loads(data)["error"]
-        told = str(error.get("message", "")) if isinstance(error, dict) else str(error)
+        detail = str(error.get("message", "")) if isinstance(error, dict) else str(error)
     except (ValueError, KeyError, TypeError, RecursionError):
-        told = ""
+        detail = ""
     status = response.status_code
-    message = f"the model's server answered {status}{f': {told[:500]}' if told else ''}"
+    message = f"the model's server answered {status}{f': {detail[:500]}' if detail else ''}"
     if status != 429 and status < 500:
         return Permanent(message)
     asked = response.headers.get("Retry-After", "")

@@ -56,12 +56,12 @@ class OfferedTool:
         return {"name": self.name, "description": self.description, "parameters": self.parameters}
 
 
-# -- what is written -------------------------------------------------------------------------------
+# -- tools in a spec -------------------------------------------------------------------------------
 
 
 def find_tool_references(with_: Mapping[str, Any]) -> Iterator[ToolReference]:
     """Yield the tasks, pipelines and resources that `tools` refers to, as far as they are written out."""
-    for at, tool in _literal_tools(with_):
+    for at, tool in _get_literal_tools(with_):
         for key, kind in _KIND_BY_KEY.items():
             id = tool.get(key)
             if isinstance(id, str) and "${" not in id:
@@ -76,7 +76,7 @@ def validate_tools(with_: Mapping[str, Any]) -> None:
             ("tools",), "the tools of an agent must be literal: the check reads them"
         )
     seen: set[str] = set()
-    for at, tool in _literal_tools(with_):
+    for at, tool in _get_literal_tools(with_):
         kind = _resolve_kind(at, tool)
         name = _choose_name(tool, str(tool[kind]))
         if kind != "mcp" and (name in seen or not _match_tool_name(name)):
@@ -99,7 +99,7 @@ def _resolve_kind(at: int, tool: Mapping[str, Any]) -> str:
     return kind
 
 
-def _literal_tools(with_: Mapping[str, Any]) -> list[tuple[int, Mapping[str, Any]]]:
+def _get_literal_tools(with_: Mapping[str, Any]) -> list[tuple[int, Mapping[str, Any]]]:
     tools = with_.get("tools", [])
     numbered = enumerate(tools) if isinstance(tools, list) else ()
     return [(at, each) for at, each in numbered if isinstance(each, Mapping)]
@@ -112,7 +112,7 @@ def _choose_name(tool: Mapping[str, Any], id: str) -> str:
     return name
 
 
-# -- what is offered -------------------------------------------------------------------------------
+# -- tools offered to a model ----------------------------------------------------------------------
 
 
 async def resolve_tools(inputs: Mapping[str, Any], context: Context) -> dict[str, OfferedTool]:
@@ -181,7 +181,7 @@ def _to_text(value: Any) -> str:
     return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
 
 
-# -- what is called --------------------------------------------------------------------------------
+# -- calls -----------------------------------------------------------------------------------------
 
 
 async def call_tools(
