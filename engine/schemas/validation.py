@@ -26,7 +26,7 @@ from engine.toml.key_paths import KeyPath, format_path
 if TYPE_CHECKING:
     from jsonschema import Draft202012Validator
 
-__all__ = ["SchemaViolation", "find_schema_error", "validate_value"]
+__all__ = ["SchemaViolation", "find_schema_error", "is_endless_recursion", "validate_value"]
 
 
 @frozen
@@ -64,9 +64,16 @@ def validate_value(
         found = list(
             dict.fromkeys(problem for error in errors for problem in _build_violations(error))
         )
-    except RecursionError:
+    except BaseException as error:
+        if not is_endless_recursion(error):
+            raise
         return [SchemaViolation("misfit", (), "its schema refers to itself endlessly")]
     return sorted(found, key=lambda p: ([str(part) for part in p.path], p.message))
+
+
+def is_endless_recursion(error: BaseException) -> bool:
+    """Whether jsonschema has recursed too deeply; in the Rust code below it that is a panic, not an Exception."""
+    return isinstance(error, RecursionError) or type(error).__name__ == "PanicException"
 
 
 def find_schema_error(schema: Any) -> tuple[KeyPath, str] | None:

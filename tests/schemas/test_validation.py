@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, NoReturn
 
 import pytest
 from hypothesis import example, given, settings
@@ -229,3 +229,28 @@ def test_every_problem_is_at_a_place_of_the_value(schema: dict[str, Any], value:
         for part in problem.path:
             inner = inner[part]
         assert problem.message
+
+
+class PanicException(BaseException):
+    """As pyo3 raises where Python's recursion ends in Rust code."""
+
+
+@pytest.mark.parametrize("error", [RecursionError(), PanicException()], ids=["Python", "Rust"])
+def test_recursion_without_end_is_a_violation(
+    error: BaseException, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: object) -> NoReturn:
+        raise error
+
+    monkeypatch.setattr(Draft202012Validator, "iter_errors", fail)
+    [violation] = validate_value({"type": "string", "$ref": "#"}, 1)
+    assert "endlessly" in violation.message
+
+
+def test_other_exceptions_of_a_validation_pass(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*_: object) -> NoReturn:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(Draft202012Validator, "iter_errors", fail)
+    with pytest.raises(KeyboardInterrupt):
+        validate_value({"type": "string", "$ref": "#"}, 1)
