@@ -49,9 +49,9 @@ __all__ = [
     "intersect_masks",
     "is_live",
     "is_satisfiable",
-    "iter_success_routes",
     "join_holds",
     "list_endings",
+    "list_success_routes",
     "possible_item_results",
     "union_masks",
 ]
@@ -276,7 +276,7 @@ def find_ending(plan: Plan, choices: Choices, index: int, mask: int) -> Ending:
 
 
 @memoize
-def iter_success_routes(machine: Machine) -> tuple[tuple[int, OutcomeCode | Literal["*"]], ...]:
+def list_success_routes(machine: Machine) -> tuple[tuple[int, OutcomeCode | Literal["*"]], ...]:
     """Return the outcomes, by step, that are not exit 0 and that a route may lead to a success."""
     return tuple(_find_success_routes(machine))
 

@@ -28,9 +28,9 @@ from engine.analysis.choices import (
     find_ending,
     has_output,
     intersect_masks,
-    iter_success_routes,
     join_holds,
     list_endings,
+    list_success_routes,
     union_masks,
 )
 from engine.analysis.node_reachability import find_reachable_nodes
@@ -179,7 +179,7 @@ def _has_output_on_success(node: Node) -> bool:
     """Return whether the routes alone show that every success has an output; a fan-out outputs a list."""
     return node.fan is not None or all(
         isinstance(key, int) and not (key == 1 and node.bodies[at].plan)
-        for at, key in iter_success_routes(node.machine)
+        for at, key in list_success_routes(node.machine)
     )
 
 

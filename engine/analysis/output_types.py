@@ -14,7 +14,7 @@ from typing import Any, Literal
 
 import attrs
 
-from engine.analysis.choices import has_output, iter_success_routes, list_endings
+from engine.analysis.choices import has_output, list_endings, list_success_routes
 from engine.analysis.reads import ReadSite, iter_node_read_sites, iter_output_read_sites
 from engine.analysis.step_reachability import Ending, list_outcomes, reachable_endings
 from engine.base.classes import define, frozen
@@ -260,7 +260,7 @@ class OutputTypes:
         return not others and (
             exact
             or nothing
-            or (condition.kind == "success" and not iter_success_routes(node.machine))
+            or (condition.kind == "success" and not list_success_routes(node.machine))
         )
 
     def _may_fail(self, node: Node) -> bool:

@@ -166,7 +166,7 @@ def list_outcomes(
     }
     other = next((code for code in range(1, 256) if code not in distinguished), None)
     codes = sorted(distinguished if other is None else {*distinguished, other})
-    return (*codes, *step.list_reserved_outcomes)
+    return (*codes, *step.reserved_outcomes)
 
 
 def list_usable_routes(step: Step) -> tuple[Route, ...]:

@@ -26,9 +26,9 @@ from engine.compile.placement import (
     check_node,
     check_sub_pipeline,
     check_task,
-    check_task_kind,
     check_tool,
     report_file_tool,
+    report_wrong_kind,
     resolve_executor,
 )
 from engine.compile.references import (
@@ -125,7 +125,7 @@ def _compile_step_parts(
         task = _find_task(
             work, path, spec.task, is_step_of_class=work.draft.spec.nodes[node].from_task_class
         )
-    if task is None or check_task_kind(work.draft, path, task):
+    if task is None or report_wrong_kind(work.draft, path, task):
         return give(make(None, None), {"success": 0}, True)
     if task.input_schema is not None:
         whole = task.id.partition("/")[0]  # of a step of a class: the class

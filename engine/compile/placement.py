@@ -23,9 +23,9 @@ __all__ = [
     "check_node",
     "check_sub_pipeline",
     "check_task",
-    "check_task_kind",
     "check_tool",
     "report_file_tool",
+    "report_wrong_kind",
     "resolve_executor",
 ]
 
@@ -177,7 +177,7 @@ def check_tool(
     check_literal_inputs(draft, table, given, schema, f"{named.kind} `{named.id}`")
 
 
-def check_task_kind(draft: DocumentDraft, path: KeyPath, task: Task) -> bool:
+def report_wrong_kind(draft: DocumentDraft, path: KeyPath, task: Task) -> bool:
     """Report a task of the wrong kind for its location; return whether it is wrong.
 
     A resource needs a task that gives a resource, a step needs one that does not, and a class of several steps cannot

@@ -150,10 +150,10 @@ class Step:
     def list_outcomes(self) -> tuple[OutcomeCode, ...]:
         """Return all outcomes that can come, exits first, in order; for an open step every code."""
         codes = range(256) if self.codes is None else sorted(self.codes)
-        return (*codes, *self.list_reserved_outcomes)
+        return (*codes, *self.reserved_outcomes)
 
     @property
-    def list_reserved_outcomes(self) -> tuple[OutcomeCode, ...]:
+    def reserved_outcomes(self) -> tuple[OutcomeCode, ...]:
         """Return the outcomes that can come and are not exits."""
         found: list[OutcomeCode] = ["error"]
         found += ["timeout"] * self.can_time_out

@@ -320,18 +320,18 @@ class Plan:
         """Return whether the plan uses resources, here or in a sub-pipeline."""
         used = any(node.uses for node in self.nodes_by_name.values())
         return used or any(
-            body.plan is not None and body.plan.has_resources for body in self.iter_bodies
+            body.plan is not None and body.plan.has_resources for body in self.all_bodies
         )
 
     @cached_property
     def has_finally(self) -> bool:
         """Return whether the plan has nodes in `[finally]`, here or in a sub-pipeline."""
         return bool(self.finally_plan) or any(
-            body.plan and body.plan.has_finally for body in self.iter_bodies
+            body.plan and body.plan.has_finally for body in self.all_bodies
         )
 
     @property
-    def iter_bodies(self) -> Iterator[StepBody]:
+    def all_bodies(self) -> Iterator[StepBody]:
         """Yield the bodies of all steps, those of nodes in `[finally]` included."""
         for node in (*self.nodes, *self.finally_nodes):
             yield from node.bodies
@@ -373,7 +373,7 @@ class Plan:
         """Return whether a person is asked, here or in a sub-pipeline."""
         return any(
             body.needs_person or (body.plan is not None and body.plan.needs_person)
-            for body in self.iter_bodies
+            for body in self.all_bodies
         )
 
     @cached_property

@@ -69,7 +69,7 @@ def _check_file(plan: Plan) -> Iterator[Diagnostic]:
 def _iter_tool_names(plan: Plan) -> Iterator[str]:
     """Yield the names of the tools that tasks call."""
     for part in plan.walk_plans():
-        for body in part.iter_bodies:
+        for body in part.all_bodies:
             yield from (name for _, name in body.called_plans or ())
 
 

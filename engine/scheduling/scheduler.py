@@ -521,9 +521,9 @@ class Scheduler:
         elif fan.is_halted:
             self._settle_cancelled(whole)
         elif fan.has_failed:
-            self._settle(whole, "failed", fan_out_reason(fan), "failure", fan.collect_outputs)
+            self._settle(whole, "failed", fan_out_reason(fan), "failure", fan.gathered_outputs)
         else:
-            self._settle(whole, "succeeded", fan_out_reason(fan), "success", fan.collect_outputs)
+            self._settle(whole, "succeeded", fan_out_reason(fan), "success", fan.gathered_outputs)
 
     def _end_run(self, run: RunState) -> None:
         """Start the nodes of `[finally]` once all others have results; end the run after those.
@@ -758,10 +758,10 @@ class Scheduler:
     def _note_first_attempt(self, node: NodeState) -> None:
         """Handle the start of the first attempt of a node or an item; the next item may then queue."""
         fan, deadline = node.fan, node.plan.deadline
-        if deadline is not None and not (fan and fan.opened_count):
+        if deadline is not None and not (fan and fan.has_begun):
             self._set_deadline(deadline, node.run, fan.owner_node if fan else node)
         if fan is not None:
-            fan.opened_count = True
+            fan.has_begun = True
             self._open_next_item(fan)
 
     # -- events ------------------------------------------------------------------------------------------------

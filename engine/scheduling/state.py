@@ -301,7 +301,7 @@ class FanOutState:
     """
 
     __slots__ = (
-        *("allowed", "opened_count", "failed", "is_given_up", "is_halted"),
+        *("allowed", "has_begun", "failed", "is_given_up", "is_halted"),
         *("limit", "active_items", "results", "values", "owner_node"),
     )
 
@@ -312,7 +312,7 @@ class FanOutState:
         self.active_items: dict[int, ItemState] = {}
         self.results: list[ItemResult] = []
         self.failed = 0
-        self.opened_count = self.is_halted = self.is_given_up = False
+        self.has_begun = self.is_halted = self.is_given_up = False
 
     def open(self) -> ItemState | None:
         """Open the next item; return None if there is none, or no more may be opened."""
@@ -359,7 +359,7 @@ class FanOutState:
         return plan.on_failure == "cancel" and not handled
 
     @property
-    def collect_outputs(self) -> list[Any]:
+    def gathered_outputs(self) -> list[Any]:
         """Return the outputs of the items that succeeded, with null for the others."""
         return [
             each.output if each.result == "succeeded" and each.output is not ABSENT else None

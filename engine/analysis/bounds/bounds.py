@@ -140,7 +140,7 @@ def _compute_bounds_without_finally(measure: PipelineCosts) -> Bounds:
     cap = measure.deadline
     nodes = tuple(_bound_node(measure, node, most) for node in measure.plan.nodes)
     exact = measure.is_exact(most)
-    timed = exact and all(measure.is_sound(measure.plan.nodes[node])[1] for node in most.ran)
+    timed = exact and all(measure.check_exactness(measure.plan.nodes[node])[1] for node in most.ran)
     chain, total, full = most.trail[0], most.total, measure.seconds(most)
     seconds = min(full, cap)
     critical = _make_bound(chain, min(chain[TIME], cap), exact, timed)
@@ -170,7 +170,7 @@ def _iter_unbounded_fan_outs(measure: PipelineCosts, most: HeaviestRun) -> Itera
 
 def _bound_node(measure: PipelineCosts, node: Node, most: HeaviestRun) -> NodeBound:
     found = measure.options[node.index]
-    exact, timed = measure.is_sound(node)
+    exact, timed = measure.check_exactness(node)
     whole = _make_bound(found.weight, found.weight[TIME], exact, timed)
     steps = tuple(_make_bound(own, own[TIME], exact, timed) for own in found.steps)
     children = tuple(_compute_sub_pipeline_seconds(measure, body) for body in node.bodies)

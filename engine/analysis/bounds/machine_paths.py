@@ -22,7 +22,7 @@ from engine.analysis.bounds.transitions import (
     EndingKind,
     EndingKindsOf,
     Transition,
-    transitions_of,
+    build_transitions,
 )
 from engine.analysis.bounds.weights import (
     ATTEMPTS,
@@ -37,7 +37,7 @@ from engine.analysis.step_reachability import find_reachable_steps
 from engine.base.graphs import strongly_connected_components
 from engine.plan.machine import Machine, Step
 
-__all__ = ["Budget", "MachineCost", "machine_cost"]
+__all__ = ["Budget", "MachineCost", "compute_machine_cost"]
 
 
 @attrs.define
@@ -71,7 +71,7 @@ _StateEdge = tuple[Weight, PathState]
 """An edge between states: the weight of the visit, and the state that it leads to."""
 
 
-def machine_cost(
+def compute_machine_cost(
     machine: Machine,
     visits: Sequence[Visit],
     kinds_of: EndingKindsOf,
@@ -91,7 +91,7 @@ def machine_cost(
     sizes = Counter(part)
     loops = [at for at in reached if sizes[part[at]] > 1 or at in _list_next_steps(steps[at])]
     moves = [
-        transitions_of(step, at, visits[at], kinds_of, apart, loops)
+        build_transitions(step, at, visits[at], kinds_of, apart, loops)
         for at, step in enumerate(steps)
     ]
     found = _compute_exactly(machine, moves, part, budget)

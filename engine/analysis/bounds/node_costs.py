@@ -15,7 +15,7 @@ from collections.abc import Iterable, Sequence
 import attrs
 
 from engine.analysis.bounds.fan_outs import ItemCosts, holds_slot
-from engine.analysis.bounds.machine_paths import Budget, MachineCost, machine_cost
+from engine.analysis.bounds.machine_paths import Budget, MachineCost, compute_machine_cost
 from engine.analysis.bounds.weights import (
     NOTHING,
     TIME,
@@ -30,7 +30,7 @@ from engine.analysis.step_reachability import Ending
 from engine.plan.fan_out import FanOut
 from engine.plan.plan import Node, Plan, may_fail_to_evaluate
 
-__all__ = ["NodeOption", "NodeOptions", "compute_options", "cost_key"]
+__all__ = ["NodeOption", "NodeOptions", "build_cost_key", "compute_options"]
 
 
 @attrs.frozen
@@ -63,7 +63,7 @@ class NodeOptions:
     """The cost of one item of a fan-out."""
 
 
-def cost_key(plan: Plan, node: Node) -> object | None:
+def build_cost_key(plan: Plan, node: Node) -> object | None:
     """Return the key that determines all options of a plain node; None for other nodes.
 
     A plain node has one task without routes, and no edge that names its labels.
@@ -75,7 +75,7 @@ def cost_key(plan: Plan, node: Node) -> object | None:
     if node.when is not None or node.outputs is not None or node.fan is not None:
         return None
     asks = body.task is not None and body.task.may_request_delay
-    attempt = (step.codes, step.list_reserved_outcomes, step.retry, body.timeout, asks)
+    attempt = (step.codes, step.reserved_outcomes, step.retry, body.timeout, asks)
     return attempt, node.deadline, node.allow_failure, tuple(dict.fromkeys(kinds))
 
 
@@ -101,7 +101,9 @@ def compute_options(
         also = [effects.evaluate(unmapped)] if output and unmapped else []
         return [effects.evaluate(ending), *also]
 
-    course = machine_cost(node.machine, visits, kinds_of, effects.distinguished_codes, budget)
+    course = compute_machine_cost(
+        node.machine, visits, kinds_of, effects.distinguished_codes, budget
+    )
     return _build_options(effects, course, width, linger)
 
 
@@ -121,7 +123,7 @@ def _compute_fan_out_options(
     def kinds_of(ending: Ending, output: bool) -> list[str]:
         return [ending.result, *(["failed"] if output and unmapped else [])]
 
-    course = machine_cost(node.machine, visits, kinds_of, frozenset(), budget)
+    course = compute_machine_cost(node.machine, visits, kinds_of, frozenset(), budget)
     good, bad = (course.endings.get(result) for result in ("succeeded", "failed"))
     whole = any(body.plan is not None for body in node.bodies)
     items = ItemCosts(fan, most, good, bad, holds_slot(node), whole)

@@ -32,7 +32,7 @@ import attrs
 from engine.analysis.bounds.concurrency import cover_with_chains, max_concurrent
 from engine.analysis.bounds.heaviest_runs import HeaviestRun, RunSelection, find_heaviest
 from engine.analysis.bounds.machine_paths import Budget
-from engine.analysis.bounds.node_costs import NodeOptions, compute_options, cost_key
+from engine.analysis.bounds.node_costs import NodeOptions, build_cost_key, compute_options
 from engine.analysis.bounds.weights import (
     CHAIN,
     SERIAL,
@@ -155,7 +155,7 @@ class PipelineCosts:
         self, node: Node, width: int, budget: Budget, known: dict[object, NodeOptions]
     ) -> NodeOptions:
         share = self._compute_share(node)
-        key = cost_key(self.plan, node)
+        key = build_cost_key(self.plan, node)
         if key is None:
             return self._compute_options(node, width, budget, share)
         if (key, share) not in known:
@@ -223,9 +223,11 @@ class PipelineCosts:
 
     def is_exact(self, most: HeaviestRun) -> bool:
         """Return whether a run exists that reaches these sums."""
-        return most.exact and all(self.is_sound(self.plan.nodes[node])[0] for node in most.ran)
+        return most.exact and all(
+            self.check_exactness(self.plan.nodes[node])[0] for node in most.ran
+        )
 
-    def is_sound(self, node: Node) -> tuple[bool, bool]:
+    def check_exactness(self, node: Node) -> tuple[bool, bool]:
         """Return whether a node's counts, and its times, are those of an existing run."""
         loads = [child.load for child in self.inner(node)]
         own = self.options[node.index]

@@ -25,7 +25,7 @@ from engine.analysis.bounds.weights import (
 from engine.analysis.step_reachability import Ending, list_outcomes
 from engine.plan.machine import End, OutcomeCode, Route, Step, Target
 
-__all__ = ["WEIGHT_FIGURES", "EndingKind", "EndingKindsOf", "Transition", "transitions_of"]
+__all__ = ["WEIGHT_FIGURES", "EndingKind", "EndingKindsOf", "Transition", "build_transitions"]
 
 WEIGHT_FIGURES = 6
 """The index in a weight where the sums of steps begin; each step of `loops` has three."""
@@ -53,7 +53,7 @@ class Transition:
     then: Mapping[EndingKind, Weight]
 
 
-def transitions_of(
+def build_transitions(
     step: Step,
     at: int,
     visit: Visit,
