@@ -1,4 +1,4 @@
-""" "Did you mean": the one known name that a misspelled word is close to."""
+""" "Did you mean": the one known name that a misspelt word is close to."""
 
 from __future__ import annotations
 

@@ -145,11 +145,11 @@ def _split_pairs(arguments: list[str]) -> tuple[dict[str, str], list[str]]:
     problems = []
     for text in arguments:
         name, equals, value = text.partition("=")
-        if not equals:
+        if not equals or not name:
             problems.append(f"`-i {text}`: expected NAME=VALUE")
         elif name in texts:
             problems.append(f"input `{name}` is given twice")
-        texts |= {name: value} if equals else {}
+        texts |= {name: value} if equals and name else {}
     return texts, problems
 
 

@@ -142,7 +142,7 @@ README = """\
 ```console
 engine check specs            # check it
 engine run specs/NAME.toml    # run it
-pytest                        # try it
+pytest                        # test it
 ```
 
 `specs/NAME.toml` is the pipeline, `specs/MODULE_tasks.py` has its tasks.

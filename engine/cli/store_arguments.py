@@ -6,6 +6,9 @@ import argparse
 import time
 from typing import TYPE_CHECKING
 
+from engine.base.suggestions import closest_match
+from engine.errors import InputError
+
 if TYPE_CHECKING:
     from engine.journal.records import StoredRun
     from engine.journal.store import Store
@@ -21,6 +24,7 @@ __all__ = [
     "open_store",
     "parse_time",
     "parse_time_argument",
+    "require_node",
     "resolve_store",
 ]
 
@@ -51,6 +55,8 @@ def resolve_store(arguments: argparse.Namespace, near: str = "pyproject.toml") -
     from engine.journal.databases import find_default_store
     from engine.settings import find_settings
 
+    if arguments.store == "":  # as after `--store "$UNSET"`
+        raise InputError(("`--store`: expected a path or a URL, found an empty text",))
     found: str = arguments.store or find_settings(near).store or find_default_store()
     return found
 
@@ -70,6 +76,14 @@ def build_current_result(stored: StoredRun, events: list[Event]) -> Result:
     names = read_node_names(header.files.get(header.path, ""))
     unended: dict[str, UnfinishedStatus] = {"interrupted": "interrupted", "waiting": "waiting"}
     return result_from_events(events, unended.get(stored.display_status, "running"), names)
+
+
+def require_node(stored: StoredRun, result: Result, node: str) -> None:
+    """Raise InputError unless a run has a node."""
+    if node not in result.nodes:
+        guess = closest_match(node, result.nodes)
+        hint = f", did you mean `{guess}`?" if guess else ""
+        raise InputError((f"run `{stored.header.id}` has no node `{node}`{hint}",))
 
 
 def parse_time(text: str) -> float:

@@ -245,6 +245,8 @@ class Store:
             "WHERE id = ? OR id LIKE ? ESCAPE '!' ORDER BY id", (id, _build_like_pattern(id))
         )
         exact = [kept for kept in found if kept.header.id == id]
+        if not id:  # a prefix of every id
+            raise self._build_no_such_run(id)
         if len(exact or found) == 1:
             return (exact or found)[0]
         if found:

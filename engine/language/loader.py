@@ -54,7 +54,8 @@ def _load_source(
 ) -> tuple[Spec | None, list[Diagnostic]]:
     if source.undecodable:
         message = "the file is not UTF-8 text"
-        return None, [Diagnostic(codes.SYNTAX, message, source, source.undecodable)]
+        help = "save the file as UTF-8"
+        return None, [Diagnostic(codes.SYNTAX, message, source, source.undecodable, help=help)]
     try:
         data = parse_toml(source)
     except TomlSyntaxError as error:

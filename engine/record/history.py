@@ -173,7 +173,7 @@ _COMMAND_OUTPUT_KEYS = {"stdout", "stderr", "status"}
 
 
 def _is_within(path: str, node: str) -> bool:
-    return path == node or path.startswith(f"{node}/")
+    return path == node or path.startswith((f"{node}/", f"{node}["))
 
 
 class _EventFold:

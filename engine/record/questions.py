@@ -75,10 +75,14 @@ def find_question(questions: Iterable[Question], name: str) -> Question:
     if len(matching) == 1:
         return matching[0]
     guess = closest_match(name, [*asked, *(path.rpartition("/")[0] for path in asked)])
-    advice = f", did you mean `{guess}`?" if guess else ""
-    listed = ", ".join(f"`{path}`" for path in asked) or "no questions are open"
+    hint = f", did you mean `{guess}`?" if guess else ""
     what = "more than one step asks a question" if matching else "no question is open"
-    raise InputError((f"`{name}`: {what} there{advice}" + ("" if guess else f"; open: {listed}"),))
+    raise InputError((f"`{name}`: {what} there{hint or _list_open(asked)}",))
+
+
+def _list_open(paths: Iterable[str]) -> str:
+    listed = ", ".join(f"`{path}`" for path in paths)
+    return f"; open: {listed}" if listed else ", nor anywhere else in this run"
 
 
 def resolve_answer(question: Question, answer: Answer) -> Outcome:

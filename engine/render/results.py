@@ -215,7 +215,8 @@ def _format_verdict(result: Result) -> str:
     counted = f" ({listed})" if listed else ""
     if result.status == "waiting":
         return escape_unprintable(f"{result.pipeline} waiting{counted} {result.message}")
-    return escape_unprintable(f"{result.pipeline} {result.status} after {time}{counted}{tail}")
+    after = "" if result.status in ("running", "interrupted") else f" after {time}"
+    return escape_unprintable(f"{result.pipeline} {result.status}{after}{counted}{tail}")
 
 
 def _wrap_lines(

@@ -159,6 +159,14 @@ def test_version(capsys: pytest.CaptureFixture[str]) -> None:
         (["run"], "the following arguments are required: SPEC"),
         (["check", "a", "--formt", "json"], "unrecognized arguments: --formt json"),
         (["run", "a", "b"], "unrecognized arguments: b"),
+        (
+            ["runs", "--limit", "-1"],
+            "--limit: `-1` is not a valid number of runs: write 1 or more",
+        ),
+        (
+            ["simulate", "a", "--min-coverage", "900"],
+            "--min-coverage: `900` is not a valid percentage: write 0 to 100",
+        ),
     ],
 )
 def test_a_wrong_call_is_one_line_and_2(
@@ -400,11 +408,12 @@ def test_an_input_of_the_wrong_type(
 
 def test_all_wrong_inputs_at_once(write: Write, capsys: pytest.CaptureFixture[str]) -> None:
     spec = ECHO % '{ type = "integer" }\ntopic = { type = "string" }'
-    argv = ["-i", "x=a", "-i", "topc=b", "-i", "loose", "-i", "x=c"]
+    argv = ["-i", "x=a", "-i", "topc=b", "-i", "loose", "-i", "=3", "-i", "x=c"]
     status, _, err = printed(capsys, "run", write("a.toml", spec), *argv)
     assert status == 2
     assert [line for line in err.splitlines() if "warning" not in line] == [
         "error: `-i loose`: expected NAME=VALUE",
+        "error: `-i =3`: expected NAME=VALUE",
         "error: input `x` is given twice",
         'error: input `x`: expected integer, found "c"',
         "error: input `topic` is missing",

@@ -21,7 +21,7 @@ from engine import InputError, stored
 from engine.errors import JournalError
 from engine.journal.store import Store
 from engine.record.events import Event
-from engine.record.questions import Answer, Question, find_open_questions
+from engine.record.questions import Answer, Question, find_open_questions, find_question
 from engine.testing.scripts import parse_script
 from engine.testing.simulation import simulate
 from engine.toml.source import Source
@@ -169,6 +169,10 @@ def test_an_answer_that_nothing_asks_for_is_refused(write: Callable[..., str], s
         "`a/a` has no option `yess`, did you mean `yes`?",
         "`c`: no question is open there; open: `a/a`, `b/x`",
     )
+    with pytest.raises(
+        InputError, match="no question is open there, nor anywhere else in this run"
+    ):
+        find_question([], "a")
     assert not stored.answer("r1", "b", Answer("no"), store=store)
     result = stored.resume("r1", store=store, answers={"a": Answer("yes"), "b": Answer("yes")})
     assert result.status == "succeeded"

@@ -28,7 +28,7 @@ SUMMARY = "find mistakes in specs without running them"
 EXAMPLES = """\
   engine check pipeline.toml
   engine check .                       every spec in a folder and below
-  engine check --fix pipeline.toml     fix misspelled keys and names
+  engine check --fix pipeline.toml     fix misspelt keys and names
   engine check --watch specs           check again whenever a file changes
   engine check --format concise specs  one line per finding
   engine check --worst-case .          show upper bounds of a run as well

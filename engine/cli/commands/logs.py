@@ -5,7 +5,12 @@ from __future__ import annotations
 import argparse
 
 from engine.cli.console import Console
-from engine.cli.store_arguments import add_run_argument, open_store
+from engine.cli.store_arguments import (
+    add_run_argument,
+    build_current_result,
+    open_store,
+    require_node,
+)
 
 __all__ = ["EXAMPLES", "SUMMARY", "configure", "execute"]
 
@@ -27,9 +32,14 @@ def execute(arguments: argparse.Namespace, console: Console) -> int:
     from engine.record.history import iter_log_lines
     from engine.render.progress import shorten_path
     from engine.render.text import escape_unprintable, format_elapsed
+    from engine.scheduling.carry_over import main_node_of
 
     with open_store(arguments) as store:
-        events = store.read_events(store.find_run(arguments.run).header.id)
+        stored = store.find_run(arguments.run)
+        events = store.read_events(stored.header.id)
+    if arguments.node is not None:
+        result = build_current_result(stored, events)
+        require_node(stored, result, main_node_of(arguments.node))
     for event, attempt, line in iter_log_lines(events, arguments.node):
         where = f"{shorten_path(event.path)} {attempt}"
         console.print_output(

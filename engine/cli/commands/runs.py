@@ -46,10 +46,20 @@ def configure(parser: argparse.ArgumentParser) -> None:
         help="only runs started since this: 2d, 2026-11-26",
     )
     parser.add_argument(
-        "--limit", metavar="N", type=int, default=20, help="show at most N runs; default 20"
+        "--limit",
+        metavar="N",
+        type=_parse_limit,
+        default=20,
+        help="show at most N runs; default 20",
     )
     parser.add_argument("--json", action="store_true", help="print the runs as JSON")
     add_store_argument(parser)
+
+
+def _parse_limit(text: str) -> int:
+    if text.isdecimal() and int(text) > 0:
+        return int(text)
+    raise argparse.ArgumentTypeError(f"`{text}` is not a valid number of runs: write 1 or more")
 
 
 def execute(arguments: argparse.Namespace, console: Console) -> int:

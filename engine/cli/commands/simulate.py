@@ -61,7 +61,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--min-coverage",
         metavar="PERCENT",
-        type=float,
+        type=_parse_percent,
         help="exit with status 1 if coverage is below this; implies --coverage",
     )
 
@@ -83,7 +83,20 @@ def execute(arguments: argparse.Namespace, console: Console) -> int:
     else:
         _print_text(results, found if wanted else None, console)
     least = arguments.min_coverage
-    return 1 if least is not None and 100 * found.fraction < least else 0
+    if least is None or 100 * found.fraction >= least:
+        return 0
+    console.print_error(f"coverage is below the minimum of {least:g} %")
+    return 1
+
+
+def _parse_percent(text: str) -> float:
+    try:
+        found = float(text)
+    except ValueError:
+        found = -1.0
+    if 0 <= found <= 100:
+        return found
+    raise argparse.ArgumentTypeError(f"`{text}` is not a valid percentage: write 0 to 100")
 
 
 def _simulate_script(plan: Plan, arguments: argparse.Namespace, path: str) -> Result:

@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import argparse
 
-from engine.base.suggestions import closest_match
 from engine.cli.console import Console
-from engine.cli.store_arguments import add_run_argument, build_current_result, open_store
-from engine.errors import InputError
+from engine.cli.store_arguments import (
+    add_run_argument,
+    build_current_result,
+    open_store,
+    require_node,
+)
 
 __all__ = ["EXAMPLES", "SUMMARY", "configure", "execute"]
 
 SUMMARY = "explain why a node of a run ended as it did"
 EXAMPLES = """\
-  engine why 3f2a publish     publish skipped: needs build; build failed: exit 2
+  engine why 3f2a publish     publish skipped: needs `build`, which failed: exit 2
 """
 
 
@@ -30,10 +33,7 @@ def execute(arguments: argparse.Namespace, console: Console) -> int:
     with open_store(arguments) as store:
         kept = store.find_run(arguments.run)
         result = build_current_result(kept, store.read_events(kept.header.id))
-    if arguments.node not in result.nodes:
-        guess = closest_match(arguments.node, result.nodes)
-        advice = f", did you mean `{guess}`?" if guess else ""
-        raise InputError((f"run `{kept.header.id}` has no node `{arguments.node}`{advice}",))
+    require_node(kept, result, arguments.node)
     for line in result.explain(arguments.node):
         console.print_output(escape_unprintable(line))
     return 0
