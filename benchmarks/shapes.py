@@ -22,7 +22,7 @@ __all__ = ["SHAPES", "Counter", "Work", "document", "registry"]
 TRIES = 3
 """Attempts of each node of `retry`; all but the last fail."""
 ROUNDS = 1000
-"""How often a route may be taken at most: LANGUAGE.md section 5."""
+"""How often a route may be taken at most: docs/language.md, "Routes"."""
 RING = ("draft", "review", "polish")
 """The steps of `route`, in a ring."""
 _SEED = 20

@@ -1,4 +1,4 @@
-"""What LANGUAGE.md sections 5 to 8 mean, by trying everything; for small documents.
+"""What routes, edges and results mean, by trying everything; for small documents. Source: docs/language.md.
 
 Written from the contract alone and as plainly as possible: every execution of a machine or of a
 pipeline is walked through, event by event. Imports nothing from the engine.

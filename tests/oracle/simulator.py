@@ -1,7 +1,9 @@
 """The semantics of a run once more: naive, slow, obvious; an independent judge of the real engine.
 
 `simulate(doc, script, inputs)` plays a parsed TOML document on a virtual clock. Each comment `§n`
-names the section of LANGUAGE.md that the lines below it say again. Nothing is remembered that can
+names the section of docs/language.md that the lines below it say again: 1 A document; 2 Nodes and
+steps, Limits, Sub-pipelines; 3 Outcomes; 4 Retry; 5 Routes; 6 Results, of a node; 7 Edges and joins;
+8 Results, of a run; 9 Expressions; 10 Fan-out; 11 State; 12 What is done at the end; 14 Cancellation. Nothing is remembered that can
 be looked up: an edge is settled if its source has a result, a place is taken if an attempt is
 running. It imports nothing of the engine and presumes that the document is right. Out of scope:
 services, resources, people, CEL beyond paths, jitter.

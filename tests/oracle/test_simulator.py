@@ -1,4 +1,4 @@
-"""The oracle against cases worked out by hand from LANGUAGE.md, and what holds in every run."""
+"""The oracle against cases worked out by hand from docs/language.md, and what holds in every run."""
 
 from __future__ import annotations
 

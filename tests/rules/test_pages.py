@@ -33,7 +33,7 @@ CONTRACT = """
     E601 limit-exceeded W602 deadline-too-short W603 unbounded-time W701 unused
     W702 unused-ignore
 """
-"""The codes and names that the language promises (LANGUAGE.md section 16)."""
+"""The codes and names that the language promises (docs/language.md, "Diagnostics")."""
 
 Marks = list[tuple[int, str]]
 MARK = re.compile(r"(?P<code>.*?)\s*# \^ (?P<codes>[EWN]\d{3}(?: [EWN]\d{3})*)")

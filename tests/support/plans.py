@@ -40,7 +40,7 @@ def plan_of(doc: dict[str, Any]) -> Plan:
 
 
 def comparable(result: Result | dict[str, Any]) -> dict[str, Any]:
-    """What LANGUAGE.md defines of a result: no messages, no ids, reasons by kind."""
+    """What docs/language.md defines of a result: no messages, no ids, reasons by kind."""
     data = result.to_json() if isinstance(result, Result) else result
     found: dict[str, Any] = {"status": data["status"], "outputs": data.get("outputs") or {}}
     found["state"] = data.get("state") or {}

@@ -2,8 +2,8 @@
 
 Every case compiles by construction: references and edges go backwards along a drawn order of the
 nodes (not the order in the file), and in a machine only a bounded route goes backwards along a
-drawn order of its steps, its `then` never, so every machine is bounded in the sense of LANGUAGE.md
-section 5. Labels in `needs` are those that a search over the source's machine has seen. All times
+drawn order of its steps, its `then` never, so every machine is bounded in the sense of docs/language.md,
+"Routes". Labels in `needs` are those that a search over the source's machine has seen. All times
 are multiples of 0.25 s, exact in floats. Not promised: the rules from E302 on (`${…}` without `??`
 may read what is absent, a node may be unreachable).
 """
