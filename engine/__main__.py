@@ -10,6 +10,9 @@ def main() -> int:
     """Run the command that the arguments of the process name, and return the exit status."""
     import gc
 
+    gc.set_threshold(
+        50_000
+    )  # what imports make lives on: at 700 a start looks through it again and again
     try:
         from engine.cli.main import main as do
     except KeyboardInterrupt:

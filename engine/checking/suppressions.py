@@ -16,7 +16,6 @@ import attrs
 from engine.base.suggestions import closest_match
 from engine.checking.selection import build_not_ignorable_error, get_rules_by_code, is_ignorable
 from engine.diagnostics import Diagnostic, Diagnostics, Edit, Fix, Safety, codes
-from engine.toml import scanner
 from engine.toml.source import Source, Span
 
 __all__ = ["apply_suppressions"]
@@ -95,6 +94,8 @@ def _build_removal(comment_span: Span | None) -> Fix | None:
 
 
 def _parse_comments(source: Source) -> _Comments:
+    from engine.toml import scanner  # few texts have such comments
+
     found = _Comments(source)
     for start, end in scanner.iter_comments(source.text):
         match = _match_comment(source.text, start, end)
